@@ -1,0 +1,40 @@
+"""Element-wise exact steps in torch: each line is one correctly rounded IEEE-754 operation on float32.
+
+Functions whose name ends in an underscore overwrite their argument, as in torch. Nothing here may be fused:
+a multiply-add in one rounding gives other bits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from llmzip.arithmetic.constants import EXP2_C1, EXP2_C2, EXP2_C3, INT8_MAX, ROW_FLOOR
+
+
+def exp2_(x: Tensor) -> Tensor:
+    """2**x for float32 x in [-30, 30] (docs/arithmetic.md, section 1.3); overwrites x and returns a new tensor."""
+    whole = x.floor()
+    r = x.sub_(whole)  # [0, 1]
+    y = r * EXP2_C3
+    y.add_(EXP2_C2).mul_(r).add_(EXP2_C1).mul_(r).add_(1.0)  # [1, 2]
+    y.view(torch.int32).add_(whole.to(torch.int32).bitwise_left_shift_(23))  # times 2**whole, on the exponent bits
+    return y
+
+
+def row_maximum(x: Tensor) -> Tensor:
+    """max(|x|, 2**-40) over the last axis: [..., K] -> [..., 1]."""
+    low, high = x.aminmax(dim=-1, keepdim=True)
+    return torch.maximum(high, low.neg_()).clamp_(min=ROW_FLOOR)
+
+
+def round_to_range_(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """Scale each row to [-limit, limit] and round half to even: [..., K] -> integers as float32 [..., K], maxima [..., 1]."""
+    maximum = row_maximum(x)
+    return x.mul_(torch.full_like(maximum, limit).div_(maximum)).round_(), maximum
+
+
+def quantise_(x: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 rows and their maxima: [..., K] float32 -> [..., K] int8, [..., 1] float32; x ~ q * maximum / 127."""
+    q, maximum = round_to_range_(x, INT8_MAX)
+    return q.to(torch.int8), maximum

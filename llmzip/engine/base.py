@@ -1,0 +1,50 @@
+"""What an engine is: integer weights and token ids in, exact head inputs and token weights out.
+
+Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the reference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.model.integer_model import IntegerModel
+
+SINK_TOKENS = 4
+"""The first positions of a stream stay visible for ever ("attention sinks", arXiv 2309.17453)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadInput:
+    """What the model knows after a token, quantised: the only thing that predicts the next one."""
+
+    vectors: npt.NDArray[np.int8]  # [S, T, d_model]
+    scales: npt.NDArray[np.float32]  # [S, T]
+
+
+class Session(Protocol):
+    """S streams in lockstep, with their key/value cache."""
+
+    def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
+        """Feed tokens [A, T] to the first A streams; any split over calls gives the same integers."""
+        ...
+
+
+class Engine(Protocol):
+    """A model on a device."""
+
+    model: IntegerModel
+
+    def session(self, streams: int, window: int, chunk: int) -> Session:
+        """A session at position 0 whose calls feed at most `chunk` tokens to a stream.
+
+        Each token attends to the last `window` tokens, itself included, and to the first four of its stream.
+        """
+        ...
+
+    def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """Head inputs [N, d_model] int8, [N] float32 -> token weights [N, vocab] int32 (docs/arithmetic.md, section 4.8)."""
+        ...

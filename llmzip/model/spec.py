@@ -1,0 +1,88 @@
+"""The decoder specification: everything about a model's shape that its arithmetic needs, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from llmzip.errors import FormatError, UnsupportedModelError
+
+ARITHMETIC_VERSION = 1
+"""Version of docs/arithmetic.md; part of every fingerprint, so a change of arithmetic is a change of model."""
+
+MAX_MLP_ROTATION = 512  # 32767 * 512 < 2**24: the rotation's sums stay exact in float32
+
+
+def rotation_size(width: int, limit: int) -> int:
+    """The largest power of two that divides `width` and is at most `limit`."""
+    return min(width & -width, limit)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """Shape of one Llama-type decoder (docs/arithmetic.md, section 2).
+
+    `start_token` is fed before a stream's first token. `escape_token` never stands for text: coding it
+    announces one raw byte (docs/format.md, "Tokens").
+    """
+
+    layers: int
+    d_model: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    d_ff: int
+    vocab: int
+    max_positions: int
+    norm_eps: float
+    start_token: int
+    escape_token: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name not in ("norm_eps", "start_token", "escape_token") and getattr(self, field.name) < 1:
+                raise UnsupportedModelError(f"model specification: {field.name} must be positive")
+        if self.heads % self.kv_heads:
+            raise UnsupportedModelError(f"model specification: {self.heads} heads do not share {self.kv_heads} key heads")
+        if self.head_dim % 2:
+            raise UnsupportedModelError(f"model specification: odd head size {self.head_dim}")
+        if max(self.start_token, self.escape_token) >= self.vocab:
+            raise UnsupportedModelError("model specification: start or escape token outside the vocabulary")
+
+    @property
+    def model_rotation(self) -> int:
+        """Block size of the Hadamard rotation of the residual stream."""
+        return rotation_size(self.d_model, 64)
+
+    @property
+    def head_rotation(self) -> int:
+        """Block size of the Hadamard rotation of values inside a head."""
+        return rotation_size(self.head_dim, 64)
+
+    @property
+    def mlp_rotation(self) -> int:
+        """Block size of the Hadamard rotation of the MLP's inner vector."""
+        return rotation_size(self.d_ff, MAX_MLP_ROTATION)
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Bytes of one position in the key/value cache: int8 values and one float32 scale per head."""
+        return self.layers * 2 * self.kv_heads * (self.head_dim + 4)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the integer weights, without scales and tables."""
+        per_layer = self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim + 3 * self.d_model * self.d_ff
+        return self.layers * per_layer + 2 * self.vocab * self.d_model
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces. It is hashed into the fingerprint."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """The specification written by `to_json`. Raises FormatError for anything else."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"not a model specification: {error}") from error
