@@ -1,0 +1,91 @@
+"""llmzip: lossless text compression with a language model whose arithmetic is exact.
+
+>>> import llmzip
+>>> packed = llmzip.compress(b"To be, or not to be, that is the question.")
+>>> llmzip.decompress(packed)
+b'To be, or not to be, that is the question.'
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+from llmzip.compressor import Buffer, LLMZipCompressor
+from llmzip.decompressor import LLMZipDecompressor
+from llmzip.errors import (
+    FormatError,
+    IntegrityError,
+    LimitError,
+    LLMZipError,
+    ModelError,
+    ModelMismatchError,
+    ModelNotFoundError,
+    TruncatedError,
+    UnsupportedModelError,
+)
+from llmzip.file import LLMZipFile, open
+from llmzip.frames import FrameInfo, get_frame_info, list_frames
+from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.model.integer_model import IntegerModel
+from llmzip.streams import compress_stream, decompress_stream
+
+__all__ = [
+    "DEFAULT_LEVEL",
+    "MAX_LEVEL",
+    "MIN_LEVEL",
+    "FormatError",
+    "FrameInfo",
+    "IntegrityError",
+    "LLMZipCompressor",
+    "LLMZipDecompressor",
+    "LLMZipError",
+    "LLMZipFile",
+    "LimitError",
+    "ModelError",
+    "ModelMismatchError",
+    "ModelNotFoundError",
+    "TruncatedError",
+    "UnsupportedModelError",
+    "compress",
+    "compress_stream",
+    "decompress",
+    "decompress_stream",
+    "get_frame_info",
+    "list_frames",
+    "open",
+]
+
+
+def compress(
+    data: Buffer,
+    level: int = DEFAULT_LEVEL,
+    *,
+    model: str | os.PathLike[str] | IntegerModel | None = None,
+    **options: Any,
+) -> bytes:
+    """Compress bytes into one stream; arguments as for `LLMZipCompressor`.
+
+    Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is not installed.
+    """
+    compressor = LLMZipCompressor(level, model=model, **options)
+    return compressor.compress(data) + compressor.flush()
+
+
+def decompress(
+    data: Buffer,
+    *,
+    model: str | os.PathLike[str] | IntegerModel | None = None,
+    max_memory: int | None = None,
+    max_output: int | None = None,
+    **options: Any,
+) -> bytes:
+    """Decompress one or more frames; arguments as for `LLMZipDecompressor`.
+
+    Raises LLMZipError: TruncatedError, FormatError, IntegrityError, ModelNotFoundError, LimitError.
+    """
+    out = io.BytesIO()
+    limits = {"max_memory": max_memory, "max_output": max_output}
+    decompress_stream(io.BytesIO(memoryview(data)), out, model=model, **limits, **options)  # type: ignore[arg-type]
+    return out.getvalue()

@@ -11,7 +11,7 @@ INT16_MAX = 32767.0
 EXP2_MIN = -30.0
 EXP2_MAX = 30.0
 
-# 2**r on [0, 1] as ((C3*r + C2)*r + C1)*r + 1, with the value 2 at r = 1 (to float32 rounding), so that the function is continuous.
+# 2**r on [0, 1] as ((C3*r + C2)*r + C1)*r + 1, which is 2 at r = 1, so that the function is continuous.
 # Relative error below 1.1e-4. Each constant is a float32.
 EXP2_C1 = float.fromhex("0x1.640ea8p-1")
 EXP2_C2 = float.fromhex("0x1.cf7a66p-3")

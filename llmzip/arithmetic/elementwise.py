@@ -29,7 +29,7 @@ def row_maximum(x: Tensor) -> Tensor:
 
 
 def round_to_range_(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """Scale each row to [-limit, limit] and round half to even: [..., K] -> integers as float32 [..., K], maxima [..., 1]."""
+    """Scale each row to [-limit, limit] and round: [..., K] -> integers as float32 [..., K], maxima [..., 1]."""
     maximum = row_maximum(x)
     return x.mul_(torch.full_like(maximum, limit).div_(maximum)).round_(), maximum
 

@@ -40,9 +40,11 @@ class IntegerKernel(Int8Kernel):
     name = "int8"
 
     def prepare(self, weight: Tensor) -> Tensor:
+        """See `Int8Kernel.prepare`."""
         return weight.t() if weight.is_cuda else weight.t().contiguous()
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `Int8Kernel.multiply`."""
         rows = x.shape[0]
         if x.is_cuda and (rows < _MIN_CUDA_ROWS or rows % 8):
             padded = x.new_zeros(max(_MIN_CUDA_ROWS, -(-rows // 8) * 8), x.shape[1])
@@ -60,9 +62,11 @@ class FloatKernel(Int8Kernel):
         self.depth = _FLOAT32_DEPTH if dtype == torch.float32 else 1 << 30
 
     def prepare(self, weight: Tensor) -> Tensor:
+        """See `Int8Kernel.prepare`."""
         return weight.t().to(self.dtype).contiguous()
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `Int8Kernel.multiply`."""
         x = x.to(self.dtype)
         depth = x.shape[1]
         if depth <= self.depth:
@@ -117,7 +121,9 @@ def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | Non
     for kernel in kernels or int8_kernels():
         if int8_kernel_is_exact(kernel, device):
             return kernel
-    raise LLMZipError(f"no matrix product on {device} returns exact integers; set float32 matmul precision to 'highest'")
+    raise LLMZipError(
+        f"no matrix product on {device} returns exact integers; set float32 matmul precision to 'highest'"
+    )
 
 
 def select_float_type(device: torch.device) -> torch.dtype:

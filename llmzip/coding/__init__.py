@@ -1,0 +1,1 @@
+"""Integer frequencies and symbols <-> bits."""

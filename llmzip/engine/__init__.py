@@ -1,0 +1,1 @@
+"""Engines evaluate an integer model; all return the same bits."""

@@ -21,15 +21,30 @@ SINK_TOKENS = 4
 class HeadInput:
     """What the model knows after a token, quantised: the only thing that predicts the next one."""
 
-    vectors: npt.NDArray[np.int8]  # [S, T, d_model]
-    scales: npt.NDArray[np.float32]  # [S, T]
+    vectors: npt.NDArray[np.int8]  # [..., d_model]
+    scales: npt.NDArray[np.float32]  # [...]
+
+
+class Distributions(Protocol):
+    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5)."""
+
+    def bucket_frequencies(self) -> npt.NDArray[np.integer]:
+        """[N, B], each row summing to 2**24."""
+        ...
+
+    def token_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """The tables inside bucket `buckets[i]` for each row i: [N, 256], each row summing to 2**24."""
+        ...
 
 
 class Session(Protocol):
     """S streams in lockstep, with their key/value cache."""
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
-        """Feed tokens [A, T] to the first A streams; any split over calls gives the same integers."""
+        """Feed tokens [A, T] to the first A streams: vectors [A, T, d_model], scales [A, T].
+
+        Any split over calls gives the same integers. A stream once left out is never fed again.
+        """
         ...
 
 
@@ -47,4 +62,8 @@ class Engine(Protocol):
 
     def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Head inputs [N, d_model] int8, [N] float32 -> token weights [N, vocab] int32 (docs/arithmetic.md, section 4.8)."""
+        ...
+
+    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Distributions:
+        """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
         ...

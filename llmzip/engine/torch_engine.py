@@ -26,6 +26,7 @@ from llmzip.arithmetic.constants import (
     WEIGHT_BITS,
 )
 from llmzip.arithmetic.elementwise import exp2_, quantise_, round_to_range_
+from llmzip.arithmetic.frequencies import TokenDistributions
 from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.base import SINK_TOKENS, HeadInput
@@ -124,6 +125,10 @@ class TorchEngine:
                 out[start : start + rows] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32).cpu().numpy()
         return out
 
+    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> TokenDistributions:
+        """See `Engine.distributions`."""
+        return TokenDistributions(self.token_weights(vectors, scales))
+
     def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """RMS norm and quantisation in one: [M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
         q, maximum = quantise_(x.clone())
@@ -136,7 +141,7 @@ class TorchEngine:
     def mlp(self, layer: Layer, x: Tensor, scale: Tensor) -> Tensor:
         """Gated MLP: [M, d] int8 and [M, 1] -> [M, d] float32. The gate's scale holds the factor -log2(e)."""
         spec = self.model.spec
-        gate, up = layer.gate_up(x).split(spec.d_ff, dim=-1)
+        gate, up = torch.split(layer.gate_up(x), spec.d_ff, dim=-1)
         gate = gate * scale
         sigmoid = exp2_(gate.clamp(EXP2_MIN, EXP2_MAX)).add_(1.0)
         inner, maximum = round_to_range_(gate.mul_(up).div_(sigmoid), INT16_MAX)
@@ -171,7 +176,9 @@ class TorchSession:
         engine, spec = self.engine, self.engine.model.spec
         streams, count = tokens.shape
         if self.position + count > spec.max_positions or count > self.ring - self.window + 1:
-            raise ValueError(f"{count} tokens at position {self.position} exceed the session's chunk or the model's positions")
+            raise ValueError(
+                f"{count} tokens at position {self.position} exceed the session's chunk or the model's positions"
+            )
         with torch.inference_mode(), _exact_products():
             ids = torch.from_numpy(np.ascontiguousarray(tokens, np.int64)).to(engine.device).flatten()  # [M]
             view = self._place(count)

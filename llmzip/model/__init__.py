@@ -1,0 +1,1 @@
+"""Models: specification, vocabulary, conversion to integers, storage."""

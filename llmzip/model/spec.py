@@ -43,7 +43,9 @@ class ModelSpec:
             if field.name not in ("norm_eps", "start_token", "escape_token") and getattr(self, field.name) < 1:
                 raise UnsupportedModelError(f"model specification: {field.name} must be positive")
         if self.heads % self.kv_heads:
-            raise UnsupportedModelError(f"model specification: {self.heads} heads do not share {self.kv_heads} key heads")
+            raise UnsupportedModelError(
+                f"model specification: {self.heads} heads do not share {self.kv_heads} key heads"
+            )
         if self.head_dim % 2:
             raise UnsupportedModelError(f"model specification: odd head size {self.head_dim}")
         if max(self.start_token, self.escape_token) >= self.vocab:

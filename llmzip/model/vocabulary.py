@@ -83,7 +83,7 @@ def _vocabulary(
     token_bytes = tuple(b"" if control(i) else piece for i, piece in enumerate(pieces))
     controls = [i for i in range(len(pieces)) if control(i)]
     escape = controls[0] if controls else 0
-    token_bytes = token_bytes[:escape] + (b"",) + token_bytes[escape + 1 :]
+    token_bytes = (*token_bytes[:escape], b"", *token_bytes[escape + 1 :])
     return Vocabulary(token_bytes, escape if start is None else start, escape, json.dumps(rules, sort_keys=True))
 
 

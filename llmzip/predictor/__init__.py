@@ -1,0 +1,1 @@
+"""The order in which tokens are predicted and coded: the same for encoder and decoder."""

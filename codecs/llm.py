@@ -1,0 +1,103 @@
+"""The language-model codec: bytes -> tokens -> lockstep streams -> range coder (docs/format.md)."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+
+from llmzip import levels
+from llmzip.codecs.base import Progress
+from llmzip.container.varint import ByteReader, varint
+from llmzip.engine.base import Engine
+from llmzip.errors import FormatError, IntegrityError, LimitError
+from llmzip.model.tokenizer import Tokenizer, Tokens
+from llmzip.predictor import lockstep
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+
+
+class LLMCodec:
+    """Codes blocks of text with one model at one level; decoding takes its parameters from the payload."""
+
+    id = 3
+    name = "llm"
+
+    def __init__(
+        self,
+        engine: Engine,
+        level: levels.Level,
+        *,
+        max_cache: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """max_cache: the key/value cache in bytes that decoding may use; a block that needs more is refused."""
+        self._engine = engine
+        self._level = level
+        self._max_cache = max_cache
+        self._progress = progress
+
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self._engine.model.vocabulary)
+
+    def encode(self, data: bytes) -> bytes:
+        """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
+        payload, covered = self.encode_prefix(data)
+        if covered < len(data):
+            raise LimitError(f"{len(data)} bytes are more than one block holds ({covered}); use a smaller block size")
+        return payload
+
+    def encode_prefix(self, data: bytes) -> tuple[bytes, int]:
+        """The payload of one block that holds as much of `data` as fits, and how many bytes that is."""
+        spec = self._engine.model.spec
+        tokens = self._tokenizer.encode(data)
+        most = levels.capacity(self._level, spec)
+        if len(tokens.ids) > most:
+            kept = tokens.ids[:most]
+            escapes = int(np.count_nonzero(kept == spec.escape_token))
+            tokens = Tokens(kept, tokens.literals[:escapes])
+            data = self._tokenizer.decode(tokens)
+        count = len(tokens.ids)
+        layout = levels.plan(self._level, count, spec)
+        coded = encode_tokens(self._engine, tokens, layout.streams, layout.window, self._reporter(count, len(data)))
+        parameters = varint(count) + varint(layout.streams) + varint(layout.window // levels.WINDOW_UNIT)
+        return parameters + coded, len(data)
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """See `BlockCodec.decode`. Raises LimitError where the block needs more cache than allowed."""
+        source = io.BytesIO(payload)
+        reader = ByteReader(source)
+        count, streams, units = (reader.varint(f"a block's {what}") for what in ("tokens", "streams", "window"))
+        window = units * levels.WINDOW_UNIT
+        spec = self._engine.model.spec
+        if (
+            not 1 <= count <= size
+            or not 1 <= streams <= count
+            or not units
+            or -(-count // streams) > spec.max_positions
+        ):
+            raise FormatError(f"impossible block parameters ({count} tokens, {streams} streams): the file is damaged")
+        need = levels.cache_bytes(spec, count, streams, window)
+        if self._max_cache is not None and need > self._max_cache:
+            raise LimitError(
+                f"a block needs {need} bytes of cache, more than the {self._max_cache} that its frame states"
+            )
+        tokens = decode_tokens(self._engine, source.read(), count, streams, window, self._reporter(count, size))
+        data = self._tokenizer.decode(tokens)
+        if len(data) != size:
+            raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
+        return data
+
+    def cache_need(self, payload: bytes) -> int:
+        """The bytes of cache that decoding this payload takes."""
+        reader = ByteReader(io.BytesIO(payload))
+        count, streams, units = (reader.varint("block parameters") for _ in range(3))
+        return levels.cache_bytes(self._engine.model.spec, count, streams, units * levels.WINDOW_UNIT)
+
+    def _reporter(self, tokens: int, size: int) -> lockstep.Progress | None:
+        """Turn tokens done into bytes done, in proportion."""
+        progress = self._progress
+        if progress is None:
+            return None
+        return lambda done: progress(size * done // tokens, done)

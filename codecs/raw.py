@@ -1,0 +1,22 @@
+"""The bytes themselves, for what nothing shrinks."""
+
+from __future__ import annotations
+
+from llmzip.errors import FormatError
+
+
+class RawCodec:
+    """Stores."""
+
+    id = 1
+    name = "raw"
+
+    def encode(self, data: bytes) -> bytes:
+        """See `BlockCodec.encode`."""
+        return data
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """See `BlockCodec.decode`."""
+        if len(payload) != size:
+            raise FormatError(f"a stored block holds {len(payload)} bytes instead of {size}: the file is damaged")
+        return payload

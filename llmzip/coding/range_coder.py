@@ -1,0 +1,65 @@
+"""Symbols with integer frequencies <-> bytes, on constriction's range coder.
+
+The coder is constriction's `RangeEncoder` (32-bit words, 64-bit state); docs/format.md, "Range coder", describes it so
+that it can be rewritten. Its words are stored big-endian without trailing zero bytes, which decoding supplies again.
+"""
+
+from __future__ import annotations
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.errors import IntegrityError
+
+_WORD_BYTES = 4
+_PADDING_WORDS = 2  # what the decoder may read past the end
+
+
+def _tables(frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """What makes `Categorical(perfect=False)` use exactly these frequencies.
+
+    It gives each symbol 1 plus its share of the rest, rounded down cumulatively; with f - 1 as the shares, whose sum is
+    the rest, the scale is exactly 1.
+    """
+    return (frequencies - 1).astype(np.float64)
+
+
+class RangeEncoder:
+    """Collects symbols; one encoder serves a whole block."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+        self._model = constriction.stream.model.Categorical(perfect=False)
+
+    def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+        """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at least 1."""
+        if len(symbols):
+            self._coder.encode(symbols.astype(np.int32), self._model, _tables(frequencies))
+
+    def finish(self) -> bytes:
+        """The coded bytes so far."""
+        words: npt.NDArray[np.uint32] = self._coder.get_compressed()
+        return words.astype(">u4").tobytes().rstrip(b"\0")
+
+
+class RangeDecoder:
+    """Reads symbols back in the order in which they were encoded."""
+
+    def __init__(self, coded: bytes) -> None:
+        missing = -len(coded) % _WORD_BYTES + _PADDING_WORDS * _WORD_BYTES
+        words = np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._model = constriction.stream.model.Categorical(perfect=False)
+
+    def decode(self, frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """The next N symbols, given their tables [N, n]."""
+        if not len(frequencies):
+            return np.empty(0, np.int32)
+        try:
+            symbols: npt.NDArray[np.int32] = self._coder.decode(self._model, _tables(frequencies))
+        except AssertionError as error:  # constriction: the code words cannot have come from these tables
+            raise IntegrityError(
+                "the coded symbols do not fit the model's predictions; the block is damaged"
+            ) from error
+        return symbols

@@ -1,0 +1,54 @@
+"""The index behind a frame's blocks, for random access (docs/format.md, "Index")."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from llmzip.container.varint import ByteReader, varint
+from llmzip.errors import FormatError, IntegrityError
+
+INDEX_MAGIC = b"\x8cLZi"
+FOOTER_BYTES = 8
+_MAX_INDEX_BYTES = 1 << 28
+
+Entries = list[tuple[int, int]]
+"""Per block: bytes in the file (codec to check), uncompressed bytes."""
+
+
+def index_bytes(entries: Sequence[tuple[int, int]]) -> bytes:
+    """The index with its footer."""
+    body = varint(len(entries)) + b"".join(varint(coded) + varint(size) for coded, size in entries)
+    body += zlib.crc32(body).to_bytes(4, "little")
+    return body + len(body).to_bytes(4, "little") + INDEX_MAGIC
+
+
+def read_index(reader: ByteReader) -> Entries:
+    """Parse an index with its footer. Raises FormatError, TruncatedError or IntegrityError."""
+    reader.mark()
+    start = reader.offset
+    entries = [(reader.varint("the index"), reader.varint("the index")) for _ in range(_count(reader))]
+    computed = zlib.crc32(reader.seen)
+    if int.from_bytes(reader.read(4, "the index"), "little") != computed:
+        raise IntegrityError(
+            f"index at byte {start}: checksum mismatch: the file is damaged; copy or download it again"
+        )
+    length = reader.offset - start
+    footer = reader.read(FOOTER_BYTES, "the index")
+    if footer != length.to_bytes(4, "little") + INDEX_MAGIC:
+        raise FormatError(f"index at byte {start}: malformed footer: the file is damaged")
+    return entries
+
+
+def _count(reader: ByteReader) -> int:
+    count = reader.varint("the index")
+    if count > _MAX_INDEX_BYTES:
+        raise FormatError(f"index before byte {reader.offset}: impossible number of blocks: the file is damaged")
+    return count
+
+
+def index_length(footer: bytes) -> int | None:
+    """How long, footer included, the index is that ends with these 8 bytes; None if no index ends here."""
+    if len(footer) != FOOTER_BYTES or footer[4:] != INDEX_MAGIC:
+        return None
+    return int.from_bytes(footer[:4], "little") + FOOTER_BYTES

@@ -1,0 +1,170 @@
+"""Decompression: frames from a file or from pieces, block by block."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import xxhash
+
+from llmzip import levels
+from llmzip.codecs.base import BlockCodec, Progress
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.zstd import ZstdCodec
+from llmzip.compressor import Buffer, content_check
+from llmzip.container.block import Block
+from llmzip.container.header import FrameHeader
+from llmzip.container.varint import ByteReader
+from llmzip.engines import EngineOptions
+from llmzip.errors import IntegrityError, LimitError, TruncatedError
+from llmzip.frames import FrameParser
+from llmzip.model.integer_model import IntegerModel
+
+
+class BlockDecoder:
+    """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of a stream."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        max_memory: int | None = None,
+        max_output: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._options = options
+        self._max_memory = max_memory
+        self._max_output = max_output
+        self._progress = progress
+        self.done_bytes = self.done_tokens = 0
+        self._block_tokens = 0
+        self._header: FrameHeader | None = None
+        self._llm: LLMCodec | None = None
+
+    def open_frame(self, header: FrameHeader) -> None:
+        """Begin a frame. Raises LimitError where it needs more memory than allowed."""
+        if self._max_memory is not None and header.memory > self._max_memory:
+            raise LimitError(
+                f"the frame needs {header.memory} bytes of cache, the limit is {self._max_memory}; raise the limit to decode it"
+            )
+        self._header = header
+        self._llm = None
+
+    def decode(self, block: Block) -> bytes:
+        """The bytes of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises."""
+        if self._max_output is not None and self.done_bytes + block.size > self._max_output:
+            raise LimitError(
+                f"the output exceeds the limit of {self._max_output} bytes; raise the limit to decode it all"
+            )
+        self._block_tokens = 0
+        data = self._codec(block.codec).decode(block.payload, block.size)
+        self.done_bytes += block.size
+        self.done_tokens += self._block_tokens
+        if self._progress:
+            self._progress(self.done_bytes, self.done_tokens)
+        return data
+
+    def _codec(self, codec: int) -> BlockCodec:
+        if codec == RawCodec.id:
+            return RawCodec()
+        if codec == ZstdCodec.id:
+            return ZstdCodec()
+        if self._llm is None:
+            assert self._header is not None
+            engine = self._options.for_fingerprint(self._header.fingerprint)
+            level = levels.level_parameters(levels.DEFAULT_LEVEL)  # only encoding looks at it
+            self._llm = LLMCodec(engine, level, max_cache=self._header.memory, progress=self._report)
+        return self._llm
+
+    def _report(self, block_bytes: int, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        if self._progress:
+            self._progress(self.done_bytes + block_bytes, self.done_tokens + block_tokens)
+
+
+def verify_content(parser: FrameParser, state: xxhash.xxh3_64) -> None:
+    """Compare a complete frame's content check. Raises IntegrityError."""
+    if parser.content_check != content_check(state):
+        raise IntegrityError(
+            "the decoded content does not match its checksum: the file is damaged, or was written by a faulty encoder"
+        )
+
+
+class LLMZipDecompressor:
+    """Decodes one frame that arrives in pieces; holds one block in memory.
+
+    After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor, or junk.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | os.PathLike[str] | IntegerModel | None = None,
+        max_memory: int | None = None,
+        max_output: int | None = None,
+        progress: Progress | None = None,
+        **engine: Any,
+    ) -> None:
+        """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
+
+        model: only to insist on a certain one. max_memory: bytes of key/value cache allowed. max_output: bytes of output allowed.
+        engine: `engine`, `device`, `threads` of `EngineOptions`.
+        """
+        options = EngineOptions(model=model, **engine)
+        self._decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
+        self._parser = FrameParser()
+        self._hash = xxhash.xxh3_64()
+        self._input = b""
+        self._output = bytearray()
+        self._offset = 0
+        self._complete = False
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended and all of it has been returned."""
+        return self._complete and not self._output
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the next call can do nothing without more data."""
+        return not self._complete and not self._output
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came after the frame's end."""
+        return self._input if self._complete else b""
+
+    def decompress(self, data: Buffer, max_length: int = -1) -> bytes:
+        """Take more data, return at most max_length bytes of output (-1: all there is).
+
+        Raises EOFError after the end, LLMZipError for a damaged frame, TypeError for a str.
+        """
+        if self.eof:
+            raise EOFError("the frame has ended; `unused_data` holds what follows")
+        self._input += bytes(memoryview(data))
+        while not self._complete and not 0 <= max_length <= len(self._output):
+            try:
+                self._read_part()
+            except TruncatedError:
+                break  # wait for more data
+        size = len(self._output) if max_length < 0 else min(max_length, len(self._output))
+        out = bytes(self._output[:size])
+        del self._output[:size]
+        return out
+
+    def _read_part(self) -> None:
+        """Parse one header, block or frame end from the input, and drop it there."""
+        reader = ByteReader(io.BytesIO(self._input), self._offset)
+        if self._parser.header is None:
+            self._decoder.open_frame(self._parser.read_header(reader))
+        elif block := self._parser.read_block(reader):
+            decoded = self._decoder.decode(block)
+            self._hash.update(decoded)
+            self._output += decoded
+        else:
+            verify_content(self._parser, self._hash)
+            self._complete = True
+        self._input = self._input[reader.offset - self._offset :]
+        self._offset = reader.offset

@@ -1,0 +1,81 @@
+"""Which model and which engine serve a job; the one loaded last is kept for the next job."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable
+
+from llmzip.engine.base import Engine
+from llmzip.errors import LLMZipError, ModelMismatchError
+from llmzip.model.integer_model import IntegerModel
+from llmzip.model.store import ModelStore
+
+FetchProgress = Callable[[str, int, int], None]
+
+ENGINE_NAMES = ("auto", "native", "torch")
+
+_lock = threading.Lock()
+_loaded: dict[tuple[bytes, str, str, int | None], Engine] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineOptions:
+    """How and by which model predictions are made. None of this changes a coded byte, except the model."""
+
+    model: str | os.PathLike[str] | IntegerModel | None = None
+    """A name, path, fingerprint or hub id (see `ModelStore.resolve`), or a model; None: the default, or the file's own."""
+    fetch: bool = False
+    """Whether a missing model may be downloaded."""
+    offline: bool = False
+    fetch_progress: FetchProgress | None = None
+    engine: str = "auto"
+    device: str = "cpu"
+    threads: int | None = None
+
+    def for_compression(self) -> Engine:
+        """The engine of the chosen model."""
+        return self._engine(self._chosen_model())
+
+    def for_fingerprint(self, prefix: bytes) -> Engine:
+        """The engine of the model that a frame names. Raises ModelNotFoundError or ModelMismatchError."""
+        if self.model is None:
+            kept = next((e for (fingerprint, *how), e in _loaded.items() if fingerprint.startswith(prefix)), None)
+            return self._engine(kept.model if kept else ModelStore().find(prefix))
+        model = self._chosen_model()
+        if not model.fingerprint.startswith(prefix):
+            raise ModelMismatchError(
+                f"the file was made with model {prefix.hex()}, the chosen one is {model.fingerprint.hex()[:16]}; "
+                "leave the choice out, or name the right one"
+            )
+        return self._engine(model)
+
+    def _chosen_model(self) -> IntegerModel:
+        if isinstance(self.model, IntegerModel):
+            return self.model
+        name = None if self.model is None else os.fspath(self.model)
+        return ModelStore(offline=self.offline).resolve(name, fetch=self.fetch, progress=self.fetch_progress)
+
+    def _engine(self, model: IntegerModel) -> Engine:
+        key = (model.fingerprint, self.engine, self.device, self.threads)
+        with _lock:
+            if key not in _loaded:
+                _loaded.clear()
+                _loaded[key] = _build(model, self.engine, self.device, self.threads)
+            return _loaded[key]
+
+
+def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:
+    if engine not in ENGINE_NAMES:
+        raise ValueError(f"engine {engine!r}: engines are {', '.join(ENGINE_NAMES)}")
+    import torch
+
+    from llmzip.engine.torch_engine import TorchEngine
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        return TorchEngine(model, device)
+    except RuntimeError as error:  # torch's own: no such device, no driver
+        raise LLMZipError(f"device {device!r} cannot be used: {error}") from error

@@ -1,0 +1,134 @@
+"""Walking through frames without decoding them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import BinaryIO
+
+from llmzip.codecs.selection import CODEC_NAMES
+from llmzip.container.block import Block, read_block
+from llmzip.container.header import VERSION, FrameHeader
+from llmzip.container.index import Entries, read_index
+from llmzip.container.varint import ByteReader
+from llmzip.errors import FormatError, TruncatedError
+
+CHECK_NAME = "XXH3-32"
+
+
+class FrameParser:
+    """Reads one frame's parts in order. A part that the source does not hold whole changes nothing: try again later."""
+
+    def __init__(self) -> None:
+        self.header: FrameHeader | None = None
+        self.entries: Entries = []
+        self.content_check: bytes | None = None
+        """Known once the frame is complete."""
+
+    def read_header(self, reader: ByteReader) -> FrameHeader:
+        """The frame's header: the first part."""
+        self.header = FrameHeader.read(reader)
+        return self.header
+
+    def read_block(self, reader: ByteReader) -> Block | None:
+        """The next block, or None after the last, when the frame has been read to its end."""
+        assert self.header is not None
+        start = reader.offset
+        if self.header.single_block and self.entries:
+            block = None
+        else:
+            block = read_block(reader, b"" if self.entries else self.header.to_bytes())
+        if block is not None:
+            self._check(block, start)
+            self.entries.append((reader.offset - start, block.size))
+            return block
+        check = reader.read(4, "a content check")
+        if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
+            raise FormatError(f"index before byte {reader.offset}: it does not match the blocks: the file is damaged")
+        self.content_check = check
+        return None
+
+    def _check(self, block: Block, start: int) -> None:
+        assert self.header is not None
+        name = CODEC_NAMES.get(block.codec)
+        if name is None:
+            raise FormatError(f"block at byte {start}: unknown codec {block.codec}: the file needs a newer llmzip")
+        if name == "llm" and not self.header.fingerprint:
+            raise FormatError(f"block at byte {start}: it needs a model, but the frame names none: the file is damaged")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameInfo:
+    """What a frame says of itself."""
+
+    version: int
+    compressed_size: int
+    uncompressed_size: int
+    blocks: int
+    model: str | None
+    """The first 16 hex digits of the model's fingerprint; None where no block needs a model."""
+    check: str
+    memory: int
+    """Bytes of key/value cache that decoding takes at most, beside the model's weights."""
+    codecs: tuple[str, ...]
+    """The codec of each block."""
+
+
+def _read_info(reader: ByteReader) -> FrameInfo:
+    start = reader.offset
+    parser = FrameParser()
+    header = parser.read_header(reader)
+    codecs = []
+    while block := parser.read_block(reader):
+        codecs.append(CODEC_NAMES[block.codec])
+    return FrameInfo(
+        version=VERSION,
+        compressed_size=reader.offset - start,
+        uncompressed_size=sum(size for _, size in parser.entries),
+        blocks=len(codecs),
+        model=header.fingerprint.hex() or None,
+        check=CHECK_NAME,
+        memory=header.memory,
+        codecs=tuple(codecs),
+    )
+
+
+class PeekingSource:
+    """A readable source of which the next byte can be looked at."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._peeked = b""
+
+    def at_end(self) -> bool:
+        """Whether no byte is left."""
+        if not self._peeked:
+            self._peeked = self._source.read(1)
+        return not self._peeked
+
+    def read(self, size: int, /) -> bytes:
+        """See `Readable.read`."""
+        if not size:
+            return b""
+        first, self._peeked = self._peeked, b""
+        return first + (self._source.read(size - len(first)) if size > len(first) else b"")
+
+
+def list_frames(file: BinaryIO) -> list[FrameInfo]:
+    """What each frame of a file says; block checks are verified, nothing is decoded.
+
+    Raises FormatError, TruncatedError or IntegrityError.
+    """
+    source = PeekingSource(file)
+    if source.at_end():
+        raise TruncatedError("the data is empty: not an llmzip file")
+    reader = ByteReader(source)
+    infos = []
+    while not source.at_end():
+        infos.append(_read_info(reader))
+    return infos
+
+
+def get_frame_info(data: bytes | bytearray | memoryview) -> FrameInfo:
+    """What the first frame of `data` says of itself. Raises FormatError, TruncatedError or IntegrityError."""
+    return _read_info(ByteReader(io.BytesIO(data)))

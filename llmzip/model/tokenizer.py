@@ -1,0 +1,95 @@
+"""Text <-> tokens, by token bytes: lossless for every byte string.
+
+Cutting follows the model's own rules where their result adds up to the input, else the longest match. A byte that
+no token stands for is an escape token and a literal byte beside the token sequence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from llmzip.errors import IntegrityError
+from llmzip.model.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """A token sequence, and the bytes that its escape tokens stand for, in order."""
+
+    ids: npt.NDArray[np.int32]  # [n]
+    literals: bytes
+
+
+class Tokenizer:
+    """Cuts byte strings into a vocabulary's tokens and joins them again."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._ids = {piece: i for i, piece in reversed(list(enumerate(vocabulary.token_bytes))) if piece}
+        self._longest = max(map(len, self._ids), default=0)
+        unsayable = "".join(re.escape(chr(b)) for b in range(128) if bytes([b]) not in self._ids)
+        self._unclean = re.compile(f"([{unsayable}\udc80-\udcff]+)")
+
+    @functools.cached_property
+    def _rules(self) -> tokenizers.Tokenizer | None:
+        rules = self._vocabulary.rules
+        return tokenizers.Tokenizer.from_str(rules) if rules != "{}" else None
+
+    def encode(self, data: bytes) -> Tokens:
+        """Cut a byte string. Every token stands for at least one byte."""
+        ids: list[int] = []
+        literals = bytearray()
+        # Bytes that are not UTF-8 become lone surrogates; they and what the vocabulary cannot say are cut bytewise.
+        for part in self._unclean.split(data.decode("utf-8", "surrogateescape")):
+            raw = part.encode("utf-8", "surrogateescape")
+            cut = None if self._unclean.fullmatch(part) else self._cut_by_rules(part, raw)
+            ids += self._cut_greedily(raw, literals) if cut is None else cut
+        return Tokens(np.array(ids, np.int32), bytes(literals))
+
+    def _cut_by_rules(self, text: str, raw: bytes) -> list[int] | None:
+        """The model's own cutting, or None where it loses or changes bytes."""
+        if not raw:
+            return []
+        if self._rules is None:
+            return None
+        ids: list[int] = self._rules.encode(text, add_special_tokens=False).ids
+        pieces = [self._vocabulary.token_bytes[i] for i in ids]
+        return ids if all(pieces) and b"".join(pieces) == raw else None
+
+    def _cut_greedily(self, raw: bytes, literals: bytearray) -> list[int]:
+        """The longest match at each place; escapes where there is none."""
+        ids = []
+        place = 0
+        while place < len(raw):
+            for length in range(min(self._longest, len(raw) - place), 0, -1):
+                found = self._ids.get(raw[place : place + length])
+                if found is not None:
+                    ids.append(found)
+                    place += length
+                    break
+            else:
+                ids.append(self._vocabulary.escape_token)
+                literals.append(raw[place])
+                place += 1
+        return ids
+
+    def decode(self, tokens: Tokens) -> bytes:
+        """Join tokens. Raises IntegrityError if they are not what `encode` can produce."""
+        escape = self._vocabulary.escape_token
+        literals = iter(tokens.literals)
+        out = bytearray()
+        for i in tokens.ids.tolist():
+            if i == escape:
+                out.append(next(literals))
+            else:
+                piece = self._vocabulary.token_bytes[i] if i < len(self._vocabulary.token_bytes) else b""
+                if not piece:
+                    raise IntegrityError(f"token {i} stands for no text; the block is damaged")
+                out += piece
+        return bytes(out)

@@ -1,0 +1,143 @@
+"""Lockstep coding: the tokens of a block as S streams that advance together.
+
+At step t each stream codes its t-th token: first all buckets, then all places in the buckets, then the literal bytes
+behind escape tokens. The encoder knows all tokens and evaluates many steps at once; the decoder goes step by step.
+Both see the same integers (docs/format.md, "Payload of the llm codec").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
+from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
+from llmzip.engine.base import Engine, HeadInput
+from llmzip.errors import IntegrityError
+from llmzip.model.tokenizer import Tokens
+
+Progress = Callable[[int], None]
+"""Called with the number of tokens done."""
+
+IdArray = npt.NDArray[np.int32]
+
+_ENCODE_ROWS = 512
+"""How many tokens the encoder evaluates at once, over all streams."""
+
+_LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """n tokens as S streams of consecutive tokens; the first n mod S streams are one token longer."""
+
+    tokens: int
+    streams: int
+
+    @property
+    def steps(self) -> int:
+        """The length of the longest stream."""
+        return -(-self.tokens // self.streams)
+
+    def active(self, step: int) -> int:
+        """How many streams, the first ones, have a token at this step."""
+        return self.streams if (step + 1) * self.streams <= self.tokens else self.tokens % self.streams
+
+    def split(self, ids: IdArray) -> IdArray:
+        """[n] -> [S, steps]; a shorter stream ends with a 0 that is never coded."""
+        rows = np.zeros((self.streams, self.steps), np.int32)
+        rows.flat[self._places()] = ids
+        return rows
+
+    def join(self, rows: IdArray) -> IdArray:
+        """The inverse of `split`."""
+        joined: IdArray = rows.flatten()[self._places()]
+        return joined
+
+    def _places(self) -> npt.NDArray[np.int64]:
+        """Where each token stands in the flattened rows."""
+        longer = self.tokens % self.streams or self.streams
+        places = np.arange(self.tokens)
+        beyond = np.maximum(places - longer * self.steps, 0)
+        return places + (beyond // (self.steps - 1) if self.steps > 1 else 0)
+
+
+def _shifted(rows: IdArray, start_token: int) -> IdArray:
+    """What the model is fed so that it predicts `rows`."""
+    return np.concatenate([np.full((len(rows), 1), start_token, np.int32), rows[:, :-1]], axis=1)
+
+
+def encode_tokens(engine: Engine, tokens: Tokens, streams: int, window: int, progress: Progress | None = None) -> bytes:
+    """Code a token sequence in `streams` streams with an attention window of `window` tokens."""
+    spec = engine.model.spec
+    schedule = Schedule(len(tokens.ids), streams)
+    rows = schedule.split(tokens.ids)
+    inputs = _shifted(rows, spec.start_token)
+    literals = schedule.split(_literal_values(tokens, spec.escape_token))
+    coder = RangeEncoder()
+    chunk = max(1, min(_ENCODE_ROWS // streams, schedule.steps))
+    session = engine.session(streams, window, chunk)
+    for start in range(0, schedule.steps, chunk):
+        head = session.advance(inputs[:, start : start + chunk])
+        for t in range(start, min(start + chunk, schedule.steps)):
+            active = schedule.active(t)
+            _encode_step(engine, coder, _at(head, t - start, active), rows[:active, t])
+            literal = literals[:active, t][rows[:active, t] == spec.escape_token]
+            coder.encode(literal, _LITERAL_TABLE.repeat(len(literal), axis=0))
+            if progress:
+                progress(min((t + 1) * streams, schedule.tokens))
+    return coder.finish()
+
+
+def _encode_step(engine: Engine, coder: RangeEncoder, head: HeadInput, ids: IdArray) -> None:
+    distributions = engine.distributions(head.vectors, head.scales)
+    buckets = ids >> BUCKET_BITS
+    coder.encode(buckets, distributions.bucket_frequencies())
+    coder.encode(ids & (BUCKET_SIZE - 1), distributions.token_frequencies(buckets))
+
+
+def decode_tokens(
+    engine: Engine, coded: bytes, count: int, streams: int, window: int, progress: Progress | None = None
+) -> Tokens:
+    """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
+    spec = engine.model.spec
+    schedule = Schedule(count, streams)
+    rows = np.zeros((streams, schedule.steps), np.int32)
+    literals = np.zeros_like(rows)
+    coder = RangeDecoder(coded)
+    session = engine.session(streams, window, 1)
+    previous = np.full((streams, 1), spec.start_token, np.int32)
+    for t in range(schedule.steps):
+        active = schedule.active(t)
+        head = session.advance(previous[:active])
+        distributions = engine.distributions(head.vectors[:, 0], head.scales[:, 0])
+        buckets = coder.decode(distributions.bucket_frequencies())
+        ids = (buckets << BUCKET_BITS) | coder.decode(distributions.token_frequencies(buckets))
+        if ids.max() >= spec.vocab:
+            raise IntegrityError("a decoded token lies outside the vocabulary; the block is damaged")
+        rows[:active, t] = ids
+        escapes = np.flatnonzero(ids == spec.escape_token)
+        literals[escapes, t] = coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))
+        previous = rows[:, t : t + 1]
+        if progress:
+            progress(min((t + 1) * streams, count))
+    ids = schedule.join(rows)
+    values = schedule.join(literals)[ids == spec.escape_token]
+    return Tokens(ids, values.astype(np.uint8).tobytes())
+
+
+def _at(head: HeadInput, step: int, active: int) -> HeadInput:
+    """The head inputs of one step: [active, d] and [active]."""
+    return HeadInput(
+        np.ascontiguousarray(head.vectors[:active, step]), np.ascontiguousarray(head.scales[:active, step])
+    )
+
+
+def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:
+    """Each escape token's byte in its place, 0 elsewhere: [n]."""
+    values = np.zeros(len(tokens.ids), np.int32)
+    values[tokens.ids == escape_token] = np.frombuffer(tokens.literals, np.uint8)
+    return values

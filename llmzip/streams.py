@@ -1,0 +1,86 @@
+"""Whole streams from one binary file to another, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, BinaryIO
+
+import xxhash
+
+from llmzip import levels
+from llmzip.codecs.base import Progress
+from llmzip.compressor import LLMZipCompressor
+from llmzip.container.varint import ByteReader
+from llmzip.decompressor import BlockDecoder, verify_content
+from llmzip.engines import EngineOptions
+from llmzip.errors import TruncatedError
+from llmzip.frames import FrameParser, PeekingSource
+
+_READ_BYTES = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """What a finished stream amounted to."""
+
+    uncompressed_bytes: int
+    compressed_bytes: int
+    tokens: int
+    frames: int
+
+
+def compress_stream(
+    source: BinaryIO,
+    sink: BinaryIO,
+    *,
+    level: int = levels.DEFAULT_LEVEL,
+    model: str | None = None,
+    block_size: int | None = None,
+    progress: Progress | None = None,
+    **engine: Any,
+) -> Totals:
+    """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`."""
+    compressor = LLMZipCompressor(level, model=model, block_size=block_size, progress=progress, **engine)
+    read = written = 0
+    while data := source.read(_READ_BYTES):
+        read += len(data)
+        packed = compressor.compress(data)
+        sink.write(packed)
+        written += len(packed)
+    packed = compressor.flush()
+    sink.write(packed)
+    return Totals(read, written + len(packed), compressor.tokens, compressor.frames)
+
+
+def decompress_stream(
+    source: BinaryIO,
+    sink: BinaryIO,
+    *,
+    model: str | None = None,
+    max_memory: int | None = None,
+    max_output: int | None = None,
+    progress: Progress | None = None,
+    **engine: Any,
+) -> Totals:
+    """Decompress all frames of `source` into `sink`; arguments as for `LLMZipDecompressor`.
+
+    A block is written once its own check holds; an error after that leaves output behind that the caller must discard.
+    Raises LLMZipError: TruncatedError for an empty source, FormatError for trailing junk, and so on.
+    """
+    options = EngineOptions(model=model, **engine)
+    decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
+    peeking = PeekingSource(source)
+    if peeking.at_end():
+        raise TruncatedError("the data is empty: not an llmzip file")
+    reader = ByteReader(peeking)
+    frames = 0
+    while not peeking.at_end():
+        parser, state = FrameParser(), xxhash.xxh3_64()
+        decoder.open_frame(parser.read_header(reader))
+        while block := parser.read_block(reader):
+            data = decoder.decode(block)
+            state.update(data)
+            sink.write(data)
+        verify_content(parser, state)
+        frames += 1
+    return Totals(decoder.done_bytes, reader.offset, decoder.done_tokens, frames)
