@@ -1,0 +1,191 @@
+"""A second decoder, written from docs/arithmetic.md and docs/format.md alone: slow, short, sharing no code with llmzip.
+
+Integers are Python's, so sums cannot round; floats are numpy float32 scalars and arrays, one operation at a time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+F = np.float32
+
+
+def exp2(x: np.ndarray) -> np.ndarray:
+    w = np.floor(x)
+    r = x - w
+    c1, c2, c3 = (F(float.fromhex(c)) for c in ("0x1.640ea8p-1", "0x1.cf7a66p-3", "0x1.4095f4p-4"))
+    y = c3 * r
+    y = y + c2
+    y = y * r
+    y = y + c1
+    y = y * r
+    y = y + F(1)
+    return np.ldexp(y, w.astype(int))
+
+
+def to_integers(x: np.ndarray, limit: int) -> tuple[np.ndarray, np.float32]:
+    maximum = max(np.abs(x).max(), F(2.0**-40))
+    return np.rint(x * (F(limit) / maximum)).astype(np.int64), maximum
+
+
+def hadamard(n: int) -> np.ndarray:
+    h = np.ones((1, 1), np.int64)
+    while len(h) < n:
+        h = np.block([[h, h], [h, -h]])
+    return h
+
+
+class NaiveStream:
+    """One stream of one model."""
+
+    def __init__(self, spec: dict[str, Any], tensors: dict[str, np.ndarray], window: int) -> None:
+        self.spec, self.tensors, self.window = spec, tensors, window
+        self.cache: list[list[list[tuple]]] = [[[] for _ in range(spec["kv_heads"])] for _ in range(spec["layers"])]
+        self.position = 0
+
+    def linear(self, name: str, q: np.ndarray) -> np.ndarray:
+        sums = self.tensors[name + ".weight"].astype(np.int64) @ q
+        return sums.astype(np.float64).astype(F) * self.tensors[name + ".scale"]
+
+    def normalise(self, x: np.ndarray) -> tuple[np.ndarray, np.float32]:
+        q, maximum = to_integers(x, 127)
+        inverse = F(127) / maximum
+        mean = F(int((q * q).sum())) * F(1 / self.spec["d_model"])
+        root = np.sqrt(mean + inverse * inverse * F(self.spec["norm_eps"]))
+        return q, F(1) / root
+
+    def turn(self, y: np.ndarray) -> np.ndarray:
+        half = len(y) // 2
+        c, n = self.tensors["rope"][self.position].astype(F) / F(2**14)
+        a, b = y[:half], y[half:]
+        return np.concatenate([a * c - b * n, b * c + a * n])
+
+    def attend(self, layer: int, q: np.ndarray, s: np.float32) -> np.ndarray:
+        spec, size = self.spec, self.spec["head_dim"]
+
+        def heads(part: str, turning: bool) -> list[tuple[np.ndarray, np.float32]]:
+            out = []
+            for y in self.linear(f"layers.{layer}.{part}", q).reshape(-1, size):
+                h, maximum = to_integers(self.turn(y) if turning else y, 127)
+                out.append((h, maximum * F(1 / 127) * s))
+            return out
+
+        for g, kv in enumerate(zip(heads("k", True), heads("v", False), strict=True)):
+            self.cache[layer][g].append(kv)
+        p, result = self.position, []
+        for h, (a, s_a) in enumerate(heads("q", True)):
+            entries = self.cache[layer][h * spec["kv_heads"] // spec["heads"]]
+            seen = [entries[j] for j in range(p + 1) if j > p - self.window or j < 4]
+            t = np.array([F(int(a @ k)) * s_j * s_a for (k, s_j), _ in seen], F)
+            weights = np.rint(exp2(np.maximum(t - t.max(), F(-30))) * F(2**15))
+            total = F(int(weights.astype(np.int64).sum()))
+            bound = max(u for _, (_, u) in entries)
+            factor = F(2**16) / (total * bound)
+            w = [int(np.rint(weight * u * factor)) for weight, (_, (_, u)) in zip(weights, seen, strict=True)]
+            sums = sum(w_j * v for w_j, (_, (v, _)) in zip(w, seen, strict=True))
+            result.append(sums.astype(np.float64).astype(F) * (bound * F(2**-16)))
+        o, maximum = to_integers(np.concatenate(result), 127)
+        return self.linear(f"layers.{layer}.o", o) * (maximum * F(1 / 127))
+
+    def mlp(self, layer: int, q: np.ndarray, s: np.float32) -> np.ndarray:
+        name, width = f"layers.{layer}.", self.spec["d_ff"]
+        g = self.linear(name + "gate", q) * s
+        e = exp2(np.clip(g, F(-30), F(30))) + F(1)
+        h, maximum = to_integers(g * self.linear(name + "up", q) / e, 32767)
+        block = min(width & -width, 512)
+        r = (h.reshape(-1, block) @ hadamard(block)).flatten()
+        q2, maximum2 = to_integers(r.astype(F), 127)
+        return self.linear(name + "down", q2) * (maximum * F(1 / 32767) * (maximum2 * F(1 / 127)) * s)
+
+    def weights(self, token: int) -> list[int]:
+        """Feed a token; the weights of the one that follows."""
+        x = self.tensors["embedding.weight"][token].astype(F) * self.tensors["embedding.scale"][token]
+        for layer in range(self.spec["layers"]):
+            x = x + self.attend(layer, *self.normalise(x))
+            x = x + self.mlp(layer, *self.normalise(x))
+        self.position += 1
+        q, s = self.normalise(x)
+        z = self.linear("head", q) * s
+        return np.floor(exp2(np.maximum(z - z.max(), F(-30))) * F(2**23)).astype(np.int64).tolist()
+
+
+def frequencies(weights: Sequence[int]) -> list[int]:
+    """Section 5: F_0 ... F_n."""
+    n, total = len(weights), sum(weights)
+    if total == 0:
+        weights, total = [1] * n, n
+    if total >= 1 << 39:
+        shift = total.bit_length() - 39
+        weights = [w >> shift for w in weights]
+        total = sum(weights)
+    out, before = [0], 0
+    for i, w in enumerate(weights):
+        before += w
+        out.append(i + 1 + before * ((1 << 24) - n) // total)
+    return out
+
+
+class RangeDecoder:
+    """docs/format.md, "Range coder"."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+        self.lower, self.range = 0, (1 << 64) - 1
+        self.point = self.word() << 32 | self.word()
+
+    def word(self) -> int:
+        return int.from_bytes(self.data.read(4).ljust(4, b"\0"), "big")
+
+    def decode(self, cumulative: Sequence[int]) -> int:
+        mask = (1 << 64) - 1
+        scale = self.range >> 24
+        q = ((self.point - self.lower) & mask) // scale
+        assert q < 1 << 24, "invalid data"
+        symbol = next(i for i in range(len(cumulative) - 1) if q < cumulative[i + 1])
+        self.lower = (self.lower + scale * cumulative[symbol]) & mask
+        self.range = scale * (cumulative[symbol + 1] - cumulative[symbol])
+        if self.range < 1 << 32:
+            self.lower = self.lower << 32 & mask
+            self.range <<= 32
+            self.point = (self.point << 32 | self.word()) & mask
+        return symbol
+
+
+def varint(data: io.BytesIO) -> int:
+    value = shift = 0
+    while True:
+        byte = data.read(1)[0]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value
+
+
+def decode_llm_payload(
+    payload: bytes, spec: dict[str, Any], tensors: dict[str, np.ndarray], token_bytes: Sequence[bytes]
+) -> bytes:
+    """docs/format.md, "Payload of the llm codec"."""
+    source = io.BytesIO(payload)
+    tokens, streams, window = varint(source), varint(source), varint(source) * 64
+    decoder = RangeDecoder(source.read())
+    models = [NaiveStream(spec, tensors, window) for _ in range(streams)]
+    last = [spec["start_token"]] * streams
+    texts = [b""] * streams
+    for t in range(-(-tokens // streams)):
+        active = [s for s in range(streams) if t < tokens // streams + (s < tokens % streams)]
+        weights = {}
+        for s in active:
+            w = models[s].weights(last[s])
+            weights[s] = np.array(w + [0] * (-len(w) % 256)).reshape(-1, 256).tolist()
+        buckets = {s: decoder.decode(frequencies([sum(b) for b in weights[s]])) for s in active}
+        for s in active:
+            last[s] = buckets[s] * 256 + decoder.decode(frequencies(weights[s][buckets[s]]))
+            texts[s] += token_bytes[last[s]]
+        for s in active:
+            if last[s] == spec["escape_token"]:
+                texts[s] += bytes([decoder.decode(range(0, (1 << 24) + 1, 1 << 16))])
+    return b"".join(texts)

@@ -1,0 +1,74 @@
+"""Trains the tiny model in tests/data/tiny: `python tests/train_tiny.py`, a few minutes on two cores.
+
+The result is committed, so that the tests have a model that predicts English a little; training again gives another
+model, hence other golden files (tests/make_golden.py).
+"""
+
+from __future__ import annotations
+
+import pathlib
+import pydoc_data.topics
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+DIRECTORY = pathlib.Path(__file__).parent / "data" / "tiny"
+MISSING_BYTES = bytes.fromhex("04 06 13 14 16 1d")  # the default model's vocabulary lacks the same
+STEPS, BATCH, LENGTH = 2500, 24, 96
+
+
+def train_tokenizer(text: str) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    stand_ins = set(pre_tokenizers.ByteLevel.alphabet())
+    missing = {chr(256 + b) for b in MISSING_BYTES}  # byte-level BPE writes control byte b as U+0100 + b
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(stand_ins - missing),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([text], trainer)
+    return tokenizer
+
+
+def main() -> None:
+    text = "\n".join(pydoc_data.topics.topics.values())
+    tokenizer = train_tokenizer(text)
+    ids = torch.tensor(tokenizer.encode(text).ids)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(config)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, STEPS)
+    for step in range(STEPS):
+        starts = torch.randint(0, len(ids) - LENGTH, (BATCH,))
+        batch = torch.stack([ids[s : s + LENGTH] for s in starts.tolist()])
+        batch[:, 0] = 0
+        loss = model(input_ids=batch, labels=batch).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 250 == 0:
+            print(step, f"{loss.item():.3f} nats per token")
+    model.to(torch.bfloat16).save_pretrained(DIRECTORY)
+    tokenizer.save(str(DIRECTORY / "tokenizer.json"), pretty=False)
+
+
+if __name__ == "__main__":
+    main()
