@@ -29,6 +29,8 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:  # nobody reads any more: not an error to report
+            raise
         except (LLMZipError, OSError) as error:
             click.echo(f"llmzip: error: {error}", err=True)
             raise SystemExit(1) from error

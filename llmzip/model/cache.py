@@ -177,7 +177,7 @@ def _read_entry(folder: pathlib.Path) -> CachedModel:
         return CachedModel(fingerprint=folder.name, **json.loads((folder / _ENTRY_FILE).read_text("utf-8")))
     except (OSError, TypeError, ValueError):
         known = registry.by_fingerprint(folder.name)
-        return CachedModel(folder.name, known.name if known else folder.name[:16], "", "", None, None, "", 0)
+        return CachedModel(folder.name, known.name if known else "unknown", "", "", None, None, "", 0)
 
 
 def _damaged(entry: CachedModel, path: pathlib.Path) -> IntegrityError:

@@ -145,7 +145,7 @@ class ModelStore:
         """The cached models that answer to a name, a source or a fingerprint, the newest first."""
         entries = self.cache.entries()
         registered = registry.by_name(name)
-        names = {name, registered.name if registered else name, str(pathlib.Path(name).expanduser().absolute())}
+        names = {name, registered.name if registered else name, str(pathlib.Path(name).absolute())}
         found = [entry for entry in entries if entry.name in names or entry.source in names]
         if not found and _HEX_PREFIX.fullmatch(name):
             found = [entry for entry in entries if entry.fingerprint.startswith(name.lower())]
@@ -224,7 +224,7 @@ class ModelStore:
 
 def _local_path(name: str) -> pathlib.Path | None:
     """The directory or `.gguf` file that a name means, absolute; None when there is none."""
-    path = pathlib.Path(name).expanduser().absolute()
+    path = pathlib.Path(name).absolute()
     return path if path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file()) else None
 
 
