@@ -20,6 +20,7 @@ from llmzip.model.vocabulary import Vocabulary
 
 FINGERPRINT_BYTES = 32
 MODEL_FILE = "model.safetensors"
+_FORMAT = "llmzip-integer-model"
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 
@@ -31,8 +32,8 @@ class IntegerModel:
     spec: ModelSpec
     vocabulary: Vocabulary
     tensors: Tensors
-    """`embedding`, `head` and `layers.<i>.<q|k|v|o|gate|up|down>`, each as `.weight` [N, K] int8 and `.scale` [N] float32;
-    `rope` [positions, 2, D/2] int16."""
+    """`embedding`, `head` and `layers.<i>.<q|k|v|o|gate|up|down>`, each as `.weight` [N, K] int8 and `.scale` [N]
+    float32; `rope` [positions, 2, D/2] int16."""
     fingerprint: bytes
 
     @classmethod
@@ -43,12 +44,13 @@ class IntegerModel:
     def save(self, path: pathlib.Path) -> None:
         """Write the model as one safetensors file (not atomic: see the store)."""
         metadata = {
-            "format": "llmzip-integer-model",
+            "format": _FORMAT,
             "arithmetic": str(ARITHMETIC_VERSION),
             "fingerprint": self.fingerprint.hex(),
             "spec": self.spec.to_json(),
             "token_bytes": json.dumps([t.hex() for t in self.vocabulary.token_bytes], separators=(",", ":")),
             "rules": self.vocabulary.rules,
+            "rules_sha256": _text_digest(self.vocabulary.rules),  # the fingerprint leaves them out
         }
         arrays = {name: np.ascontiguousarray(a) for name, a in self.tensors.items()}
         safetensors.numpy.save_file(arrays, path, metadata)
@@ -66,18 +68,24 @@ class IntegerModel:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
             if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
                 raise ModelMismatchError(
-                    f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; {repair}"
+                    f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
+                    f"{repair}"
                 )
             spec = ModelSpec.from_json(metadata["spec"])
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))
             stated = bytes.fromhex(metadata["fingerprint"])
             rules = metadata["rules"]
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == _text_digest(rules)
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"{path}: damaged or not an integer model ({error}); {repair}") from error
         model = cls.build(spec, Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules), tensors)
-        if model.fingerprint != stated:
-            raise IntegrityError(f"{path}: the weights do not match their fingerprint; {repair}")
+        if not intact or model.fingerprint != stated:
+            raise IntegrityError(f"{path}: the weights or cutting rules do not match their digests; {repair}")
         return model
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def fingerprint(spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> bytes:

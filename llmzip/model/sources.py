@@ -7,6 +7,7 @@ are in the split-half rotary layout of Hugging Face. What is not a plain Llama d
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -60,6 +61,27 @@ def read_source(path: pathlib.Path) -> FloatModel:
         return _read_directory(path) if path.is_dir() else _read_gguf(path)
     except KeyError as error:
         raise UnsupportedModelError(f"{path}: {error.args[0]!r} is missing: not a complete Llama-type model") from error
+    except (TypeError, ValueError) as error:
+        raise UnsupportedModelError(f"{path}: not understood: {error}") from error
+
+
+def source_digest(path: pathlib.Path) -> str:
+    """SHA-256, in hex, of a `.gguf` file, or of the names and digests of the files that make up a model directory."""
+    if not path.is_dir():
+        return _file_digest(path).hex()
+    digest = hashlib.sha256()
+    for file in sorted([path / "config.json", path / "tokenizer.json", *path.glob("*.safetensors")]):
+        if file.is_file():
+            digest.update(file.name.encode("utf-8") + b"\0" + _file_digest(file))
+    return digest.hexdigest()
+
+
+def _file_digest(path: pathlib.Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.digest()
 
 
 def _layer_name(name: str) -> tuple[str, str]:
@@ -95,13 +117,16 @@ def _read_gguf(path: pathlib.Path) -> FloatModel:
         raise UnsupportedModelError(f"{path}: {biases[0]}: biases are not supported")
     heads = int(field("llama.attention.head_count"))
     d_model = int(field("llama.embedding_length"))
+    head_dim = int(field("llama.attention.key_length", d_model // heads))
+    if field("llama.rope.dimension_count", head_dim) != head_dim:
+        raise UnsupportedModelError(f"{path}: rotary positions on a part of each head are not supported")
     words = vocabulary.from_gguf(field)
     spec = ModelSpec(
         layers=int(field("llama.block_count")),
         d_model=d_model,
         heads=heads,
         kv_heads=int(field("llama.attention.head_count_kv", heads)),
-        head_dim=int(field("llama.attention.key_length", d_model // heads)),
+        head_dim=head_dim,
         d_ff=int(field("llama.feed_forward_length")),
         vocab=len(words.token_bytes),
         max_positions=int(field("llama.context_length")),
@@ -118,8 +143,13 @@ def _read_gguf(path: pathlib.Path) -> FloatModel:
             stored = _GLOBAL_PARTS[name][0] + ".weight"
             if name == "head" and stored not in tensors:
                 return tensor("embedding")
-        found = tensors[stored]
-        array = np.asarray(gguf.dequantize(found.data, found.tensor_type), np.float32)
+        found = tensors.get(stored)
+        if found is None:
+            raise UnsupportedModelError(f"{path}: no tensor {stored!r}")
+        try:
+            array = np.asarray(gguf.dequantize(found.data, found.tensor_type), np.float32)
+        except NotImplementedError as error:
+            raise UnsupportedModelError(f"{path}: {stored}: {found.tensor_type.name} is not supported") from error
         if name.endswith((".q", ".k")):  # GGUF interleaves the two rotary halves
             array = array.reshape(-1, spec.head_dim // 2, 2, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
         return array
@@ -173,6 +203,10 @@ def _check_config(path: pathlib.Path, config: Mapping[str, Any]) -> float:
     rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         problems.append(f"scaled rotary positions ({rope.get('rope_type', rope.get('type'))!r})")
+    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
+        problems.append("rotary positions on a part of each head")
+    if config.get("quantization_config"):
+        problems.append("quantised weights (use the original weights, or a GGUF file)")
     if problems:
         raise UnsupportedModelError(f"{path}/config.json: not supported: {', '.join(problems)}")
     return float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
@@ -187,10 +221,15 @@ def _safetensors_loader(path: pathlib.Path) -> Callable[[str], FloatArray]:
 
     places: dict[str, pathlib.Path] = {}
     for file in files:
-        with safetensors.safe_open(file, framework="pt") as opened:
-            places.update(dict.fromkeys(opened.keys(), file))
+        try:
+            with safetensors.safe_open(file, framework="pt") as opened:
+                places.update(dict.fromkeys(opened.keys(), file))
+        except safetensors.SafetensorError as error:
+            raise UnsupportedModelError(f"{file} is not a readable safetensors file: {error}") from error
 
     def load(name: str) -> FloatArray:
+        if name not in places:
+            raise UnsupportedModelError(f"{path}: no tensor {name!r}")
         with safetensors.safe_open(places[name], framework="pt") as opened:
             array: FloatArray = opened.get_tensor(name).to(torch.float32).numpy()
             return array

@@ -16,6 +16,9 @@ from typing import Any
 
 from llmzip.errors import UnsupportedModelError
 
+_SPACE = "\u2581"
+"""SentencePiece's visible space."""
+
 _GGUF_NORMAL, _GGUF_USER_DEFINED, _GGUF_BYTE = 1, 4, 6
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -74,7 +77,7 @@ def _byte_level_bytes(token: str) -> bytes:
 
 def _sentencepiece_bytes(token: str) -> bytes:
     match = re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", token)
-    return bytes([int(match[1], 16)]) if match else token.replace("\u2581", " ").encode("utf-8")
+    return bytes([int(match[1], 16)]) if match else token.replace(_SPACE, " ").encode("utf-8")
 
 
 def _vocabulary(
@@ -92,18 +95,26 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
     family = field("tokenizer.ggml.model")
     tokens = [str(t) for t in field("tokenizer.ggml.tokens")]
     types = field("tokenizer.ggml.token_type", [_GGUF_NORMAL] * len(tokens))
+    pre = field("tokenizer.ggml.pre", "gpt-2")
     if family == "gpt2":
         merges = [m.split(" ", 1) for m in field("tokenizer.ggml.merges")]
-        pre = _GGUF_PRETOKENIZERS.get(field("tokenizer.ggml.pre", "gpt-2"), _GPT2)
-        rules = _rules({"type": "BPE", "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}, pre)
-        pieces = [_byte_level_bytes(t) for t in tokens]
+        model = {"type": "BPE", "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}
+        rules = _rules(model, _GGUF_PRETOKENIZERS.get(pre, _GPT2))
+        # Tokens that a user added are written as they are, not in the byte alphabet.
+        pieces = [
+            t.encode("utf-8") if kind == _GGUF_USER_DEFINED else _byte_level_bytes(t)
+            for t, kind in zip(tokens, types, strict=True)
+        ]
     elif family == "llama":
         rules = {}  # no merge list: cut by the longest match
         pieces = [_sentencepiece_bytes(t) for t in tokens]
     else:
         raise UnsupportedModelError(f"tokenizer family {family!r}; supported: 'gpt2', 'llama'")
     textual = (_GGUF_NORMAL, _GGUF_USER_DEFINED, _GGUF_BYTE)
-    return _vocabulary(pieces, lambda i: types[i] not in textual, None, rules)
+    # As llama.cpp has it: these families begin every text with BOS unless the file says otherwise.
+    begins = field("tokenizer.ggml.add_bos_token", family == "llama" or pre == "llama-bpe")
+    start = field("tokenizer.ggml.bos_token_id", None) if begins else None
+    return _vocabulary(pieces, lambda i: types[i] not in textual, start, rules)
 
 
 def _rules(model: dict[str, Any], pre_tokenizer: Any, normalizer: Any = None) -> dict[str, Any]:
@@ -136,20 +147,32 @@ def from_directory(path: pathlib.Path, config: Mapping[str, Any]) -> Vocabulary:
     pieces = [b""] * (max(ids.values()) + 1)
     for token, i in ids.items():
         pieces[i] = token.encode("utf-8") if i in added else as_bytes(token)
-    normalizer = _without_prefix(described.get("normalizer"))
-    pre_tokenizer = described.get("pre_tokenizer")
-    if isinstance(pre_tokenizer, dict) and pre_tokenizer.get("type") == "Metaspace":
-        pre_tokenizer = {**pre_tokenizer, "prepend_scheme": "never"}
-    rules = _rules(described["model"], pre_tokenizer, normalizer)
-    start = config.get("bos_token_id")
+    normalizer = _exact_normalizer(described.get("normalizer"))
+    rules = _rules(described["model"], _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
+    bos = config.get("bos_token_id")
+    start = bos if isinstance(bos, int) and bos >= 0 else None  # some configurations say -1
     return _vocabulary(pieces, lambda i: bool(i in added and added[i].get("special")), start, rules)
 
 
-def _without_prefix(normalizer: Any) -> Any:
-    """Drop the steps that would add or change characters; what remains must be undone by the token bytes."""
-    if not isinstance(normalizer, dict):
+def _exact_normalizer(step: Any) -> Any:
+    """The part of a normaliser that the token bytes undo, spaces as U+2581; other steps would change the text."""
+    if not isinstance(step, dict):
         return None
-    if normalizer.get("type") == "Sequence":
-        steps = [s for s in map(_without_prefix, normalizer["normalizers"]) if s is not None]
+    if step["type"] == "Sequence":
+        steps = [s for s in map(_exact_normalizer, step["normalizers"]) if s is not None]
         return {"type": "Sequence", "normalizers": steps} if steps else None
-    return normalizer if normalizer.get("type") == "Replace" else None
+    marks_spaces = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
+    return marks_spaces if step == marks_spaces else None
+
+
+def _exact_pre_tokenizer(step: Any) -> Any:
+    """The same cuts without a space put before the text."""
+    if not isinstance(step, dict):
+        return None
+    if step["type"] == "Sequence":
+        return {**step, "pretokenizers": [_exact_pre_tokenizer(s) for s in step["pretokenizers"]]}
+    if step["type"] == "ByteLevel":
+        return {**step, "add_prefix_space": False}
+    if step["type"] == "Metaspace":
+        return {**{k: v for k, v in step.items() if k != "add_prefix_space"}, "prepend_scheme": "never"}
+    return step

@@ -1,0 +1,158 @@
+"""`llmzip models`: install, list, show and remove models."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from llmzip.errors import LLMZipError
+from llmzip.model import registry
+from llmzip.model.cache import CachedModel
+from llmzip.model.download import Progress
+from llmzip.model.registry import RegistryEntry
+from llmzip.model.store import ModelStore
+
+_SHOWN_DIGITS = 16
+
+
+def _reporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors that a user can cause into one line and exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:  # nobody reads any more: not an error to report
+            raise
+        except (LLMZipError, OSError) as error:
+            click.echo(f"llmzip: error: {error}", err=True)
+            raise SystemExit(1) from error
+
+    return run
+
+
+@click.group()
+def models() -> None:
+    """Install, list, show and remove models."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reporting
+def list_models(as_json: bool) -> None:
+    """List the installed models, and those that `pull` knows by name."""
+    cached = ModelStore().list()
+    installed = {model.fingerprint for model in cached}
+    rows = [_cached_row(model) for model in cached]
+    rows += [_available_row(entry) for entry in registry.REGISTRY if entry.fingerprint not in installed]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [("NAME", "FINGERPRINT", "SIZE", "STATE", "SOURCE")]
+    table += [
+        (row["name"], row["fingerprint"][:_SHOWN_DIGITS], _size(row["size_bytes"]), row["state"], row["source"] or "-")
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@models.command()
+@click.argument("name")
+@click.option("--offline", is_flag=True, help="Never use the network.")
+@_reporting
+def pull(name: str, offline: bool) -> None:
+    """Download and convert a model.
+
+    NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id owner/name[@revision].
+    """
+    with _progress_bars() as progress:
+        model = ModelStore(offline=offline).pull(name, progress)
+    click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})", err=True)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reporting
+def show(name: str, as_json: bool) -> None:
+    """Show what is known about a model, and verify it if it is installed."""
+    details = ModelStore().show(name)
+    facts: dict[str, Any] = {}
+    if details.registered:
+        entry = details.registered
+        facts |= _available_row(entry)
+        facts |= {"description": entry.description, "licence": entry.licence, "aliases": list(entry.aliases)}
+    if details.cached:
+        facts |= _cached_row(details.cached)
+    if details.spec:
+        facts["spec"] = dataclasses.asdict(details.spec)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for key, value in (facts | facts.pop("spec", {})).items():
+        click.echo(f"{key + ':':<16} {_text(value)}")
+
+
+@models.command()
+@click.argument("name")
+@_reporting
+def remove(name: str) -> None:
+    """Delete an installed model, given by its name or at least 8 hex digits of its fingerprint."""
+    model = ModelStore().remove(name)
+    click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is removed", err=True)
+
+
+def _cached_row(model: CachedModel) -> dict[str, Any]:
+    return dataclasses.asdict(model) | {"state": model.state}
+
+
+def _available_row(entry: RegistryEntry) -> dict[str, Any]:
+    """What `list` says about a registered model that is not installed."""
+    return {
+        "name": entry.name,
+        "fingerprint": entry.fingerprint,
+        "source": entry.requirement,
+        "size_bytes": None,
+        "state": "not installed",
+    }
+
+
+def _text(value: Any) -> str:
+    return "-" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _size(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 2**20:.1f} MiB"
+
+
+@contextlib.contextmanager
+def _progress_bars() -> Iterator[Progress | None]:
+    """Bars on stderr for what a store reports, when stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import rich.console
+    import rich.progress
+
+    display = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
+    tasks: dict[str, rich.progress.TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = display.add_task(stage)
+            display.start()  # not before: the hub library draws bars of its own
+        display.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        display.stop()

@@ -1,0 +1,245 @@
+"""From a name to an integer model: paths, registered names, fingerprints and hub ids, converted once and cached.
+
+Nothing here touches the network unless the caller says so, and decoders (`ModelStore.find`) never can.
+A cached model loads without torch, transformers, gguf or huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import platformdirs
+
+from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
+from llmzip.model import registry
+from llmzip.model.cache import CachedModel, ModelCache
+from llmzip.model.download import Progress, fetch_registered, fetch_snapshot
+from llmzip.model.integer_model import IntegerModel
+from llmzip.model.registry import RegistryEntry
+from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
+
+CACHE_VARIABLE = "LLMZIP_CACHE"
+MODEL_VARIABLE = "LLMZIP_MODEL"
+
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(?<!\.gguf)(@[\w./-]+)?")
+_HEX_PREFIX = re.compile("[0-9a-fA-F]{8,64}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDetails:
+    """What is known about a model: at least one of a registry entry and a cached model."""
+
+    name: str
+    registered: RegistryEntry | None
+    cached: CachedModel | None
+    spec: ModelSpec | None
+    """None unless the model is cached for this program's arithmetic."""
+
+
+class ModelStore:
+    """The user's models."""
+
+    def __init__(self, cache_dir: pathlib.Path | None = None, offline: bool = False) -> None:
+        """Use a cache folder; `offline` forbids the network whatever a method is told.
+
+        `cache_dir` defaults to `models` in the folder that the environment variable LLMZIP_CACHE names, or else in the
+        user's cache folder for llmzip.
+        """
+        base = pathlib.Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("llmzip"))
+        self.cache = ModelCache(cache_dir or base / "models")
+        self.offline = offline
+
+    def resolve(
+        self, name: str | None = None, *, fetch: bool = False, progress: Progress | None = None
+    ) -> IntegerModel:
+        """The model with this name; None means the environment variable LLMZIP_MODEL, or else the default model.
+
+        In this order: an existing directory or `.gguf` file (converted on first use), a registered name, a cached model
+        by its name or at least 8 hex digits of its fingerprint, a Hugging Face hub id `owner/name[@revision]`.
+        `fetch` allows downloads; without it the network is never touched.
+
+        Raises ModelNotFoundError when the model is not here (the message names the command that gets it),
+        ModelMismatchError when what is here is another model or outdated, IntegrityError when it is damaged, and
+        UnsupportedModelError when it is of a kind that the arithmetic does not cover.
+        """
+        name = name or os.environ.get(MODEL_VARIABLE) or registry.DEFAULT_MODEL
+        cached = None if _local_path(name) else self._cached(name)
+        return self.cache.load(cached or self._install(name, fetch and not self.offline, progress))
+
+    def find(self, fingerprint_prefix: bytes) -> IntegerModel:
+        """The cached model whose fingerprint starts with these bytes, for decoding; never touches the network.
+
+        Raises ModelNotFoundError when it is not cached (the message names the command that gets it, where one is
+        known), ModelMismatchError when the prefix fits several models, IntegrityError when the model is damaged.
+        """
+        prefix = fingerprint_prefix.hex()
+        found = [entry for entry in self.cache.entries() if entry.fingerprint.startswith(prefix)]
+        if found:
+            model = _only(found, prefix)
+            if model.state == "outdated":
+                raise ModelMismatchError(
+                    f"this was compressed with arithmetic version {model.arithmetic} of the model {model.name}; this "
+                    f"program has version {ARITHMETIC_VERSION}: use the llmzip release that compressed it"
+                )
+            return self.cache.load(model)
+        known = registry.by_fingerprint(prefix)
+        if known:
+            raise ModelNotFoundError(
+                f"this was compressed with the model {known.name}, which is not installed; "
+                f"run `llmzip models pull {known.name}`"
+            )
+        raise ModelNotFoundError(
+            f"this was compressed with a model that is not installed and that llmzip knows no name for, fingerprint "
+            f"{prefix}…; install it with `llmzip models pull PATH|HUB_ID`, naming the model that it was made with"
+        )
+
+    def pull(self, name: str, progress: Progress | None = None) -> CachedModel:
+        """Install a model: download it where need be, convert and cache it. A damaged one is replaced.
+
+        Raises what `resolve` raises.
+        """
+        installed = self._install(name, not self.offline, progress)
+        try:
+            self.cache.load(installed)
+        except IntegrityError:
+            self.cache.remove(installed.fingerprint)
+            installed = self._install(name, not self.offline, progress)
+        return installed
+
+    def list(self) -> Sequence[CachedModel]:
+        """The cached models, the newest first; the outdated ones too."""
+        return self.cache.entries()
+
+    def show(self, name: str) -> ModelDetails:
+        """What is known about a registered or cached model; a cached one is loaded and so verified.
+
+        Raises ModelNotFoundError for an unknown name, IntegrityError for a damaged model.
+        """
+        cached = self._cached(name)
+        registered = registry.by_fingerprint(cached.fingerprint) if cached else registry.by_name(name)
+        if cached:
+            spec = self.cache.load(cached).spec if cached.state != "outdated" else None
+            return ModelDetails(cached.name, registered, cached, spec)
+        if registered:
+            return ModelDetails(registered.name, registered, None, None)
+        raise _unknown(name)
+
+    def remove(self, name: str) -> CachedModel:
+        """Delete a cached model, named as `list` shows it or by its fingerprint, and return what it was.
+
+        Raises ModelNotFoundError when there is none, ModelMismatchError when the name fits several.
+        """
+        found = self._matches(name)
+        if not found:
+            raise ModelNotFoundError(f"no cached model {name!r}; `llmzip models list` shows what there is")
+        removed = _only(found, name)
+        self.cache.remove(removed.fingerprint)
+        return removed
+
+    def _matches(self, name: str) -> Sequence[CachedModel]:
+        """The cached models that answer to a name, a source or a fingerprint, the newest first."""
+        entries = self.cache.entries()
+        registered = registry.by_name(name)
+        names = {name, registered.name if registered else name, str(pathlib.Path(name).absolute())}
+        found = [entry for entry in entries if entry.name in names or entry.source in names]
+        if not found and _HEX_PREFIX.fullmatch(name):
+            found = [entry for entry in entries if entry.fingerprint.startswith(name.lower())]
+            found = [_only(found, name)] if found else []
+        return found
+
+    def _cached(self, name: str) -> CachedModel | None:
+        """The cached model to use for a name; an outdated one only where there is no other, for its error."""
+        registered = registry.by_name(name)
+        found = self._matches(name)
+        ready = [
+            model
+            for model in found
+            if model.state == "ready" and (not registered or model.fingerprint == registered.fingerprint)
+        ]
+        return next(iter([*ready, *(model for model in found if model.state != "ready")]), None)
+
+    def _install(self, name: str, network: bool, progress: Progress | None) -> CachedModel:
+        """The cached model for a name, made if it is not there."""
+        path = _local_path(name)
+        if path:
+            return self._convert(path, path.name, str(path), progress)
+        registered = registry.by_name(name)
+        if registered:
+            return self._install_registered(registered, network, progress)
+        if not _HUB_ID.fullmatch(name):
+            raise _unknown(name)
+        snapshot = fetch_snapshot(name, network)
+        if not snapshot:
+            raise self._missing(name)
+        source = f"{name.partition('@')[0]}@{snapshot.name}"
+        return self._convert(snapshot, name, source, progress, commit=snapshot.name)
+
+    def _install_registered(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> CachedModel:
+        cached = self.cache.get(entry.fingerprint)
+        if cached:
+            return cached
+        if not network:
+            raise self._missing(entry.name)
+        with self.cache.scratch() as folder:
+            path = fetch_registered(entry, folder, progress)
+            return self._convert(path, entry.name, entry.requirement, progress, expected=entry.fingerprint)
+
+    def _convert(
+        self,
+        path: pathlib.Path,
+        name: str,
+        source: str,
+        progress: Progress | None,
+        commit: str | None = None,
+        expected: str | None = None,
+    ) -> CachedModel:
+        """Convert a float model unless its digest says that this was done before."""
+        from llmzip.model.convert import convert
+        from llmzip.model.sources import read_source, source_digest
+
+        sha256 = source_digest(path)
+        cached = self.cache.of_source(sha256)
+        if cached and expected in (None, cached.fingerprint):
+            return cached
+        model = convert(read_source(path), functools.partial(progress, "convert") if progress else None)
+        fingerprint = model.fingerprint.hex()
+        if expected and fingerprint != expected:
+            raise ModelMismatchError(
+                f"{name} converts to fingerprint {fingerprint}, the registry says {expected}; this program and its "
+                "registry do not fit together, or this machine computes wrongly"
+            )
+        known = registry.by_fingerprint(fingerprint)
+        return self.cache.add(model, known.name if known else name, source, sha256, commit)
+
+    def _missing(self, name: str) -> ModelNotFoundError:
+        offline = ", and downloads are forbidden (offline)" if self.offline else ""
+        command = f"`llmzip models pull {name}`{' with network access' if self.offline else ''}"
+        return ModelNotFoundError(f"the model {name} is not installed{offline}; run {command}")
+
+
+def _local_path(name: str) -> pathlib.Path | None:
+    """The directory or `.gguf` file that a name means, absolute; None when there is none."""
+    path = pathlib.Path(name).absolute()
+    return path if path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file()) else None
+
+
+def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
+    if len(found) > 1:
+        fits = ", ".join(f"{entry.name} ({entry.fingerprint[:16]})" for entry in found)
+        raise ModelMismatchError(f"{name} fits several cached models: {fits}; use the fingerprint")
+    return found[0]
+
+
+def _unknown(name: str) -> ModelNotFoundError:
+    if name.startswith((".", "/", "~")) or name.lower().endswith(".gguf"):
+        return ModelNotFoundError(f"{name}: no model directory or .gguf file there")
+    known = ", ".join(entry.name for entry in registry.REGISTRY)
+    return ModelNotFoundError(
+        f"no model {name!r}: not a directory or .gguf file, not a registered name ({known}), not a cached model, "
+        "and not a hub id owner/name; `llmzip models list` shows what is installed"
+    )

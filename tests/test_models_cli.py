@@ -1,0 +1,123 @@
+"""`llmzip models` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import pty
+import subprocess
+import sys
+
+import click.testing
+import pytest
+
+from llmzip.cli.models import models
+from llmzip.model import registry
+from llmzip.model.integer_model import MODEL_FILE
+from tests import tiny
+from tests.test_sources import FINGERPRINT
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> str:
+    return str(tiny.write_directory(tmp_path / "tiny-llama", tiny.make()))
+
+
+def run(*args: str) -> click.testing.Result:
+    result = click.testing.CliRunner().invoke(models, args)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_pull_list_show_remove(directory: str) -> None:
+    result = run("pull", directory)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"tiny-llama {FINGERPRINT[:16]} is installed (0.1 MiB)\n"
+
+    head, installed, available = run("list").stdout.splitlines()
+    assert head.split() == ["NAME", "FINGERPRINT", "SIZE", "STATE", "SOURCE"]
+    assert installed.split() == ["tiny-llama", FINGERPRINT[:16], "0.1", "MiB", "ready", directory]
+    assert available.split()[0] == registry.DEFAULT_MODEL
+    assert "not installed" in available
+
+    shown = run("show", "tiny-llama").stdout
+    assert f"fingerprint:     {FINGERPRINT}\n" in shown
+    assert "commit:          -\n" in shown
+    assert "d_model:         64\n" in shown
+
+    result = run("remove", FINGERPRINT[:8])
+    assert (result.exit_code, result.stderr) == (0, f"tiny-llama {FINGERPRINT[:16]} is removed\n")
+    assert len(run("list").stdout.splitlines()) == 2
+
+
+def test_json(directory: str) -> None:
+    run("pull", directory)
+    installed, available = json.loads(run("list", "--json").stdout)
+    assert (installed["name"], installed["fingerprint"], installed["state"]) == ("tiny-llama", FINGERPRINT, "ready")
+    assert (available["name"], available["state"]) == (registry.DEFAULT_MODEL, "not installed")
+    assert available.keys() <= installed.keys()
+    shown = json.loads(run("show", "--json", directory).stdout)
+    assert {k: shown[k] for k in installed} == installed
+    assert shown["spec"]["d_model"] == 64
+
+
+def test_show_a_registered_model_that_is_not_installed() -> None:
+    shown = json.loads(run("show", "--json", "smollm2-135m").stdout)
+    assert (shown["name"], shown["state"], shown["licence"]) == (registry.DEFAULT_MODEL, "not installed", "Apache-2.0")
+    assert "aliases:         smollm2-135m\n" in run("show", "smollm2-135m").stdout
+
+
+@pytest.mark.parametrize("command", ["pull", "show", "remove"])
+def test_errors_are_one_line_and_exit_1(command: str) -> None:
+    result = run(command, "nothing")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("llmzip: error: no ")
+    assert "Traceback" not in result.stderr
+
+
+def test_offline_pull() -> None:
+    result = run("pull", "--offline", registry.DEFAULT_MODEL)
+    assert result.exit_code == 1
+    assert "downloads are forbidden (offline)" in result.stderr
+
+
+def test_a_cache_that_cannot_be_written(directory: str, cache: pathlib.Path) -> None:
+    cache.parent.write_text("a file where the folder should be")
+    result = run("pull", directory)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("llmzip: error: ")
+
+
+def test_damage_is_reported_and_removable(directory: str, cache: pathlib.Path) -> None:
+    run("pull", directory)
+    (cache / FINGERPRINT / MODEL_FILE).write_bytes(b"damaged")
+    result = run("show", "tiny-llama")
+    assert result.exit_code == 1
+    assert f"run `llmzip models pull {directory}`" in result.stderr
+    (cache / FINGERPRINT / "entry.json").unlink()
+    assert "damaged" in run("list").stdout
+    assert run("remove", FINGERPRINT).exit_code == 0
+
+
+@pytest.mark.parametrize("args", [["pull"], ["pull", "a", "b"], ["show", "--nothing", "a"], ["nothing"]])
+def test_usage_errors_exit_2(args: list[str]) -> None:
+    assert run(*args).exit_code == 2
+
+
+def test_progress_bars_on_a_terminal_only(directory: str) -> None:
+    """The bars go to stderr, here a pseudo-terminal."""
+    script = "import sys; from llmzip.cli.models import models; models(['pull', sys.argv[1]])"
+    master, terminal = pty.openpty()
+    with open(master, "rb", buffering=0) as screen:  # noqa: PTH123 - a descriptor, not a path
+        with open(terminal, "wb", buffering=0) as stderr:  # noqa: PTH123
+            command = [sys.executable, "-c", script, directory]
+            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=stderr, check=True)
+        shown = screen.read(1 << 16)
+    assert b"convert" in shown
+    assert b"is installed" in shown
