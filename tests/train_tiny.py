@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 DIRECTORY = pathlib.Path(__file__).parent / "data" / "tiny"
 MISSING_BYTES = bytes.fromhex("04 06 13 14 16 1d")  # the default model's vocabulary lacks the same
-STEPS, BATCH, LENGTH = 2500, 24, 96
+STEPS, BATCH, LENGTH = 1500, 16, 96
 
 
 def train_tokenizer(text: str) -> tokenizers.Tokenizer:

@@ -1,0 +1,151 @@
+"""The exact primitives against their definitions."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmzip.arithmetic import gemm
+from llmzip.arithmetic.elementwise import exp2_, quantise_
+from llmzip.arithmetic.frequencies import TokenDistributions, frequencies
+from llmzip.arithmetic.hadamard import matrix, rotate
+from llmzip.arithmetic.rope import inverse_frequencies, rope_table
+from llmzip.errors import LLMZipError
+from tests import naive
+
+
+def test_exp2_is_close_continuous_and_monotone() -> None:
+    x = torch.linspace(-30, 30, 1 << 18)
+    y = exp2_(x.clone())
+    assert (y / torch.exp2(x.double()) - 1).abs().max() < 1.1e-4
+    assert (y.diff() >= 0).all()
+    whole = torch.arange(-30.0, 31.0)
+    assert torch.equal(exp2_(whole.clone()), torch.exp2(whole.double()).float())
+
+
+def test_exp2_known_bits() -> None:
+    x = torch.tensor([-29.999, -7.3, -0.5, -1e-9, 0.3, 12.75])
+    assert [v.hex() for v in exp2_(x).tolist()] == [
+        "0x1.0025c20000000p-30",
+        "0x1.9fe1f80000000p-8",
+        "0x1.6a155c0000000p-1",
+        "0x1.0000000000000p+0",
+        "0x1.3b16b80000000p+0",
+        "0x1.ae86100000000p+12",
+    ]
+
+
+@given(st.lists(st.floats(-1e30, 1e30, width=32), min_size=1, max_size=40))
+def test_quantise_matches_the_document(row: list[float]) -> None:
+    q, maximum = quantise_(torch.tensor([row]))
+    expected, expected_maximum = naive.to_integers(np.array(row, np.float32), 127)
+    assert q[0].tolist() == expected.tolist()
+    assert maximum.item() == expected_maximum
+
+
+def test_hadamard_is_orthogonal_and_of_sylvester_order() -> None:
+    h = matrix(64)
+    assert (h == naive.hadamard(64)).all()
+    assert (h @ h.T == 64 * np.eye(64)).all()
+    rows = np.arange(128.0).reshape(1, 128)
+    assert (rotate(rows, 64)[0, :64] == rows[0, :64] @ h).all()
+
+
+def test_rope_table_is_exact() -> None:
+    table = rope_table(inverse_frequencies(100000.0, 64), 300)
+    assert table[0, 0].tolist() == [16384] * 32
+    for p, i in [(1, 0), (299, 0), (123, 7), (299, 31)]:
+        angle = p * 100000.0 ** (-2 * i / 64)
+        assert table[p, 0, i] == math.floor(16384 * math.cos(angle) + 0.5)
+        assert table[p, 1, i] == math.floor(16384 * math.sin(angle) + 0.5)
+
+
+@given(st.lists(st.integers(0, 1 << 31), min_size=1, max_size=300))
+def test_frequencies_match_the_document(weights: list[int]) -> None:
+    got = frequencies(np.array([weights]))[0]
+    assert got.tolist() == np.diff(naive.frequencies(weights)).tolist()
+    assert got.min() >= 1
+    assert got.sum() == 1 << 24
+
+
+@pytest.mark.parametrize("weights", [[0] * 200, [1 << 31] * 1000, [0, 0, 1 << 31], [1 << 23] * 65536])
+def test_frequencies_of_extreme_weights(weights: list[int]) -> None:
+    got = frequencies(np.array([weights, weights[::-1]]))
+    assert got[0].tolist() == np.diff(naive.frequencies(weights)).tolist()
+    assert got[1].tolist() == np.diff(naive.frequencies(weights[::-1])).tolist()
+
+
+def test_frequencies_stay_close_to_the_weights() -> None:
+    weights = np.random.Generator(np.random.PCG64(1)).integers(0, 1 << 23, (20, 256))
+    got = frequencies(weights) / 2**24
+    assert np.abs(got - weights / weights.sum(axis=1, keepdims=True)).max() < 2**-15
+
+
+def test_a_vocabulary_that_fills_no_whole_bucket_is_padded() -> None:
+    weights = np.zeros((2, 600), np.int32)
+    weights[:, 599] = 1 << 23
+    tables = TokenDistributions(weights)
+    assert tables.bucket_frequencies().shape == (2, 3)
+    inside = tables.token_frequencies(np.array([2, 0]))
+    assert inside.shape == (2, 256)
+    assert inside[0, 87] > 1 << 23
+    assert inside[1].tolist() == [1 << 16] * 256
+
+
+@pytest.mark.parametrize("kernel", gemm.int8_kernels(), ids=lambda k: k.name)
+def test_int8_kernels_pass_their_self_test_or_are_refused(kernel: gemm.Int8Kernel) -> None:
+    exact = gemm.int8_kernel_is_exact(kernel, torch.device("cpu"))
+    assert exact or kernel.name == "int8"  # the float kernels work everywhere, the integer one needs VNNI
+
+
+@pytest.mark.parametrize("kernel", gemm.int8_kernels(), ids=lambda k: k.name)
+@given(data=st.data())
+def test_int8_kernels_are_exact_on_any_shape(kernel: gemm.Int8Kernel, data: st.DataObject) -> None:
+    if not gemm.int8_kernel_is_exact(kernel, torch.device("cpu")):
+        pytest.skip("this CPU's int8 products saturate")
+    rows, columns, depth = (data.draw(st.integers(1, high)) for high in (40, 70, 2200))
+    generator = np.random.Generator(np.random.PCG64(data.draw(st.integers(0, 99))))
+    x, w = (generator.integers(-127, 128, (n, depth)) for n in (rows, columns))
+    got = kernel.multiply(torch.from_numpy(x).to(torch.int8), kernel.prepare(torch.from_numpy(w).to(torch.int8)))
+    assert torch.equal(got, torch.from_numpy(x @ w.T).to(torch.float32))
+
+
+class SaturatingKernel(gemm.FloatKernel):
+    """What int8 products do on CPUs that add pairs in 16 bits."""
+
+    def multiply(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        pairs = x[:, 0::2, None].float() * weight[0::2] + x[:, 1::2, None].float() * weight[1::2]
+        return pairs.clamp(-32768, 32767).sum(1)
+
+
+def test_the_self_test_refuses_a_saturating_kernel() -> None:
+    saturating, good = SaturatingKernel(torch.float32), gemm.FloatKernel(torch.float64)
+    assert gemm.select_int8_kernel(torch.device("cpu"), [saturating, good]) is good
+    with pytest.raises(LLMZipError, match="no matrix product"):
+        gemm.select_int8_kernel(torch.device("cpu"), [saturating])
+
+
+def test_low_precision_float_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.bmm
+    monkeypatch.setattr(
+        torch, "bmm", lambda a, b: real(a.bfloat16(), b.bfloat16()).to(a.dtype) if a.dtype == torch.float32 else real(a, b)
+    )
+    assert gemm.select_float_type(torch.device("cpu")) is torch.float64
+
+
+def test_torch_rounds_single_operations_correctly() -> None:
+    """What the reference relies on, against exact rationals."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    a, b = (torch.from_numpy(generator.integers(1, 1 << 24, 500).astype(np.float32)) for _ in "ab")
+    for got, exact in [(a / b, lambda x, y: Fraction(x) / Fraction(y)), (a * b, lambda x, y: Fraction(x) * Fraction(y))]:
+        for x, y, z in zip(a.tolist(), b.tolist(), got.tolist(), strict=True):
+            spacing = Fraction(float(np.spacing(np.float32(z))))
+            assert abs(exact(x, y) - Fraction(z)) * 2 <= spacing
+    root = a.to(torch.float64).sqrt().to(torch.float32)
+    assert torch.equal(root, torch.from_numpy(np.sqrt(a.numpy())))
