@@ -1,0 +1,168 @@
+"""Compress, decompress and test one input."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from llmzip.cli import files
+from llmzip.cli.each import say
+from llmzip.cli.files import RefusalError, Sink
+from llmzip.cli.inputs import Source, reading
+from llmzip.cli.progress import metering
+from llmzip.cli.settings import Action, Settings
+from llmzip.errors import LLMZipError
+
+if TYPE_CHECKING:
+    from llmzip.streams import Totals
+
+# llmzip.streams and llmzip.frames are imported where they are used: they bring the engines, which help and refusals do
+# without.
+
+
+def compress(source: Source, settings: Settings) -> None:
+    """Compress one input."""
+    with reading(source) as reader, _output(source, reader, files.compressed_name, settings) as sink:
+        begun = time.monotonic()
+        totals = _encode(reader, sink, source.label, settings)
+        seconds = time.monotonic() - begun
+        if settings.remove and source.path is not None and sink.draft is not None:
+            _verify(reader, sink.draft, settings)
+    _finish(source, totals, seconds, settings)
+
+
+def decompress(source: Source, settings: Settings) -> None:
+    """Decompress one input; what --rm then removes was checked against its checksums on the way."""
+    with reading(source) as reader, _output(source, reader, files.restored_name, settings) as sink:
+        begun = time.monotonic()
+        totals = _decode(reader, sink, source.label, settings)
+        seconds = time.monotonic() - begun
+    _finish(source, totals, seconds, settings)
+
+
+def test(source: Source, settings: Settings) -> None:
+    """Decompress one input to nowhere."""
+    begun = time.monotonic()
+    with reading(source) as reader, Path(os.devnull).open("wb") as sink:
+        totals = _decode(reader, sink, source.label, settings)
+    _finish(source, totals, time.monotonic() - begun, settings)
+
+
+def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> Totals:
+    from llmzip.streams import compress_stream
+
+    bar = _shows_bar(sink, settings)
+    with metering(label, _file_bytes(reader), bar=bar, quiet=settings.quiet) as meter:
+        return compress_stream(
+            reader,
+            sink,
+            level=settings.level,
+            model=settings.model,
+            offline=settings.offline,
+            fetch=not settings.offline,
+            fetch_progress=meter.fetch,
+            block_size=settings.block_size,
+            threads=settings.threads,
+            device=settings.device,
+            engine=settings.engine,
+            progress=meter.advance,
+        )
+
+
+def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> Totals:
+    from llmzip.streams import decompress_stream
+
+    bar = _shows_bar(sink, settings)
+    with metering(label, _content_bytes(reader) if bar else None, bar=bar, quiet=settings.quiet) as meter:
+        return decompress_stream(
+            reader,
+            sink,
+            model=settings.model,
+            threads=settings.threads,
+            device=settings.device,
+            engine=settings.engine,
+            max_memory=settings.memory,
+            max_output=settings.max_output,
+            progress=meter.advance,
+        )
+
+
+def _verify(original: BinaryIO, compressed: Path, settings: Settings) -> None:
+    """Decode what was written and compare it with the source, which --rm is about to remove."""
+    original.seek(0)
+    with compressed.open("rb") as reader, files.Comparison(original) as comparison:
+        _decode(reader, comparison, "verifying", settings)
+        comparison.finish()
+
+
+@contextlib.contextmanager
+def _output(source: Source, reader: BinaryIO, name: Callable[[Path], Path], settings: Settings) -> Iterator[Sink]:
+    """Where the output of `source` goes: standard output, -o FILE, or the file beside it that `name` gives."""
+    if settings.output is not None:
+        target = Path(settings.output)
+    elif source.path is not None and not settings.stdout:
+        target = name(source.path)
+    else:
+        if settings.action is Action.COMPRESS and os.isatty(1) and not settings.force:
+            raise RefusalError("compressed data is not written to a terminal (-o FILE, or -c -f; llmzip --help)")
+        yield Sink(1, "stdout", closefd=False)
+        return
+
+    status = os.fstat(reader.fileno())
+    if target.exists() and os.path.samestat(status, target.stat()):
+        raise RefusalError("is also the output")
+    like = status if source.path is not None and stat.S_ISREG(status.st_mode) else None
+    with files.writing(target, force=settings.force, like=like) as sink:
+        if settings.remove and sink.draft is None:
+            raise RefusalError(f"--rm needs an output that can be read back, and {target} is a device")
+        yield sink
+
+
+def _finish(source: Source, totals: Totals, seconds: float, settings: Settings) -> None:
+    if settings.remove and source.path is not None:
+        source.path.unlink()
+    interactive = sys.stderr.isatty() and source.path is not None and not settings.stdout
+    if not settings.quiet and (settings.verbose or interactive):
+        say(f"{source.label}: {_summary(totals, seconds, settings.action)}")
+
+
+def _summary(totals: Totals, seconds: float, action: Action) -> str:
+    sizes = [f"{totals.uncompressed_bytes:,}", f"{totals.compressed_bytes:,}"]
+    text = " -> ".join(sizes if action is Action.COMPRESS else reversed(sizes)) + " bytes"
+    if totals.uncompressed_bytes:
+        text += f", {8 * totals.compressed_bytes / totals.uncompressed_bytes:.3f} bits/byte"
+    text += f", {seconds:.1f} s"
+    if totals.tokens and seconds:
+        text += f", {totals.tokens / seconds:,.0f} tokens/s"
+    return f"OK, {text}" if action is Action.TEST else text
+
+
+def _shows_bar(sink: BinaryIO, settings: Settings) -> bool:
+    """Whether there is a terminal for a bar, and no text that the bar would run through."""
+    return settings.progress and not settings.quiet and sys.stderr.isatty() and not sink.isatty()
+
+
+def _file_bytes(reader: BinaryIO) -> int | None:
+    status = os.fstat(reader.fileno())
+    return status.st_size - reader.tell() if stat.S_ISREG(status.st_mode) else None
+
+
+def _content_bytes(reader: BinaryIO) -> int | None:
+    """The uncompressed size of a file that can be read twice; an error in it is left for the decoder to report."""
+    from llmzip.frames import list_frames
+
+    if _file_bytes(reader) is None:
+        return None
+    start = reader.tell()
+    try:
+        return sum(frame.uncompressed_size for frame in list_frames(reader))
+    except LLMZipError:
+        return None
+    finally:
+        reader.seek(start)

@@ -1,0 +1,44 @@
+"""The loop over the inputs: it goes on after an error and remembers that there was one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from llmzip.cli.files import RefusalError
+from llmzip.cli.inputs import Source, check, sources
+from llmzip.cli.settings import Settings
+from llmzip.errors import LLMZipError
+
+
+def each(settings: Settings, work: Callable[[Source], None]) -> int:
+    """Call `work` on every input; the exit code: 0, or 1 when anything that was named could not be done."""
+    code = 0
+
+    def complain(label: str, error: Exception) -> None:
+        nonlocal code
+        code = 1
+        say_error(label, error)
+
+    for source in sources(settings, lambda error: complain("-r", error)):
+        try:
+            check(source, settings)
+            work(source)
+        except BrokenPipeError:
+            raise  # nobody reads the output any more: there is nothing left to do
+        except (LLMZipError, RefusalError, OSError, MemoryError) as error:
+            complain(source.label, error)
+    return code
+
+
+def say_error(label: str, error: Exception) -> None:
+    """The one line of an error; the operating system's name their own file."""
+    if isinstance(error, OSError) and error.strerror:
+        say(f"{error.filename or label}: {error.strerror}")
+    else:
+        say(f"{label}: {str(error) or 'not enough memory'}")
+
+
+def say(message: str) -> None:
+    """One line on stderr, however many `message` has."""
+    print("llmzip:", " ".join(line.strip() for line in message.splitlines()), file=sys.stderr, flush=True)

@@ -1,0 +1,135 @@
+"""What -l shows: one line a file, with -v the frames too, or JSON; nothing is decoded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llmzip.cli.files import blaming
+from llmzip.cli.inputs import Source, reading
+from llmzip.cli.settings import Settings
+from llmzip.cli.sizes import format_size
+
+if TYPE_CHECKING:
+    from llmzip.frames import FrameInfo
+
+_COLUMNS = "{:>6}  {:>10}  {:>12}  {:>7}  {:>9}  {:<12}  {:<8}  {}"
+_TITLES = ("Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model", "Check", "Filename")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file of the list."""
+
+    label: str
+    frames: Sequence[FrameInfo]
+
+    @property
+    def compressed_bytes(self) -> int:
+        """The sum over the frames."""
+        return sum(frame.compressed_size for frame in self.frames)
+
+    @property
+    def uncompressed_bytes(self) -> int:
+        """The sum over the frames."""
+        return sum(frame.uncompressed_size for frame in self.frames)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that decoding needs, each once."""
+        return list(dict.fromkeys(frame.model for frame in self.frames if frame.model))
+
+    @property
+    def checks(self) -> list[str]:
+        """The kinds of checksum, each once."""
+        return list(dict.fromkeys(frame.check for frame in self.frames))
+
+
+@dataclass
+class Listing:
+    """Prints the list as it grows."""
+
+    settings: Settings
+    listed: list[Listed] = field(default_factory=list)
+
+    def add(self, source: Source) -> None:
+        """List one input."""
+        from llmzip.frames import list_frames
+
+        with reading(source) as reader:
+            frames = list_frames(reader)
+        listed = Listed(click.format_filename(source.label), frames)
+        self.listed.append(listed)
+        if self.settings.json:
+            return
+        if len(self.listed) == 1:
+            _print(_COLUMNS.format(*_TITLES))
+        _print(_line(listed))
+        if self.settings.verbose:
+            for number, frame in enumerate(frames, 1):
+                _print(_details(number, frame))
+
+    def finish(self) -> None:
+        """Print what can be said only at the end."""
+        if self.settings.json:
+            _print(json.dumps([_record(listed) for listed in self.listed], indent=2))
+        elif len(self.listed) > 1:
+            everything = [frame for listed in self.listed for frame in listed.frames]
+            _print(_line(Listed(f"{len(self.listed)} files", everything)))
+
+
+def _print(text: str) -> None:
+    with blaming("stdout"):
+        click.echo(text)
+
+
+def _line(listed: Listed) -> str:
+    ratio, bits_per_byte = _rates(listed)
+    return _COLUMNS.format(
+        len(listed.frames),
+        format_size(listed.compressed_bytes),
+        format_size(listed.uncompressed_bytes),
+        "-" if ratio is None else f"{ratio:.3f}",
+        "-" if bits_per_byte is None else f"{bits_per_byte:.3f}",
+        _only([model[:12] for model in listed.models]),
+        _only(listed.checks),
+        listed.label,
+    )
+
+
+def _details(number: int, frame: FrameInfo) -> str:
+    codecs = ", ".join(f"{count} {name}" for name, count in Counter(frame.codecs).items())
+    return (
+        f"    frame {number}: version {frame.version}, {frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
+        f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
+        f"decoder cache: {format_size(frame.memory)}"
+    )
+
+
+def _record(listed: Listed) -> dict[str, Any]:
+    ratio, bits_per_byte = _rates(listed)
+    return {
+        "filename": listed.label,
+        "compressed_bytes": listed.compressed_bytes,
+        "uncompressed_bytes": listed.uncompressed_bytes,
+        "ratio": ratio,
+        "bits_per_byte": bits_per_byte,
+        "models": listed.models,
+        "checks": listed.checks,
+        "frames": [asdict(frame) for frame in listed.frames],
+    }
+
+
+def _rates(listed: Listed) -> tuple[float | None, float | None]:
+    """Uncompressed / compressed bytes, and compressed bits per uncompressed byte; None where there is no byte."""
+    compressed, uncompressed = listed.compressed_bytes, listed.uncompressed_bytes
+    return (uncompressed / compressed if compressed else None, 8 * compressed / uncompressed if uncompressed else None)
+
+
+def _only(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else "several" if values else "-"

@@ -1,0 +1,168 @@
+"""The command line: `llmzip -d FILE` in the manner of gzip, and `llmzip decompress FILE` in the manner of git."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from llmzip.cli import convert, files, options, signals
+from llmzip.cli.each import each, say_error
+from llmzip.cli.listing import Listing
+from llmzip.cli.settings import Action, Settings
+from llmzip.errors import LLMZipError
+from llmzip.levels import level_parameters
+
+
+class Command(click.Command):
+    """A command on files whose --help is in sections."""
+
+    def __init__(self, name: str, sections: Mapping[str, options.Section], **attributes: Any) -> None:
+        self.sections = sections
+        arguments = click.Argument(["files"], nargs=-1, metavar="[FILE]...", shell_complete=self.complete_file)
+        super().__init__(
+            name,
+            params=[arguments, *(option for section in sections.values() for option in section)],
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **attributes,
+        )
+
+    def complete_file(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete a FILE."""
+        return [CompletionItem(incomplete, type="file")]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        help_option = self.get_help_option(ctx)
+        for title, section in self.sections.items():
+            shown = [*section, help_option] if title == "Messages" and help_option else section
+            records = [record for option in shown if (record := option.get_help_record(ctx))]
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Front(Command):
+    """The gzip-like command, which hands over to a sub-command when its first argument is the name of one."""
+
+    def __init__(self, name: str, commands: Mapping[str, Callable[[], click.Command]], **attributes: Any) -> None:
+        """Take the sub-commands as functions, so that their modules load when they are used."""
+        super().__init__(name, **attributes)
+        self.commands = commands
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Make the context of the command that the arguments are for."""
+        if args and args[0] in self.commands:
+            command = self.commands[args[0]]()
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run that command; its text has reached standard output when this returns."""
+        try:
+            try:
+                return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            raise signals.Stopped(signal.SIGPIPE) from None
+        except (LLMZipError, OSError) as error:  # from a sub-command, or from the last words of a list
+            say_error("stdout" if isinstance(error, OSError) else str(ctx.info_name), error)
+            ctx.exit(1)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections, then the sub-commands."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands (llmzip COMMAND --help)"):
+            formatter.write_dl([(name, load().get_short_help_str()) for name, load in self.commands.items()])
+
+    def complete_file(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of the sub-commands too."""
+        names = [] if ctx.params["files"] else [name for name in self.commands if name.startswith(incomplete)]
+        return [*map(CompletionItem, names), *super().complete_file(ctx, param, incomplete)]
+
+
+def execute(action: Action | None = None, digit: int | None = None, **given: Any) -> None:
+    """Do what the options say and exit with 0, or 1 if something could not be done."""
+    if digit is not None:
+        given["level"] = digit
+    if given.get("output") == "-":
+        given.update(output=None, stdout=True)
+    settings = Settings(action or Action.COMPRESS, **given)
+    if settings.output is not None:
+        if settings.stdout:
+            raise click.UsageError("-c and -o FILE exclude each other")
+        if len(settings.files) > 1 or settings.recursive:
+            raise click.UsageError("-o FILE is for one input; use -c to write several into one")
+    if settings.remove and (settings.stdout or settings.action not in (Action.COMPRESS, Action.DECOMPRESS)):
+        raise click.UsageError("--rm needs an output file to compare with")
+    if settings.action is Action.COMPRESS:
+        try:
+            level_parameters(settings.level, settings.block_size)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+    context = click.get_current_context()
+    if settings.action is Action.LIST:
+        listing = Listing(settings)
+        code = each(settings, listing.add)
+        listing.finish()
+    else:
+        work = {Action.COMPRESS: convert.compress, Action.DECOMPRESS: convert.decompress, Action.TEST: convert.test}
+        code = each(settings, functools.partial(work[settings.action], settings=settings))
+    context.exit(code)
+
+
+def _models() -> click.Command:
+    from llmzip.cli.models import models
+
+    return models
+
+
+def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
+    sections = {**sections, "Messages": options.MESSAGES}
+    command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
+    return lambda: command
+
+
+_COMPRESSION = {"Output": [*options.TARGETS, *options.FOLDERS], "Compression": options.LEVELS, "Model": options.ENGINE}
+_DECODING = {"Limits": options.LIMITS, "Model": options.ENGINE}
+
+llmzip = Front(
+    "llmzip",
+    sections={
+        "Action": [*options.ACTIONS, *options.LIST],
+        **_COMPRESSION,
+        "Decompression": options.LIMITS,
+        "Messages": options.MESSAGES,
+    },
+    commands={
+        "compress": _subcommand(Action.COMPRESS, "Compress files.", _COMPRESSION),
+        "decompress": _subcommand(
+            Action.DECOMPRESS, "Decompress files.", {"Output": _COMPRESSION["Output"], **_DECODING}
+        ),
+        "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
+        "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
+        "models": _models,
+    },
+    callback=execute,
+    help=(
+        "Compress text with a language model, without loss. FILEs stay, and nothing is overwritten without -f; "
+        "without FILE, or for -, it is standard input to standard output. A file with the name of a command is ./NAME."
+    ),
+)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    signals.install(files.remove_drafts)
+    try:
+        llmzip.main(prog_name="llmzip")
+    except signals.Stopped as stopped:
+        signals.die(stopped.number)

@@ -1,0 +1,107 @@
+"""The options, in the sections that --help shows them in."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import click
+
+from llmzip.cli.settings import Action
+from llmzip.cli.sizes import parse_size
+from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+
+Section = list[click.Option]
+
+
+def flag(*names: str, help: str) -> click.Option:
+    """An option without a value."""
+    return click.Option(names, is_flag=True, help=help)
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    try:
+        click.echo(f"llmzip {metadata.version('llmzip')}")
+    except metadata.PackageNotFoundError:
+        click.echo("llmzip, not installed: run from its sources")
+    ctx.exit()
+
+
+def _action(names: str, action: Action, help: str) -> click.Option:
+    return click.Option([*names.split(), "action"], flag_value=action, type=click.UNPROCESSED, default=None, help=help)
+
+
+def _level(level: int) -> click.Option:
+    help = {MIN_LEVEL: f"Fastest, through -{DEFAULT_LEVEL}, the default, ...", MAX_LEVEL: "... to strongest."}
+    return click.Option(
+        [f"-{level}", "digit"], flag_value=level, type=int, default=None, help=help.get(level), hidden=level not in help
+    )
+
+
+ACTIONS = [
+    _action("-z --compress", Action.COMPRESS, "Compress FILE to FILE.llmz; the default."),
+    _action("-d --decompress", Action.DECOMPRESS, "Decompress FILE.llmz to FILE."),
+    _action("-t --test", Action.TEST, "Decompress to nowhere: is the file sound?"),
+    _action("-l --list", Action.LIST, "Show sizes, model and checks without decoding; -lv shows the frames."),
+]
+TARGETS = [
+    flag("-c", "--stdout", help="Write to standard output."),
+    click.Option(["-o", "--output"], metavar="FILE", help="Write to FILE (one input only)."),
+    flag("-f", "--force", help="Overwrite; follow symbolic links; compressed data to a terminal."),
+    click.Option(["-k", "--keep"], is_flag=True, expose_value=False, help="Keep the input; always the case."),
+    flag("--rm", "remove", help="Remove the input once the output was decoded and compared with it."),
+]
+FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
+LEVELS = [
+    *(_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)),
+    click.Option(
+        ["--level"],
+        type=click.IntRange(MIN_LEVEL, MAX_LEVEL),
+        default=DEFAULT_LEVEL,
+        envvar="LLMZIP_LEVEL",
+        show_envvar=True,
+        help="The same as a number.",
+    ),
+    click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
+    flag("--offline", help="Never download a model."),
+]
+ENGINE = [
+    click.Option(
+        ["-m", "--model"], help="Name or path of the model, else LLMZIP_MODEL; a compressed file knows its own."
+    ),
+    click.Option(
+        ["-T", "--threads"],
+        type=click.IntRange(min=0),
+        envvar="LLMZIP_NUM_THREADS",
+        show_envvar=True,
+        help="Number of threads, 0 for all cores; the bytes stay the same.",
+    ),
+    click.Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model runs."),
+    click.Option(
+        ["--engine"],
+        type=click.Choice(["auto", "native", "torch"]),
+        default="auto",
+        help="What runs it; the same bytes.",
+    ),
+]
+LIMITS = [
+    click.Option(
+        ["-M", "--memory"], type=parse_size, metavar="SIZE", help="Refuse files whose decoding needs more memory."
+    ),
+    click.Option(["--max-output"], type=parse_size, metavar="SIZE", help="Refuse files with more content."),
+]
+LIST = [flag("--json", help="With -l: as JSON.")]
+MESSAGES = [
+    flag("-v", "--verbose", help="Say what was done."),
+    flag("-q", "--quiet", help="Only errors."),
+    click.Option(["--progress/--no-progress"], default=True, help="Progress on stderr if that is a terminal."),
+    click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version.",
+    ),
+]
