@@ -10,6 +10,7 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.container.block import Block
+from llmzip.container.header import FINGERPRINT_PREFIX
 
 CODEC_NAMES: dict[int, str] = {codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec)}
 
@@ -38,5 +39,10 @@ def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
         data = data[:covered]
         candidates.append((codec, payload))
     candidates += [(codec, codec.encode(data)) for codec in (ZstdCodec(), RawCodec())]
-    chosen, payload = min(candidates, key=lambda candidate: len(candidate[1]))
+
+    def cost(candidate: tuple[BlockCodec, bytes]) -> int:
+        codec, payload = candidate
+        return len(payload) + (FINGERPRINT_PREFIX if codec.id == LLMCodec.id else 0)  # the header then names the model
+
+    chosen, payload = min(candidates, key=cost)
     return Block(chosen.id, covered, payload), covered

@@ -77,5 +77,5 @@ def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -
         torch.set_num_threads(threads)
     try:
         return TorchEngine(model, device)
-    except RuntimeError as error:  # torch's own: no such device, no driver
+    except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error

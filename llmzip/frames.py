@@ -42,6 +42,8 @@ class FrameParser:
             self._check(block, start)
             self.entries.append((reader.offset - start, block.size))
             return block
+        if not self.entries and self.header.to_bytes() != FrameHeader(False, 0, b"").to_bytes():
+            raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
         check = reader.read(4, "a content check")
         if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
             raise FormatError(f"index before byte {reader.offset}: it does not match the blocks: the file is damaged")

@@ -181,7 +181,9 @@ def decode_llm_payload(
         for s in active:
             w = models[s].weights(last[s])
             weights[s] = np.array(w + [0] * (-len(w) % 256)).reshape(-1, 256).tolist()
-        buckets = {s: decoder.decode(frequencies([sum(b) for b in weights[s]])) for s in active}
+        buckets = dict.fromkeys(active, 0)
+        if spec["vocab"] > 256:
+            buckets = {s: decoder.decode(frequencies([sum(b) for b in weights[s]])) for s in active}
         for s in active:
             last[s] = buckets[s] * 256 + decoder.decode(frequencies(weights[s][buckets[s]]))
             texts[s] += token_bytes[last[s]]

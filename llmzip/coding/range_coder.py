@@ -33,8 +33,11 @@ class RangeEncoder:
         self._model = constriction.stream.model.Categorical(perfect=False)
 
     def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
-        """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at least 1."""
-        if len(symbols):
+        """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at least 1.
+
+        Tables of one symbol code nothing.
+        """
+        if len(symbols) and frequencies.shape[1] > 1:
             self._coder.encode(symbols.astype(np.int32), self._model, _tables(frequencies))
 
     def finish(self) -> bytes:
@@ -54,8 +57,8 @@ class RangeDecoder:
 
     def decode(self, frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """The next N symbols, given their tables [N, n]."""
-        if not len(frequencies):
-            return np.empty(0, np.int32)
+        if not len(frequencies) or frequencies.shape[1] == 1:
+            return np.zeros(len(frequencies), np.int32)
         try:
             symbols: npt.NDArray[np.int32] = self._coder.decode(self._model, _tables(frequencies))
         except AssertionError as error:  # constriction: the code words cannot have come from these tables

@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import tokenizers
 
 from llmzip.errors import IntegrityError
 from llmzip.model.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import tokenizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Tokenizer:
 
     @functools.cached_property
     def _rules(self) -> tokenizers.Tokenizer | None:
+        import tokenizers  # decoding does without
+
         rules = self._vocabulary.rules
         return tokenizers.Tokenizer.from_str(rules) if rules != "{}" else None
 

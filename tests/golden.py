@@ -1,0 +1,55 @@
+"""Golden frames: inputs by formula, frames in data/golden. `python -m tests.golden` writes them anew.
+
+They change only together with a version number (docs/format.md, docs/arithmetic.md) or the tiny model.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import llmzip
+from tests.conftest import TESTS, tiny
+
+FOLDER = TESTS / "data" / "golden"
+
+TEXT = b"""\
+The value of an expression is an object, and the type of that object determines which operations it supports. When a
+function is called, the arguments are evaluated from left to right; a new local scope is created, and the names of the
+parameters are bound to the values in it. If the name is not found in the local scope, it is looked up in the global
+scope of the module that contains the function. A class definition is an executable statement: it first evaluates the
+list of base classes, if there is one, and then executes the body in a new namespace. The class name is bound to the
+class object. Methods are functions that are defined in the body of a class, and the first argument is the instance on
+which the method is called. An exception is raised when an error occurs, for example when a number is divided by zero
+or an index is out of range, and it can be handled by the except clause of the statement that surrounds the call. Note
+that the finally clause is executed in any case, whether the exception was handled or not. The return statement leaves
+the current function with the value of the expression list, or None if there is no expression list at all.
+"""
+BINARY = bytes(i * i * 7 % 251 ^ i * 13 % 256 for i in range(1024))
+
+CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "empty": (b"", {}),
+    "one-byte": (b"x", {}),
+    "short": (TEXT[:120], {}),
+    "text": (TEXT, {}),
+    "streams": (TEXT[:700], {"level": 1}),
+    "blocks": (TEXT * 4, {"level": 1, "block_size": 1024}),
+    "escapes": (TEXT[:300] + b"\x04 the caf\xe9 <|endoftext|>\r\n" + TEXT[300:500], {}),
+    "repeats": (b"abcdefgh" * 400, {}),
+    "binary": (BINARY[:700], {}),
+    "mixed": (BINARY + TEXT, {"block_size": 1024}),
+}
+
+
+def frame_path(name: str) -> pathlib.Path:
+    return FOLDER / f"{name}.llmz"
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, (data, options) in CASES.items():
+        frame_path(name).write_bytes(llmzip.compress(data, model=tiny(), **options))
+
+
+if __name__ == "__main__":
+    main()

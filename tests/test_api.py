@@ -1,0 +1,191 @@
+"""The Python API: one-shot, incremental, limits, errors."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llmzip
+from llmzip.model.integer_model import IntegerModel
+from tests.conftest import TINY_DIRECTORY, tiny
+from tests.test_tokenizer import NASTY
+
+
+@settings(max_examples=40)
+@given(
+    data=st.binary(max_size=3000) | st.text(max_size=800).map(str.encode) | st.sampled_from(list(NASTY.values())),
+    level=st.integers(1, 9),
+    block_size=st.none() | st.integers(1024, 2000),
+)
+def test_round_trip(data: bytes, level: int, block_size: int | None) -> None:
+    packed = llmzip.compress(data, level, model=tiny(), block_size=block_size)
+    assert llmzip.decompress(packed, model=tiny()) == data
+    assert len(packed) <= len(data) * 1.001 + 32 + 16 * (len(data) // 1024 if block_size else 0)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, lambda d: np.frombuffer(d, np.uint8)])
+def test_any_buffer_is_accepted(tiny_model: IntegerModel, kind) -> None:  # type: ignore[no-untyped-def]
+    packed = llmzip.compress(kind(b"some text, some text"), model=tiny_model)
+    assert llmzip.decompress(kind(packed), model=tiny_model) == b"some text, some text"
+
+
+def test_misuse_raises_what_users_expect(tiny_model: IntegerModel) -> None:
+    with pytest.raises(TypeError):
+        llmzip.compress("text", model=tiny_model)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        llmzip.decompress("text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="levels are 1 to 9"):
+        llmzip.compress(b"", 10)
+    with pytest.raises(ValueError, match="block size 5: sizes are 1024"):
+        llmzip.compress(b"", block_size=5)
+    with pytest.raises(ValueError, match="engines are"):
+        llmzip.compress(b"some text", model=tiny_model, engine="steam")
+    compressor = llmzip.LLMZipCompressor(model=tiny_model)
+    compressor.flush()
+    with pytest.raises(ValueError, match="flushed"):
+        compressor.compress(b"x")
+    with pytest.raises(ValueError, match="flushed"):
+        compressor.flush()
+    decompressor = llmzip.LLMZipDecompressor()
+    decompressor.decompress(llmzip.compress(b""))
+    with pytest.raises(EOFError):
+        decompressor.decompress(b"")
+
+
+def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, english: bytes) -> None:
+    data = english[:5000]
+    whole = llmzip.compress(data, 1, model=tiny_model, block_size=2048)
+    generator = random.Random(1)
+    compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=2048)
+    packed, place = b"", 0
+    while place < len(data):
+        step = generator.randrange(1, 900)
+        packed += compressor.compress(data[place : place + step])
+        place += step
+    assert packed + compressor.flush() == whole
+
+    decompressor = llmzip.LLMZipDecompressor(model=tiny_model)
+    out, place = b"", 0
+    while not decompressor.eof:
+        piece = whole[place : place + 37] if decompressor.needs_input else b""
+        place += len(piece)
+        out += decompressor.decompress(piece, max_length=100)
+    assert out == data
+    assert decompressor.unused_data == b""
+
+
+def test_unused_data_is_handed_back(tiny_model: IntegerModel) -> None:
+    first, second = (llmzip.compress(d, model=tiny_model) for d in (b"first", b"second"))
+    decompressor = llmzip.LLMZipDecompressor(model=tiny_model)
+    assert decompressor.decompress(first + second[:9]) == b"first"
+    assert decompressor.eof
+    assert decompressor.unused_data == second[:9]
+    assert llmzip.decompress(first + second) == b"firstsecond"
+
+
+def test_memory_of_the_compressor_is_one_block(tiny_model: IntegerModel) -> None:
+    compressor = llmzip.LLMZipCompressor(model=tiny_model, block_size=4096)
+    noise = random.Random(2).randbytes(4096)
+    sizes = [len(compressor.compress(noise)) for _ in range(5)]
+    assert min(sizes[1:]) > 4000  # each block leaves when the next begins
+
+
+def test_limits(tiny_model: IntegerModel, english: bytes) -> None:
+    packed = llmzip.compress(english[:3000], model=tiny_model)
+    need = llmzip.get_frame_info(packed).memory
+    assert llmzip.decompress(packed, model=tiny_model, max_memory=need, max_output=3000) == english[:3000]
+    with pytest.raises(llmzip.LimitError, match="bytes of cache"):
+        llmzip.decompress(packed, model=tiny_model, max_memory=need - 1)
+    with pytest.raises(llmzip.LimitError, match="output exceeds"):
+        llmzip.decompress(packed, model=tiny_model, max_output=2999)
+
+
+def test_texts_with_more_tokens_than_a_block_holds_are_split(
+    tiny_model: IntegerModel, english: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmzip import levels
+
+    small = levels.Level(window=64, stream_tokens=64, max_streams=1)
+    monkeypatch.setitem(levels._LEVELS, 6, small)
+    packed = llmzip.compress(english[:4000], model=tiny_model)
+    assert llmzip.get_frame_info(packed).blocks > 2
+    assert llmzip.decompress(packed, model=tiny_model) == english[:4000]
+
+
+def test_a_frame_finds_its_model_by_fingerprint(cache_with_tiny_model: pathlib.Path) -> None:
+    text = b"The value of the expression is the value of the last operand."
+    packed = llmzip.compress(text)
+    info = llmzip.get_frame_info(packed)
+    assert info.model == tiny().fingerprint.hex()[:16]
+    assert llmzip.decompress(packed) == text
+
+
+def test_a_missing_model_names_the_command(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+    script = "import llmzip, sys; llmzip.decompress(sys.stdin.buffer.read())"
+    import os
+    import subprocess
+    import sys
+
+    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
+    environment = {**os.environ, "LLMZIP_CACHE": str(tmp_path), "PYTHONPATH": str(TINY_DIRECTORY.parents[2])}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], input=packed, capture_output=True, env=environment, check=False
+    )
+    assert b"ModelNotFoundError" in ran.stderr
+    assert b"llmzip models pull" in ran.stderr
+
+
+def test_another_model_is_refused(tiny_model: IntegerModel) -> None:
+    import dataclasses
+
+    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
+    spec = dataclasses.replace(tiny_model.spec, norm_eps=1e-6)
+    other = IntegerModel.build(spec, tiny_model.vocabulary, tiny_model.tensors)
+    with pytest.raises(llmzip.ModelMismatchError, match="was made with model"):
+        llmzip.decompress(packed, model=other)
+
+
+def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel) -> None:
+    """The same fingerprint, other numbers: what exactness excludes, the content check still reports."""
+    import dataclasses
+
+    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
+    tensors = dict(tiny_model.tensors)
+    tensors["head.scale"] = tensors["head.scale"] * np.float32(1.25)
+    impostor = dataclasses.replace(tiny_model, tensors=tensors)
+    with pytest.raises(llmzip.LLMZipError):
+        llmzip.decompress(packed, model=impostor, threads=1)  # other options: not the engine that is loaded
+
+
+def test_frames_in_a_row_are_listed(tiny_model: IntegerModel) -> None:
+    packed = llmzip.compress(b"one", model=tiny_model) + llmzip.compress(b"three", model=tiny_model)
+    assert [info.uncompressed_size for info in llmzip.list_frames(io.BytesIO(packed))] == [3, 5]
+
+
+def test_the_mean_cost_is_near_the_ideal_code_length(tiny_model: IntegerModel, english: bytes) -> None:
+    """Coded size <= 1.001 x the ideal length by the engine's own frequencies + 16 bytes."""
+    from llmzip.engine.torch_engine import TorchEngine
+    from llmzip.model.tokenizer import Tokenizer
+
+    data = english[:8000]
+    engine = TorchEngine(tiny_model)
+    ids = Tokenizer(tiny_model.vocabulary).encode(data).ids
+    ids = ids[: 512 * (len(ids) // 512)]
+    inputs = np.concatenate([np.zeros((len(ids) // 512, 1), np.int32), ids.reshape(-1, 512)[:, :-1]], axis=1)
+    head = engine.session(len(inputs), 512, 512).advance(inputs)
+    tables = engine.distributions(head.vectors.reshape(-1, 64), head.scales.reshape(-1))
+    buckets = tables.bucket_frequencies()[np.arange(len(ids)), ids >> 8]
+    places = tables.token_frequencies(ids >> 8)[np.arange(len(ids)), ids & 255]
+    ideal = (48 * len(ids) - np.log2(buckets).sum() - np.log2(places).sum()) / 8
+
+    from llmzip.model.tokenizer import Tokens
+    from llmzip.predictor.lockstep import encode_tokens
+
+    coded = encode_tokens(engine, Tokens(ids, b""), len(inputs), 512)
+    assert ideal < len(coded) <= 1.001 * ideal + 16
