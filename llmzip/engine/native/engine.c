@@ -1,0 +1,147 @@
+/* Loading a model, and the profile. */
+#define _POSIX_C_SOURCE 200809L
+#include "engine.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "matrix.h"
+
+int64_t engine_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+const char *llmzip_kernels(const char *cpu)
+{
+    const struct kernels *kernels = select_kernels(cpu);
+    return kernels ? kernels->name : NULL;
+}
+
+static int new_matrices(struct engine *engine)
+{
+    const struct spec *spec = &engine->spec;
+    size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff, size = (size_t)spec->head_dim;
+    size_t all_heads = (size_t)(spec->heads + 2 * spec->kv_heads) * size;
+    for (int i = 0; i < spec->layers; i++) {
+        struct layer *layer = &engine->layers[i];
+        if (!matrix_new(&layer->qkv, all_heads, d) || !matrix_new(&layer->o, d, (size_t)spec->heads * size) ||
+            !matrix_new(&layer->gate_up, 2 * engine->inner, d) || !matrix_new(&layer->down, d, f))
+            return 0;
+    }
+    return matrix_new(&engine->head, (size_t)spec->vocab, d);
+}
+
+struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu, const int8_t *embedding,
+                                 const float *embedding_scale, const int16_t *rope)
+{
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return NULL;
+    engine->spec = *spec;
+    engine->kernels = select_kernels(cpu);
+    engine->embedding = embedding;
+    engine->embedding_scale = embedding_scale;
+    engine->rope = rope;
+    engine->width = round_up((size_t)spec->d_model, PANEL);
+    engine->inner = round_up((size_t)spec->d_ff, PANEL);
+    engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, PANEL);
+    engine->buckets = ((size_t)spec->vocab + BUCKET - 1) / BUCKET;
+    engine->inverse_width = (float)(1.0 / spec->d_model);
+    engine->layers = calloc((size_t)spec->layers, sizeof *engine->layers);
+    if (engine->kernels && engine->layers && new_matrices(engine)) {
+        engine->pool = pool_new(threads);
+        if (engine->pool)
+            return engine;
+    }
+    llmzip_engine_free(engine);
+    return NULL;
+}
+
+void llmzip_engine_free(struct engine *engine)
+{
+    if (!engine)
+        return;
+    pool_free(engine->pool);
+    for (int i = 0; engine->layers && i < engine->spec.layers; i++) {
+        matrix_free(&engine->layers[i].qkv);
+        matrix_free(&engine->layers[i].o);
+        matrix_free(&engine->layers[i].gate_up);
+        matrix_free(&engine->layers[i].down);
+    }
+    free(engine->layers);
+    matrix_free(&engine->head);
+    free(engine);
+}
+
+/* Where a tensor lies: products that share their input are stacked. */
+struct place {
+    struct matrix *matrix;
+    size_t first, columns, width;
+};
+
+static struct place find(struct engine *engine, int tensor, int layer)
+{
+    const struct spec *spec = &engine->spec;
+    struct layer *l = &engine->layers[layer];
+    size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff;
+    size_t q = (size_t)(spec->heads * spec->head_dim), kv = (size_t)(spec->kv_heads * spec->head_dim);
+    switch (tensor) {
+    case TENSOR_Q:
+        return (struct place){&l->qkv, 0, q, d};
+    case TENSOR_K:
+        return (struct place){&l->qkv, q, kv, d};
+    case TENSOR_V:
+        return (struct place){&l->qkv, q + kv, kv, d};
+    case TENSOR_O:
+        return (struct place){&l->o, 0, d, q};
+    case TENSOR_GATE:
+        return (struct place){&l->gate_up, 0, f, d};
+    case TENSOR_UP:
+        return (struct place){&l->gate_up, engine->inner, f, d};
+    case TENSOR_DOWN:
+        return (struct place){&l->down, 0, d, f};
+    default:
+        return (struct place){&engine->head, 0, (size_t)spec->vocab, d};
+    }
+}
+
+void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale)
+{
+    struct place place = find(engine, tensor, layer);
+    matrix_put(place.matrix, place.first, place.columns, place.width, weight, scale);
+}
+
+void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds)
+{
+    for (int i = 0; i < PARTS; i++) {
+        nanoseconds[i] = engine->profile[i];
+        engine->profile[i] = 0;
+    }
+}
+
+struct product_job {
+    struct engine *engine;
+    const struct matrix *matrix;
+    struct rows rows;
+    float *out;
+};
+
+static void product_work(void *context, int rank)
+{
+    const struct product_job *job = context;
+    int threads = pool_threads(job->engine->pool);
+    size_t panels = job->matrix->columns / PANEL;
+    job->engine->kernels->multiply(job->matrix, job->rows, share(panels, rank, threads),
+                                   share(panels, rank + 1, threads), job->out, job->matrix->columns, NULL);
+}
+
+int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out)
+{
+    struct place place = find(engine, tensor, layer);
+    struct rows a = {x, round_up(place.width, PANEL), (size_t)rows};
+    struct product_job job = {engine, place.matrix, a, out};
+    return pool_run(engine->pool, product_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+}

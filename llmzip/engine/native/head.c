@@ -1,0 +1,192 @@
+/* The head's product and what becomes of it: token weights (section 4.8) and frequencies (section 5). */
+#include <float.h>
+#include <stdlib.h>
+
+#include "engine.h"
+
+#define FREQUENCY_BITS 24
+#define SUM_LIMIT ((uint64_t)1 << 39) /* sums below this times 2^24 fit 63 bits */
+
+struct head_job {
+    struct engine *engine;
+    struct rows inputs;
+    const float *scales;
+    float *sums;        /* [rows][stride] */
+    float *maxima;      /* [rows] */
+    float *bucket_maxima; /* [rows][buckets], without the row's scale */
+    int64_t *bucket_weights;
+    int32_t *weights; /* [rows][vocab] */
+    size_t rows, stride;
+};
+
+/* Each thread's buckets for all rows: the sums of a bucket are still in the cache when their maximum is sought. */
+static void sum_buckets(void *context, int rank)
+{
+    const struct head_job *job = context;
+    struct engine *e = job->engine;
+    int threads = pool_threads(e->pool);
+    size_t panels = e->head.columns / PANEL, vocab = (size_t)e->spec.vocab;
+    for (size_t b = share(e->buckets, rank, threads); b < share(e->buckets, rank + 1, threads); b++) {
+        size_t first = b * (BUCKET / PANEL), last = first + BUCKET / PANEL;
+        e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums, job->stride,
+                             NULL);
+        for (size_t r = 0; r < job->rows; r++) {
+            float *sums = job->sums + r * job->stride;
+            for (size_t i = vocab; b + 1 == e->buckets && i < job->stride; i++)
+                sums[i] = -FLT_MAX; /* padding weighs 0 */
+            job->bucket_maxima[r * e->buckets + b] = e->kernels->maximum(sums + b * BUCKET, BUCKET);
+        }
+    }
+}
+
+static void weigh_buckets(void *context, int rank)
+{
+    const struct head_job *job = context;
+    struct engine *e = job->engine;
+    int threads = pool_threads(e->pool);
+    size_t items = job->rows * e->buckets;
+    for (size_t i = share(items, rank, threads); i < share(items, rank + 1, threads); i++) {
+        size_t r = i / e->buckets, b = i % e->buckets;
+        job->bucket_weights[i] = e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET, BUCKET,
+                                                        job->scales[r], job->maxima[r]);
+    }
+}
+
+int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, int count, float *sums, float *maxima,
+                int64_t *bucket_weights)
+{
+    size_t rows = (size_t)count, d = (size_t)e->spec.d_model;
+    int64_t start = engine_clock();
+    uint8_t *inputs = calloc(rows, e->width);
+    float *bucket_maxima = malloc(rows * e->buckets * sizeof *bucket_maxima);
+    int status = LLMZIP_NO_MEMORY;
+    if (inputs && bucket_maxima) {
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < d; i++)
+                inputs[r * e->width + i] = (uint8_t)(vectors[r * d + i] + 128);
+        struct head_job job = {.engine = e,
+                               .inputs = {inputs, e->width, rows},
+                               .scales = scales,
+                               .sums = sums,
+                               .maxima = maxima,
+                               .bucket_maxima = bucket_maxima,
+                               .bucket_weights = bucket_weights,
+                               .rows = rows,
+                               .stride = e->buckets * BUCKET};
+        status = pool_run(e->pool, sum_buckets, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+        for (size_t r = 0; r < rows; r++) {
+            float top = -FLT_MAX;
+            for (size_t b = 0; b < e->buckets; b++)
+                top = bucket_maxima[r * e->buckets + b] > top ? bucket_maxima[r * e->buckets + b] : top;
+            maxima[r] = top * scales[r];
+        }
+        int64_t middle = engine_clock();
+        e->profile[PART_HEAD] += middle - start;
+        if (status == LLMZIP_OK && pool_run(e->pool, weigh_buckets, &job))
+            status = LLMZIP_NO_MEMORY;
+        e->profile[PART_WEIGHTS] += engine_clock() - middle;
+    }
+    free(inputs);
+    free(bucket_maxima);
+    return status;
+}
+
+static void weigh_tokens(void *context, int rank)
+{
+    const struct head_job *job = context;
+    struct engine *e = job->engine;
+    int threads = pool_threads(e->pool);
+    size_t vocab = (size_t)e->spec.vocab, items = job->rows * e->buckets;
+    for (size_t i = share(items, rank, threads); i < share(items, rank + 1, threads); i++) {
+        size_t r = i / e->buckets, first = i % e->buckets * BUCKET;
+        size_t n = vocab - first < BUCKET ? vocab - first : BUCKET;
+        int32_t weights[BUCKET];
+        e->kernels->weights(job->sums + r * job->stride + first, BUCKET, job->scales[r], job->maxima[r], weights);
+        for (size_t k = 0; k < n; k++)
+            job->weights[r * vocab + first + k] = weights[k];
+    }
+}
+
+int llmzip_weights(struct engine *e, const float *sums, const float *scales, const float *maxima, int rows,
+                   int32_t *weights)
+{
+    struct head_job job = {.engine = e,
+                           .scales = scales,
+                           .sums = (float *)sums,
+                           .maxima = (float *)maxima,
+                           .weights = weights,
+                           .rows = (size_t)rows,
+                           .stride = e->buckets * BUCKET};
+    return pool_run(e->pool, weigh_tokens, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+}
+
+/* Section 5: interval widths of n weights, which sum to 2^24. */
+static void frequencies(const int64_t *weights, size_t n, uint32_t *widths)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += (uint64_t)weights[i];
+    int shift = 0;
+    if (total >= SUM_LIMIT) {
+        while (total >> shift >= SUM_LIMIT)
+            shift++;
+        total = 0;
+        for (size_t i = 0; i < n; i++)
+            total += (uint64_t)weights[i] >> shift;
+    }
+    int uniform = total == 0;
+    uint64_t scale = ((uint64_t)1 << FREQUENCY_BITS) - n, below = 0, before = 0;
+    for (size_t i = 0; i < n; i++) {
+        below += uniform ? 1 : (uint64_t)weights[i] >> shift;
+        uint64_t bound = below * scale / (uniform ? n : total);
+        widths[i] = (uint32_t)(1 + bound - before);
+        before = bound;
+    }
+}
+
+struct frequency_job {
+    struct engine *engine;
+    const int64_t *weights; /* [rows][symbols], or NULL: the tokens of each row's bucket */
+    const float *sums, *scales, *maxima;
+    const int32_t *buckets;
+    size_t rows, symbols;
+    uint32_t *widths;
+};
+
+static void frequency_work(void *context, int rank)
+{
+    const struct frequency_job *job = context;
+    struct engine *e = job->engine;
+    int threads = pool_threads(e->pool);
+    for (size_t r = share(job->rows, rank, threads); r < share(job->rows, rank + 1, threads); r++) {
+        int32_t narrow[BUCKET];
+        int64_t wide[BUCKET];
+        const int64_t *weights = wide;
+        if (job->weights) {
+            weights = job->weights + r * job->symbols;
+        } else {
+            const float *sums = job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET;
+            e->kernels->weights(sums, BUCKET, job->scales[r], job->maxima[r], narrow);
+            for (size_t i = 0; i < BUCKET; i++)
+                wide[i] = narrow[i];
+        }
+        frequencies(weights, job->symbols, job->widths + r * job->symbols);
+    }
+}
+
+int llmzip_token_frequencies(struct engine *e, const float *sums, const float *scales, const float *maxima,
+                             const int32_t *buckets, int rows, uint32_t *widths)
+{
+    struct frequency_job job = {e, NULL, sums, scales, maxima, buckets, (size_t)rows, BUCKET, widths};
+    return pool_run(e->pool, frequency_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+}
+
+int llmzip_frequencies(struct engine *e, const int64_t *weights, int rows, int symbols, uint32_t *widths)
+{
+    struct frequency_job job = {.engine = e,
+                                .weights = weights,
+                                .rows = (size_t)rows,
+                                .symbols = (size_t)symbols,
+                                .widths = widths};
+    return pool_run(e->pool, frequency_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+}

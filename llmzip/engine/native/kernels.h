@@ -1,0 +1,106 @@
+/* The single-threaded kernels, compiled once per instruction set, and the data that they work on.
+ *
+ * Everything is exact as docs/arithmetic.md says: integer sums in any order, float steps in the written order. */
+#ifndef LLMZIP_KERNELS_H
+#define LLMZIP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0)
+#error "the engine needs IEEE-754 float arithmetic: no -ffast-math, no x87"
+#endif
+
+#define PANEL 32      /* columns of a packed panel */
+#define SINKS 4       /* the first positions of a stream stay visible for ever */
+#define QUERY_TILE 6  /* queries that attention takes at a time */
+#define BUCKET 256    /* tokens of a bucket */
+#define MAX_HEAD_SIZE 1040
+
+static inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector holds groups of four k.
+ * Activations are stored as x + 128 (uint8); `correction` is -128 times each column's sum. Padding is zero. */
+struct matrix {
+    size_t columns; /* N, a multiple of PANEL */
+    size_t groups;  /* K / 4, rounded up */
+    int8_t *packed;
+    int32_t *correction; /* [N] */
+    float *scale;        /* [N] */
+};
+
+/* Rows of quantised activations: uint8 x + 128, `stride` bytes apart. */
+struct rows {
+    const uint8_t *data;
+    size_t stride;
+    size_t count;
+};
+
+/* Keys and values of one stream and one key/value head; `slots` is a multiple of PANEL. */
+struct head_cache {
+    int8_t *keys;        /* [slots/32][D/4][32][4]: panels whose columns are positions */
+    int32_t *key_sums;   /* [slots], -128 times the key's sum */
+    float *key_scales;   /* [slots] */
+    int8_t *values;      /* [D/32][slots/4][32][4]: panels whose columns are dimensions */
+    float *value_scales; /* [slots] */
+    float *largest;      /* the largest value scale of the positions so far */
+};
+
+/* Where the new positions of a step go and what they see; the same for all streams, heads and layers. */
+struct view {
+    size_t count;             /* T new positions */
+    int32_t first;            /* the first of them */
+    int32_t window;
+    size_t used;              /* slots in use, rounded up to PANEL */
+    size_t slots;             /* slots of a cache, a multiple of PANEL */
+    const int32_t *slot;      /* [T] */
+    const int32_t *positions; /* [slots], INT32_MAX where empty */
+    const uint8_t *partial;   /* [T][slots/32]: 1 where a panel of positions is not visible as a whole */
+    const float *rope;        /* [T][2][D/2 rounded up to PANEL] */
+};
+
+/* Section 4.4. */
+static inline int is_visible(int32_t position, int32_t query, int32_t window)
+{
+    return position <= query && (position > query - window || position < SINKS);
+}
+
+struct head_shape {
+    size_t heads, groups, size; /* H, G, D */
+};
+
+/* Scratch of one thread. */
+struct attention_scratch {
+    float *scores;       /* [QUERY_TILE][slots] */
+    uint8_t *limbs;      /* [2 * QUERY_TILE][slots] */
+    uint8_t *queries;    /* [T * H/G][D rounded up] */
+    float *query_scales; /* [T * H/G] */
+    float *bounds;       /* [T] */
+    float *head;         /* [2 * (D/2 rounded up)] */
+};
+
+struct kernels {
+    const char *name;
+    /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that * row_scale[m]. */
+    void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
+                     const float *row_scale);
+    /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
+    float (*quantise)(const float *x, size_t n, uint8_t *q);
+    /* Section 4.2: returns s. */
+    float (*normalise)(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q);
+    /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product with `down`. */
+    float (*gate)(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q);
+    /* Sections 4.3 to 4.5 for one stream and key/value head: qkv [T, qkv_stride] -> out [T, out_stride]. */
+    void (*attend)(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
+                   size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
+                   size_t out_stride, const struct attention_scratch *scratch);
+    float (*maximum)(const float *x, size_t n);
+    /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
+    void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);
+    int64_t (*weight_sum)(const float *x, size_t n, float scale, float maximum);
+};
+
+/* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor lacks it. */
+const struct kernels *select_kernels(const char *name);
+
+#endif

@@ -1,0 +1,22 @@
+/* All kernels for the instruction set whose simd_*.h was included before, as the table KERNELS_TABLE. */
+#include <float.h>
+#include <math.h>
+
+#include "kernels_elementwise.h"
+#include "kernels_gemm.h"
+/* in this order: attention and the MLP use the two above */
+#include "kernels_attention.h"
+#include "kernels_mlp.h"
+#include "kernels_weights.h"
+
+const struct kernels KERNELS_TABLE = {
+    .name = KERNELS_NAME,
+    .multiply = multiply,
+    .quantise = quantise,
+    .normalise = normalise,
+    .gate = gate_row,
+    .attend = attend,
+    .maximum = maximum_of,
+    .weights = weights,
+    .weight_sum = weight_sum,
+};

@@ -1,0 +1,185 @@
+/* Integer softmax attention of one stream and one key/value head (docs/arithmetic.md, sections 4.3 to 4.5).
+ *
+ * Keys lie in panels whose columns are positions, values in panels whose columns are dimensions, so that scores and
+ * weighted sums are the products of kernels_gemm.h and nothing is summed across lanes. */
+
+/* Rotary positions: head [D] -> two halves, each padded with zeros to h = D/2 rounded up. */
+static inline void turn(const float *y, size_t half, size_t h, const float *rope, float *head)
+{
+    for (size_t i = 0; i < h; i += LANES) { /* the table is zero in the padding, and so is the result */
+        vf a = vf_load(y + i), b = vf_load(y + half + i);
+        vf c = vf_load(rope + i), n = vf_load(rope + h + i);
+        vf_store(head + i, vf_sub(vf_mul(a, c), vf_mul(b, n)));
+        vf_store(head + h + i, vf_add(vf_mul(b, c), vf_mul(a, n)));
+    }
+}
+
+/* Turned and quantised: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
+static inline float turned_head(const float *y, size_t size, const float *rope, float *head, int32_t bias, uint8_t *q)
+{
+    size_t half = size / 2, h = round_up(half, PANEL);
+    turn(y, half, h, rope, head);
+    float maximum = quantise_biased(head, 2 * h, bias, q);
+    memmove(q + half, q + h, h);
+    return maximum;
+}
+
+static inline void insert_key(const struct head_cache *cache, size_t slot, size_t size, const int8_t *key, float scale)
+{
+    size_t groups = (size + 3) / 4;
+    int8_t *to = cache->keys + (slot / PANEL * groups * PANEL + slot % PANEL) * 4;
+    int32_t sum = 0;
+    for (size_t k = 0; k < groups; k++)
+        memcpy(to + k * PANEL * 4, key + 4 * k, 4);
+    for (size_t k = 0; k < size; k++)
+        sum += key[k];
+    cache->key_sums[slot] = -128 * sum;
+    cache->key_scales[slot] = scale;
+}
+
+static inline void insert_value(const struct head_cache *cache, size_t slot, size_t slots, size_t size,
+                                const int8_t *value, float scale)
+{
+    for (size_t d = 0; d < size; d++)
+        cache->values[((d / PANEL * (slots / 4) + slot / 4) * PANEL + d % PANEL) * 4 + slot % 4] = value[d];
+    cache->value_scales[slot] = scale;
+}
+
+/* New keys and values into the cache, new queries (uint8 q + 128) into the scratch: row t * H/G + h. */
+static inline void quantise_heads(const struct head_shape *shape, const struct view *view,
+                                  const struct head_cache *cache, size_t group, const float *qkv, size_t qkv_stride,
+                                  const float *row_scale, const struct attention_scratch *scratch)
+{
+    size_t size = shape->size, shared = shape->heads / shape->groups;
+    size_t padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
+    uint8_t bytes[2 * MAX_HEAD_SIZE];
+    for (size_t t = 0; t < view->count; t++) {
+        const float *row = qkv + t * qkv_stride, *rope = view->rope + t * table;
+        const float *key = row + (shape->heads + group) * size, *value = key + shape->groups * size;
+        size_t slot = (size_t)view->slot[t];
+
+        float maximum = turned_head(key, size, rope, scratch->head, 0, bytes);
+        insert_key(cache, slot, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * row_scale[t]);
+
+        memset(scratch->head, 0, padded * sizeof(float));
+        memcpy(scratch->head, value, size * sizeof(float));
+        maximum = quantise_biased(scratch->head, padded, 0, bytes);
+        float scale = maximum * (float)(1.0 / 127) * row_scale[t];
+        insert_value(cache, slot, view->slots, size, (const int8_t *)bytes, scale);
+        scratch->bounds[t] = *cache->largest = fmaxf(*cache->largest, scale);
+
+        for (size_t h = 0; h < shared; h++) {
+            size_t r = t * shared + h;
+            maximum = turned_head(row + (group * shared + h) * size, size, rope, scratch->head, 128, bytes);
+            memcpy(scratch->queries + r * padded, bytes, padded);
+            scratch->query_scales[r] = maximum * (float)(1.0 / 127) * row_scale[t];
+        }
+    }
+}
+
+/* Positions that query t must not see score -FLT_MAX, which leaves them the weight 0. */
+static inline void hide(const struct view *view, size_t t, float *scores)
+{
+    const uint8_t *partial = view->partial + t * (view->slots / PANEL);
+    int32_t query = view->first + (int32_t)t;
+    for (size_t p = 0; p < view->used / PANEL; p++)
+        if (partial[p])
+            for (size_t j = p * PANEL; j < (p + 1) * PANEL; j++)
+                if (!is_visible(view->positions[j], query, view->window))
+                    scores[j] = -FLT_MAX;
+}
+
+/* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high bytes.
+ * Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
+static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const float *value_scales, float bound,
+                                uint8_t *low, uint8_t *high)
+{
+    vf top = vf_load(scores);
+    for (size_t i = LANES; i < n; i += LANES)
+        top = vf_max(top, vf_load(scores + i));
+    vf maximum = vf_set(vf_reduce_max(top) * scale); /* multiplying by a positive number keeps the order */
+
+    int32_t *powers = (int32_t *)(void *)scores;
+    vi total = vi_set(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        vf t = vf_sub(vf_mul(vf_load(scores + i), vf_set(scale)), maximum);
+        vi power = vi_round(vf_mul(exp2_clamped(t), vf_set(0x1p15f)));
+        total = vi_add(total, power);
+        vi_store(powers + i, power);
+    }
+    vf factor = vf_set(0x1p16f / ((float)vi_reduce_add(total) * bound));
+    vi largest = vi_set(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        vi w = vi_round(vf_mul(vf_mul(vf_from(vi_load(powers + i)), vf_load(value_scales + i)), factor));
+        largest = vi_max(largest, w);
+        vi_store_bytes(low + i, w);
+        vi_store_bytes(high + i, vi_shift_right(w, 8));
+    }
+    if (vi_reduce_max(largest) < 1 << 16)
+        return -1;
+    ptrdiff_t alone = 0;
+    while (powers[alone] == 0)
+        alone++;
+    return alone;
+}
+
+/* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
+static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries, const int8_t *panel,
+                                 size_t groups, int32_t *out)
+{
+    vi sums[TILE_ROWS * VECTORS];
+    size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (size_t i = 0; i < tiles; i++) {
+        size_t start = tile_start(rows, tiles, i), count = tile_start(rows, tiles, i + 1) - start;
+        tile(count, limbs + start * stride, stride, panel, groups, sums);
+        for (size_t r = start; r < start + count; r++)
+            for (size_t v = 0; v < VECTORS; v++) {
+                int32_t *to = out + r / 2 * PANEL + v * LANES;
+                vi sum = sums[(r - start) * VECTORS + v];
+                vi_store(to, r % 2 ? vi_add(vi_load(to), vi_shift_left(sum, 8)) : sum);
+            }
+    }
+}
+
+static void attend(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
+                   size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
+                   size_t out_stride, const struct attention_scratch *scratch)
+{
+    size_t size = shape->size, shared = shape->heads / shape->groups, padded = round_up(size, PANEL);
+    size_t key_groups = (size + 3) / 4, slots = view->slots, queries = view->count * shared;
+    quantise_heads(shape, view, cache, group, qkv, qkv_stride, row_scale, scratch);
+
+    for (size_t start = 0; start < queries; start += QUERY_TILE) {
+        size_t tile_size = queries - start < QUERY_TILE ? queries - start : QUERY_TILE;
+        struct rows rows = {scratch->queries + start * padded, padded, tile_size};
+        for (size_t j = 0; j < view->used; j += PANEL)
+            panel_product(rows, cache->keys + j * key_groups * 4, key_groups, cache->key_sums + j,
+                          cache->key_scales + j, scratch->scores + j, slots, NULL);
+
+        ptrdiff_t alone[QUERY_TILE];
+        for (size_t r = 0; r < tile_size; r++) {
+            size_t t = (start + r) / shared;
+            hide(view, t, scratch->scores + r * slots);
+            alone[r] = softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r],
+                               cache->value_scales, scratch->bounds[t], scratch->limbs + 2 * r * slots,
+                               scratch->limbs + (2 * r + 1) * slots);
+        }
+
+        for (size_t d = 0; d < padded; d += PANEL) {
+            const int8_t *panel = cache->values + d * slots;
+            int32_t sums[QUERY_TILE * PANEL];
+            weighted_sums(scratch->limbs, slots, tile_size, panel, view->used / 4, sums);
+            for (size_t r = 0; r < tile_size; r++) {
+                size_t t = (start + r) / shared, h = (start + r) % shared;
+                float scale = scratch->bounds[t] * 0x1p-16f;
+                float *to = out + t * out_stride + (group * shared + h) * size + d;
+                for (size_t i = 0; i < PANEL && d + i < size; i++) {
+                    int32_t sum = sums[r * PANEL + i];
+                    if (alone[r] >= 0)
+                        sum = 65536 * panel[(alone[r] / 4 * PANEL + (ptrdiff_t)i) * 4 + alone[r] % 4];
+                    to[i] = (float)sum * scale;
+                }
+            }
+        }
+    }
+}

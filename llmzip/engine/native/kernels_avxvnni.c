@@ -1,0 +1,24 @@
+/* The kernels for AVX2 with AVX-VNNI. */
+#if defined(__x86_64__)
+#include "kernels.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,avxvnni"))), apply_to = function)
+#else
+#pragma GCC target("avx2,avxvnni")
+#endif
+
+#define SIMD_AVX_VNNI
+#include "simd_avx2.h"
+
+#define KERNELS_TABLE kernels_avxvnni
+#define KERNELS_NAME "avxvnni"
+#include "kernels_all.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,54 @@
+/* Kernels on single rows: exp2, quantisation and the RMS norm. Included once per instruction set, after a simd_*.h. */
+
+/* Section 1.3; also gives the exponent's clamp from below, which every caller needs. */
+static inline vf exp2_clamped(vf x)
+{
+    x = vf_max(x, vf_set(-30.0f));
+    vf whole = vf_floor(x);
+    vf r = vf_sub(x, whole);
+    vf y = vf_add(vf_mul(vf_set(0x1.4095f4p-4f), r), vf_set(0x1.cf7a66p-3f));
+    y = vf_add(vf_mul(y, r), vf_set(0x1.640ea8p-1f));
+    y = vf_add(vf_mul(y, r), vf_set(1.0f));
+    return vf_bits(vi_add(vi_bits(y), vi_shift_left(vi_truncate(whole), 23)));
+}
+
+/* max(|x|, 2^-40): the order of non-negative floats is that of their bits. */
+static inline float row_maximum(const float *x, size_t n)
+{
+    vi top = vi_bits(vf_set(0x1p-40f));
+    for (size_t i = 0; i < n; i += LANES)
+        top = vi_max(top, vi_and(vi_bits(vf_load(x + i)), vi_set(0x7fffffff)));
+    int32_t bits = vi_reduce_max(top);
+    float maximum;
+    memcpy(&maximum, &bits, 4);
+    return maximum;
+}
+
+/* Section 1.2 with limit 127: stores q + bias and returns the maximum. */
+static inline float quantise_biased(const float *x, size_t n, int32_t bias, uint8_t *q)
+{
+    float maximum = row_maximum(x, n);
+    vf factor = vf_set(127.0f / maximum);
+    for (size_t i = 0; i < n; i += LANES)
+        vi_store_bytes(q + i, vi_add(vi_round(vf_mul(vf_load(x + i), factor)), vi_set(bias)));
+    return maximum;
+}
+
+static float quantise(const float *x, size_t n, uint8_t *q) { return quantise_biased(x, n, 128, q); }
+
+static float normalise(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q)
+{
+    float maximum = row_maximum(x, n);
+    float inverse = 127.0f / maximum;
+    vf factor = vf_set(inverse);
+    vi squares = vi_set(0);
+    for (size_t i = 0; i < n; i += LANES) {
+        vi whole = vi_round(vf_mul(vf_load(x + i), factor));
+        squares = vi_add(squares, vi_mul(whole, whole));
+        vi_store_bytes(q + i, vi_add(whole, vi_set(128)));
+    }
+    float mean = (float)vi_reduce_add(squares) * inverse_width;
+    float floor = inverse * inverse;
+    floor = floor * epsilon;
+    return 1.0f / sqrtf(mean + floor);
+}

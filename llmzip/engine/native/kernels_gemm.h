@@ -1,0 +1,103 @@
+/* The int8 product, used by every linear layer and by attention (scores and weighted sums).
+ *
+ * A tile keeps R rows x 32 columns of int32 sums in registers: R broadcasts and PANEL / LANES weight vectors per
+ * group of four k. */
+
+#define VECTORS (PANEL / LANES)
+
+/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). */
+static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a, size_t stride,
+                                                            const int8_t *b, size_t groups, vi *sums)
+{
+    vi sum[TILE_ROWS][VECTORS];
+#pragma GCC unroll 16
+    for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+        for (size_t v = 0; v < VECTORS; v++)
+            sum[r][v] = vi_set(0);
+    for (size_t k = 0; k < groups; k++) {
+        vi weights[VECTORS];
+#pragma GCC unroll 16
+        for (size_t v = 0; v < VECTORS; v++)
+            weights[v] = vi_load(b + (k * PANEL + v * LANES) * 4);
+#pragma GCC unroll 16
+        for (size_t r = 0; r < rows; r++) {
+            vi x = vi_broadcast(a + r * stride + k * 4);
+#pragma GCC unroll 16
+            for (size_t v = 0; v < VECTORS; v++)
+                sum[r][v] = vi_dot(sum[r][v], x, weights[v]);
+        }
+    }
+#pragma GCC unroll 16
+    for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+        for (size_t v = 0; v < VECTORS; v++)
+            sums[r * VECTORS + v] = sum[r][v];
+}
+
+/* One panel times `rows` rows, at most TILE_ROWS. */
+static inline void tile(size_t rows, const uint8_t *a, size_t stride, const int8_t *b, size_t groups, vi *sums)
+{
+    switch (rows) {
+#define ROWS(R)                                   \
+    case R:                                       \
+        tile_sums(R, a, stride, b, groups, sums); \
+        break;
+        ROWS(1)
+#if TILE_ROWS >= 2
+        ROWS(2)
+#endif
+#if TILE_ROWS >= 3
+        ROWS(3)
+#endif
+#if TILE_ROWS >= 12
+        ROWS(4)
+        ROWS(5)
+        ROWS(6)
+        ROWS(7)
+        ROWS(8)
+        ROWS(9)
+        ROWS(10)
+        ROWS(11)
+        ROWS(12)
+#endif
+#undef ROWS
+    default:
+        __builtin_unreachable();
+    }
+}
+
+/* Rows of tile i of n: as equal as can be, since a low tile costs almost as much as a full one. */
+static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return rows * i / tiles; }
+
+/* out = f32(sum + correction) * scale for one panel; with `row_scale`, out += that * row_scale[m]. */
+static inline void panel_product(struct rows a, const int8_t *b, size_t groups, const int32_t *correction,
+                                 const float *scale, float *out, size_t stride, const float *row_scale)
+{
+    vi sums[TILE_ROWS * VECTORS];
+    size_t tiles = (a.count + TILE_ROWS - 1) / TILE_ROWS;
+    for (size_t i = 0; i < tiles; i++) {
+        size_t start = tile_start(a.count, tiles, i), rows = tile_start(a.count, tiles, i + 1) - start;
+        tile(rows, a.data + start * a.stride, a.stride, b, groups, sums);
+        for (size_t r = 0; r < rows; r++) {
+            float *to = out + (start + r) * stride;
+            for (size_t v = 0; v < VECTORS; v++) {
+                vi sum = vi_add(sums[r * VECTORS + v], vi_load(correction + v * LANES));
+                vf y = vf_mul(vf_from(sum), vf_load(scale + v * LANES));
+                if (row_scale)
+                    y = vf_add(vf_load(to + v * LANES), vf_mul(y, vf_set(row_scale[start + r])));
+                vf_store(to + v * LANES, y);
+            }
+        }
+    }
+}
+
+static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
+                     const float *row_scale)
+{
+    for (size_t p = first; p < last; p++) {
+        size_t n = p * PANEL;
+        panel_product(a, w->packed + n * w->groups * 4, w->groups, w->correction + n, w->scale + n, out + n, stride,
+                      row_scale);
+    }
+}

@@ -1,0 +1,41 @@
+/* See matrix.h. */
+#include "matrix.h"
+
+#include <string.h>
+
+#include "memory.h"
+
+int matrix_new(struct matrix *m, size_t columns, size_t width)
+{
+    m->columns = round_up(columns, PANEL);
+    m->groups = (width + 3) / 4;
+    m->packed = big_alloc(m->columns * m->groups * 4);
+    m->correction = big_alloc(m->columns * sizeof *m->correction);
+    m->scale = big_alloc(m->columns * sizeof *m->scale);
+    return m->packed && m->correction && m->scale;
+}
+
+void matrix_free(struct matrix *m)
+{
+    big_free(m->packed);
+    big_free(m->correction);
+    big_free(m->scale);
+}
+
+void matrix_put(struct matrix *m, size_t first, size_t columns, size_t width, const int8_t *weight,
+                const float *scale)
+{
+    for (size_t i = 0; i < columns; i++) {
+        size_t n = first + i;
+        const int8_t *row = weight + i * width;
+        int8_t *to = m->packed + (n / PANEL * m->groups * PANEL + n % PANEL) * 4;
+        int32_t sum = 0;
+        for (size_t k = 0; k < width; k++) {
+            to[k / 4 * PANEL * 4 + k % 4] = row[k];
+            sum += row[k];
+        }
+        /* Sums wrap like those of the kernels: for wide rows only the corrected sum fits. */
+        m->correction[n] = (int32_t)(0u - 128u * (uint32_t)sum);
+        m->scale[n] = scale[i];
+    }
+}

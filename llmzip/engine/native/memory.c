@@ -1,0 +1,35 @@
+/* See memory.h. */
+#define _DEFAULT_SOURCE
+#include "memory.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)1 << 21)
+#define HEADER 64 /* keeps the mapping's start and size in front of the buffer, and its alignment */
+
+void *big_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t size = bytes + HEADER + (bytes >= HUGE_PAGE ? HUGE_PAGE : 0);
+    char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    /* A hint: one entry of the address cache then covers 2 MiB, and hardware prefetching does not stop every 4 KiB. */
+    if (bytes >= HUGE_PAGE)
+        madvise(mapped, size, MADV_HUGEPAGE);
+#endif
+    size_t *header = (size_t *)(void *)mapped;
+    *header = size;
+    return mapped + HEADER;
+}
+
+void big_free(void *p)
+{
+    if (p) {
+        char *mapped = (char *)p - HEADER;
+        munmap(mapped, *(size_t *)(void *)mapped);
+    }
+}

@@ -1,0 +1,59 @@
+/* The functions that native_engine.py calls. Arrays are C-contiguous and belong to the caller. */
+#ifndef LLMZIP_NATIVE_H
+#define LLMZIP_NATIVE_H
+
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct engine;
+struct session;
+
+enum { LLMZIP_OK = 0, LLMZIP_NO_MEMORY = -1, LLMZIP_BAD_ARGUMENT = -2 };
+
+/* docs/arithmetic.md, section 2.1. */
+struct spec {
+    int32_t layers, d_model, heads, kv_heads, head_dim, d_ff, vocab, max_positions, mlp_rotation;
+    float norm_eps;
+};
+
+enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN, TENSOR_HEAD };
+
+/* What `profile` counts, in nanoseconds of the first thread. */
+enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PARTS };
+
+/* The name of the kernels for `cpu` (NULL: the best that the processor has), or NULL. */
+EXPORT const char *llmzip_kernels(const char *cpu);
+
+/* `embedding`, its scales and `rope` are used in place and must outlive the engine; the other tensors are copied. */
+EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu,
+                                        const int8_t *embedding, const float *embedding_scale, const int16_t *rope);
+EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale);
+EXPORT void llmzip_engine_free(struct engine *engine);
+EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds); /* [PARTS]; starts again from 0 */
+
+EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk);
+EXPORT void llmzip_session_free(struct session *session);
+
+/* tokens [streams, count] -> vectors [streams, count, d_model], scales [streams, count]. */
+EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count, int8_t *vectors,
+                          float *scales);
+
+/* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
+ * maximum of each row with it, and its buckets' weights [rows, buckets]. */
+EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
+                       float *maxima, int64_t *bucket_weights);
+/* Those -> token weights [rows, vocab]. */
+EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales, const float *maxima,
+                          int rows, int32_t *weights);
+/* Those -> frequencies of a bucket's tokens for each row [rows, 256]. */
+EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, const float *scales,
+                                    const float *maxima, const int32_t *buckets, int rows, uint32_t *frequencies);
+/* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
+EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
+                              uint32_t *frequencies);
+
+/* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */
+EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out);
+
+#endif

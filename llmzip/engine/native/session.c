@@ -1,0 +1,193 @@
+/* See session.h. Slots 0..3 hold the first positions for ever, the others are a ring of window + chunk - 1, so that
+ * writing a chunk overwrites nothing that the chunk still sees. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+
+#define MOST_ALLOCATIONS 24
+
+static void *own(struct session *session, size_t count, size_t size)
+{
+    void *p = big_alloc(count * size);
+    if (p)
+        session->owned[session->owned_count++] = p;
+    return p;
+}
+
+/* A buffer for all threads or teams: slice i starts at i * returned stride, which keeps them on different lines. */
+static char *own_slices(struct session *session, size_t slices, size_t bytes, size_t *stride)
+{
+    *stride = round_up(bytes, 64) + 64;
+    return own(session, slices, *stride);
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static int new_teams(struct session *session, size_t threads)
+{
+    struct engine *engine = session->engine;
+    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[5];
+    char *slices[5];
+    size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
+    size_t bytes[5] = {
+        (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float), /* turning a head reads past its end */
+        rows * engine->heads * sizeof(float),
+        rows * 2 * engine->inner * sizeof(float),
+        rows * widest,
+        rows * sizeof(float),
+    };
+    session->teams = own(session, threads, sizeof *session->teams);
+    if (!session->teams)
+        return 0;
+    for (int i = 0; i < 5; i++)
+        if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
+            return 0;
+    for (size_t t = 0; t < threads; t++) {
+        struct team *team = &session->teams[t];
+        team->qkv = (float *)(void *)(slices[0] + t * stride[0]);
+        team->attended = (float *)(void *)(slices[1] + t * stride[1]);
+        team->gate_up = (float *)(void *)(slices[2] + t * stride[2]);
+        team->quantised = (uint8_t *)(slices[3] + t * stride[3]);
+        team->scales = (float *)(void *)(slices[4] + t * stride[4]);
+    }
+    return 1;
+}
+
+static int new_attention(struct session *session, size_t threads)
+{
+    size_t queries = (size_t)session->chunk * (session->shape.heads / session->shape.groups), stride[6];
+    size_t size = session->shape.size, slots = session->view.slots;
+    char *slices[6];
+    size_t bytes[6] = {
+        QUERY_TILE * slots * sizeof(float),
+        2 * QUERY_TILE * slots,
+        queries * round_up(size, PANEL),
+        queries * sizeof(float),
+        (size_t)session->chunk * sizeof(float),
+        2 * round_up(size / 2, PANEL) * sizeof(float),
+    };
+    session->attention = own(session, threads, sizeof *session->attention);
+    if (!session->attention)
+        return 0;
+    for (int i = 0; i < 6; i++)
+        if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
+            return 0;
+    for (size_t t = 0; t < threads; t++) {
+        struct attention_scratch *scratch = &session->attention[t];
+        scratch->scores = (float *)(void *)(slices[0] + t * stride[0]);
+        scratch->limbs = (uint8_t *)(slices[1] + t * stride[1]);
+        scratch->queries = (uint8_t *)(slices[2] + t * stride[2]);
+        scratch->query_scales = (float *)(void *)(slices[3] + t * stride[3]);
+        scratch->bounds = (float *)(void *)(slices[4] + t * stride[4]);
+        scratch->head = (float *)(void *)(slices[5] + t * stride[5]);
+    }
+    return 1;
+}
+
+static int new_cache(struct session *session)
+{
+    size_t size = session->shape.size, slots = session->view.slots;
+    size_t heads = (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
+    session->head_bytes = slots * (round_up(size, 4) + round_up(size, PANEL) + 12);
+    session->largest = own(session, heads, sizeof *session->largest);
+    session->cache = own(session, heads, session->head_bytes);
+    return session->largest && session->cache;
+}
+
+struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group)
+{
+    size_t size = session->shape.size, slots = session->view.slots;
+    size_t head = (layer * (size_t)session->streams + stream) * session->shape.groups + group;
+    char *p = session->cache + head * session->head_bytes;
+    char *values = p + slots * round_up(size, 4), *scales = values + slots * round_up(size, PANEL);
+    return (struct head_cache){
+        .keys = (int8_t *)p,
+        .values = (int8_t *)values,
+        .key_scales = (float *)(void *)scales,
+        .value_scales = (float *)(void *)(scales + 4 * slots),
+        .key_sums = (int32_t *)(void *)(scales + 8 * slots),
+        .largest = session->largest + head,
+    };
+}
+
+struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)
+{
+    const struct spec *spec = &engine->spec;
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    session->owned = calloc(MOST_ALLOCATIONS, sizeof *session->owned);
+    session->engine = engine;
+    session->streams = session->active = streams;
+    session->chunk = chunk < spec->max_positions ? chunk : spec->max_positions;
+    session->view.window = window < spec->max_positions ? window : spec->max_positions;
+    session->ring = (int64_t)session->view.window + session->chunk - 1;
+    session->capacity = (size_t)spec->max_positions;
+    if (SINKS + session->ring < spec->max_positions)
+        session->capacity = (size_t)(SINKS + session->ring);
+    session->view.slots = round_up(session->capacity, PANEL);
+    session->shape = (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads, (size_t)spec->head_dim};
+
+    size_t most = (size_t)session->chunk, slots = session->view.slots, threads = (size_t)pool_threads(engine->pool);
+    if (session->owned && (session->slot = own(session, most, sizeof *session->slot)) &&
+        (session->positions = own(session, slots, sizeof *session->positions)) &&
+        (session->partial = own(session, most, slots / PANEL)) &&
+        (session->rope = own(session, most * 2 * round_up(session->shape.size / 2, PANEL), sizeof(float))) &&
+        (session->x = own(session, (size_t)streams * most * engine->width, sizeof(float))) && new_cache(session) &&
+        new_teams(session, threads) && new_attention(session, threads)) {
+        for (size_t i = 0; i < slots; i++)
+            session->positions[i] = INT32_MAX;
+        session->view.slot = session->slot;
+        session->view.positions = session->positions;
+        session->view.partial = session->partial;
+        session->view.rope = session->rope;
+        return session;
+    }
+    llmzip_session_free(session);
+    return NULL;
+}
+
+void llmzip_session_free(struct session *session)
+{
+    if (!session)
+        return;
+    for (size_t i = 0; i < session->owned_count; i++)
+        big_free(session->owned[i]);
+    free(session->owned);
+    free(session);
+}
+
+/* Cosines, then sines of a position, each padded with zeros. */
+static void fill_rope(const struct session *session, int32_t position, float *to)
+{
+    size_t half = session->shape.size / 2, h = round_up(half, PANEL);
+    const int16_t *from = session->engine->rope + (size_t)position * 2 * half;
+    for (size_t i = 0; i < half; i++) {
+        to[i] = (float)from[i] * 0x1p-14f;
+        to[h + i] = (float)from[half + i] * 0x1p-14f;
+    }
+}
+
+void session_place(struct session *session, size_t count)
+{
+    struct view *view = &session->view;
+    size_t panels = view->slots / PANEL;
+    view->first = session->position;
+    view->count = count;
+    for (size_t t = 0; t < count; t++) {
+        int32_t p = session->position++;
+        session->slot[t] = p < SINKS ? p : (int32_t)(SINKS + (p - SINKS) % session->ring);
+        session->positions[session->slot[t]] = p;
+        fill_rope(session, p, session->rope + t * 2 * round_up(session->shape.size / 2, PANEL));
+    }
+    size_t used = (size_t)session->position;
+    view->used = round_up(used < session->capacity ? used : session->capacity, PANEL);
+    memset(session->partial, 0, count * panels);
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < view->used; i++)
+            if (!is_visible(session->positions[i], view->first + (int32_t)t, view->window))
+                session->partial[t * panels + i / PANEL] = 1;
+}

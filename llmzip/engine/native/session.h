@@ -1,0 +1,47 @@
+/* S streams in lockstep: their key/value cache, the view of a step, and the scratch memory. */
+#ifndef LLMZIP_SESSION_H
+#define LLMZIP_SESSION_H
+
+#include "engine.h"
+
+#define ROW_BLOCK 64 /* rows that go through a layer together: their activations stay in the second-level cache */
+
+/* Scratch of the threads that work on the same rows. */
+struct team {
+    struct barrier barrier;
+    float *qkv;         /* [rows][columns of the matrix] */
+    float *attended;    /* [rows][H * D] */
+    float *gate_up;     /* [rows][2 * F] */
+    uint8_t *quantised; /* [rows][the widest input] */
+    float *scales;      /* [rows] */
+};
+
+struct session {
+    struct engine *engine;
+    int streams, chunk;
+    int active; /* streams of the last step: the others have fallen behind and are lost */
+    int64_t ring; /* slots after the sinks that are used in turn */
+    int32_t position;
+    struct view view;
+    struct head_shape shape;
+    size_t capacity; /* slots that may hold a position; view.slots is this rounded up */
+    int32_t *slot, *positions;
+    uint8_t *partial;
+    float *rope;
+    float *x;      /* [streams * chunk][width] */
+    char *cache;   /* [layers][streams][groups][head_bytes] */
+    float *largest; /* [layers][streams][groups] */
+    size_t head_bytes;
+    struct team *teams;                     /* [threads] */
+    struct attention_scratch *attention;    /* [threads] */
+    void **owned;  /* every allocation */
+    size_t owned_count;
+};
+
+/* The cache of one head. */
+struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group);
+
+/* Give `count` positions their slots and say what each of them sees. */
+void session_place(struct session *session, size_t count);
+
+#endif

@@ -1,0 +1,100 @@
+/* Vectors of 8 lanes: AVX2, and AVX-VNNI where SIMD_AVX_VNNI is defined. See simd_avx512.h for the meaning. */
+#include <immintrin.h>
+
+#define LANES 8
+#ifdef SIMD_AVX_VNNI
+#define TILE_ROWS 3
+#else
+#define TILE_ROWS 2
+#endif
+
+typedef __m256 vf;
+typedef __m256i vi;
+
+static inline vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline void vf_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
+static inline vf vf_set(float x) { return _mm256_set1_ps(x); }
+static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+static inline vf vf_floor(vf x) { return _mm256_floor_ps(x); }
+static inline float vf_reduce_max(vf x)
+{
+    __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+
+static inline vi vi_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline void vi_store(void *p, vi x) { _mm256_storeu_si256((__m256i *)p, x); }
+static inline vi vi_set(int32_t x) { return _mm256_set1_epi32(x); }
+static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+static inline vi vi_mul(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
+static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+static inline vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
+static inline vi vi_min(vi a, vi b) { return _mm256_min_epi32(a, b); }
+static inline vi vi_abs(vi x) { return _mm256_abs_epi32(x); }
+static inline vi vi_shift_left(vi x, int bits) { return _mm256_slli_epi32(x, bits); }
+static inline vi vi_shift_right(vi x, int bits) { return _mm256_srli_epi32(x, bits); }
+static inline int32_t vi_reduce_max(vi x)
+{
+    __m128i y = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    y = _mm_max_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+static inline int64_t vi_reduce_add(vi x)
+{
+    __m256i low = _mm256_cvtepi32_epi64(_mm256_castsi256_si128(x));
+    __m256i high = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1));
+    __m256i sum = _mm256_add_epi64(low, high);
+    __m128i y = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    return _mm_cvtsi128_si64(y) + _mm_extract_epi64(y, 1);
+}
+
+static inline vi vi_bits(vf x) { return _mm256_castps_si256(x); }
+static inline vf vf_bits(vi x) { return _mm256_castsi256_ps(x); }
+static inline vf vf_from(vi x) { return _mm256_cvtepi32_ps(x); }
+static inline vi vi_round(vf x) { return _mm256_cvtps_epi32(x); }
+static inline vi vi_truncate(vf x) { return _mm256_cvttps_epi32(x); }
+
+static inline void vi_store_bytes(void *p, vi x)
+{
+    const __m256i low = _mm256_set1_epi32(0x0c080400);
+    __m256i y = _mm256_shuffle_epi8(x, low);
+    __m128i four = _mm_unpacklo_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+    _mm_storel_epi64((__m128i *)p, four);
+}
+
+static inline vi vi_broadcast(const void *p)
+{
+    int32_t four;
+    memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+}
+
+static inline vi vi_dot(vi sum, vi a, vi b)
+{
+#ifdef SIMD_AVX_VNNI
+    return _mm256_dpbusd_avx_epi32(sum, a, b);
+#else
+    /* vpmaddubsw would saturate: widen the even and the odd bytes to 16 bits and multiply those. */
+    __m256i even = _mm256_madd_epi16(_mm256_and_si256(a, _mm256_set1_epi16(255)),
+                                     _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
+    __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
+    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+#endif
+}
+
+static inline vi vi_hadamard(vi x)
+{
+    vi y = _mm256_shuffle_epi32(x, 0xb1);
+    x = _mm256_blend_epi32(_mm256_add_epi32(y, x), _mm256_sub_epi32(y, x), 0xaa);
+    y = _mm256_shuffle_epi32(x, 0x4e);
+    x = _mm256_blend_epi32(_mm256_add_epi32(y, x), _mm256_sub_epi32(y, x), 0xcc);
+    y = _mm256_permute2x128_si256(x, x, 1);
+    return _mm256_blend_epi32(_mm256_add_epi32(y, x), _mm256_sub_epi32(y, x), 0xf0);
+}

@@ -1,0 +1,174 @@
+/* One lockstep step: every layer for all streams in a single call.
+ *
+ * The streams are shared out among teams. A team is one thread when there are rows enough, and then never waits;
+ * with few rows all threads are one team, which shares out the columns of each product and meets in between. */
+#include "session.h"
+
+#define ROWS_PER_TEAM 16 /* fewer rows would read the weights more often than they compute with them */
+
+struct step {
+    struct session *session;
+    const int32_t *tokens;
+    size_t streams;
+    int8_t *vectors;
+    float *scales;
+    int teams;
+};
+
+/* One thread's place in a step. */
+struct member {
+    struct engine *engine;
+    struct session *session;
+    struct team *team;
+    struct attention_scratch *scratch;
+    int rank, size;
+    int64_t *profile; /* of the first thread, else NULL */
+    int64_t since;
+};
+
+static void count_time(struct member *m, enum part part)
+{
+    if (m->profile) {
+        int64_t now = engine_clock();
+        m->profile[part] += now - m->since;
+        m->since = now;
+    }
+}
+
+static void meet(struct member *m) { barrier_wait(&m->team->barrier, m->size); }
+
+/* This member's columns of a product of the team's quantised rows. */
+static void product(struct member *m, const struct matrix *w, size_t rows, float *out, size_t stride, int accumulate)
+{
+    size_t panels = w->columns / PANEL;
+    struct rows a = {m->team->quantised, round_up(w->groups * 4, PANEL), rows};
+    m->engine->kernels->multiply(w, a, share(panels, m->rank, m->size), share(panels, m->rank + 1, m->size), out,
+                                 stride, accumulate ? m->team->scales : NULL);
+    meet(m);
+    count_time(m, PART_GEMM);
+}
+
+static void normalise_rows(struct member *m, const float *x, size_t rows)
+{
+    struct engine *e = m->engine;
+    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
+        m->team->scales[r] = e->kernels->normalise(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
+                                                   m->team->quantised + r * e->width);
+    meet(m);
+    count_time(m, PART_NORM);
+}
+
+static void attention(struct member *m, size_t layer, size_t first, size_t streams)
+{
+    struct session *s = m->session;
+    struct engine *e = m->engine;
+    size_t count = s->view.count, groups = s->shape.groups, stride = e->layers[layer].qkv.columns;
+    size_t items = streams * groups, rows = streams * count;
+    for (size_t i = share(items, m->rank, m->size); i < share(items, m->rank + 1, m->size); i++) {
+        size_t stream = i / groups, row = stream * count;
+        struct head_cache cache = session_cache(s, layer, first + stream, i % groups);
+        e->kernels->attend(&s->shape, &s->view, &cache, i % groups, m->team->qkv + row * stride, stride,
+                           m->team->scales + row, m->team->attended + row * e->heads, e->heads, m->scratch);
+    }
+    meet(m);
+    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
+        m->team->scales[r] = e->kernels->quantise(m->team->attended + r * e->heads, e->heads,
+                                                  m->team->quantised + r * e->heads) *
+                             (float)(1.0 / 127);
+    meet(m);
+    count_time(m, PART_ATTENTION);
+}
+
+static void gate_rows(struct member *m, size_t rows)
+{
+    struct engine *e = m->engine;
+    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++) {
+        float *gate = m->team->gate_up + r * 2 * e->inner;
+        m->team->scales[r] = e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
+                                              m->team->scales[r], m->team->quantised + r * e->inner);
+    }
+    meet(m);
+    count_time(m, PART_MLP);
+}
+
+/* `streams` streams from `first` on through one layer. */
+static void forward(struct member *m, size_t layer, size_t first, size_t streams)
+{
+    struct engine *e = m->engine;
+    const struct layer *w = &e->layers[layer];
+    size_t count = m->session->view.count, rows = streams * count;
+    float *x = m->session->x + first * count * e->width;
+    normalise_rows(m, x, rows);
+    product(m, &w->qkv, rows, m->team->qkv, w->qkv.columns, 0);
+    attention(m, layer, first, streams);
+    product(m, &w->o, rows, x, e->width, 1);
+    normalise_rows(m, x, rows);
+    product(m, &w->gate_up, rows, m->team->gate_up, 2 * e->inner, 0);
+    gate_rows(m, rows);
+    product(m, &w->down, rows, x, e->width, 1);
+}
+
+static void embed(const struct engine *e, int32_t token, float *x)
+{
+    size_t d = (size_t)e->spec.d_model;
+    const int8_t *row = e->embedding + (size_t)token * d;
+    float scale = e->embedding_scale[token];
+    for (size_t i = 0; i < d; i++)
+        x[i] = (float)row[i] * scale;
+}
+
+static void work(void *context, int rank)
+{
+    const struct step *step = context;
+    struct session *s = step->session;
+    struct engine *e = s->engine;
+    int threads = pool_threads(e->pool), team = 0;
+    while (rank >= (int)share((size_t)threads, team + 1, step->teams))
+        team++;
+    int leader = (int)share((size_t)threads, team, step->teams);
+    int end = (int)share((size_t)threads, team + 1, step->teams);
+    struct member m = {e,    s, &s->teams[team], &s->attention[rank], rank - leader, end - leader,
+                       rank ? NULL : e->profile, engine_clock()};
+
+    size_t first = share(step->streams, leader, threads), last = share(step->streams, end, threads);
+    size_t count = s->view.count, d = (size_t)e->spec.d_model;
+    size_t row = first * count, rows = (last - first) * count;
+    for (size_t r = row + share(rows, m.rank, m.size); r < row + share(rows, m.rank + 1, m.size); r++)
+        embed(e, step->tokens[r], s->x + r * e->width);
+    meet(&m);
+
+    size_t block = count < ROW_BLOCK ? ROW_BLOCK / count : 1;
+    for (size_t layer = 0; layer < (size_t)e->spec.layers; layer++)
+        for (size_t stream = first; stream < last; stream += block)
+            forward(&m, layer, stream, last - stream < block ? last - stream : block);
+
+    uint8_t *q = m.team->quantised + (size_t)m.rank * e->width;
+    for (size_t r = row + share(rows, m.rank, m.size); r < row + share(rows, m.rank + 1, m.size); r++) {
+        step->scales[r] =
+            e->kernels->normalise(s->x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps, q);
+        for (size_t i = 0; i < d; i++)
+            step->vectors[r * d + i] = (int8_t)(q[i] - 128);
+    }
+    count_time(&m, PART_NORM);
+}
+
+int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count, int8_t *vectors,
+                   float *scales)
+{
+    struct engine *engine = session->engine;
+    if (streams < 1 || streams > session->active || count < 1 || count > session->chunk ||
+        count > engine->spec.max_positions - session->position)
+        return LLMZIP_BAD_ARGUMENT;
+    size_t rows = (size_t)streams * (size_t)count;
+    for (size_t i = 0; i < rows; i++)
+        if (tokens[i] < 0 || tokens[i] >= engine->spec.vocab)
+            return LLMZIP_BAD_ARGUMENT;
+    session->active = streams;
+    session_place(session, (size_t)count);
+
+    int threads = pool_threads(engine->pool), teams = (int)(rows / ROWS_PER_TEAM);
+    teams = teams > threads ? threads : teams;
+    teams = teams > streams ? streams : teams;
+    struct step step = {session, tokens, (size_t)streams, vectors, scales, teams < 1 ? 1 : teams};
+    return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+}
