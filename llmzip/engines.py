@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import threading
 from collections.abc import Callable
 
+from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.errors import LLMZipError, ModelMismatchError
 from llmzip.model.integer_model import IntegerModel
@@ -16,6 +18,7 @@ FetchProgress = Callable[[str, int, int], None]
 
 ENGINE_NAMES = ("auto", "native", "torch")
 
+_log = logging.getLogger("llmzip")
 _lock = threading.Lock()
 _loaded: dict[tuple[bytes, str, str, int | None], Engine] = {}
 
@@ -69,6 +72,13 @@ class EngineOptions:
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:
     if engine not in ENGINE_NAMES:
         raise ValueError(f"engine {engine!r}: engines are {', '.join(ENGINE_NAMES)}")
+    if engine == "native" or (engine == "auto" and device == "cpu"):
+        reason = native_engine.why_not_available()
+        if not reason:
+            return native_engine.NativeEngine(model, threads)
+        if engine == "native":
+            raise LLMZipError(f"no native engine: {reason}")
+        _log.warning("the slower torch engine serves (%s); the files are the same", reason)
     import torch
 
     from llmzip.engine.torch_engine import TorchEngine

@@ -1,0 +1,119 @@
+"""The promise: one input, one file, whatever computes it. Each case is a process of its own with other settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import TESTS, TINY_DIRECTORY, corpus
+from tests.golden import TEXT
+
+REPOSITORY = TESTS.parent
+
+# Runs in each process: compress, and decompress what another process made.
+SCRIPT = """
+import hashlib, json, pathlib, sys
+import llmzip
+from llmzip.engines import EngineOptions
+job = json.loads(sys.argv[1])
+if job["batch"]:  # evaluate more streams than there are, in other chunks: rows of other texts beside each row
+    from llmzip.predictor import lockstep
+    lockstep._ENCODE_ROWS = job["batch"]
+data = pathlib.Path(job["input"]).read_bytes()
+options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
+packed = llmzip.compress(data, job["level"], **options)
+if job["given"]:
+    assert llmzip.decompress(pathlib.Path(job["given"]).read_bytes(), **options) == data
+pathlib.Path(job["output"]).write_bytes(packed)
+"""
+
+DEFAULT = {"engine": "torch", "threads": None, "batch": None}
+
+SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "plain": ({}, {}),
+    "one thread": ({"threads": 1}, {"OMP_NUM_THREADS": "1"}),
+    "five threads": ({"threads": 5}, {}),
+    "narrow batches": ({"batch": 1}, {}),
+    "wide batches": ({"batch": 4096}, {}),
+    "torch without vectors": ({}, {"ATEN_CPU_CAPABILITY": "default"}),
+    "torch with AVX2": ({}, {"ATEN_CPU_CAPABILITY": "avx2"}),
+    "oneDNN with SSE4.1": ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    "oneDNN with AVX2": ({}, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
+    "oneDNN with AVX-512 without VNNI": ({}, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
+    "MKL with AVX2": ({}, {"MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
+    "MKL with SSE4.2": ({}, {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_DEBUG_CPU_TYPE": "0"}),
+    "native": ({"engine": "native"}, {}),
+    "native, one thread": ({"engine": "native", "threads": 1}, {}),
+    "native, five threads": ({"engine": "native", "threads": 5, "batch": 64}, {}),
+    "native AVX2": ({"engine": "native"}, {"LLMZIP_CPU": "avx2"}),
+    "native AVX-VNNI": ({"engine": "native"}, {"LLMZIP_CPU": "avxvnni"}),
+    "native portable": ({"engine": "native"}, {"LLMZIP_CPU": "portable"}),
+}
+
+
+def run(folder: pathlib.Path, name: str, given: pathlib.Path | None, job: dict[str, object]) -> bytes:
+    """Compress in a process with these switches, and decompress `given` there; the frame."""
+    changes, environment = SWITCHES[name]
+    output = folder / f"{name}.llmz"
+    described = {**DEFAULT, **changes, **job, "given": given and str(given), "output": str(output)}
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(described)],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "this processor runs" in ran.stderr or "no native engine" in ran.stderr:
+        pytest.skip(ran.stderr.strip().splitlines()[-1])
+    assert ran.returncode == 0, ran.stderr
+    return output.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("frames")
+    (folder / "tiny.txt").write_bytes(TEXT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_frame(folder: pathlib.Path) -> pathlib.Path:
+    run(folder, "plain", None, {"model": str(TINY_DIRECTORY), "level": 1, "input": str(folder / "tiny.txt")})
+    return folder / "plain.llmz"
+
+
+@pytest.mark.parametrize("name", [name for name in SWITCHES if name != "plain"])
+def test_every_switch_gives_the_same_file(folder: pathlib.Path, tiny_frame: pathlib.Path, name: str) -> None:
+    job = {"model": str(TINY_DIRECTORY), "level": 1, "input": str(folder / "tiny.txt")}
+    assert run(folder, name, tiny_frame, job) == tiny_frame.read_bytes()
+
+
+@pytest.mark.slow
+def test_every_switch_gives_the_same_file_with_the_default_model(
+    tmp_path: pathlib.Path, default_model: object, english: bytes
+) -> None:
+    """All switches, and each decodes what the one before has made."""
+    try:
+        data = corpus("eips2026a.md", 3000)
+    except pytest.skip.Exception:
+        data = english[:3000]
+    (tmp_path / "text").write_bytes(data)
+    job: dict[str, object] = {"model": "smollm2-135m-instruct", "level": 1, "input": str(tmp_path / "text")}
+    digests = {}
+    given = None
+    for name in SWITCHES:
+        try:
+            frame = run(tmp_path, name, given, job)
+        except pytest.skip.Exception:
+            continue
+        given = tmp_path / f"{name}.llmz"
+        digests[name] = hashlib.sha256(frame).hexdigest()
+    assert len(digests) >= 12
+    assert len(set(digests.values())) == 1, digests
