@@ -32,14 +32,14 @@ class Level:
 
 
 _LEVELS = {
-    1: Level(window=256, stream_tokens=256, max_streams=128),
+    1: Level(window=256, stream_tokens=128, max_streams=128),
     2: Level(window=512, stream_tokens=512, max_streams=128),
-    3: Level(window=512, stream_tokens=768, max_streams=96),
-    4: Level(window=1024, stream_tokens=1024, max_streams=64),
-    5: Level(window=1024, stream_tokens=1536, max_streams=48),
-    6: Level(window=2048, stream_tokens=1536, max_streams=48),
-    7: Level(window=2048, stream_tokens=3072, max_streams=48),
-    8: Level(window=4096, stream_tokens=4096, max_streams=48),
+    3: Level(window=1024, stream_tokens=1024, max_streams=64),
+    4: Level(window=1024, stream_tokens=1536, max_streams=64),
+    5: Level(window=2048, stream_tokens=2048, max_streams=48),
+    6: Level(window=2048, stream_tokens=3072, max_streams=48),
+    7: Level(window=3072, stream_tokens=4096, max_streams=48),
+    8: Level(window=4096, stream_tokens=8192, max_streams=48),
     9: Level(window=8128, stream_tokens=8192, max_streams=48),
 }
 

@@ -32,11 +32,12 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "one-byte": (b"x", {}),
     "short": (TEXT[:120], {}),
     "text": (TEXT, {}),
-    "streams": (TEXT[:700], {"level": 1}),
+    "streams": (TEXT, {"level": 1}),
     "blocks": (TEXT * 4, {"level": 1, "block_size": 1024}),
     "escapes": (TEXT[:300] + b"\x04 the caf\xe9 <|endoftext|>\r\n" + TEXT[300:500], {}),
     "repeats": (b"abcdefgh" * 400, {}),
     "binary": (BINARY[:700], {}),
+    "stored": (BINARY + BINARY[:60], {"block_size": 1024}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
 

@@ -12,7 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip.engine.base import Engine
+from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
+from llmzip.model.tokenizer import Tokenizer, Tokens
+from llmzip.predictor.lockstep import encode_tokens
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.test_tokenizer import NASTY
 
@@ -168,24 +172,31 @@ def test_frames_in_a_row_are_listed(tiny_model: IntegerModel) -> None:
     assert [info.uncompressed_size for info in llmzip.list_frames(io.BytesIO(packed))] == [3, 5]
 
 
-def test_the_mean_cost_is_near_the_ideal_code_length(tiny_model: IntegerModel, english: bytes) -> None:
-    """Coded size <= 1.001 x the ideal length by the engine's own frequencies + 16 bytes."""
-    from llmzip.engine.torch_engine import TorchEngine
-    from llmzip.model.tokenizer import Tokenizer
+def ideal_bytes(engine: Engine, ids: np.ndarray, inputs: np.ndarray) -> float:
+    """The code length of tokens [S, T] by the engine's own frequencies."""
+    head = engine.session(len(inputs), 512, inputs.shape[1]).advance(inputs)
+    tables = engine.distributions(head.vectors.reshape(ids.size, -1), head.scales.reshape(-1))
+    flat, rows = ids.flatten(), np.arange(ids.size)
+    buckets = np.asarray(tables.bucket_frequencies(), np.float64)[rows, flat >> 8]
+    places = np.asarray(tables.token_frequencies(flat >> 8), np.float64)[rows, flat & 255]
+    return float(48 * ids.size - np.log2(buckets).sum() - np.log2(places).sum()) / 8
 
-    data = english[:8000]
-    engine = TorchEngine(tiny_model)
-    ids = Tokenizer(tiny_model.vocabulary).encode(data).ids
-    ids = ids[: 512 * (len(ids) // 512)]
-    inputs = np.concatenate([np.zeros((len(ids) // 512, 1), np.int32), ids.reshape(-1, 512)[:, :-1]], axis=1)
-    head = engine.session(len(inputs), 512, 512).advance(inputs)
-    tables = engine.distributions(head.vectors.reshape(-1, 64), head.scales.reshape(-1))
-    buckets = tables.bucket_frequencies()[np.arange(len(ids)), ids >> 8]
-    places = tables.token_frequencies(ids >> 8)[np.arange(len(ids)), ids & 255]
-    ideal = (48 * len(ids) - np.log2(buckets).sum() - np.log2(places).sum()) / 8
 
-    from llmzip.model.tokenizer import Tokens
-    from llmzip.predictor.lockstep import encode_tokens
-
-    coded = encode_tokens(engine, Tokens(ids, b""), len(inputs), 512)
+def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: bytes) -> None:
+    """Coded size <= 1.001 x the ideal length + 16 bytes."""
+    ids = Tokenizer(tiny_engine.model.vocabulary).encode(english[:8000]).ids
+    ids = ids[: 512 * (len(ids) // 512)].reshape(-1, 512)
+    inputs = np.concatenate([np.zeros((len(ids), 1), np.int32), ids[:, :-1]], axis=1)
+    coded = encode_tokens(tiny_engine, Tokens(ids.flatten(), b""), len(ids), 512)
+    ideal = ideal_bytes(tiny_engine, ids, inputs)
     assert ideal < len(coded) <= 1.001 * ideal + 16
+
+
+@pytest.mark.parametrize("size", [1, 50, 300, 900])
+def test_a_short_message_costs_at_most_32_bytes_more(tiny_engine: TorchEngine, english: bytes, size: int) -> None:
+    for place in range(0, 20_000, 2_000):
+        message = english[place : place + size]
+        ids = Tokenizer(tiny_engine.model.vocabulary).encode(message).ids[None]
+        inputs = np.concatenate([np.zeros((1, 1), np.int32), ids[:, :-1]], axis=1)
+        packed = llmzip.compress(message, model=tiny_engine.model)
+        assert len(packed) <= ideal_bytes(tiny_engine, ids, inputs) + 32

@@ -20,7 +20,7 @@ def test_golden_code_words() -> None:
     tables = frequencies(np.array([[1, 2, 3], [1000, 1, 0], [0, 0, 0], [5, 5, 90]]))
     coder = RangeEncoder()
     coder.encode(np.array([2, 0, 1, 1]), tables)
-    assert coder.finish().hex() == "acc15723"
+    assert coder.finish().hex() == "ad"
 
 
 @given(st.data())
@@ -33,7 +33,7 @@ def test_symbols_come_back_and_cost_what_they_should(data: st.DataObject) -> Non
     coder.encode(symbols, tables)
     coded = coder.finish()
     ideal_bits = 24 * count - np.log2(tables[np.arange(count), symbols]).sum()
-    assert len(coded) <= ideal_bits / 8 + 5
+    assert len(coded) <= ideal_bits * 1.0001 / 8 + 2
     assert RangeDecoder(coded).decode(tables).tolist() == symbols.tolist()
     decoder = naive.RangeDecoder(coded)
     if size > 1:

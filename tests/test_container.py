@@ -54,8 +54,8 @@ def test_headers_come_back(single: bool, code: int, fingerprint: bytes) -> None:
     ("data", "message"),
     [
         (b"PK\x03\x04....", "not an llmzip file"),
-        (b"\x8cLZ\x02\x00\x00", "version 2"),
-        (b"\x8cLZ\x01\x04\x00", "reserved header bits"),
+        (b"\x8cLZ\x08\x00", "version 2"),
+        (b"\x8cLZ\x00\x00", "version 0"),
     ],
 )
 def test_foreign_headers_are_refused(data: bytes, message: str) -> None:
@@ -83,7 +83,7 @@ def test_an_index_comes_back(entries: list[tuple[int, int]]) -> None:
 
 def rechecked(frame: bytes, block: bytes) -> bytes:
     """A single-block frame around block bytes (codec ... payload), with correct checks."""
-    head = frame[: 14 if frame[4] & 2 else 6]
+    head = frame[: 13 if frame[3] & 2 else 5]
     return head + block + zlib.crc32(head + block).to_bytes(4, "little") + frame[-4:]
 
 
@@ -126,7 +126,7 @@ def test_an_index_must_match_the_blocks(tiny_model: IntegerModel) -> None:
         llmzip.decompress(frame[:-length] + index_bytes(lying), model=tiny_model)
 
 
-SWEPT = ("empty", "short", "streams", "blocks", "repeats")
+SWEPT = ("empty", "short", "streams", "stored", "repeats")  # each kind of block, one block and several
 
 
 @pytest.mark.parametrize("name", SWEPT)

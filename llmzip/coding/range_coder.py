@@ -13,7 +13,7 @@ import numpy.typing as npt
 from llmzip.errors import IntegrityError
 
 _WORD_BYTES = 4
-_PADDING_WORDS = 2  # what the decoder may read past the end
+_STATE_WORDS = 2  # the coder's state, and what the decoder may read past the end
 
 
 def _tables(frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
@@ -43,14 +43,22 @@ class RangeEncoder:
     def finish(self) -> bytes:
         """The coded bytes so far."""
         words: npt.NDArray[np.uint32] = self._coder.get_compressed()
-        return words.astype(">u4").tobytes().rstrip(b"\0")
+        position, (lower, width) = self._coder.pos()  # any number in [lower, lower + width) will do
+        size = _WORD_BYTES * (position + _STATE_WORDS)
+        sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")
+        lowest = sealed - (sealed - lower) % (1 << 64)
+        for shift in range(56, -1, -8):  # the roundest one has the fewest bytes
+            number = -(-lowest >> shift) << shift
+            if number < lowest + width:
+                break
+        return number.to_bytes(size, "big").rstrip(b"\0")
 
 
 class RangeDecoder:
     """Reads symbols back in the order in which they were encoded."""
 
     def __init__(self, coded: bytes) -> None:
-        missing = -len(coded) % _WORD_BYTES + _PADDING_WORDS * _WORD_BYTES
+        missing = -len(coded) % _WORD_BYTES + _STATE_WORDS * _WORD_BYTES
         words = np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._model = constriction.stream.model.Categorical(perfect=False)

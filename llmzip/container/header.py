@@ -12,6 +12,7 @@ VERSION = 1
 FINGERPRINT_PREFIX = 8
 
 _SINGLE_BLOCK, _NAMES_MODEL = 1, 2
+_FLAGS, _VERSION_SHIFT = 3, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FrameHeader:
     def to_bytes(self) -> bytes:
         """The header as it is written."""
         flags = self.single_block * _SINGLE_BLOCK | bool(self.fingerprint) * _NAMES_MODEL
-        return MAGIC + bytes([VERSION, flags, self.memory_code]) + self.fingerprint
+        return MAGIC + bytes([VERSION << _VERSION_SHIFT | flags, self.memory_code]) + self.fingerprint
 
     @classmethod
     def read(cls, reader: ByteReader) -> FrameHeader:
@@ -42,14 +43,12 @@ class FrameHeader:
             what = "not an llmzip file" if start == 0 else "trailing junk after the last frame"
             raise FormatError(f"byte {start}: {what} (no frame begins here)")
         reader.read(len(MAGIC) - len(magic), "a frame header")
-        version = reader.byte("a frame header")
+        byte = reader.byte("a frame header")
+        version, flags = byte >> _VERSION_SHIFT, byte & _FLAGS
         if version != VERSION:
             raise FormatError(
                 f"byte {start}: format version {version}; this program reads version {VERSION}: update llmzip"
             )
-        flags = reader.byte("a frame header")
-        if flags & ~(_SINGLE_BLOCK | _NAMES_MODEL):
-            raise FormatError(f"byte {start}: reserved header bits are set: the file is damaged or from a newer llmzip")
         code = reader.byte("a frame header")
         fingerprint = reader.read(FINGERPRINT_PREFIX, "a frame header") if flags & _NAMES_MODEL else b""
         return cls(bool(flags & _SINGLE_BLOCK), code, fingerprint)

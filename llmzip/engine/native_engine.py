@@ -29,6 +29,7 @@ _MODULE = "llmzip.engine._native"
 _MAX_HEAD_DIM = 1040  # a score must stay below 2**24: 127 * 127 * D
 _MAX_WIDTH = 133_000  # a product must fit int32
 _MAX_SIZE = 2**31 - 1
+_WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for another thread costs more
 _STATUS = {-1: MemoryError("the native engine is out of memory"), -2: ValueError("arguments outside the session")}
 
 
@@ -136,7 +137,8 @@ class NativeEngine:
             self._tensor("embedding.scale", np.float32, (spec.vocab,)),
             self._tensor("rope", np.int16, (spec.max_positions, 2, spec.head_dim // 2)),
         )
-        self._handle = self._core.engine_new(described, self.threads, name, *map(_address, self._kept))
+        useful = min(self.threads, 1 + spec.weight_bytes // _WEIGHTS_PER_THREAD)
+        self._handle = self._core.engine_new(described, useful, name, *map(_address, self._kept))
         if self._handle is None:
             raise MemoryError("the native engine is out of memory or threads")
         self._finalizer = weakref.finalize(self, self._core.engine_free, self._handle)
@@ -266,9 +268,7 @@ class NativeDistributions:
     def bucket_frequencies(self) -> npt.NDArray[np.uint32]:
         """Interval widths of the buckets: [N, B], each row summing to 2**24."""
         engine, out = self._engine, np.empty(self._bucket_weights.shape, np.uint32)
-        _check(
-            engine._core.frequencies(engine._handle, _address(self._bucket_weights), *out.shape, _address(out))
-        )
+        _check(engine._core.frequencies(engine._handle, _address(self._bucket_weights), *out.shape, _address(out)))
         return out
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
