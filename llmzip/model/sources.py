@@ -23,7 +23,7 @@ from llmzip.model.vocabulary import Vocabulary
 
 FloatArray = npt.NDArray[np.float32]
 
-_LAYER_PARTS = {  # canonical: (GGUF, Hugging Face)
+LAYER_PARTS = {  # canonical: (GGUF, Hugging Face)
     "attention_norm": ("attn_norm", "input_layernorm"),
     "q": ("attn_q", "self_attn.q_proj"),
     "k": ("attn_k", "self_attn.k_proj"),
@@ -138,7 +138,7 @@ def _read_gguf(path: pathlib.Path) -> FloatModel:
     def tensor(name: str) -> FloatArray:
         if name.startswith("layers."):
             index, part = _layer_name(name)
-            stored = f"blk.{index}.{_LAYER_PARTS[part][0]}.weight"
+            stored = f"blk.{index}.{LAYER_PARTS[part][0]}.weight"
         else:
             stored = _GLOBAL_PARTS[name][0] + ".weight"
             if name == "head" and stored not in tensors:
@@ -184,7 +184,7 @@ def _read_directory(path: pathlib.Path) -> FloatModel:
     def tensor(name: str) -> FloatArray:
         if name.startswith("layers."):
             index, part = _layer_name(name)
-            return load(f"model.layers.{index}.{_LAYER_PARTS[part][1]}.weight")
+            return load(f"model.layers.{index}.{LAYER_PARTS[part][1]}.weight")
         return load(_GLOBAL_PARTS["embedding" if name == "head" and tied else name][1] + ".weight")
 
     return FloatModel(spec, rope, words.padded(spec.vocab), tensor)

@@ -1,0 +1,116 @@
+"""The real default model on real text."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import llmzip
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.model.download import fetch_registered
+from llmzip.model.integer_model import IntegerModel
+from llmzip.model.registry import by_name
+from llmzip.model.sources import FloatModel, read_source
+from llmzip.model.tokenizer import Tokenizer
+from tests.conftest import TESTS, corpus
+from tests.golden import TEXT
+from tests.test_tokenizer import NASTY
+
+pytestmark = pytest.mark.slow
+
+GOLDEN = TESTS / "data" / "golden-default" / "text.llmz"
+
+CORPUS_FILES = [
+    "alice29.txt",
+    "asyoulik.txt",
+    "cp.html",
+    "eips2026a.md",
+    "fields.c",
+    "grammar.lsp",
+    "kennedy.xls",
+    "lcet10.txt",
+    "plrabn12.txt",
+    "ptt5",
+    "rustblog2026a.md",
+    "sum",
+    "wikitext2-test.txt",
+    "world192.txt",
+    "xargs.1",
+]
+
+
+def test_a_golden_file_decodes_and_is_reproduced(default_model: IntegerModel) -> None:
+    """Made once, on one machine; docs/format.md says when it may change."""
+    frame = GOLDEN.read_bytes()
+    assert llmzip.decompress(frame, model=default_model) == TEXT
+    assert llmzip.compress(TEXT, model=default_model) == frame
+
+
+@pytest.mark.parametrize("data", NASTY.values(), ids=NASTY.keys())
+def test_nasty_strings(default_model: IntegerModel, data: bytes) -> None:
+    data = data[:600]
+    packed = llmzip.compress(data, model=default_model)
+    assert llmzip.decompress(packed, model=default_model) == data
+    assert len(packed) <= len(data) * 1.001 + 32
+
+
+@pytest.mark.parametrize("name", CORPUS_FILES)
+def test_corpus_files(default_model: IntegerModel, name: str) -> None:
+    data = corpus(name, 8_000)
+    packed = llmzip.compress(data, 3, model=default_model)
+    assert llmzip.decompress(packed, model=default_model) == data
+
+
+def test_english_is_coded_well_below_what_classical_compressors_reach(
+    default_model: IntegerModel, english: bytes
+) -> None:
+    import lzma
+
+    data = english[:5_000]
+    packed = llmzip.compress(data, model=default_model)
+    assert llmzip.decompress(packed, model=default_model) == data
+    assert len(packed) < 0.5 * len(lzma.compress(data, preset=9))
+
+
+def test_both_engines_make_the_same_file(default_model: IntegerModel, english: bytes) -> None:
+    data = english[5_000:7_000]
+    assert llmzip.compress(data, 1, model=default_model, engine="torch") == llmzip.compress(
+        data, 1, model=default_model
+    )
+
+
+@pytest.fixture(scope="module")
+def float_model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
+    """The published weights behind the default model."""
+    entry = by_name("smollm2-135m-instruct")
+    assert entry is not None
+    return read_source(fetch_registered(entry, tmp_path_factory.mktemp("download")))
+
+
+def test_integers_cost_less_than_half_a_percent(
+    default_model: IntegerModel, float_model: FloatModel, english: bytes, tmp_path: pathlib.Path
+) -> None:
+    """The code length of two 1024-token segments against float32 transformers on the same tokens."""
+    import torch
+
+    from tests.float_reference import load
+
+    ids = Tokenizer(default_model.vocabulary).encode(english[20_000:]).ids[:2048].reshape(2, 1024)
+    start = np.full((2, 1), default_model.spec.start_token, np.int32)
+    inputs = np.concatenate([start, ids[:, :-1]], axis=1)
+    with torch.inference_mode():
+        logits = load(float_model)(torch.from_numpy(inputs).long()).logits.double()
+        costs = torch.log_softmax(logits, -1).gather(2, torch.from_numpy(ids).long()[..., None])
+    float_bits = -costs.sum().item() / np.log(2)
+
+    engine = TorchEngine(default_model)
+    bits = 0.0
+    session = engine.session(2, 1024, 64)
+    for t in range(0, 1024, 64):
+        head = session.advance(inputs[:, t : t + 64])
+        weights = engine.token_weights(head.vectors.reshape(128, -1), head.scales.reshape(-1)).astype(np.float64)
+        chosen = weights[np.arange(128), ids[:, t : t + 64].flatten()]
+        bits -= np.log2(np.maximum(chosen, 1) / weights.sum(axis=1)).sum()
+    assert bits < 1.005 * float_bits
