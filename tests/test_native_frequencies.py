@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.native_models import SHAPES, random_model
 
 from llmzip.engine.native_engine import ROWS_AT_ONCE, NativeEngine, kernel_names, native_is_available, why_not_available
+from tests.native_models import SHAPES, random_model
 
 if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
@@ -23,10 +25,12 @@ def expected_widths(weights: list[int]) -> list[int]:
         weights = [w >> shift for w in weights]
         total = sum(weights)
     bounds = [i + sum(weights[:i]) * (2**24 - n) // total for i in range(n + 1)]
-    return [high - low for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [high - low for low, high in itertools.pairwise(bounds)]
 
 
-def padded_weights(engine: NativeEngine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> list[list[int]]:
+def padded_weights(
+    engine: NativeEngine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+) -> list[list[int]]:
     weights = engine.token_weights(vectors, scales)
     return np.pad(weights, ((0, 0), (0, -weights.shape[1] % 256))).tolist()
 
