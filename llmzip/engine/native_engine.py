@@ -131,7 +131,7 @@ class NativeEngine:
         spec = model.spec
         if spec.head_dim > _MAX_HEAD_DIM or max(spec.d_model, spec.d_ff, spec.heads * spec.head_dim) > _MAX_WIDTH:
             raise ValueError("the model is wider than its integer sums allow (docs/arithmetic.md)")
-        described = _Spec(*(getattr(spec, name) for name, _ in _Spec._fields_))
+        described = _Spec(*(getattr(spec, field[0]) for field in _Spec._fields_))
         self._kept = (
             self._tensor("embedding.weight", np.int8, (spec.vocab, spec.d_model)),
             self._tensor("embedding.scale", np.float32, (spec.vocab,)),
@@ -202,6 +202,7 @@ class NativeSession:
     """S streams and their key/value cache, in C."""
 
     def __init__(self, engine: NativeEngine, streams: int, window: int, chunk: int) -> None:
+        """See `Engine.session`."""
         if min(streams, window, chunk) < 1:
             raise ValueError(f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1")
         self.engine = engine  # also keeps the C engine alive
@@ -235,6 +236,7 @@ class NativeDistributions:
     """What N head inputs predict, as the frequencies of docs/arithmetic.md, section 5."""
 
     def __init__(self, engine: NativeEngine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
+        """See `NativeEngine.distributions`."""
         spec = engine.model.spec
         if vectors.ndim != 2 or vectors.shape[1] != spec.d_model or scales.shape != vectors.shape[:1]:
             raise ValueError(f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]")
@@ -250,9 +252,12 @@ class NativeDistributions:
         _check(
             engine._core.head(
                 engine._handle,
-                *map(_address, (vectors, self._scales)),
+                _address(vectors),
+                _address(self._scales),
                 rows,
-                *map(_address, (self._sums, self._maxima, self._bucket_weights)),
+                _address(self._sums),
+                _address(self._maxima),
+                _address(self._bucket_weights),
             )
         )
 
@@ -278,12 +283,21 @@ class NativeDistributions:
             raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")
         engine, out = self._engine, np.empty((rows, BUCKET_SIZE), np.uint32)
         wanted = np.ascontiguousarray(buckets, np.int32)
-        arrays = (self._sums, self._scales, self._maxima, wanted)
-        _check(engine._core.token_frequencies(engine._handle, *map(_address, arrays), rows, _address(out)))
+        _check(
+            engine._core.token_frequencies(
+                engine._handle,
+                _address(self._sums),
+                _address(self._scales),
+                _address(self._maxima),
+                _address(wanted),
+                rows,
+                _address(out),
+            )
+        )
         return out
 
     def weights(self, out: npt.NDArray[np.int32]) -> None:
         """The token weights themselves: C-contiguous [N, vocab]."""
-        engine = self._engine
-        arrays = (self._sums, self._scales, self._maxima)
-        _check(engine._core.weights(engine._handle, *map(_address, arrays), len(self._scales), _address(out)))
+        engine, rows = self._engine, len(self._scales)
+        sums, scales, maxima = _address(self._sums), _address(self._scales), _address(self._maxima)
+        _check(engine._core.weights(engine._handle, sums, scales, maxima, rows, _address(out)))

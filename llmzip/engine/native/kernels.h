@@ -36,15 +36,45 @@ struct rows {
     size_t count;
 };
 
-/* Keys and values of one stream and one key/value head; `slots` is a multiple of PANEL. */
+/* Keys and values of one stream and one key/value head, in blocks of 32 positions, which lie one after the other. */
 struct head_cache {
-    int8_t *keys;        /* [slots/32][D/4][32][4]: panels whose columns are positions */
-    int32_t *key_sums;   /* [slots], -128 times the key's sum */
-    float *key_scales;   /* [slots] */
-    int8_t *values;      /* [D/32][slots/4][32][4]: panels whose columns are dimensions */
-    float *value_scales; /* [slots] */
-    float *largest;      /* the largest value scale of the positions so far */
+    char *blocks;
+    float *largest; /* the largest value scale of the positions so far */
 };
+
+/* One block of the cache. */
+struct cache_block {
+    int8_t *keys;        /* [D/4][32][4]: a panel whose columns are positions */
+    int8_t *values;      /* [D/32][8][32][4]: panels whose columns are dimensions */
+    float *key_scales;   /* [32] */
+    float *value_scales; /* [32] */
+    int32_t *key_sums;   /* [32], -128 times the key's sum */
+};
+
+static inline size_t block_bytes(size_t head_size)
+{
+    return PANEL * (round_up(head_size, 4) + round_up(head_size, PANEL) + 3 * 4);
+}
+
+static inline struct cache_block cache_block(const struct head_cache *cache, size_t head_size, size_t index)
+{
+    char *keys = cache->blocks + index * block_bytes(head_size), *values = keys + PANEL * round_up(head_size, 4);
+    float *scales = (float *)(void *)(values + PANEL * round_up(head_size, PANEL));
+    return (struct cache_block){(int8_t *)keys, (int8_t *)values, scales, scales + PANEL,
+                                (int32_t *)(void *)(scales + 2 * PANEL)};
+}
+
+/* Memory that is wanted soon. Kernels ask for a few lines of it between their own loads, so that the memory works
+ * while they compute. */
+struct prefetch {
+    const char *next, *end;
+};
+
+static inline void prefetch_lines(struct prefetch *wanted, int lines)
+{
+    for (; lines && wanted->next < wanted->end; lines--, wanted->next += 64)
+        __builtin_prefetch(wanted->next, 0, 3);
+}
 
 /* Where the new positions of a step go and what they see; the same for all streams, heads and layers. */
 struct view {
@@ -83,7 +113,7 @@ struct kernels {
     const char *name;
     /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that * row_scale[m]. */
     void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale);
+                     const float *row_scale, struct prefetch *wanted);
     /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
     float (*quantise)(const float *x, size_t n, uint8_t *q);
     /* Section 4.2: returns s. */
@@ -93,7 +123,7 @@ struct kernels {
     /* Sections 4.3 to 4.5 for one stream and key/value head: qkv [T, qkv_stride] -> out [T, out_stride]. */
     void (*attend)(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
                    size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
-                   size_t out_stride, const struct attention_scratch *scratch);
+                   size_t out_stride, const struct attention_scratch *scratch, struct prefetch *wanted);
     float (*maximum)(const float *x, size_t n);
     /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
     void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);

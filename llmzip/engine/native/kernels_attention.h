@@ -24,25 +24,23 @@ static inline float turned_head(const float *y, size_t size, const float *rope, 
     return maximum;
 }
 
-static inline void insert_key(const struct head_cache *cache, size_t slot, size_t size, const int8_t *key, float scale)
+static inline void insert_key(struct cache_block block, size_t column, size_t size, const int8_t *key, float scale)
 {
-    size_t groups = (size + 3) / 4;
-    int8_t *to = cache->keys + (slot / PANEL * groups * PANEL + slot % PANEL) * 4;
     int32_t sum = 0;
-    for (size_t k = 0; k < groups; k++)
-        memcpy(to + k * PANEL * 4, key + 4 * k, 4);
+    for (size_t k = 0; k < size; k += 4)
+        memcpy(block.keys + (k / 4 * PANEL + column) * 4, key + k, 4);
     for (size_t k = 0; k < size; k++)
         sum += key[k];
-    cache->key_sums[slot] = -128 * sum;
-    cache->key_scales[slot] = scale;
+    block.key_sums[column] = -128 * sum;
+    block.key_scales[column] = scale;
 }
 
-static inline void insert_value(const struct head_cache *cache, size_t slot, size_t slots, size_t size,
-                                const int8_t *value, float scale)
+static inline void insert_value(struct cache_block block, size_t column, size_t size, const int8_t *value, float scale)
 {
+    int8_t *to = block.values + column / 4 * PANEL * 4 + column % 4;
     for (size_t d = 0; d < size; d++)
-        cache->values[((d / PANEL * (slots / 4) + slot / 4) * PANEL + d % PANEL) * 4 + slot % 4] = value[d];
-    cache->value_scales[slot] = scale;
+        to[(d / PANEL * RUN * PANEL + d % PANEL) * 4] = value[d];
+    block.value_scales[column] = scale;
 }
 
 /* New keys and values into the cache, new queries (uint8 q + 128) into the scratch: row t * H/G + h. */
@@ -56,16 +54,17 @@ static inline void quantise_heads(const struct head_shape *shape, const struct v
     for (size_t t = 0; t < view->count; t++) {
         const float *row = qkv + t * qkv_stride, *rope = view->rope + t * table;
         const float *key = row + (shape->heads + group) * size, *value = key + shape->groups * size;
-        size_t slot = (size_t)view->slot[t];
+        size_t slot = (size_t)view->slot[t], column = slot % PANEL;
+        struct cache_block block = cache_block(cache, size, slot / PANEL);
 
         float maximum = turned_head(key, size, rope, scratch->head, 0, bytes);
-        insert_key(cache, slot, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * row_scale[t]);
+        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * row_scale[t]);
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
         maximum = quantise_biased(scratch->head, padded, 0, bytes);
         float scale = maximum * (float)(1.0 / 127) * row_scale[t];
-        insert_value(cache, slot, view->slots, size, (const int8_t *)bytes, scale);
+        insert_value(block, column, size, (const int8_t *)bytes, scale);
         scratch->bounds[t] = *cache->largest = fmaxf(*cache->largest, scale);
 
         for (size_t h = 0; h < shared; h++) {
@@ -89,10 +88,14 @@ static inline void hide(const struct view *view, size_t t, float *scores)
                     scores[j] = -FLT_MAX;
 }
 
+/* Lines of `wanted` to ask for per block of positions. One stream's next cache head has some 70 lines per block, and
+ * with three queries this spreads them evenly over the time that the current head takes. */
+enum { SCORE_LINES = 14, POWER_LINES = 6, WEIGHT_LINES = 6, SUM_LINES = 12 };
+
 /* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high bytes.
  * Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
-static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const float *value_scales, float bound,
-                                uint8_t *low, uint8_t *high)
+static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const struct head_cache *cache, size_t size,
+                                float bound, uint8_t *low, uint8_t *high, struct prefetch *wanted)
 {
     vf top = vf_load(scores);
     for (size_t i = LANES; i < n; i += LANES)
@@ -101,19 +104,27 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const floa
 
     int32_t *powers = (int32_t *)(void *)scores;
     vi total = vi_set(0);
-    for (size_t i = 0; i < n; i += LANES) {
-        vf t = vf_sub(vf_mul(vf_load(scores + i), vf_set(scale)), maximum);
-        vi power = vi_round(vf_mul(exp2_clamped(t), vf_set(0x1p15f)));
-        total = vi_add(total, power);
-        vi_store(powers + i, power);
+    for (size_t j = 0; j < n; j += PANEL) {
+        for (size_t i = j; i < j + PANEL; i += LANES) {
+            vf t = vf_sub(vf_mul(vf_load(scores + i), vf_set(scale)), maximum);
+            vi power = vi_round(vf_mul(exp2_clamped(t), vf_set(0x1p15f)));
+            total = vi_add(total, power);
+            vi_store(powers + i, power);
+        }
+        prefetch_lines(wanted, POWER_LINES);
     }
     vf factor = vf_set(0x1p16f / ((float)vi_reduce_add(total) * bound));
     vi largest = vi_set(0);
-    for (size_t i = 0; i < n; i += LANES) {
-        vi w = vi_round(vf_mul(vf_mul(vf_from(vi_load(powers + i)), vf_load(value_scales + i)), factor));
-        largest = vi_max(largest, w);
-        vi_store_bytes(low + i, w);
-        vi_store_bytes(high + i, vi_shift_right(w, 8));
+    for (size_t j = 0; j < n; j += PANEL) {
+        const float *value_scales = cache_block(cache, size, j / PANEL).value_scales;
+        for (size_t i = 0; i < PANEL; i += LANES) {
+            vf power = vf_from(vi_load(powers + j + i));
+            vi w = vi_round(vf_mul(vf_mul(power, vf_load(value_scales + i)), factor));
+            largest = vi_max(largest, w);
+            vi_store_bytes(low + j + i, w);
+            vi_store_bytes(high + j + i, vi_shift_right(w, 8));
+        }
+        prefetch_lines(wanted, WEIGHT_LINES);
     }
     if (vi_reduce_max(largest) < 1 << 16)
         return -1;
@@ -124,14 +135,14 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const floa
 }
 
 /* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
-static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries, const int8_t *panel,
-                                 size_t groups, int32_t *out)
+static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries, struct panel panel, int32_t *out,
+                                 struct prefetch *wanted)
 {
     vi sums[TILE_ROWS * VECTORS];
     size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < tiles; i++) {
         size_t start = tile_start(rows, tiles, i), count = tile_start(rows, tiles, i + 1) - start;
-        tile(count, limbs + start * stride, stride, panel, groups, sums);
+        tile(count, limbs + start * stride, stride, panel, sums, wanted, SUM_LINES);
         for (size_t r = start; r < start + count; r++)
             for (size_t v = 0; v < VECTORS; v++) {
                 int32_t *to = out + r / 2 * PANEL + v * LANES;
@@ -143,40 +154,45 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
 
 static void attend(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
                    size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
-                   size_t out_stride, const struct attention_scratch *scratch)
+                   size_t out_stride, const struct attention_scratch *scratch, struct prefetch *wanted)
 {
     size_t size = shape->size, shared = shape->heads / shape->groups, padded = round_up(size, PANEL);
-    size_t key_groups = (size + 3) / 4, slots = view->slots, queries = view->count * shared;
+    size_t slots = view->slots, queries = view->count * shared;
     quantise_heads(shape, view, cache, group, qkv, qkv_stride, row_scale, scratch);
 
     for (size_t start = 0; start < queries; start += QUERY_TILE) {
         size_t tile_size = queries - start < QUERY_TILE ? queries - start : QUERY_TILE;
         struct rows rows = {scratch->queries + start * padded, padded, tile_size};
-        for (size_t j = 0; j < view->used; j += PANEL)
-            panel_product(rows, cache->keys + j * key_groups * 4, key_groups, cache->key_sums + j,
-                          cache->key_scales + j, scratch->scores + j, slots, NULL);
+        for (size_t p = 0; p < view->used / PANEL; p++) {
+            struct cache_block block = cache_block(cache, size, p);
+            struct panel keys = {block.keys, (size + 3) / 4, 0};
+            panel_product(rows, keys, block.key_sums, block.key_scales, scratch->scores + p * PANEL, slots, NULL,
+                          wanted, 0);
+            prefetch_lines(wanted, SCORE_LINES);
+        }
 
         ptrdiff_t alone[QUERY_TILE];
         for (size_t r = 0; r < tile_size; r++) {
             size_t t = (start + r) / shared;
             hide(view, t, scratch->scores + r * slots);
-            alone[r] = softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r],
-                               cache->value_scales, scratch->bounds[t], scratch->limbs + 2 * r * slots,
-                               scratch->limbs + (2 * r + 1) * slots);
+            alone[r] = softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r], cache, size,
+                               scratch->bounds[t], scratch->limbs + 2 * r * slots,
+                               scratch->limbs + (2 * r + 1) * slots, wanted);
         }
 
         for (size_t d = 0; d < padded; d += PANEL) {
-            const int8_t *panel = cache->values + d * slots;
+            const int8_t *values = cache_block(cache, size, 0).values + d * PANEL;
+            struct panel panel = {values, view->used / 4, block_bytes(size) - RUN * PANEL * 4};
             int32_t sums[QUERY_TILE * PANEL];
-            weighted_sums(scratch->limbs, slots, tile_size, panel, view->used / 4, sums);
+            weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
                 size_t t = (start + r) / shared, h = (start + r) % shared;
                 float scale = scratch->bounds[t] * 0x1p-16f;
                 float *to = out + t * out_stride + (group * shared + h) * size + d;
+                ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
+                                   alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
                 for (size_t i = 0; i < PANEL && d + i < size; i++) {
-                    int32_t sum = sums[r * PANEL + i];
-                    if (alone[r] >= 0)
-                        sum = 65536 * panel[(alone[r] / 4 * PANEL + (ptrdiff_t)i) * 4 + alone[r] % 4];
+                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i] : 65536 * values[single + (ptrdiff_t)i * 4];
                     to[i] = (float)sum * scale;
                 }
             }

@@ -5,9 +5,18 @@
 
 #define VECTORS (PANEL / LANES)
 
-/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). */
+/* The weights of a tile: groups of four k in runs of RUN, `gap` bytes between them. */
+struct panel {
+    const int8_t *data;
+    size_t groups, gap;
+};
+
+#define RUN 8 /* a block of the cache has 32 positions: 8 groups */
+
+/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining); asks for `lines` lines per run. */
 static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a, size_t stride,
-                                                            const int8_t *b, size_t groups, vi *sums)
+                                                            struct panel panel, vi *sums, struct prefetch *wanted,
+                                                            int lines)
 {
     vi sum[TILE_ROWS][VECTORS];
 #pragma GCC unroll 16
@@ -15,18 +24,23 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
 #pragma GCC unroll 16
         for (size_t v = 0; v < VECTORS; v++)
             sum[r][v] = vi_set(0);
-    for (size_t k = 0; k < groups; k++) {
-        vi weights[VECTORS];
-#pragma GCC unroll 16
-        for (size_t v = 0; v < VECTORS; v++)
-            weights[v] = vi_load(b + (k * PANEL + v * LANES) * 4);
-#pragma GCC unroll 16
-        for (size_t r = 0; r < rows; r++) {
-            vi x = vi_broadcast(a + r * stride + k * 4);
+    const int8_t *b = panel.data;
+    for (size_t k = 0; k < panel.groups;) {
+        for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end; k++, b += PANEL * 4) {
+            vi weights[VECTORS];
 #pragma GCC unroll 16
             for (size_t v = 0; v < VECTORS; v++)
-                sum[r][v] = vi_dot(sum[r][v], x, weights[v]);
+                weights[v] = vi_load(b + v * LANES * 4);
+#pragma GCC unroll 16
+            for (size_t r = 0; r < rows; r++) {
+                vi x = vi_broadcast(a + r * stride + k * 4);
+#pragma GCC unroll 16
+                for (size_t v = 0; v < VECTORS; v++)
+                    sum[r][v] = vi_dot(sum[r][v], x, weights[v]);
+            }
         }
+        b += panel.gap;
+        prefetch_lines(wanted, lines);
     }
 #pragma GCC unroll 16
     for (size_t r = 0; r < rows; r++)
@@ -36,12 +50,13 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
 }
 
 /* One panel times `rows` rows, at most TILE_ROWS. */
-static inline void tile(size_t rows, const uint8_t *a, size_t stride, const int8_t *b, size_t groups, vi *sums)
+static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel panel, vi *sums, struct prefetch *wanted,
+                 int lines)
 {
     switch (rows) {
-#define ROWS(R)                                   \
-    case R:                                       \
-        tile_sums(R, a, stride, b, groups, sums); \
+#define ROWS(R)                                          \
+    case R:                                              \
+        tile_sums(R, a, stride, panel, sums, wanted, lines); \
         break;
         ROWS(1)
 #if TILE_ROWS >= 2
@@ -71,14 +86,15 @@ static inline void tile(size_t rows, const uint8_t *a, size_t stride, const int8
 static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return rows * i / tiles; }
 
 /* out = f32(sum + correction) * scale for one panel; with `row_scale`, out += that * row_scale[m]. */
-static inline void panel_product(struct rows a, const int8_t *b, size_t groups, const int32_t *correction,
-                                 const float *scale, float *out, size_t stride, const float *row_scale)
+static inline void panel_product(struct rows a, struct panel panel, const int32_t *correction, const float *scale,
+                                 float *out, size_t stride, const float *row_scale, struct prefetch *wanted,
+                                 int lines)
 {
     vi sums[TILE_ROWS * VECTORS];
     size_t tiles = (a.count + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < tiles; i++) {
         size_t start = tile_start(a.count, tiles, i), rows = tile_start(a.count, tiles, i + 1) - start;
-        tile(rows, a.data + start * a.stride, a.stride, b, groups, sums);
+        tile(rows, a.data + start * a.stride, a.stride, panel, sums, wanted, lines);
         for (size_t r = 0; r < rows; r++) {
             float *to = out + (start + r) * stride;
             for (size_t v = 0; v < VECTORS; v++) {
@@ -93,11 +109,11 @@ static inline void panel_product(struct rows a, const int8_t *b, size_t groups, 
 }
 
 static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale)
+                     const float *row_scale, struct prefetch *wanted)
 {
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
-        panel_product(a, w->packed + n * w->groups * 4, w->groups, w->correction + n, w->scale + n, out + n, stride,
-                      row_scale);
+        struct panel panel = {w->packed + n * w->groups * 4, w->groups, 0};
+        panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, wanted, 8);
     }
 }

@@ -89,9 +89,8 @@ static int new_attention(struct session *session, size_t threads)
 
 static int new_cache(struct session *session)
 {
-    size_t size = session->shape.size, slots = session->view.slots;
     size_t heads = (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
-    session->head_bytes = slots * (round_up(size, 4) + round_up(size, PANEL) + 12);
+    session->head_bytes = session->view.slots / PANEL * block_bytes(session->shape.size);
     session->largest = own(session, heads, sizeof *session->largest);
     session->cache = own(session, heads, session->head_bytes);
     return session->largest && session->cache;
@@ -99,18 +98,8 @@ static int new_cache(struct session *session)
 
 struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group)
 {
-    size_t size = session->shape.size, slots = session->view.slots;
     size_t head = (layer * (size_t)session->streams + stream) * session->shape.groups + group;
-    char *p = session->cache + head * session->head_bytes;
-    char *values = p + slots * round_up(size, 4), *scales = values + slots * round_up(size, PANEL);
-    return (struct head_cache){
-        .keys = (int8_t *)p,
-        .values = (int8_t *)values,
-        .key_scales = (float *)(void *)scales,
-        .value_scales = (float *)(void *)(scales + 4 * slots),
-        .key_sums = (int32_t *)(void *)(scales + 8 * slots),
-        .largest = session->largest + head,
-    };
+    return (struct head_cache){session->cache + head * session->head_bytes, session->largest + head};
 }
 
 struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)

@@ -42,8 +42,9 @@ static void product(struct member *m, const struct matrix *w, size_t rows, float
 {
     size_t panels = w->columns / PANEL;
     struct rows a = {m->team->quantised, round_up(w->groups * 4, PANEL), rows};
+    struct prefetch nothing = {NULL, NULL};
     m->engine->kernels->multiply(w, a, share(panels, m->rank, m->size), share(panels, m->rank + 1, m->size), out,
-                                 stride, accumulate ? m->team->scales : NULL);
+                                 stride, accumulate ? m->team->scales : NULL, &nothing);
     meet(m);
     count_time(m, PART_GEMM);
 }
@@ -64,11 +65,14 @@ static void attention(struct member *m, size_t layer, size_t first, size_t strea
     struct engine *e = m->engine;
     size_t count = s->view.count, groups = s->shape.groups, stride = e->layers[layer].qkv.columns;
     size_t items = streams * groups, rows = streams * count;
-    for (size_t i = share(items, m->rank, m->size); i < share(items, m->rank + 1, m->size); i++) {
+    size_t used = s->view.used / PANEL * block_bytes(s->shape.size), last = share(items, m->rank + 1, m->size);
+    for (size_t i = share(items, m->rank, m->size); i < last; i++) {
         size_t stream = i / groups, row = stream * count;
         struct head_cache cache = session_cache(s, layer, first + stream, i % groups);
+        const char *next = cache.blocks + s->head_bytes; /* heads follow each other as items do */
+        struct prefetch wanted = {next, i + 1 < last ? next + used : next};
         e->kernels->attend(&s->shape, &s->view, &cache, i % groups, m->team->qkv + row * stride, stride,
-                           m->team->scales + row, m->team->attended + row * e->heads, e->heads, m->scratch);
+                           m->team->scales + row, m->team->attended + row * e->heads, e->heads, m->scratch, &wanted);
     }
     meet(m);
     for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)

@@ -1,0 +1,164 @@
+"""Speed of the native engine against the ceiling of its int8 products, in one run.
+
+    python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024] [--llama MODEL.gguf]
+
+Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes), decoding (a step of
+one token per stream, token weights and both frequency tables), encoding, the time of each part, and memory. Ceiling
+means the products of torch._int_mm at the same number of rows. With --llama and llama_cpp installed, llama.cpp's rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import pathlib
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from llmzip.engine.native_engine import ROWS_AT_ONCE, NativeEngine, NativeSession
+from llmzip.model.integer_model import IntegerModel
+
+WINDOW = 2048
+PRODUCTS = {"q": "qkv", "o": "o", "gate": "gate+up", "down": "down"}  # first tensor of each stacked product
+
+
+def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
+    call()
+    times: list[float] = []
+    while sum(times) < budget or len(times) < 3:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+class Products:
+    """All matrix products of a step and nothing else."""
+
+    def __init__(self, engine: NativeEngine) -> None:
+        spec = engine.model.spec
+        d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
+        shapes = [(q + 2 * kv, d), (d, q), (2 * f, d), (d, f)] * spec.layers + [(spec.vocab, d)]
+        self.engine = engine
+        self.weights = [torch.randint(-127, 128, shape, dtype=torch.int8).t() for shape in shapes]
+        self.widest = max(-(-k // 32) * 32 for k in (d, q, f))
+        self.columns = max(-(-n // 32) * 32 for n in (2 * f + 64, spec.vocab, q + 2 * kv))
+
+    def torch_seconds(self, rows: int) -> float:
+        inputs = {w.shape[0]: torch.randint(-127, 128, (rows, w.shape[0]), dtype=torch.int8) for w in self.weights}
+        return median_seconds(lambda: [torch._int_mm(inputs[w.shape[0]], w) for w in self.weights])
+
+    def native_seconds(self, rows: int) -> float:
+        engine, layers = self.engine, self.engine.model.spec.layers
+        x, out = np.full((rows, self.widest), 200, np.uint8), np.empty((rows, self.columns), np.float32)
+
+        def step() -> None:
+            for layer in range(layers):
+                for name in PRODUCTS:
+                    engine.product(name, layer, x, out)
+            engine.product("head", 0, x, out)
+
+        return median_seconds(step)
+
+
+def filled_session(engine: NativeEngine, streams: int, context: int, chunk: int) -> NativeSession:
+    session = engine.session(streams, WINDOW, chunk)
+    tokens = np.random.default_rng(0).integers(0, engine.model.spec.vocab, (streams, context)).astype(np.int32)
+    for start in range(0, context, chunk):
+        session.advance(tokens[:, start : start + chunk])
+    return session
+
+
+def decode_seconds(engine: NativeEngine, streams: int, context: int, steps: int) -> tuple[float, dict[str, float]]:
+    """Median seconds of a step, and the mean seconds of its parts."""
+    session = filled_session(engine, streams, context, 32)
+    tokens = np.random.default_rng(1).integers(0, engine.model.spec.vocab, (streams, steps)).astype(np.int32)
+    times = []
+    engine.profile()
+    for t in range(steps):
+        start = time.perf_counter()
+        head = session.advance(tokens[:, t : t + 1])
+        tables = engine.distributions(head.vectors[:, 0], head.scales[:, 0])
+        tables.token_frequencies(tables.bucket_frequencies().argmax(axis=1))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), {part: s / steps for part, s in engine.profile().items()}
+
+
+def encode_seconds(engine: NativeEngine, streams: int, chunk: int, context: int) -> tuple[float, dict[str, float]]:
+    """Mean seconds of a chunk over the whole context, from empty to full, and of its parts."""
+    session = engine.session(streams, WINDOW, chunk)
+    tokens = np.random.default_rng(2).integers(0, engine.model.spec.vocab, (streams, context)).astype(np.int32)
+    engine.profile()
+    start = time.perf_counter()
+    for position in range(0, context, chunk):
+        part = tokens[:, position : position + chunk]
+        head = session.advance(part)
+        vectors, scales, known = head.vectors.reshape(part.size, -1), head.scales.ravel(), part.ravel() // 256
+        for row in range(0, part.size, ROWS_AT_ONCE):
+            rows = slice(row, row + ROWS_AT_ONCE)
+            tables = engine.distributions(vectors[rows], scales[rows])
+            tables.bucket_frequencies()
+            tables.token_frequencies(known[rows])
+    steps = context // chunk
+    return (time.perf_counter() - start) / steps, {part: s / steps for part, s in engine.profile().items()}
+
+
+def llama_rate(path: str, threads: int) -> str:
+    if importlib.util.find_spec("llama_cpp") is None:
+        return "llama_cpp is not installed"
+    from llama_cpp import Llama
+
+    llama = Llama(path, n_ctx=WINDOW, n_threads=threads, logits_all=True, verbose=False)
+    tokens = np.random.default_rng(3).integers(1000, 2000, 64).tolist()
+    start = time.perf_counter()
+    for token in tokens:
+        llama.eval([token])
+    return f"{len(tokens) / (time.perf_counter() - start):.0f} tokens/s, one stream, one token at a time"
+
+
+def parts_text(parts: dict[str, float]) -> str:
+    return "  ".join(f"{part} {seconds * 1e3:.1f}" for part, seconds in parts.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32, 64, 128])
+    parser.add_argument("--encode", type=int, nargs=2, default=[32, 16], metavar=("STREAMS", "CHUNK"))
+    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--cpu", help="kernels: avx512vnni, avxvnni, avx2 or portable")
+    parser.add_argument("--llama", help="a GGUF file for llama.cpp")
+    arguments = parser.parse_args()
+
+    engine = NativeEngine(IntegerModel.load(arguments.model), arguments.threads, arguments.cpu)
+    torch.set_num_threads(engine.threads)
+    products = Products(engine)
+    encode_rows = arguments.encode[0] * arguments.encode[1]
+    print(f"{engine.kernels} kernels, {engine.threads} threads; milliseconds per step\n")
+    print(f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} {'tokens/s':>9} {'of ceiling':>10}   parts")
+
+    def report(label: str, rows: int, timed: tuple[float, dict[str, float]]) -> None:
+        ceiling, native = products.torch_seconds(rows), products.native_seconds(rows)
+        seconds, parts = timed
+        numbers = f"{ceiling * 1e3:9.2f} {native * 1e3:9.2f} {seconds * 1e3:9.2f} {rows / seconds:9.0f}"
+        print(f"{label:>14} {numbers} {ceiling / seconds:10.0%}   {parts_text(parts)}", flush=True)
+
+    for streams in arguments.streams:
+        timed = decode_seconds(engine, streams, arguments.context, arguments.steps)
+        report(f"decode {streams}", streams, timed)
+    label = f"encode {arguments.encode[0]}x{arguments.encode[1]}"
+    report(label, encode_rows, encode_seconds(engine, *arguments.encode, arguments.context))
+    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    if arguments.llama:
+        print("llama.cpp:", llama_rate(arguments.llama, engine.threads))
+
+
+if __name__ == "__main__":
+    main()

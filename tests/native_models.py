@@ -1,0 +1,65 @@
+"""Small integer models of odd shapes for the tests of the native engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.arithmetic.rope import inverse_frequencies, rope_table
+from llmzip.model.integer_model import IntegerModel
+from llmzip.model.spec import ModelSpec
+from llmzip.model.vocabulary import Vocabulary
+
+SHAPES: Mapping[str, dict[str, int]] = {
+    "nothing is a multiple of 32": {"d_model": 50, "heads": 6, "kv_heads": 2, "head_dim": 18, "d_ff": 90, "vocab": 301},
+    "smallest": {"d_model": 5, "heads": 2, "kv_heads": 2, "head_dim": 2, "d_ff": 7, "vocab": 3},
+    "one key head, head size 64": {"d_model": 64, "heads": 9, "kv_heads": 1, "head_dim": 64, "d_ff": 512, "vocab": 513},
+    "head size 16": {"d_model": 96, "heads": 4, "kv_heads": 2, "head_dim": 16, "d_ff": 1536, "vocab": 256},
+    "head size 32": {"d_model": 36, "heads": 3, "kv_heads": 3, "head_dim": 32, "d_ff": 4, "vocab": 700},
+    "head size 34": {"d_model": 36, "heads": 3, "kv_heads": 3, "head_dim": 34, "d_ff": 16, "vocab": 255},
+    "head size 80": {"d_model": 100, "heads": 2, "kv_heads": 1, "head_dim": 80, "d_ff": 72, "vocab": 1000},
+    "head size 128": {"d_model": 576, "heads": 2, "kv_heads": 1, "head_dim": 128, "d_ff": 96, "vocab": 600},
+}
+
+
+def random_model(
+    shape: str = "nothing is a multiple of 32", seed: int = 0, layers: int = 2, positions: int = 80, gain: float = 0.004
+) -> IntegerModel:
+    """Random weights over the whole range of int8; `gain` sets the scales and with them how sharp attention is."""
+    spec = ModelSpec(
+        layers=layers, max_positions=positions, norm_eps=1e-5, start_token=0, escape_token=0, **SHAPES[shape]
+    )
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "rope": rope_table(inverse_frequencies(1e4, spec.head_dim), spec.max_positions)
+    }
+    for name, (rows, columns) in weight_shapes(spec).items():
+        tensors[f"{name}.weight"] = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
+        tensors[f"{name}.scale"] = (rng.random(rows) * gain).astype(np.float32)
+    return build(spec, tensors)
+
+
+def with_weights(model: IntegerModel, value: int | None = None, zero_rows: bool = False) -> IntegerModel:
+    """The same model with all weights +-value (signs kept), or with every third row of every weight zero."""
+    tensors = {name: array.copy() for name, array in model.tensors.items()}
+    for name, array in tensors.items():
+        if name.endswith(".weight"):
+            if value is not None:
+                array[...] = np.where(array < 0, -value, value)
+            if zero_rows:
+                array[::3] = 0
+    return build(model.spec, tensors)
+
+
+def build(spec: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]]) -> IntegerModel:
+    return IntegerModel.build(spec, Vocabulary((b"",) * spec.vocab, 0, 0, ""), tensors)
+
+
+def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
+    parts = {"q": (q, d), "k": (kv, d), "v": (kv, d), "o": (d, q), "gate": (f, d), "up": (f, d), "down": (d, f)}
+    layers = {f"layers.{i}.{part}": shape for i in range(spec.layers) for part, shape in parts.items()}
+    return {"embedding": (spec.vocab, d), "head": (spec.vocab, d), **layers}

@@ -1,0 +1,222 @@
+"""The native engine returns the reference's integers, whatever the shape, the kernels, the threads and the chunks."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from llmzip.engine.base import Engine, HeadInput
+from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.model.integer_model import IntegerModel
+from tests.native_models import SHAPES, build, random_model, with_weights
+
+if not native_is_available():
+    pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
+
+KERNELS = kernel_names()
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """The reference's products are tiny here: its threads would spend the time waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_tokens(model: IntegerModel, streams: int, count: int, seed: int = 1) -> npt.NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(0, model.spec.vocab, (streams, count)).astype(np.int32)
+
+
+def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: list[int]) -> HeadInput:
+    """Feed the tokens in chunks of the given sizes, in turn."""
+    session = engine.session(len(tokens), window, max(chunks))
+    outputs, position, i = [], 0, 0
+    while position < tokens.shape[1]:
+        size = chunks[i % len(chunks)]
+        outputs.append(session.advance(tokens[:, position : position + size]))
+        position, i = position + size, i + 1
+    return HeadInput(
+        np.concatenate([o.vectors for o in outputs], axis=1), np.concatenate([o.scales for o in outputs], axis=1)
+    )
+
+
+def assert_same(actual: HeadInput, expected: HeadInput) -> None:
+    np.testing.assert_array_equal(actual.vectors, expected.vectors)
+    np.testing.assert_array_equal(actual.scales, expected.scales)
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_reference(shape: str, cpu: str) -> None:
+    model = random_model(shape)
+    reference, engine = TorchEngine(model), NativeEngine(model, 2, cpu)
+    tokens = random_tokens(model, 3, 70)
+    expected = run(reference, tokens, 20, [1, 5, 9])
+    assert_same(run(engine, tokens, 20, [1, 5, 9]), expected)
+    vectors, scales = expected.vectors.reshape(-1, model.spec.d_model), expected.scales.ravel()
+    np.testing.assert_array_equal(
+        engine.token_weights(vectors, scales), reference.token_weights(vectors, scales), strict=True
+    )
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+@pytest.mark.parametrize(
+    "kind", ["all +-127", "zero rows", "flat attention", "sharp attention", "zero scales", "constant"]
+)
+def test_extreme_values(kind: str, cpu: str) -> None:
+    model = random_model("one key head, head size 64")
+    if kind == "all +-127":
+        model = with_weights(model, value=127)
+    elif kind == "zero rows":
+        model = with_weights(model, zero_rows=True)
+    elif kind == "flat attention":
+        model = random_model("one key head, head size 64", gain=1e-9)
+    elif kind == "sharp attention":  # one position takes the whole weight 2**16
+        model = random_model("one key head, head size 64", gain=3.0)
+    elif kind == "zero scales":
+        model = build(model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()})
+    else:
+        rows = {n: np.full_like(a, 127) for n, a in model.tensors.items() if n.endswith("weight")}
+        model = build(model.spec, {**model.tensors, **rows})
+    reference, engine = TorchEngine(model), NativeEngine(model, 1, cpu)
+    tokens = random_tokens(model, 2, 60)
+    expected = run(reference, tokens, 100, [1, 7])
+    assert_same(run(engine, tokens, 100, [1, 7]), expected)
+    vectors, scales = expected.vectors[0], expected.scales[0]
+    np.testing.assert_array_equal(engine.token_weights(vectors, scales), reference.token_weights(vectors, scales))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("streams", [1, 5, 40])
+def test_threads_and_chunks_change_nothing(threads: int, streams: int) -> None:
+    model = random_model()
+    tokens = random_tokens(model, streams, 40)
+    expected = run(TorchEngine(model), tokens, 11, [1])
+    engine = NativeEngine(model, threads)
+    for chunks in ([1], [2], [3, 1], [40], [7, 64]):
+        assert_same(run(engine, tokens, 11, chunks), expected)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 31, 32, 33, 64, 10_000, 2**40])
+def test_windows(window: int) -> None:
+    model = random_model("head size 16")
+    tokens = random_tokens(model, 2, 80)
+    assert_same(run(NativeEngine(model, 2), tokens, window, [1, 4]), run(TorchEngine(model), tokens, window, [1, 4]))
+
+
+def test_streams_that_end_are_left_behind() -> None:
+    model = random_model()
+    tokens = random_tokens(model, 5, 60)
+    sessions = [engine.session(5, 16, 4) for engine in (NativeEngine(model, 2), TorchEngine(model))]
+    for step, position in enumerate(range(0, 60, 4)):
+        part = tokens[: max(1, 5 - step // 3), position : position + 4]
+        ours, theirs = (session.advance(part) for session in sessions)
+        assert_same(ours, theirs)
+    with pytest.raises(ValueError, match="streams"):
+        sessions[0].advance(tokens[:, :1])
+
+
+def test_sessions_of_one_engine_are_independent() -> None:
+    model = random_model()
+    engine, tokens = NativeEngine(model, 2), random_tokens(model, 2, 20)
+    expected = run(engine, tokens, 8, [1])
+    first, second = engine.session(2, 8, 1), engine.session(2, 8, 1)
+    second.advance(tokens[:, 7:8])
+    outputs = []
+    for t in range(20):
+        outputs.append(first.advance(tokens[:, t : t + 1]))
+        second.advance(tokens[:, :1])
+    assert_same(
+        HeadInput(np.concatenate([o.vectors for o in outputs], 1), np.concatenate([o.scales for o in outputs], 1)),
+        expected,
+    )
+
+
+def test_bad_arguments() -> None:
+    model = random_model()
+    engine = NativeEngine(model, 1)
+    session = engine.session(2, 16, 4)
+    for tokens in (
+        np.zeros((3, 1), np.int32),
+        np.zeros((2, 5), np.int32),
+        np.zeros((2, 0), np.int32),
+        np.zeros(2, np.int32),
+        np.full((2, 1), model.spec.vocab, np.int32),
+        np.full((2, 1), -1, np.int32),
+    ):
+        with pytest.raises(ValueError, match="tokens of shape"):
+            session.advance(tokens)
+    for arguments in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            engine.session(*arguments)
+    for _ in range(model.spec.max_positions // 4):
+        session.advance(np.zeros((2, 4), np.int32))
+    with pytest.raises(ValueError, match="positions"):
+        session.advance(np.zeros((2, 1), np.int32))
+    with pytest.raises(ValueError, match="threads"):
+        NativeEngine(model, 0)
+    with pytest.raises(ValueError, match="LLMZIP_CPU"):
+        NativeEngine(model, 1, "sse9")
+    with pytest.raises(ValueError, match=r"embedding\.weight"):
+        NativeEngine(build(model.spec, {**model.tensors, "embedding.weight": np.zeros((3, 3), np.int8)}))
+    with pytest.raises(ValueError, match="head inputs"):
+        engine.distributions(np.zeros((2, 3), np.int8), np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+def test_environment_selects_kernels(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMZIP_CPU", cpu)
+    assert NativeEngine(random_model("smallest"), 1).kernels == cpu
+
+
+def test_needs_neither_torch_nor_transformers() -> None:
+    program = (
+        "import sys\n"
+        "from tests.native_models import random_model\n"
+        "from llmzip.engine.native_engine import NativeEngine\n"
+        "import numpy as np\n"
+        "NativeEngine(random_model(), 2).session(1, 4, 1).advance(np.zeros((1, 1), np.int32))\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'\n"
+    )
+    path = os.pathsep.join([str(pathlib.Path(__file__).parents[1]), *sys.path])
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of forks in threaded processes")
+def test_a_forked_process_can_compute() -> None:
+    model = random_model()
+    engine, tokens = NativeEngine(model, 2), random_tokens(model, 2, 8)
+    expected = run(engine, tokens, 8, [1])
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(run(engine, tokens, 8, [1]).vectors, expected.vectors)
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.slow
+def test_default_model() -> None:
+    path = os.environ.get("LLMZIP_TEST_MODEL")
+    if not path:
+        pytest.skip("LLMZIP_TEST_MODEL names no converted model")
+    model = IntegerModel.load(pathlib.Path(path))
+    tokens = random_tokens(model, 3, 100)
+    reference = TorchEngine(model)
+    expected = run(reference, tokens, 48, [20])
+    weights = reference.token_weights(expected.vectors[:, -1], expected.scales[:, -1])
+    for cpu in KERNELS:
+        engine = NativeEngine(model, 2, cpu)
+        for chunks in ([20], [1, 13]):
+            assert_same(run(engine, tokens, 48, chunks), expected)
+        np.testing.assert_array_equal(engine.token_weights(expected.vectors[:, -1], expected.scales[:, -1]), weights)
