@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import json
 import lzma
 import pathlib
@@ -24,11 +25,33 @@ from collections.abc import Callable
 import click
 import zstandard
 
-CLASSICAL: dict[str, Callable[[bytes], bytes]] = {
+
+def brotli(data: bytes) -> bytes:
+    """Of the package brotli."""
+    return bytes(importlib.import_module("brotli").compress(data, quality=11, lgwin=24))
+
+
+def ppmd(data: bytes) -> bytes:
+    """7-Zip's PPMd, of the package pyppmd."""
+    return bytes(importlib.import_module("pyppmd").compress(data, max_order=16, mem_size=1 << 26))
+
+
+def zpaq(data: bytes) -> bytes:
+    """The program zpaq; its archive without the 100 or so bytes that name the file would be a little smaller."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "data").write_bytes(data)
+        subprocess.run(["zpaq", "add", "a.zpaq", "data", "-m5"], cwd=folder, check=True, capture_output=True)
+        return pathlib.Path(folder, "a.zpaq").read_bytes()
+
+
+COMPETITORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip -9": lambda data: gzip.compress(data, 9),
     "bzip2 -9": lambda data: bz2.compress(data, 9),
     "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
     "zstd --ultra -22": lambda data: zstandard.ZstdCompressor(level=22).compress(data),
+    "brotli -q 11": brotli,
+    "7z PPMd -o16": ppmd,
+    "zpaq -m5": zpaq,
 }
 
 
@@ -94,8 +117,11 @@ def main(
         print(f"\n{file.name}, {len(data):,} bytes\n")
         print("| compressor | bits/byte | compress tokens/s / bytes/s | decompress tokens/s / bytes/s | peak MiB |")
         print("| --- | --- | --- | --- | --- |")
-        for name, compress in CLASSICAL.items():
-            print(f"| {name} | {len(compress(data)) * 8 / len(data):.3f} | | | |")
+        for name, compress in COMPETITORS.items():
+            try:
+                print(f"| {name} | {len(compress(data)) * 8 / len(data):.3f} | | | |")
+            except (ImportError, FileNotFoundError):
+                print(f"| {name} | not installed | | | |")
         for level in levels.split(","):
             print(llmzip_row(data, int(level), engine, threads), flush=True)
 

@@ -43,7 +43,9 @@ class RangeEncoder:
     def finish(self) -> bytes:
         """The coded bytes so far."""
         words: npt.NDArray[np.uint32] = self._coder.get_compressed()
-        position, (lower, width) = self._coder.pos()  # any number in [lower, lower + width) will do
+        # Any number in [lower, lower + width) will do.
+        state: tuple[int, tuple[int, int]] = self._coder.pos()
+        position, (lower, width) = state
         size = _WORD_BYTES * (position + _STATE_WORDS)
         sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")
         lowest = sealed - (sealed - lower) % (1 << 64)

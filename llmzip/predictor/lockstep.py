@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Engine, HeadInput
+from llmzip.engine.base import Distributions, Engine, HeadInput
 from llmzip.errors import IntegrityError
 from llmzip.model.tokenizer import Tokens
 
@@ -26,6 +26,9 @@ IdArray = npt.NDArray[np.int32]
 
 _ENCODE_ROWS = 512
 """How many tokens the encoder evaluates at once, over all streams."""
+
+_TABLE_ROWS = 64
+"""How many tokens' tables the encoder makes at once: enough for fast products, few enough for the cache."""
 
 _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
@@ -80,23 +83,25 @@ def encode_tokens(engine: Engine, tokens: Tokens, streams: int, window: int, pro
     coder = RangeEncoder()
     chunk = max(1, min(_ENCODE_ROWS // streams, schedule.steps))
     session = engine.session(streams, window, chunk)
+    group = max(1, _TABLE_ROWS // streams)
     for start in range(0, schedule.steps, chunk):
         head = session.advance(inputs[:, start : start + chunk])
-        for t in range(start, min(start + chunk, schedule.steps)):
-            active = schedule.active(t)
-            _encode_step(engine, coder, _at(head, t - start, active), rows[:active, t])
-            literal = literals[:active, t][rows[:active, t] == spec.escape_token]
-            coder.encode(literal, _LITERAL_TABLE.repeat(len(literal), axis=0))
+        for first in range(start, min(start + chunk, schedule.steps), group):
+            steps = slice(first, min(first + group, start + chunk, schedule.steps))
+            distributions = _distributions(engine, head, steps.start - start, steps.stop - start)
+            buckets = rows[:, steps].T.flatten() >> BUCKET_BITS
+            tables = distributions.bucket_frequencies(), distributions.token_frequencies(buckets)
+            for i, t in enumerate(range(steps.start, steps.stop)):
+                active = schedule.active(t)
+                ids = rows[:active, t]
+                part = slice(i * streams, i * streams + active)
+                coder.encode(ids >> BUCKET_BITS, tables[0][part])
+                coder.encode(ids & (BUCKET_SIZE - 1), tables[1][part])
+                literal = literals[:active, t][ids == spec.escape_token]
+                coder.encode(literal, _LITERAL_TABLE.repeat(len(literal), axis=0))
             if progress:
-                progress(min((t + 1) * streams, schedule.tokens))
+                progress(min(steps.stop * streams, schedule.tokens))
     return coder.finish()
-
-
-def _encode_step(engine: Engine, coder: RangeEncoder, head: HeadInput, ids: IdArray) -> None:
-    distributions = engine.distributions(head.vectors, head.scales)
-    buckets = ids >> BUCKET_BITS
-    coder.encode(buckets, distributions.bucket_frequencies())
-    coder.encode(ids & (BUCKET_SIZE - 1), distributions.token_frequencies(buckets))
 
 
 def decode_tokens(
@@ -129,11 +134,11 @@ def decode_tokens(
     return Tokens(ids, values.astype(np.uint8).tobytes())
 
 
-def _at(head: HeadInput, step: int, active: int) -> HeadInput:
-    """The head inputs of one step: [active, d] and [active]."""
-    return HeadInput(
-        np.ascontiguousarray(head.vectors[:active, step]), np.ascontiguousarray(head.scales[:active, step])
-    )
+def _distributions(engine: Engine, head: HeadInput, first: int, stop: int) -> Distributions:
+    """The tables of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
+    vectors = np.ascontiguousarray(head.vectors[:, first:stop].swapaxes(0, 1))  # [steps, S, d]
+    scales = np.ascontiguousarray(head.scales[:, first:stop].T)
+    return engine.distributions(vectors.reshape(scales.size, -1), scales.flatten())
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:
