@@ -99,6 +99,17 @@ def test_attention_in_float64_gives_the_same_bits(tiny_model: IntegerModel, tiny
     assert np.array_equal(got[0], expected[0])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_gpu_gives_the_same_bits(tiny_engine: TorchEngine) -> None:
+    other = TorchEngine(tiny_engine.model, "cuda")
+    ids = tokens(4, 60, tiny_engine.model.spec.vocab)
+    expected, got = evaluate(tiny_engine, ids, 16, [1, 2, 30]), evaluate(other, ids, 16, [1, 2, 30])
+    assert np.array_equal(got[0], expected[0])
+    assert np.array_equal(got[1], expected[1])
+    rows = expected[0].reshape(-1, expected[0].shape[-1]), expected[1].reshape(-1)
+    assert np.array_equal(other.token_weights(*rows), tiny_engine.token_weights(*rows))
+
+
 def test_the_host_program_cannot_lower_the_precision(tiny_engine: TorchEngine) -> None:
     ids = tokens(2, 50, tiny_engine.model.spec.vocab)
     expected = evaluate(tiny_engine, ids, 32, [])
