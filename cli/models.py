@@ -32,7 +32,7 @@ def _reporting(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # nobody reads any more: not an error to report
             raise
         except (LLMZipError, OSError) as error:
-            click.echo(f"llmzip: error: {error}", err=True)
+            click.echo(f"llmzip: {error}", err=True)
             raise SystemExit(1) from error
 
     return run

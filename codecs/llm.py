@@ -83,7 +83,12 @@ class LLMCodec:
             raise LimitError(
                 f"a block needs {need} bytes of cache, more than the {self._max_cache} that its frame states"
             )
-        tokens = decode_tokens(self._engine, source.read(), count, streams, window, self._reporter(count, size))
+        try:
+            tokens = decode_tokens(self._engine, source.read(), count, streams, window, self._reporter(count, size))
+        except MemoryError as error:
+            raise LimitError(
+                f"decoding a block needs {need} bytes of cache, more than this machine can give"
+            ) from error
         data = self._tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")

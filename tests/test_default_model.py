@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import llmzip
+from llmzip.container.block import Block
+from llmzip.container.header import FrameHeader, memory_code
+from llmzip.container.varint import varint
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.download import fetch_registered
 from llmzip.model.integer_model import IntegerModel
@@ -79,6 +82,18 @@ def test_both_engines_make_the_same_file(default_model: IntegerModel, english: b
     assert llmzip.compress(data, 1, model=default_model, engine="torch") == llmzip.compress(
         data, 1, model=default_model
     )
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_a_block_too_large_for_the_machine_is_a_limit_error(default_model: IntegerModel, engine: str) -> None:
+    """A hostile frame that states a huge cache: an error, not a crash."""
+    size = 1 << 26
+    need = size * default_model.spec.cache_bytes_per_token
+    header = FrameHeader(True, memory_code(need), default_model.fingerprint[:8]).to_bytes()
+    payload = varint(size) + varint(size // 512) + varint(64) + b"abc"
+    frame = header + Block(3, size, payload).to_bytes(header) + b"\0\0\0\0"
+    with pytest.raises(llmzip.LimitError, match="more than this machine can give"):
+        llmzip.decompress(frame, model=default_model, engine=engine)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_show_a_registered_model_that_is_not_installed() -> None:
 def test_errors_are_one_line_and_exit_1(command: str) -> None:
     result = run(command, "nothing")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("llmzip: error: no ")
+    assert result.stderr.startswith("llmzip: no ")
     assert "Traceback" not in result.stderr
 
 
@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_written(directory: str, cache: pathlib.Path) -> 
     cache.parent.write_text("a file where the folder should be")
     result = run("pull", directory)
     assert result.exit_code == 1
-    assert result.stderr.startswith("llmzip: error: ")
+    assert result.stderr.startswith("llmzip: ")
 
 
 def test_damage_is_reported_and_removable(directory: str, cache: pathlib.Path) -> None:

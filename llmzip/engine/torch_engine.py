@@ -167,8 +167,13 @@ class TorchSession:
         slots = min(SINK_TOKENS + self.ring, spec.max_positions)
         shape = (spec.layers, streams, spec.kv_heads, slots)
         with torch.inference_mode():
-            self.keys, self.values = (torch.zeros(*shape, spec.head_dim, dtype=torch.int8, device=device) for _ in "kv")
-            self.key_scales, self.value_scales = (torch.zeros(shape, device=device) for _ in "kv")
+            try:
+                self.keys, self.values = (
+                    torch.zeros(*shape, spec.head_dim, dtype=torch.int8, device=device) for _ in "kv"
+                )
+                self.key_scales, self.value_scales = (torch.zeros(shape, device=device) for _ in "kv")
+            except RuntimeError as error:  # torch's word for it
+                raise MemoryError(str(error)) from error
             self.largest_value = torch.zeros(*shape[:3], device=device)  # of the positions so far
             self.slot_positions = torch.zeros(slots, dtype=torch.int64, device=device)
 
