@@ -1,6 +1,8 @@
 """Real file sizes after a verified round trip, llmzip beside what users would pick instead.
 
-    python benchmarks/compare.py FILE... [--bytes 100000] [--levels 1,6,9] [--engine auto|native|torch] [--threads N]
+    python -m benchmarks.compare [FILE...] [--bytes 100000] [--levels 1,6,9] [--engine auto|native|torch] [--threads N]
+
+Without FILE: texts that every machine has (corpora/builtin.py).
 
 Each llmzip run is a process of its own, so that peak memory and start-up are its own; sizes are bytes of files that
 were decoded and compared. Prints a Markdown table: bits per byte, and for llmzip tokens/s and bytes/s in both
@@ -24,6 +26,8 @@ from collections.abc import Callable
 
 import click
 import zstandard
+
+from corpora.builtin import BUILTIN
 
 
 def brotli(data: bytes) -> bytes:
@@ -78,7 +82,9 @@ def measure(job: dict[str, object]) -> dict[str, float]:
 
 def in_a_process(**job: object) -> dict[str, float]:
     """`measure` in a fresh process."""
-    ran = subprocess.run([sys.executable, __file__, "--job", json.dumps(job)], stdout=subprocess.PIPE, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.compare", "--job", json.dumps(job)], stdout=subprocess.PIPE, check=True
+    )
     result: dict[str, float] = json.loads(ran.stdout)
     return result
 
@@ -112,16 +118,17 @@ def main(
     if job:
         print(json.dumps(measure(json.loads(job))))
         return
-    for file in files:
-        data = file.read_bytes()[:size]
-        print(f"\n{file.name}, {len(data):,} bytes\n")
+    texts = {file.name: file.read_bytes for file in files} or BUILTIN
+    for name, read in texts.items():
+        data = read()[:size]
+        print(f"\n{name}, {len(data):,} bytes\n")
         print("| compressor | bits/byte | compress tokens/s / bytes/s | decompress tokens/s / bytes/s | peak MiB |")
         print("| --- | --- | --- | --- | --- |")
-        for name, compress in COMPETITORS.items():
+        for peer, compress in COMPETITORS.items():
             try:
-                print(f"| {name} | {len(compress(data)) * 8 / len(data):.3f} | | | |")
+                print(f"| {peer} | {len(compress(data)) * 8 / len(data):.3f} | | | |")
             except (ImportError, FileNotFoundError):
-                print(f"| {name} | not installed | | | |")
+                print(f"| {peer} | not installed | | | |")
         for level in levels.split(","):
             print(llmzip_row(data, int(level), engine, threads), flush=True)
 
