@@ -93,7 +93,7 @@ def test_every_kernel_gives_the_same_bits(tiny_engine: TorchEngine, dtype: torch
 def test_attention_in_float64_gives_the_same_bits(tiny_model: IntegerModel, tiny_engine: TorchEngine) -> None:
     other = TorchEngine(tiny_model)
     other.float_type = torch.float64
-    other.mlp_rotation = other.mlp_rotation.double()
+    other.mlp_rotation = tuple(h.double() for h in other.mlp_rotation)
     ids = tokens(2, 50, tiny_model.spec.vocab)
     expected, got = (evaluate(e, ids, 32, [9]) for e in (tiny_engine, other))
     assert np.array_equal(got[0], expected[0])

@@ -24,8 +24,7 @@ def exp2_(x: Tensor) -> Tensor:
 
 def row_maximum(x: Tensor) -> Tensor:
     """max(|x|, 2**-40) over the last axis: [..., K] -> [..., 1]."""
-    low, high = x.aminmax(dim=-1, keepdim=True)
-    return torch.maximum(high, low.neg_()).clamp_(min=ROW_FLOOR)
+    return x.abs().amax(dim=-1, keepdim=True).clamp_(min=ROW_FLOOR)
 
 
 def round_to_range_(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:

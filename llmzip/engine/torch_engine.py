@@ -103,7 +103,12 @@ class TorchEngine:
             ]
             self.head = linear("head")
             self.rope = put("rope").to(torch.float32) * 2.0**-ROPE_BITS  # [P, 2, D/2]
-            self.mlp_rotation = torch.from_numpy(matrix(spec.mlp_rotation)).to(self.device, self.float_type)
+            # H_ab is the Kronecker product of H_a and H_b: two small products do for one large.
+            outer = 1 << (spec.mlp_rotation.bit_length() - 1) // 2
+            self.mlp_rotation = tuple(
+                torch.from_numpy(matrix(block)).to(self.device, self.float_type)
+                for block in (outer, spec.mlp_rotation // outer)
+            )
             self.norm_eps = torch.tensor(spec.norm_eps, dtype=torch.float32, device=self.device)
             self.inverse_width = torch.tensor(1.0 / spec.d_model, dtype=torch.float32, device=self.device)
 
@@ -146,8 +151,9 @@ class TorchEngine:
         gate = gate * scale
         sigmoid = exp2_(gate.clamp(EXP2_MIN, EXP2_MAX)).add_(1.0)
         inner, maximum = round_to_range_(gate.mul_(up).div_(sigmoid), INT16_MAX)
-        blocks = inner.view(-1, spec.mlp_rotation).to(self.float_type)
-        rotated, rotated_maximum = quantise_((blocks @ self.mlp_rotation).to(torch.float32).view_as(inner))
+        a, b = self.mlp_rotation
+        blocks = inner.view(-1, len(a), len(b)).to(self.float_type)
+        rotated, rotated_maximum = quantise_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
         row = maximum.mul_(1.0 / INT16_MAX).mul_(rotated_maximum.mul_(1.0 / INT8_MAX)).mul_(scale)
         return layer.down(rotated).mul_(row)
 
