@@ -134,9 +134,8 @@ static void product_work(void *context, int rank)
     const struct product_job *job = context;
     int threads = pool_threads(job->engine->pool);
     size_t panels = job->matrix->columns / PANEL;
-    struct prefetch nothing = {NULL, NULL};
     job->engine->kernels->multiply(job->matrix, job->rows, share(panels, rank, threads),
-                                   share(panels, rank + 1, threads), job->out, job->matrix->columns, NULL, &nothing);
+                                   share(panels, rank + 1, threads), job->out, job->matrix->columns, NULL);
 }
 
 int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out)

@@ -26,11 +26,10 @@ static void sum_buckets(void *context, int rank)
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
     size_t panels = e->head.columns / PANEL, vocab = (size_t)e->spec.vocab;
-    struct prefetch nothing = {NULL, NULL};
     for (size_t b = share(e->buckets, rank, threads); b < share(e->buckets, rank + 1, threads); b++) {
         size_t first = b * (BUCKET / PANEL), last = first + BUCKET / PANEL;
         e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums, job->stride,
-                             NULL, &nothing);
+                             NULL);
         for (size_t r = 0; r < job->rows; r++) {
             float *sums = job->sums + r * job->stride;
             for (size_t i = vocab; b + 1 == e->buckets && i < job->stride; i++)

@@ -64,16 +64,20 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
                                 (int32_t *)(void *)(scales + 2 * PANEL)};
 }
 
-/* Memory that is wanted soon. Kernels ask for a few lines of it between their own loads, so that the memory works
- * while they compute. */
+/* Memory that is wanted soon. Kernels ask for a line of it between their own loads, so that the memory works while
+ * they compute: evenly, because the processor drops requests that come in bursts. With no lines left, `next` must still
+ * be an address. */
 struct prefetch {
-    const char *next, *end;
+    const char *next;
+    size_t lines;
 };
 
-static inline void prefetch_lines(struct prefetch *wanted, int lines)
+static inline void prefetch_line(struct prefetch *wanted)
 {
-    for (; lines && wanted->next < wanted->end; lines--, wanted->next += 64)
-        __builtin_prefetch(wanted->next, 0, 3);
+    size_t more = wanted->lines > 0;
+    __builtin_prefetch(wanted->next, 0, 3);
+    wanted->next += 64 * more;
+    wanted->lines -= more;
 }
 
 /* Where the new positions of a step go and what they see; the same for all streams, heads and layers. */
@@ -113,7 +117,7 @@ struct kernels {
     const char *name;
     /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that * row_scale[m]. */
     void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale, struct prefetch *wanted);
+                     const float *row_scale);
     /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
     float (*quantise)(const float *x, size_t n, uint8_t *q);
     /* Section 4.2: returns s. */

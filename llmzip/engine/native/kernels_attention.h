@@ -88,9 +88,8 @@ static inline void hide(const struct view *view, size_t t, float *scores)
                     scores[j] = -FLT_MAX;
 }
 
-/* Lines of `wanted` to ask for per block of positions. One stream's next cache head has some 70 lines per block, and
- * with three queries this spreads them evenly over the time that the current head takes. */
-enum { SCORE_LINES = 14, POWER_LINES = 6, WEIGHT_LINES = 6, SUM_LINES = 12 };
+/* Lines that are asked for per vector: as many as have time to come while it is computed. */
+enum { POWER_LINES = 3, WEIGHT_LINES = 2 };
 
 /* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high bytes.
  * Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
@@ -110,8 +109,9 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
             vi power = vi_round(vf_mul(exp2_clamped(t), vf_set(0x1p15f)));
             total = vi_add(total, power);
             vi_store(powers + i, power);
+            for (int k = 0; k < POWER_LINES; k++)
+                prefetch_line(wanted);
         }
-        prefetch_lines(wanted, POWER_LINES);
     }
     vf factor = vf_set(0x1p16f / ((float)vi_reduce_add(total) * bound));
     vi largest = vi_set(0);
@@ -123,8 +123,9 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
             largest = vi_max(largest, w);
             vi_store_bytes(low + j + i, w);
             vi_store_bytes(high + j + i, vi_shift_right(w, 8));
+            for (int k = 0; k < WEIGHT_LINES; k++)
+                prefetch_line(wanted);
         }
-        prefetch_lines(wanted, WEIGHT_LINES);
     }
     if (vi_reduce_max(largest) < 1 << 16)
         return -1;
@@ -142,7 +143,7 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
     size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < tiles; i++) {
         size_t start = tile_start(rows, tiles, i), count = tile_start(rows, tiles, i + 1) - start;
-        tile(count, limbs + start * stride, stride, panel, sums, wanted, SUM_LINES);
+        tile(count, limbs + start * stride, stride, panel, sums, wanted);
         for (size_t r = start; r < start + count; r++)
             for (size_t v = 0; v < VECTORS; v++) {
                 int32_t *to = out + r / 2 * PANEL + v * LANES;
@@ -167,8 +168,7 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
             struct cache_block block = cache_block(cache, size, p);
             struct panel keys = {block.keys, (size + 3) / 4, 0};
             panel_product(rows, keys, block.key_sums, block.key_scales, scratch->scores + p * PANEL, slots, NULL,
-                          wanted, 0);
-            prefetch_lines(wanted, SCORE_LINES);
+                          wanted);
         }
 
         ptrdiff_t alone[QUERY_TILE];

@@ -13,10 +13,9 @@ struct panel {
 
 #define RUN 8 /* a block of the cache has 32 positions: 8 groups */
 
-/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining); asks for `lines` lines per run. */
+/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). Asks for a wanted line per group. */
 static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a, size_t stride,
-                                                            struct panel panel, vi *sums, struct prefetch *wanted,
-                                                            int lines)
+                                                            struct panel panel, vi *sums, struct prefetch *wanted)
 {
     vi sum[TILE_ROWS][VECTORS];
 #pragma GCC unroll 16
@@ -25,9 +24,13 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
         for (size_t v = 0; v < VECTORS; v++)
             sum[r][v] = vi_set(0);
     const int8_t *b = panel.data;
+    size_t ahead = wanted->lines < panel.groups ? 0 : 64;
+    const char *line = wanted->next;
     for (size_t k = 0; k < panel.groups;) {
         for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end; k++, b += PANEL * 4) {
             vi weights[VECTORS];
+            __builtin_prefetch(line, 0, 3);
+            line += ahead;
 #pragma GCC unroll 16
             for (size_t v = 0; v < VECTORS; v++)
                 weights[v] = vi_load(b + v * LANES * 4);
@@ -40,8 +43,9 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
             }
         }
         b += panel.gap;
-        prefetch_lines(wanted, lines);
     }
+    wanted->next = line;
+    wanted->lines -= ahead ? panel.groups : 0;
 #pragma GCC unroll 16
     for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 16
@@ -50,13 +54,12 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
 }
 
 /* One panel times `rows` rows, at most TILE_ROWS. */
-static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel panel, vi *sums, struct prefetch *wanted,
-                 int lines)
+static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel panel, vi *sums, struct prefetch *wanted)
 {
     switch (rows) {
-#define ROWS(R)                                          \
-    case R:                                              \
-        tile_sums(R, a, stride, panel, sums, wanted, lines); \
+#define ROWS(R)                                       \
+    case R:                                           \
+        tile_sums(R, a, stride, panel, sums, wanted); \
         break;
         ROWS(1)
 #if TILE_ROWS >= 2
@@ -87,14 +90,13 @@ static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return ro
 
 /* out = f32(sum + correction) * scale for one panel; with `row_scale`, out += that * row_scale[m]. */
 static inline void panel_product(struct rows a, struct panel panel, const int32_t *correction, const float *scale,
-                                 float *out, size_t stride, const float *row_scale, struct prefetch *wanted,
-                                 int lines)
+                                 float *out, size_t stride, const float *row_scale, struct prefetch *wanted)
 {
     vi sums[TILE_ROWS * VECTORS];
     size_t tiles = (a.count + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < tiles; i++) {
         size_t start = tile_start(a.count, tiles, i), rows = tile_start(a.count, tiles, i + 1) - start;
-        tile(rows, a.data + start * a.stride, a.stride, panel, sums, wanted, lines);
+        tile(rows, a.data + start * a.stride, a.stride, panel, sums, wanted);
         for (size_t r = 0; r < rows; r++) {
             float *to = out + (start + r) * stride;
             for (size_t v = 0; v < VECTORS; v++) {
@@ -109,11 +111,13 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
 }
 
 static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale, struct prefetch *wanted)
+                     const float *row_scale)
 {
+    size_t bytes = w->groups * 4 * PANEL;
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
-        struct panel panel = {w->packed + n * w->groups * 4, w->groups, 0};
-        panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, wanted, 8);
+        struct panel panel = {w->packed + p * bytes, w->groups, 0};
+        struct prefetch next = {(const char *)panel.data + bytes, p + 1 < last ? bytes / 64 : 0};
+        panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, &next);
     }
 }

@@ -36,7 +36,6 @@ static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 static inline vi vi_mul(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
-static inline vi vi_min(vi a, vi b) { return _mm256_min_epi32(a, b); }
 static inline vi vi_abs(vi x) { return _mm256_abs_epi32(x); }
 static inline vi vi_shift_left(vi x, int bits) { return _mm256_slli_epi32(x, bits); }
 static inline vi vi_shift_right(vi x, int bits) { return _mm256_srli_epi32(x, bits); }

@@ -29,7 +29,6 @@ static inline vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 static inline vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
-static inline vi vi_min(vi a, vi b) { return _mm512_min_epi32(a, b); }
 static inline vi vi_abs(vi x) { return _mm512_abs_epi32(x); }
 static inline vi vi_shift_left(vi x, int bits) { return _mm512_slli_epi32(x, (unsigned)bits); }
 static inline vi vi_shift_right(vi x, int bits) { return _mm512_srli_epi32(x, (unsigned)bits); }

@@ -21,7 +21,6 @@ static inline vi vi_mul(vi a, vi b) { return (vi)((vu)a * (vu)b); }
 static inline vi vi_and(vi a, vi b) { return a & b; }
 static inline vi vi_select(vi mask, vi a, vi b) { return (mask & a) | (~mask & b); }
 static inline vi vi_max(vi a, vi b) { return vi_select(a > b, a, b); }
-static inline vi vi_min(vi a, vi b) { return vi_select(a < b, a, b); }
 static inline vi vi_abs(vi x) { return vi_max(x, vi_sub(vi_set(0), x)); }
 static inline vi vi_shift_left(vi x, int bits) { return (vi)((vu)x << bits); }
 static inline vi vi_shift_right(vi x, int bits) { return (vi)((vu)x >> bits); }

@@ -42,9 +42,8 @@ static void product(struct member *m, const struct matrix *w, size_t rows, float
 {
     size_t panels = w->columns / PANEL;
     struct rows a = {m->team->quantised, round_up(w->groups * 4, PANEL), rows};
-    struct prefetch nothing = {NULL, NULL};
     m->engine->kernels->multiply(w, a, share(panels, m->rank, m->size), share(panels, m->rank + 1, m->size), out,
-                                 stride, accumulate ? m->team->scales : NULL, &nothing);
+                                 stride, accumulate ? m->team->scales : NULL);
     meet(m);
     count_time(m, PART_GEMM);
 }
@@ -70,7 +69,7 @@ static void attention(struct member *m, size_t layer, size_t first, size_t strea
         size_t stream = i / groups, row = stream * count;
         struct head_cache cache = session_cache(s, layer, first + stream, i % groups);
         const char *next = cache.blocks + s->head_bytes; /* heads follow each other as items do */
-        struct prefetch wanted = {next, i + 1 < last ? next + used : next};
+        struct prefetch wanted = {next, i + 1 < last ? used / 64 : 0};
         e->kernels->attend(&s->shape, &s->view, &cache, i % groups, m->team->qkv + row * stride, stride,
                            m->team->scales + row, m->team->attended + row * e->heads, e->heads, m->scratch, &wanted);
     }
