@@ -206,17 +206,13 @@ def test_a_forked_process_can_compute() -> None:
 
 
 @pytest.mark.slow
-def test_default_model() -> None:
-    path = os.environ.get("LLMZIP_TEST_MODEL")
-    if not path:
-        pytest.skip("LLMZIP_TEST_MODEL names no converted model")
-    model = IntegerModel.load(pathlib.Path(path))
-    tokens = random_tokens(model, 3, 100)
-    reference = TorchEngine(model)
+def test_default_model(default_model: IntegerModel) -> None:
+    tokens = random_tokens(default_model, 3, 100)
+    reference = TorchEngine(default_model)
     expected = run(reference, tokens, 48, [20])
     weights = reference.token_weights(expected.vectors[:, -1], expected.scales[:, -1])
     for cpu in KERNELS:
-        engine = NativeEngine(model, 2, cpu)
+        engine = NativeEngine(default_model, 2, cpu)
         for chunks in ([20], [1, 13]):
             assert_same(run(engine, tokens, 48, chunks), expected)
         np.testing.assert_array_equal(engine.token_weights(expected.vectors[:, -1], expected.scales[:, -1]), weights)

@@ -104,6 +104,11 @@ def _check(status: int) -> None:
         raise _STATUS[status]
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _address(array: npt.NDArray[Any]) -> int:
     return array.ctypes.data
 
@@ -119,7 +124,7 @@ class NativeEngine:
         """
         self._core = _core()
         self.model = model
-        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self.threads = _processors() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"{threads} threads: at least 1 is needed")
         cpu = cpu or os.environ.get(CPU_VARIABLE)

@@ -5,10 +5,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SPINS_BEFORE_SLEEP 20000 /* some 200 microseconds */
 #define SPINS_BEFORE_YIELD 2000
+#define YIELDS_BEFORE_NAP 20
+#define NAP_NANOSECONDS 20000
 
 struct worker {
     struct pool *pool;
@@ -37,6 +40,17 @@ static inline void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* Wait a little longer, the i-th time. On a busy machine the thread waited for may have no processor: leave it this one. */
+static inline void wait_more(int i)
+{
+    if (i < SPINS_BEFORE_YIELD)
+        relax();
+    else if (i < SPINS_BEFORE_YIELD + YIELDS_BEFORE_NAP)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
 }
 
 static void wait_for_job(struct pool *pool, unsigned seen)
@@ -148,7 +162,7 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
         publish(pool);
     work(context, 0);
     for (int i = 0; atomic_load_explicit(&pool->running, memory_order_acquire); i++)
-        i < SPINS_BEFORE_YIELD ? relax() : (void)sched_yield();
+        wait_more(i);
     pthread_mutex_unlock(&pool->turn);
     return 0;
 }
@@ -164,5 +178,5 @@ void barrier_wait(struct barrier *barrier, int threads)
         return;
     }
     for (int i = 0; atomic_load_explicit(&barrier->round, memory_order_acquire) == round; i++)
-        i < SPINS_BEFORE_YIELD ? relax() : (void)sched_yield();
+        wait_more(i);
 }
