@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 
 import numpy as np
@@ -12,8 +11,8 @@ from llmzip.codecs.base import Progress
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError, LimitError
-from llmzip.model.tokenizer import Tokenizer, Tokens
-from llmzip.predictor import lockstep
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.lockstep import Progress as TokenProgress
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
 
 
@@ -37,10 +36,6 @@ class LLMCodec:
         self._max_cache = max_cache
         self._progress = progress
 
-    @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(self._engine.model.vocabulary)
-
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
         payload, covered = self.encode_prefix(data)
@@ -51,13 +46,13 @@ class LLMCodec:
     def encode_prefix(self, data: bytes) -> tuple[bytes, int]:
         """The payload of one block that holds as much of `data` as fits, and how many bytes that is."""
         spec = self._engine.model.spec
-        tokens = self._tokenizer.encode(data)
+        tokens = self._engine.model.tokenizer.encode(data)
         most = levels.capacity(self._level, spec)
         if len(tokens.ids) > most:
             kept = tokens.ids[:most]
             escapes = int(np.count_nonzero(kept == spec.escape_token))
             tokens = Tokens(kept, tokens.literals[:escapes])
-            data = self._tokenizer.decode(tokens)
+            data = self._engine.model.tokenizer.decode(tokens)
         count = len(tokens.ids)
         layout = levels.plan(self._level, count, spec)
         coded = encode_tokens(self._engine, tokens, layout.streams, layout.window, self._reporter(count, len(data)))
@@ -89,7 +84,7 @@ class LLMCodec:
             raise LimitError(
                 f"decoding a block needs {need} bytes of cache, more than this machine can give"
             ) from error
-        data = self._tokenizer.decode(tokens)
+        data = self._engine.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
         return data
@@ -100,7 +95,7 @@ class LLMCodec:
         count, streams, units = (reader.varint("block parameters") for _ in range(3))
         return levels.cache_bytes(self._engine.model.spec, count, streams, units * levels.WINDOW_UNIT)
 
-    def _reporter(self, tokens: int, size: int) -> lockstep.Progress | None:
+    def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
         """Turn tokens done into bytes done, in proportion."""
         progress = self._progress
         if progress is None:

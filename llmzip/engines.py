@@ -12,7 +12,7 @@ from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.errors import LLMZipError, ModelMismatchError
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.store import ModelStore
+from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
 
 FetchProgress = Callable[[str, int, int], None]
 
@@ -21,6 +21,8 @@ ENGINE_NAMES = ("auto", "native", "torch")
 _log = logging.getLogger("llmzip")
 _lock = threading.Lock()
 _loaded: dict[tuple[bytes, str, str, int | None], Engine] = {}
+_resolved: dict[tuple[str | None, str | None, str | None], bytes] = {}
+"""Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint: a name is looked up once, so that short messages are quick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +46,7 @@ class EngineOptions:
     def for_fingerprint(self, prefix: bytes) -> Engine:
         """The engine of the model that a frame names. Raises ModelNotFoundError or ModelMismatchError."""
         if self.model is None:
-            kept = next((e for (fingerprint, *how), e in _loaded.items() if fingerprint.startswith(prefix)), None)
-            return self._engine(kept.model if kept else ModelStore().find(prefix))
+            return self._engine(_kept_model(prefix) or ModelStore().find(prefix))
         model = self._chosen_model()
         if not model.fingerprint.startswith(prefix):
             raise ModelMismatchError(
@@ -58,7 +59,12 @@ class EngineOptions:
         if isinstance(self.model, IntegerModel):
             return self.model
         name = None if self.model is None else os.fspath(self.model)
-        return ModelStore(offline=self.offline).resolve(name, fetch=self.fetch, progress=self.fetch_progress)
+        place = (name, os.environ.get(MODEL_VARIABLE), os.environ.get(CACHE_VARIABLE))
+        kept = _kept_model(_resolved[place]) if place in _resolved else None
+        if kept is None:
+            kept = ModelStore(offline=self.offline).resolve(name, fetch=self.fetch, progress=self.fetch_progress)
+            _resolved[place] = kept.fingerprint
+        return kept
 
     def _engine(self, model: IntegerModel) -> Engine:
         key = (model.fingerprint, self.engine, self.device, self.threads)
@@ -67,6 +73,11 @@ class EngineOptions:
                 _loaded.clear()
                 _loaded[key] = _build(model, self.engine, self.device, self.threads)
             return _loaded[key]
+
+
+def _kept_model(prefix: bytes) -> IntegerModel | None:
+    """The model of the loaded engine, if it has this fingerprint."""
+    return next((e.model for (fingerprint, *_), e in _loaded.items() if fingerprint.startswith(prefix)), None)
 
 
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -16,6 +17,7 @@ import safetensors.numpy
 
 from llmzip.errors import IntegrityError, ModelMismatchError
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
+from llmzip.model.tokenizer import Tokenizer
 from llmzip.model.vocabulary import Vocabulary
 
 FINGERPRINT_BYTES = 32
@@ -35,6 +37,11 @@ class IntegerModel:
     """`embedding`, `head` and `layers.<i>.<q|k|v|o|gate|up|down>`, each as `.weight` [N, K] int8 and `.scale` [N]
     float32; `rope` [positions, 2, D/2] int16."""
     fingerprint: bytes
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Cuts text into this model's tokens."""
+        return Tokenizer(self.vocabulary)
 
     @classmethod
     def build(cls, spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> IntegerModel:

@@ -34,10 +34,21 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._ids = {piece: i for i, piece in reversed(list(enumerate(vocabulary.token_bytes))) if piece}
-        self._longest = max(map(len, self._ids), default=0)
+
+    @functools.cached_property
+    def _ids(self) -> dict[bytes, int]:
+        """Bytes -> the first token that stands for them."""
+        return {piece: i for i, piece in reversed(list(enumerate(self._vocabulary.token_bytes))) if piece}
+
+    @functools.cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._ids), default=0)
+
+    @functools.cached_property
+    def _unclean(self) -> re.Pattern[str]:
+        """What the rules never see: bytes outside UTF-8, as lone surrogates, and ASCII that no token stands for."""
         unsayable = "".join(re.escape(chr(b)) for b in range(128) if bytes([b]) not in self._ids)
-        self._unclean = re.compile(f"([{unsayable}\udc80-\udcff]+)")
+        return re.compile(f"([{unsayable}\udc80-\udcff]+)")
 
     @functools.cached_property
     def _rules(self) -> tokenizers.Tokenizer | None:
