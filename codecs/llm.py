@@ -11,9 +11,12 @@ from llmzip.codecs.base import Progress
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError, LimitError
+from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import Progress as TokenProgress
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+
+_DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
 
 
 class LLMCodec:
@@ -25,16 +28,21 @@ class LLMCodec:
     def __init__(
         self,
         engine: Engine,
-        level: levels.Level,
+        level: levels.Level = _DEFAULT_LEVEL,
         *,
         max_cache: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """max_cache: the key/value cache in bytes that decoding may use; a block that needs more is refused."""
+        """level: what encoding follows. max_cache: the bytes of key/value cache that decoding may use at most."""
         self._engine = engine
         self._level = level
         self._max_cache = max_cache
         self._progress = progress
+
+    @property
+    def model(self) -> IntegerModel:
+        """The model that codes."""
+        return self._engine.model
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
@@ -45,14 +53,14 @@ class LLMCodec:
 
     def encode_prefix(self, data: bytes) -> tuple[bytes, int]:
         """The payload of one block that holds as much of `data` as fits, and how many bytes that is."""
-        spec = self._engine.model.spec
-        tokens = self._engine.model.tokenizer.encode(data)
+        spec = self.model.spec
+        tokens = self.model.tokenizer.encode(data)
         most = levels.capacity(self._level, spec)
         if len(tokens.ids) > most:
             kept = tokens.ids[:most]
             escapes = int(np.count_nonzero(kept == spec.escape_token))
             tokens = Tokens(kept, tokens.literals[:escapes])
-            data = self._engine.model.tokenizer.decode(tokens)
+            data = self.model.tokenizer.decode(tokens)
         count = len(tokens.ids)
         layout = levels.plan(self._level, count, spec)
         coded = encode_tokens(self._engine, tokens, layout.streams, layout.window, self._reporter(count, len(data)))
@@ -62,14 +70,12 @@ class LLMCodec:
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`. Raises LimitError where the block needs more cache than allowed."""
         source = io.BytesIO(payload)
-        reader = ByteReader(source)
-        count, streams, units = (reader.varint(f"a block's {what}") for what in ("tokens", "streams", "window"))
-        window = units * levels.WINDOW_UNIT
-        spec = self._engine.model.spec
+        count, streams, window = _read_parameters(source)
+        spec = self.model.spec
         if (
             not 1 <= count <= size
             or not 1 <= streams <= count
-            or not units
+            or not window
             or -(-count // streams) > spec.max_positions
         ):
             raise FormatError(f"impossible block parameters ({count} tokens, {streams} streams): the file is damaged")
@@ -84,16 +90,14 @@ class LLMCodec:
             raise LimitError(
                 f"decoding a block needs {need} bytes of cache, more than this machine can give"
             ) from error
-        data = self._engine.model.tokenizer.decode(tokens)
+        data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
         return data
 
     def cache_need(self, payload: bytes) -> int:
         """The bytes of cache that decoding this payload takes."""
-        reader = ByteReader(io.BytesIO(payload))
-        count, streams, units = (reader.varint("block parameters") for _ in range(3))
-        return levels.cache_bytes(self._engine.model.spec, count, streams, units * levels.WINDOW_UNIT)
+        return levels.cache_bytes(self.model.spec, *_read_parameters(io.BytesIO(payload)))
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
         """Turn tokens done into bytes done, in proportion."""
@@ -101,3 +105,10 @@ class LLMCodec:
         if progress is None:
             return None
         return lambda done: progress(size * done // tokens, done)
+
+
+def _read_parameters(payload: io.BytesIO) -> tuple[int, int, int]:
+    """Tokens, streams and window, from the beginning of a payload."""
+    reader = ByteReader(payload)
+    count, streams, units = (reader.varint(f"a block's {what}") for what in ("tokens", "streams", "window"))
+    return count, streams, units * levels.WINDOW_UNIT

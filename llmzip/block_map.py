@@ -7,13 +7,14 @@ import io
 from typing import BinaryIO
 
 from llmzip.container.block import Block, read_block
+from llmzip.container.content import CONTENT_CHECK_BYTES
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import FOOTER_BYTES, Entries, index_length, read_index
 from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 from llmzip.frames import FrameParser, PeekingSource
 
-_END_AND_CHECK_BYTES = 5
+_END_AND_CHECK_BYTES = 1 + CONTENT_CHECK_BYTES
 
 
 @dataclasses.dataclass(frozen=True)

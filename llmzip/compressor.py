@@ -12,6 +12,7 @@ from llmzip.codecs.base import Progress
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.selection import encode_block
 from llmzip.container.block import END_OF_BLOCKS, Block
+from llmzip.container.content import content_check
 from llmzip.container.header import FINGERPRINT_PREFIX, FrameHeader, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
@@ -114,7 +115,7 @@ class LLMZipCompressor:
             closing = self._close_frame()  # it names no model, and its header is written: start another
         fingerprint, code = b"", 0
         if needs_model:
-            model = self._options.for_compression().model
+            model = self._llm().model
             fingerprint = model.fingerprint[:FINGERPRINT_PREFIX]
             need = self._llm().cache_need(block.payload) if only else levels.cache_bound(self._level, model.spec)
             code = memory_code(need)
@@ -143,8 +144,3 @@ class LLMZipCompressor:
         self._block_tokens = block_tokens
         if self._progress:
             self._progress(self._done_bytes + block_bytes, self._done_tokens + block_tokens)
-
-
-def content_check(state: xxhash.xxh3_64) -> bytes:
-    """The low 32 bits of XXH3-64, little-endian: a frame's content check."""
-    return (state.intdigest() & 0xFFFFFFFF).to_bytes(4, "little")

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import xxhash
 
-from llmzip import levels
 from llmzip.codecs.base import BlockCodec, Progress
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.zstd import ZstdCodec
-from llmzip.compressor import Buffer, content_check
+from llmzip.compressor import Buffer
 from llmzip.container.block import Block
+from llmzip.container.content import content_check
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
 from llmzip.errors import IntegrityError, LimitError, TruncatedError
-from llmzip.frames import FrameParser
+from llmzip.frames import FrameParser, frames_source
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -74,8 +74,7 @@ class BlockDecoder:
         if self._llm is None:
             assert self._header is not None
             engine = self._options.for_fingerprint(self._header.fingerprint)
-            level = levels.level_parameters(levels.DEFAULT_LEVEL)  # only encoding looks at it
-            self._llm = LLMCodec(engine, level, max_cache=self._header.memory, progress=self._report)
+            self._llm = LLMCodec(engine, max_cache=self._header.memory, progress=self._report)
         return self._llm
 
     def _report(self, block_bytes: int, block_tokens: int) -> None:
@@ -90,6 +89,42 @@ def verify_content(parser: FrameParser, state: xxhash.xxh3_64) -> None:
         raise IntegrityError(
             "the decoded content does not match its checksum: the file is damaged, or was written by a faulty encoder"
         )
+
+
+class FrameStream:
+    """The decoded blocks of all frames of a file, in order; each frame's content check is verified at its end."""
+
+    def __init__(self, file: BinaryIO, decoder: BlockDecoder) -> None:
+        """Raises TruncatedError for an empty file."""
+        self._source = frames_source(file)
+        self._reader = ByteReader(self._source)
+        self._decoder = decoder
+        self._parser: FrameParser | None = None
+        self._hash = xxhash.xxh3_64()
+        self.frames = 0
+        """How many frames have been read to their end."""
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the file have been read."""
+        return self._reader.offset
+
+    def next_block(self) -> bytes | None:
+        """The next block's bytes, or None after the last frame. Raises LLMZipError."""
+        while self._parser is not None or not self._source.at_end():
+            if self._parser is None:
+                self._parser = FrameParser()
+                self._hash.reset()
+                self._decoder.open_frame(self._parser.read_header(self._reader))
+            block = self._parser.read_block(self._reader)
+            if block is not None:
+                data = self._decoder.decode(block)
+                self._hash.update(data)
+                return data
+            verify_content(self._parser, self._hash)
+            self._parser = None
+            self.frames += 1
+        return None
 
 
 class LLMZipDecompressor:

@@ -8,17 +8,11 @@ import os
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
 
-import xxhash
-
 from llmzip import levels
 from llmzip.block_map import Place, find_places
 from llmzip.compressor import Buffer, LLMZipCompressor
-from llmzip.container.block import Block
-from llmzip.container.varint import ByteReader
-from llmzip.decompressor import BlockDecoder, verify_content
+from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engines import EngineOptions
-from llmzip.errors import TruncatedError
-from llmzip.frames import FrameParser, PeekingSource
 from llmzip.model.integer_model import IntegerModel
 
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
@@ -156,18 +150,12 @@ class _BlockReader(io.RawIOBase):
     def __init__(self, file: BinaryIO, decoder: BlockDecoder) -> None:
         self._file = file
         self._decoder = decoder
-        self._source = PeekingSource(file)
-        self._input = ByteReader(self._source)
         self._origin = file.tell() if file.seekable() else 0
-        self._parser: FrameParser | None = None
-        self._hash = xxhash.xxh3_64()
+        self._stream = FrameStream(file, decoder)
         self._places: list[Place] | None = None
         self._block = b""
         self._block_start = 0
         self._position = 0
-        self._ended = False
-        if self._source.at_end():
-            raise TruncatedError("the data is empty: not an llmzip file")
 
     def readable(self) -> bool:
         return True
@@ -203,37 +191,23 @@ class _BlockReader(io.RawIOBase):
         return self._load_next() if self._places is None else self._load_place()
 
     def _load_next(self) -> bool:
-        """Go forward to the next block, opening and closing frames on the way."""
-        while not self._ended:
-            if self._parser is None:
-                if self._source.at_end():
-                    self._ended = True
-                    break
-                self._parser = FrameParser()
-                self._hash.reset()
-                self._decoder.open_frame(self._parser.read_header(self._input))
-            block = self._parser.read_block(self._input)
-            if block is None:
-                verify_content(self._parser, self._hash)
-                self._parser = None
-                continue
-            self._take(block, self._block_start + len(self._block))
-            self._hash.update(self._block)
-            return True
-        return False
+        """Go forward to the next block."""
+        data = self._stream.next_block()
+        if data is None:
+            return False
+        self._block_start += len(self._block)
+        self._block = data
+        return True
 
     def _load_place(self) -> bool:
         """Decode the block that holds the current position."""
         for place in self._find_places():
             if place.start <= self._position < place.start + place.size:
                 self._decoder.open_frame(place.header)
-                self._take(place.read(self._file), place.start)
+                self._block = self._decoder.decode(place.read(self._file))
+                self._block_start = place.start
                 return True
         return False
-
-    def _take(self, block: Block, start: int) -> None:
-        self._block = self._decoder.decode(block)
-        self._block_start = start
 
     def _find_places(self) -> list[Place]:
         """All blocks of the file. From here on blocks are found by position, not in order."""

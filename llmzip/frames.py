@@ -8,12 +8,11 @@ from typing import BinaryIO
 
 from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.block import Block, read_block
+from llmzip.container.content import CONTENT_CHECK_BYTES, CONTENT_CHECK_NAME
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.container.index import Entries, read_index
 from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError, TruncatedError
-
-CHECK_NAME = "XXH3-32"
 
 
 class FrameParser:
@@ -44,7 +43,7 @@ class FrameParser:
             return block
         if not self.entries and self.header.to_bytes() != FrameHeader(False, 0, b"").to_bytes():
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
-        check = reader.read(4, "a content check")
+        check = reader.read(CONTENT_CHECK_BYTES, "a content check")
         if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
             raise FormatError(f"index before byte {reader.offset}: it does not match the blocks: the file is damaged")
         self.content_check = check
@@ -89,7 +88,7 @@ def _read_info(reader: ByteReader) -> FrameInfo:
         uncompressed_size=sum(size for _, size in parser.entries),
         blocks=len(codecs),
         model=header.fingerprint.hex() or None,
-        check=CHECK_NAME,
+        check=CONTENT_CHECK_NAME,
         memory=header.memory,
         codecs=tuple(codecs),
     )
@@ -116,14 +115,20 @@ class PeekingSource:
         return first + (self._source.read(size - len(first)) if size > len(first) else b"")
 
 
+def frames_source(file: BinaryIO) -> PeekingSource:
+    """A file that must hold frames. Raises TruncatedError if it is empty."""
+    source = PeekingSource(file)
+    if source.at_end():
+        raise TruncatedError("the data is empty: not an llmzip file")
+    return source
+
+
 def list_frames(file: BinaryIO) -> list[FrameInfo]:
     """What each frame of a file says; block checks are verified, nothing is decoded.
 
     Raises FormatError, TruncatedError or IntegrityError.
     """
-    source = PeekingSource(file)
-    if source.at_end():
-        raise TruncatedError("the data is empty: not an llmzip file")
+    source = frames_source(file)
     reader = ByteReader(source)
     infos = []
     while not source.at_end():

@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, BinaryIO
 
-import xxhash
-
 from llmzip import levels
 from llmzip.codecs.base import Progress
 from llmzip.compressor import LLMZipCompressor
-from llmzip.container.varint import ByteReader
-from llmzip.decompressor import BlockDecoder, verify_content
+from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engines import EngineOptions
-from llmzip.errors import TruncatedError
-from llmzip.frames import FrameParser, PeekingSource
 
 _READ_BYTES = 1 << 18
 
@@ -69,18 +64,7 @@ def decompress_stream(
     """
     options = EngineOptions(model=model, **engine)
     decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
-    peeking = PeekingSource(source)
-    if peeking.at_end():
-        raise TruncatedError("the data is empty: not an llmzip file")
-    reader = ByteReader(peeking)
-    frames = 0
-    while not peeking.at_end():
-        parser, state = FrameParser(), xxhash.xxh3_64()
-        decoder.open_frame(parser.read_header(reader))
-        while block := parser.read_block(reader):
-            data = decoder.decode(block)
-            state.update(data)
-            sink.write(data)
-        verify_content(parser, state)
-        frames += 1
-    return Totals(decoder.done_bytes, reader.offset, decoder.done_tokens, frames)
+    stream = FrameStream(source, decoder)
+    while (data := stream.next_block()) is not None:
+        sink.write(data)
+    return Totals(decoder.done_bytes, stream.offset, decoder.done_tokens, stream.frames)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import pathlib
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip import levels
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
@@ -113,8 +118,6 @@ def test_limits(tiny_model: IntegerModel, english: bytes) -> None:
 def test_texts_with_more_tokens_than_a_block_holds_are_split(
     tiny_model: IntegerModel, english: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmzip import levels
-
     small = levels.Level(window=64, stream_tokens=64, max_streams=1)
     monkeypatch.setitem(levels._LEVELS, 6, small)
     packed = llmzip.compress(english[:4000], model=tiny_model)
@@ -132,10 +135,6 @@ def test_a_frame_finds_its_model_by_fingerprint(cache_with_tiny_model: pathlib.P
 
 def test_a_missing_model_names_the_command(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
     script = "import llmzip, sys; llmzip.decompress(sys.stdin.buffer.read())"
-    import os
-    import subprocess
-    import sys
-
     packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
     environment = {**os.environ, "LLMZIP_CACHE": str(tmp_path), "PYTHONPATH": str(TINY_DIRECTORY.parents[2])}
     ran = subprocess.run(
@@ -146,8 +145,6 @@ def test_a_missing_model_names_the_command(tiny_model: IntegerModel, tmp_path: p
 
 
 def test_another_model_is_refused(tiny_model: IntegerModel) -> None:
-    import dataclasses
-
     packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
     spec = dataclasses.replace(tiny_model.spec, norm_eps=1e-6)
     other = IntegerModel.build(spec, tiny_model.vocabulary, tiny_model.tensors)
@@ -157,8 +154,6 @@ def test_another_model_is_refused(tiny_model: IntegerModel) -> None:
 
 def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel) -> None:
     """The same fingerprint, other numbers: what exactness excludes, the content check still reports."""
-    import dataclasses
-
     packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
     tensors = dict(tiny_model.tensors)
     tensors["head.scale"] = tensors["head.scale"] * np.float32(1.25)

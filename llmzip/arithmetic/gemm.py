@@ -7,14 +7,12 @@ answers with extreme operands on the very device and settings at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from llmzip.errors import LLMZipError
-
-Kernel = Callable[[Tensor, Tensor], Tensor]
 
 _FLOAT32_DEPTH = 1024  # 127 * 127 * 1024 < 2**24
 _MIN_CUDA_ROWS = 32  # cuBLASLt's int8 product wants more than 16 rows and multiples of 8

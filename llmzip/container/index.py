@@ -10,7 +10,7 @@ from llmzip.errors import FormatError, IntegrityError
 
 INDEX_MAGIC = b"\x8cLZi"
 FOOTER_BYTES = 8
-_MAX_INDEX_BYTES = 1 << 28
+_MAX_BLOCKS = 1 << 28
 
 Entries = list[tuple[int, int]]
 """Per block: bytes in the file (codec to check), uncompressed bytes."""
@@ -42,7 +42,7 @@ def read_index(reader: ByteReader) -> Entries:
 
 def _count(reader: ByteReader) -> int:
     count = reader.varint("the index")
-    if count > _MAX_INDEX_BYTES:
+    if count > _MAX_BLOCKS:
         raise FormatError(f"index before byte {reader.offset}: impossible number of blocks: the file is damaged")
     return count
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.base import HeadInput
 from llmzip.model.integer_model import IntegerModel
 
 CPU_VARIABLE = "LLMZIP_CPU"
 """Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2 or portable."""
 
-BUCKET_SIZE = 256
 PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights")
 TENSORS = ("q", "k", "v", "o", "gate", "up", "down", "head")
 

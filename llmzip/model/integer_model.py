@@ -20,7 +20,6 @@ from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.model.vocabulary import Vocabulary
 
-FINGERPRINT_BYTES = 32
 MODEL_FILE = "model.safetensors"
 _FORMAT = "llmzip-integer-model"
 
