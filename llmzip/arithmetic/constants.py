@@ -17,6 +17,11 @@ EXP2_C1 = float.fromhex("0x1.640ea8p-1")
 EXP2_C2 = float.fromhex("0x1.cf7a66p-3")
 EXP2_C3 = float.fromhex("0x1.4095f4p-4")
 
+# log2(1 + r) on [0, 1) as ((C3*r + C2)*r + C1)*r, which is 1 at r = 1. Absolute error below 9e-4.
+LOG2_C1 = float.fromhex("0x1.6c40c4p+0")
+LOG2_C2 = float.fromhex("-0x1.2a06d0p-1")
+LOG2_C3 = float.fromhex("0x1.461522p-3")
+
 ATTENTION_ONE_BITS = 15
 """exp2(0) in attention is 2**15 before normalisation."""
 

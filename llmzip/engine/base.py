@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
 
 SINK_TOKENS = 4
@@ -26,7 +27,23 @@ class HeadInput:
 
 
 class Distributions(Protocol):
-    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5)."""
+    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a memory may correct (section 6)."""
+
+    def top_tokens(self) -> npt.NDArray[np.int32]:
+        """The most likely tokens of each row, best first: [N, TOP_TOKENS]."""
+        ...
+
+    def totals(self) -> npt.NDArray[np.int64]:
+        """The sums of the rows' weights as the model gave them: [N]."""
+        ...
+
+    def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The model's weights of tokens [A, C] in the rows from `first`; 0 for negative tokens."""
+        ...
+
+    def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
+        """Give tokens [A, C] in the rows from `first` other weights; negative tokens are skipped. Once per row."""
+        ...
 
     def bucket_frequencies(self) -> npt.NDArray[np.integer]:
         """[N, B], each row summing to 2**24."""
@@ -66,4 +83,8 @@ class Engine(Protocol):
 
     def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Distributions:
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
+        ...
+
+    def memory(self, capacity_bits: int) -> Memory:
+        """An empty memory of 2**capacity_bits positions."""
         ...

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.base import HeadInput
+from llmzip.memory.base import NO_TOKEN, TOP_TOKENS, Memory
+from llmzip.memory.reference import ReferenceMemory
 from llmzip.model.integer_model import IntegerModel
 
 CPU_VARIABLE = "LLMZIP_CPU"
@@ -62,9 +64,11 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         "session_new": (pointer, pointer, number, number, number),
         "session_free": (None, pointer),
         "advance": (number, pointer, pointer, number, number, pointer, pointer),
-        "head": (number, pointer, pointer, pointer, number, pointer, pointer, pointer),
+        "head": (number, pointer, pointer, pointer, number, pointer, pointer, pointer, pointer),
         "weights": (number, pointer, pointer, pointer, pointer, number, pointer),
-        "token_frequencies": (number, pointer, pointer, pointer, pointer, pointer, number, pointer),
+        "weights_of": (None, pointer, pointer, pointer, pointer, pointer, number, number, pointer),
+        "replace": (None, pointer, pointer, pointer, pointer, pointer, number, number),
+        "token_frequencies": (number, *[pointer] * 7, number, number, pointer),
         "frequencies": (number, pointer, pointer, number, number, pointer),
         "product": (number, pointer, number, number, pointer, number, pointer),
     }
@@ -185,6 +189,11 @@ class NativeEngine:
         """
         return NativeDistributions(self, vectors, scales)
 
+    def memory(self, capacity_bits: int) -> Memory:
+        """See `Engine.memory`."""
+        spec = self.model.spec
+        return ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+
     def profile(self) -> dict[str, float]:
         """Seconds that the first thread has spent in each part since the last call."""
         nanoseconds = np.empty(len(PARTS), np.int64)
@@ -253,6 +262,9 @@ class NativeDistributions:
         self._scales = np.ascontiguousarray(scales)
         self._maxima = np.empty(rows, np.float32)
         self._bucket_weights = np.empty((rows, buckets), np.int64)
+        self._top = np.empty((rows, TOP_TOKENS), np.int32)
+        self._totals: npt.NDArray[np.int64] | None = None
+        self._replaced: list[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
         self._sums = self._take_buffer(rows * buckets * BUCKET_SIZE)
         _check(
             engine._core.head(
@@ -263,8 +275,58 @@ class NativeDistributions:
                 _address(self._sums),
                 _address(self._maxima),
                 _address(self._bucket_weights),
+                _address(self._top),
             )
         )
+
+    def top_tokens(self) -> npt.NDArray[np.int32]:
+        """See `Distributions.top_tokens`."""
+        return self._top[:, : self._engine.model.spec.vocab]
+
+    def totals(self) -> npt.NDArray[np.int64]:
+        """See `Distributions.totals`."""
+        if self._totals is None:  # asked for before anything is replaced
+            self._totals = self._bucket_weights.sum(axis=1)
+        return self._totals
+
+    def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """See `Distributions.weights_of`."""
+        wanted = np.ascontiguousarray(tokens, np.int32)
+        out = np.empty(wanted.shape, np.int32)
+        engine, stop = self._engine, first + len(wanted)
+        sums, width = self._sums, self._bucket_weights.shape[1] * BUCKET_SIZE
+        engine._core.weights_of(
+            engine._handle,
+            _address(sums[first * width :]),
+            _address(self._scales[first:stop]),
+            _address(self._maxima[first:stop]),
+            _address(wanted),
+            *wanted.shape,
+            _address(out),
+        )
+        return out
+
+    def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
+        """See `Distributions.replace`."""
+        self.totals()
+        before = self.weights_of(first, tokens)
+        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
+        places = _address(self._bucket_weights[first : first + len(tokens)])
+        engine = self._engine
+        engine._core.replace(
+            engine._handle, places, _address(tokens), _address(before), _address(weights), *tokens.shape
+        )
+        self._replaced.append((first, tokens, weights))
+
+    def _all_replaced(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Everything that has been replaced, as arrays for all rows: [N, C]."""
+        width = max((tokens.shape[1] for _, tokens, _ in self._replaced), default=0)
+        all_tokens = np.full((len(self._scales), width), NO_TOKEN, np.int32)
+        all_weights = np.zeros(all_tokens.shape, np.int64)
+        for first, tokens, weights in self._replaced:
+            part = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
+            all_tokens[part], all_weights[part] = tokens, weights
+        return all_tokens, all_weights
 
     def _take_buffer(self, size: int) -> npt.NDArray[np.float32]:
         """A buffer that comes back when this object dies: fresh megabytes in every step cost page faults."""
@@ -288,6 +350,7 @@ class NativeDistributions:
             raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")
         engine, out = self._engine, np.empty((rows, BUCKET_SIZE), np.uint32)
         wanted = np.ascontiguousarray(buckets, np.int32)
+        tokens, weights = self._all_replaced()
         _check(
             engine._core.token_frequencies(
                 engine._handle,
@@ -295,6 +358,9 @@ class NativeDistributions:
                 _address(self._scales),
                 _address(self._maxima),
                 _address(wanted),
+                _address(tokens),
+                _address(weights),
+                tokens.shape[1],
                 rows,
                 _address(out),
             )

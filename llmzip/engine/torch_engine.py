@@ -30,6 +30,8 @@ from llmzip.arithmetic.frequencies import TokenDistributions
 from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.base import SINK_TOKENS, HeadInput
+from llmzip.memory.base import TOP_TOKENS
+from llmzip.memory.reference import ReferenceMemory
 from llmzip.model.integer_model import IntegerModel
 
 _SCORES_PER_PASS = 1 << 18
@@ -118,21 +120,36 @@ class TorchEngine:
 
     def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """See `Engine.token_weights`."""
+        return self._weights_and_top(vectors, scales)[0]
+
+    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> TokenDistributions:
+        """See `Engine.distributions`."""
+        return TokenDistributions(*self._weights_and_top(vectors, scales))
+
+    def memory(self, capacity_bits: int) -> ReferenceMemory:
+        """See `Engine.memory`."""
+        spec = self.model.spec
+        return ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+
+    def _weights_and_top(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Token weights [N, vocab] and the most likely tokens [N, TOP_TOKENS]."""
         spec = self.model.spec
         out = np.empty((len(vectors), spec.vocab), np.int32)
+        top = np.empty((len(vectors), min(TOP_TOKENS, spec.vocab)), np.int32)
         rows = max(1, _WEIGHTS_PER_PASS // spec.vocab)
         with torch.inference_mode(), _exact_products():
             x = torch.from_numpy(vectors).to(self.device)
             s = torch.from_numpy(scales).to(self.device)[:, None]
             for start in range(0, len(x), rows):
-                z = self.head(x[start : start + rows]).mul_(s[start : start + rows])
+                part = slice(start, start + rows)
+                z = self.head(x[part])
+                top[part] = _largest(z).cpu().numpy()
+                z.mul_(s[part])
                 z.sub_(z.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
-                out[start : start + rows] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32).cpu().numpy()
-        return out
-
-    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> TokenDistributions:
-        """See `Engine.distributions`."""
-        return TokenDistributions(self.token_weights(vectors, scales))
+                out[part] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32).cpu().numpy()
+        return out, top
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """RMS norm and quantisation in one: [M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
@@ -284,6 +301,14 @@ class TorchSession:
         y.mul_(bound * 2.0**-ATTENTION_TOTAL_BITS)
         y = y.view(streams, groups, shared, count, -1).permute(0, 3, 1, 2, 4)
         return y.reshape(streams, count, -1)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The indices of each row's TOP_TOKENS largest numbers, equal ones by index: [M, V] float32 -> [M, TOP_TOKENS]."""
+    bits = x.contiguous().view(torch.int32).to(torch.int64)
+    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # as the numbers are ordered; -0 is 0
+    places = torch.arange(x.shape[-1], device=x.device)
+    return (ordered * 2**32 - places).topk(min(TOP_TOKENS, x.shape[-1]), dim=-1).indices
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 At step t each stream codes its t-th token: first all buckets, then all places in the buckets, then the literal bytes
 behind escape tokens. The encoder knows all tokens and evaluates many steps at once; the decoder goes step by step.
-Both see the same integers (docs/format.md, "Payload of the llm codec").
+Both see the same integers (docs/format.md, "Payload of the llm codec"). A memory, where there is one, corrects the
+predictions of each step by what came in all streams before it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTA
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
 from llmzip.engine.base import Distributions, Engine, HeadInput
 from llmzip.errors import IntegrityError
+from llmzip.memory.base import Memory
 from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.correction import correct, learn
 
 Progress = Callable[[int], None]
 """Called with the number of tokens done."""
@@ -73,8 +76,15 @@ def _shifted(rows: IdArray, start_token: int) -> IdArray:
     return np.concatenate([np.full((len(rows), 1), start_token, np.int32), rows[:, :-1]], axis=1)
 
 
-def encode_tokens(engine: Engine, tokens: Tokens, streams: int, window: int, progress: Progress | None = None) -> bytes:
-    """Code a token sequence in `streams` streams with an attention window of `window` tokens."""
+def encode_tokens(
+    engine: Engine,
+    tokens: Tokens,
+    streams: int,
+    window: int,
+    memory: Memory | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Code a token sequence in `streams` streams with an attention window of `window` tokens; the memory learns it."""
     spec = engine.model.spec
     schedule = Schedule(len(tokens.ids), streams)
     rows = schedule.split(tokens.ids)
@@ -84,11 +94,18 @@ def encode_tokens(engine: Engine, tokens: Tokens, streams: int, window: int, pro
     chunk = max(1, min(_ENCODE_ROWS // streams, schedule.steps))
     session = engine.session(streams, window, chunk)
     group = max(1, _TABLE_ROWS // streams)
+    if memory:
+        memory.start(streams)
     for start in range(0, schedule.steps, chunk):
         head = session.advance(inputs[:, start : start + chunk])
         for first in range(start, min(start + chunk, schedule.steps), group):
             steps = slice(first, min(first + group, start + chunk, schedule.steps))
-            distributions = _distributions(engine, head, steps.start - start, steps.stop - start)
+            vectors, distributions = _distributions(engine, head, steps.start - start, steps.stop - start)
+            if memory:
+                for i, t in enumerate(range(steps.start, steps.stop)):
+                    part = slice(i * streams, i * streams + schedule.active(t))
+                    correct(memory, vectors, distributions, part)
+                    learn(memory, rows[: schedule.active(t), t], distributions, part)
             buckets = rows[:, steps].T.flatten() >> BUCKET_BITS
             tables = distributions.bucket_frequencies(), distributions.token_frequencies(buckets)
             for i, t in enumerate(range(steps.start, steps.stop)):
@@ -105,7 +122,13 @@ def encode_tokens(engine: Engine, tokens: Tokens, streams: int, window: int, pro
 
 
 def decode_tokens(
-    engine: Engine, coded: bytes, count: int, streams: int, window: int, progress: Progress | None = None
+    engine: Engine,
+    coded: bytes,
+    count: int,
+    streams: int,
+    window: int,
+    memory: Memory | None = None,
+    progress: Progress | None = None,
 ) -> Tokens:
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
     spec = engine.model.spec
@@ -115,14 +138,21 @@ def decode_tokens(
     coder = RangeDecoder(coded)
     session = engine.session(streams, window, 1)
     previous = np.full((streams, 1), spec.start_token, np.int32)
+    if memory:
+        memory.start(streams)
     for t in range(schedule.steps):
         active = schedule.active(t)
         head = session.advance(previous[:active])
-        distributions = engine.distributions(head.vectors[:, 0], head.scales[:, 0])
+        vectors = head.vectors[:, 0]
+        distributions = engine.distributions(vectors, head.scales[:, 0])
+        if memory:
+            correct(memory, vectors, distributions, slice(0, active))
         buckets = coder.decode(distributions.bucket_frequencies())
         ids = (buckets << BUCKET_BITS) | coder.decode(distributions.token_frequencies(buckets))
         if ids.max() >= spec.vocab:
             raise IntegrityError("a decoded token lies outside the vocabulary; the block is damaged")
+        if memory:
+            learn(memory, ids, distributions, slice(0, active))
         rows[:active, t] = ids
         escapes = np.flatnonzero(ids == spec.escape_token)
         literals[escapes, t] = coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))
@@ -134,11 +164,14 @@ def decode_tokens(
     return Tokens(ids, values.astype(np.uint8).tobytes())
 
 
-def _distributions(engine: Engine, head: HeadInput, first: int, stop: int) -> Distributions:
-    """The tables of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
+def _distributions(
+    engine: Engine, head: HeadInput, first: int, stop: int
+) -> tuple[npt.NDArray[np.int8], Distributions]:
+    """Head inputs [n, d] and tables of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
     vectors = np.ascontiguousarray(head.vectors[:, first:stop].swapaxes(0, 1))  # [steps, S, d]
-    scales = np.ascontiguousarray(head.scales[:, first:stop].T)
-    return engine.distributions(vectors.reshape(scales.size, -1), scales.flatten())
+    scales = np.ascontiguousarray(head.scales[:, first:stop].T).flatten()
+    vectors = vectors.reshape(scales.size, -1)
+    return vectors, engine.distributions(vectors, scales)
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:

@@ -52,8 +52,33 @@ static void weigh_buckets(void *context, int rank)
     }
 }
 
+/* The largest of a row's sums, equal ones by token, best first: [LLMZIP_TOP]. */
+static void top_tokens(const float *sums, const float *bucket_maxima, size_t vocab, int32_t *top)
+{
+    float best[LLMZIP_TOP];
+    int found = 0;
+    for (size_t first = 0; first < vocab; first += BUCKET) {
+        if (found == LLMZIP_TOP && bucket_maxima[first / BUCKET] <= best[found - 1])
+            continue;
+        size_t end = vocab - first < BUCKET ? vocab : first + BUCKET;
+        for (size_t i = first; i < end; i++) {
+            if (found == LLMZIP_TOP && sums[i] <= best[found - 1])
+                continue;
+            int k = found < LLMZIP_TOP ? found++ : found - 1;
+            for (; k > 0 && best[k - 1] < sums[i]; k--) {
+                best[k] = best[k - 1];
+                top[k] = top[k - 1];
+            }
+            best[k] = sums[i];
+            top[k] = (int32_t)i;
+        }
+    }
+    for (; found < LLMZIP_TOP; found++)
+        top[found] = -1;
+}
+
 int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, int count, float *sums, float *maxima,
-                int64_t *bucket_weights)
+                int64_t *bucket_weights, int32_t *top)
 {
     size_t rows = (size_t)count, d = (size_t)e->spec.d_model;
     int64_t start = engine_clock();
@@ -75,10 +100,13 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
                                .stride = e->buckets * BUCKET};
         status = pool_run(e->pool, sum_buckets, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
         for (size_t r = 0; r < rows; r++) {
-            float top = -FLT_MAX;
+            float largest = -FLT_MAX;
             for (size_t b = 0; b < e->buckets; b++)
-                top = bucket_maxima[r * e->buckets + b] > top ? bucket_maxima[r * e->buckets + b] : top;
-            maxima[r] = top * scales[r];
+                largest = bucket_maxima[r * e->buckets + b] > largest ? bucket_maxima[r * e->buckets + b] : largest;
+            maxima[r] = largest * scales[r];
+            if (top)
+                top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
+                           top + r * LLMZIP_TOP);
         }
         int64_t middle = engine_clock();
         e->profile[PART_HEAD] += middle - start;
@@ -120,6 +148,35 @@ int llmzip_weights(struct engine *e, const float *sums, const float *scales, con
     return pool_run(e->pool, weigh_tokens, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
 
+void llmzip_weights_of(struct engine *e, const float *sums, const float *scales, const float *maxima,
+                       const int32_t *tokens, int rows, int count, int32_t *weights)
+{
+    size_t stride = e->buckets * BUCKET, n = (size_t)count;
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        for (size_t first = 0; first < n; first += BUCKET) {
+            float gathered[BUCKET];
+            int32_t found[BUCKET];
+            const int32_t *wanted = tokens + r * n + first;
+            size_t some = n - first < BUCKET ? n - first : BUCKET;
+            size_t padded = round_up(some, PANEL); /* what the kernels take */
+            for (size_t i = 0; i < padded; i++)
+                gathered[i] = i < some && wanted[i] >= 0 ? sums[r * stride + (size_t)wanted[i]] : -FLT_MAX;
+            e->kernels->weights(gathered, padded, scales[r], maxima[r], found);
+            for (size_t i = 0; i < some; i++)
+                weights[r * n + first + i] = wanted[i] >= 0 ? found[i] : 0;
+        }
+    }
+}
+
+void llmzip_replace(struct engine *e, int64_t *bucket_weights, const int32_t *tokens, const int32_t *before,
+                    const int64_t *after, int rows, int count)
+{
+    for (int r = 0; r < rows; r++, bucket_weights += e->buckets)
+        for (int i = 0; i < count; i++, tokens++, before++, after++)
+            if (*tokens >= 0)
+                bucket_weights[*tokens / BUCKET] += *after - *before;
+}
+
 /* Section 5: interval widths of n weights, which sum to 2^24. */
 static void frequencies(const int64_t *weights, size_t n, uint32_t *widths)
 {
@@ -149,6 +206,9 @@ struct frequency_job {
     const int64_t *weights; /* [rows][symbols], or NULL: the tokens of each row's bucket */
     const float *sums, *scales, *maxima;
     const int32_t *buckets;
+    const int32_t *replaced_tokens; /* [rows][replaced], or NULL */
+    const int64_t *replaced_weights;
+    size_t replaced;
     size_t rows, symbols;
     uint32_t *widths;
 };
@@ -169,15 +229,31 @@ static void frequency_work(void *context, int rank)
             e->kernels->weights(sums, BUCKET, job->scales[r], job->maxima[r], narrow);
             for (size_t i = 0; i < BUCKET; i++)
                 wide[i] = narrow[i];
+            for (size_t i = 0; job->replaced_tokens && i < job->replaced; i++) {
+                int32_t token = job->replaced_tokens[r * job->replaced + i];
+                if (token >= 0 && token / BUCKET == job->buckets[r])
+                    wide[token % BUCKET] = job->replaced_weights[r * job->replaced + i];
+            }
         }
         frequencies(weights, job->symbols, job->widths + r * job->symbols);
     }
 }
 
 int llmzip_token_frequencies(struct engine *e, const float *sums, const float *scales, const float *maxima,
-                             const int32_t *buckets, int rows, uint32_t *widths)
+                             const int32_t *buckets, const int32_t *replaced_tokens,
+                             const int64_t *replaced_weights, int replaced, int rows, uint32_t *widths)
 {
-    struct frequency_job job = {e, NULL, sums, scales, maxima, buckets, (size_t)rows, BUCKET, widths};
+    struct frequency_job job = {.engine = e,
+                                .sums = sums,
+                                .scales = scales,
+                                .maxima = maxima,
+                                .buckets = buckets,
+                                .replaced_tokens = replaced_tokens,
+                                .replaced_weights = replaced_weights,
+                                .replaced = (size_t)replaced,
+                                .rows = (size_t)rows,
+                                .symbols = BUCKET,
+                                .widths = widths};
     return pool_run(e->pool, frequency_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
 

@@ -9,6 +9,9 @@
 struct engine;
 struct session;
 
+/* How many of the most likely tokens the head names. */
+#define LLMZIP_TOP 8
+
 enum { LLMZIP_OK = 0, LLMZIP_NO_MEMORY = -1, LLMZIP_BAD_ARGUMENT = -2 };
 
 /* docs/arithmetic.md, section 2.1. */
@@ -40,15 +43,24 @@ EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int st
                           float *scales);
 
 /* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
- * maximum of each row with it, and its buckets' weights [rows, buckets]. */
+ * maximum of each row with it, its buckets' weights [rows, buckets], and its most likely tokens [rows, LLMZIP_TOP]
+ * (-1 where the vocabulary is smaller; NULL: not wanted). */
 EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
-                       float *maxima, int64_t *bucket_weights);
+                       float *maxima, int64_t *bucket_weights, int32_t *top);
 /* Those -> token weights [rows, vocab]. */
 EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales, const float *maxima,
                           int rows, int32_t *weights);
-/* Those -> frequencies of a bucket's tokens for each row [rows, 256]. */
+/* Those -> weights of certain tokens [rows, count]; 0 for negative ones. */
+EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales, const float *maxima,
+                              const int32_t *tokens, int rows, int count, int32_t *weights);
+/* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights; negative ones are skipped. */
+EXPORT void llmzip_replace(struct engine *engine, int64_t *bucket_weights, const int32_t *tokens,
+                           const int32_t *before, const int64_t *after, int rows, int count);
+/* Frequencies of a bucket's tokens for each row [rows, 256], where replaced_tokens [rows, replaced] (or NULL) have
+ * other weights than the model's. */
 EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, const float *scales,
-                                    const float *maxima, const int32_t *buckets, int rows, uint32_t *frequencies);
+                                    const float *maxima, const int32_t *buckets, const int32_t *replaced_tokens,
+                                    const int64_t *replaced_weights, int replaced, int rows, uint32_t *frequencies);
 /* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);

@@ -1,0 +1,65 @@
+"""What a memory is, whoever computes it: `reference` in numpy, `native_memory` in C, the same integers.
+
+At each step the predictor asks for candidates (`recall`), tells the model's weights for them, gets corrected weights
+(`mix`), and says which tokens came (`learn`). docs/arithmetic.md, section 6, fixes every number.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+TOP_TOKENS = 8
+"""How many of the model's most likely tokens are candidates."""
+
+MIN_CAPACITY_BITS = 8
+MAX_CAPACITY_BITS = 22
+
+NO_TOKEN = -1
+"""Fills up rows of candidates."""
+
+
+class Memory(Protocol):
+    """The past of all streams of a block. Rows are the first A streams, those that have a token at this step."""
+
+    capacity_bits: int
+    """The memory holds the last 2**capacity_bits positions."""
+
+    def start(self, streams: int) -> None:
+        """Begin a block of `streams` streams; what has been learned stays."""
+        ...
+
+    def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The tokens that may be corrected now.
+
+        vectors: head inputs [A, d_model]. top: the model's most likely tokens [A, TOP_TOKENS], best first.
+        Returns [A, C], different tokens in each row, filled up with NO_TOKEN.
+        """
+        ...
+
+    def mix(self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The model's weights of the recalled tokens [A, C] and of all tokens together [A] -> corrected weights [A, C]."""
+        ...
+
+    def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
+        """Take note of the tokens that came [A], and of their weights in the model's eyes [A]."""
+        ...
+
+    def copy(self) -> Memory:
+        """An independent memory that has learned the same."""
+        ...
+
+
+def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
+    """The bytes that a memory takes (docs/format.md, "Payloads"): positions, the matches' and the biases' tables."""
+    position = -(-d_model // 64) * 8 + 24
+    return (position + (16 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS) << capacity_bits) + 16 * vocab
+
+
+MATCH_SLOTS_BITS = 3
+"""Slots of the match table per position, as a power of two."""
+
+BIAS_SLOTS_BITS = 2
+"""Slots of the biases' table per position, as a power of two."""

@@ -1,0 +1,90 @@
+"""The match memory: what followed the longest known context, and how often such a successor came again.
+
+Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was right.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llmzip.arithmetic.powers import Float32Array, log2
+from llmzip.memory.base import MATCH_SLOTS_BITS, NO_TOKEN
+from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+
+ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Lengths of context, in tokens."""
+HISTORY = ORDERS[-1]
+
+HASH_FACTOR = 0x9E3779B97F4A7C15
+HASH_SHIFT = 29
+MAX_RUN = 255
+RUN_BINS = 16
+RATE_LIMIT = 500
+
+
+class Matches:
+    """See the module."""
+
+    initial_weights = (0.1,)
+    situations = 1 + len(ORDERS)
+
+    def __init__(self, capacity: int) -> None:
+        slots = capacity << MATCH_SLOTS_BITS
+        self._shift = np.uint64(64 - slots.bit_length() + 1)
+        self._checks = np.zeros(slots, np.uint32)
+        self._tokens = np.full(slots, NO_TOKEN, np.int32)
+        self._runs = np.zeros(slots, np.int32)
+        self._rates = np.zeros((len(ORDERS), RUN_BINS, 2), np.int64)  # misses, hits
+
+    def candidates(self, step: Step) -> IdArray:
+        """See `Expert.candidates`."""
+        keys = self._keys(step.history)  # [A, orders]
+        self._usable = sum(order <= step.fed for order in ORDERS)
+        self._slots = (keys >> self._shift).astype(np.int64)
+        self._marks = keys.astype(np.uint32)  # the low 32 bits
+        known = (self._checks[self._slots] == self._marks) & (self._tokens[self._slots] != NO_TOKEN)
+        known[:, self._usable :] = False
+        self._known = known.any(axis=1)
+        self._order = len(ORDERS) - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
+        rows = np.arange(len(keys))
+        slots = self._slots[rows, self._order]
+        run = self._runs[slots]
+        self._bin = np.minimum(np.where(run < 8, run, 8 + (run - 8) // 8), RUN_BINS - 1)
+        self._successor = np.where(self._known, self._tokens[slots], NO_TOKEN).astype(np.int32)
+        return self._successor[:, None]
+
+    def _keys(self, history: IdArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
+        """A hash of the last tokens for each order: [A, orders]."""
+        key = np.zeros(len(history), np.uint64)
+        keys = np.zeros((len(history), len(ORDERS)), np.uint64)
+        for i in range(HISTORY):
+            key = (key ^ (history[:, i] + 1).astype(np.uint64)) * np.uint64(HASH_FACTOR)
+            key ^= key >> np.uint64(HASH_SHIFT)
+            if i + 1 in ORDERS:
+                keys[:, ORDERS.index(i + 1)] = key
+        return keys
+
+    def features(self, step: Step, options: Options) -> list[Float32Array]:
+        """The successor's odds by experience against its odds in the model's eyes."""
+        misses, hits = self._rates[self._order, self._bin].T
+        odds = (5 * hits + 4).astype(np.float32) / (5 * misses + 4).astype(np.float32)
+        weights = options.weights
+        model = weights.astype(np.float32) / (options.totals[:, None] - weights + 1).astype(np.float32)
+        gain = log2(odds)[:, None] - log2(model)
+        return [np.where(options.tokens == self._successor[:, None], gain, np.float32(0))]
+
+    def situation(self) -> Int64Array:
+        """0: no known context; else the order's number from 1."""
+        return np.where(self._known, 1 + self._order, 0)
+
+    def learn(self, step: Step, options: Options, outcome: Outcome) -> None:
+        """Count the longest context's success; remember the successors of all contexts."""
+        right = (self._successor == outcome.tokens).astype(np.int64)
+        known = self._known
+        np.add.at(self._rates, (self._order[known], self._bin[known], right[known]), 1)
+        self._rates[self._rates.sum(axis=2) > RATE_LIMIT] >>= 1
+        for row, token in enumerate(outcome.tokens):
+            for slot, mark in zip(self._slots[row, : self._usable], self._marks[row], strict=False):
+                same = self._checks[slot] == mark and self._tokens[slot] == token
+                self._runs[slot] = min(self._runs[slot] + 1, MAX_RUN) if same else 0
+                self._checks[slot], self._tokens[slot] = mark, token

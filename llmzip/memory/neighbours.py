@@ -1,0 +1,138 @@
+"""The neighbour memory: positions whose head input was like this one's, and the tokens that followed them.
+
+A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its signature (SimHash,
+Charikar 2002), so that the Hamming distance stands for the angle. Only positions with the same last token or the same
+most likely token are looked at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.arithmetic.powers import Float32Array, exp2, log2
+from llmzip.memory.base import NO_TOKEN
+from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+
+SCANNED = 2048
+"""How many positions of each of the two lists are looked at, the newest first."""
+NEIGHBOURS = 64
+"""How many of them vote."""
+KERNEL = 148
+"""Twice the distance costs four times KERNEL / d_model**2 bits of a vote."""
+VOTE_BITS = 15
+SURPRISE_BITS = 8
+
+DISTANCE_BINS, DISTANCE_BIN_SCALE = 32, 96
+SHARE_BINS = 8
+TRUST_BITS = 16
+TRUST, DISTRUST = 1 << TRUST_BITS, 9 << TRUST_BITS
+TRUST_LIMIT = 2000 << TRUST_BITS
+TRUST_FLOOR = 1 << (TRUST_BITS - 8)
+
+_POPULATION = np.array([i.bit_count() for i in range(256)], np.int64)
+
+
+class Neighbours:
+    """See the module. Entry e of the rings is position e modulo their length, in the order of coding."""
+
+    initial_weights = (0.9, 0.1)
+    situations = 6
+
+    def __init__(self, capacity: int, d_model: int) -> None:
+        self._capacity, self._d = capacity, d_model
+        self._signatures = np.zeros((capacity, -(-d_model // 8)), np.uint8)
+        self._tokens = np.zeros(capacity, np.int32)
+        self._last = np.zeros(capacity, np.int32)
+        self._surprise = np.zeros(capacity, np.int64)
+        self._count = 0
+        self._by_last: dict[int, list[int]] = {}
+        self._by_top: dict[int, list[int]] = {}
+        self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
+
+    def candidates(self, step: Step) -> IdArray:
+        """See `Expert.candidates`."""
+        rows = len(step.top)
+        self._signature = np.packbits(step.vectors > 0, axis=1)
+        found = np.full((rows, NEIGHBOURS), -1, np.int64)
+        distances = np.zeros((rows, NEIGHBOURS), np.int64)
+        for row in range(rows):
+            entries = self._same_context(int(step.history[row, 0]), int(step.top[row, 0]))
+            differing = self._signatures[entries % self._capacity] ^ self._signature[row]
+            distance = _POPULATION[differing].sum(axis=1)
+            nearest = np.argsort((distance << 32) - entries)[:NEIGHBOURS]  # the newer of two equally near
+            found[row, : len(nearest)] = entries[nearest]
+            distances[row, : len(nearest)] = distance[nearest]
+        self._known = found[:, 0] >= 0
+        self._found = found % self._capacity
+        self._nearest = distances[:, :1]
+        present = found >= 0
+        distances = np.where(present, distances, self._nearest)
+        square = self._nearest * self._nearest
+        bend = np.float32(KERNEL) / np.float32(self._d * self._d)
+        fall = bend * (square - distances * distances).astype(np.float32)
+        kernel = exp2(np.maximum(fall, np.float32(-15)))  # [A, NEIGHBOURS]
+        one = np.float32(1 << VOTE_BITS)
+        self._votes = [np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)]
+        self._closeness = exp2(np.maximum(bend * -square.astype(np.float32), np.float32(-30)))  # [A, 1]
+        return np.where(present, self._tokens[self._found], NO_TOKEN).astype(np.int32)
+
+    def _same_context(self, last: int, top: int) -> Int64Array:
+        """The newest positions with the same last token, and those with the same most likely token but another last."""
+        oldest = self._count - self._capacity
+        first = np.array(self._by_last.get(last, [])[-SCANNED:], np.int64)
+        second = np.array(self._by_top.get(top, [])[-SCANNED:], np.int64)
+        second = second[self._last[second % self._capacity] != last]
+        both = np.concatenate([first, second])
+        return both[both >= oldest]
+
+    def features(self, step: Step, options: Options) -> list[Float32Array]:
+        """The votes' share against the model's probability; the surprise that the neighbours met, by distance."""
+        match = options.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBOURS]
+        near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
+        totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
+        shares = [_ratio(part, total) for part, total in zip((near, nearer), totals, strict=True)]
+        self._share = (shares[0] + shares[1]) * np.float32(0.5)
+        best = near.max(axis=1, keepdims=True)
+        self._situation = np.where(self._known, 1 + np.minimum(5 * best // totals[0], 4)[:, 0], 0)
+        self._bin = (
+            np.minimum(DISTANCE_BIN_SCALE * self._nearest // self._d, DISTANCE_BINS - 1)[:, 0],
+            np.minimum(SHARE_BINS * best // totals[0], SHARE_BINS - 1)[:, 0],
+        )
+        trust, distrust = self._trust[self._bin].T.astype(np.float32)
+        self._odds = (trust / distrust)[:, None]
+        surprise = (match * (self._votes[0] * self._surprise[self._found])[:, None]).sum(axis=2).astype(np.float32)
+        evidence = surprise * np.float32(2.0 ** -(VOTE_BITS + SURPRISE_BITS)) * self._closeness
+        one = np.float32(1)
+        return [log2(one + self._odds * self._share / options.probabilities), log2(one + np.float32(16) * evidence)]
+
+    def situation(self) -> Int64Array:
+        """0: no neighbours; else how far they agree."""
+        return self._situation
+
+    def learn(self, step: Step, options: Options, outcome: Outcome) -> None:
+        """Remember the positions, and how often the votes were better than the model."""
+        share = (self._share * outcome.is_token).sum(axis=1)  # of the token that came: one summand at most
+        voted = self._odds[:, 0] * share
+        credit = np.rint(voted / (outcome.probabilities + voted) * np.float32(1 << TRUST_BITS)).astype(np.int64)
+        bins = tuple(index[self._known] for index in self._bin)
+        np.add.at(self._trust[..., 0], bins, credit[self._known])
+        np.add.at(self._trust[..., 1], bins, (1 << TRUST_BITS) - credit[self._known])
+        full = self._trust.sum(axis=2) > TRUST_LIMIT
+        self._trust[full] = np.maximum(self._trust[full] >> 1, TRUST_FLOOR)
+
+        surprise = np.rint((np.float32(1) - outcome.probabilities) * np.float32(1 << SURPRISE_BITS)).astype(np.int64)
+        for row, token in enumerate(outcome.tokens):
+            entry, place = self._count, self._count % self._capacity
+            self._signatures[place] = self._signature[row]
+            self._tokens[place], self._last[place] = token, step.history[row, 0]
+            self._surprise[place] = surprise[row]
+            self._by_last.setdefault(int(step.history[row, 0]), []).append(entry)
+            self._by_top.setdefault(int(step.top[row, 0]), []).append(entry)
+            self._count += 1
+
+
+def _ratio(a: Int64Array, b: Int64Array) -> npt.NDArray[np.float32]:
+    """The quotient of the float32 numbers nearest to two integers."""
+    quotient: npt.NDArray[np.float32] = a.astype(np.float32) / b.astype(np.float32)
+    return quotient

@@ -1,0 +1,71 @@
+"""The memory in numpy: docs/arithmetic.md, section 6, readable before fast."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.memory.base import NO_TOKEN
+from llmzip.memory.biases import Biases
+from llmzip.memory.experts import Expert
+from llmzip.memory.matches import HISTORY, Matches
+from llmzip.memory.mixer import Mixer
+from llmzip.memory.neighbours import Neighbours
+from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+
+
+class ReferenceMemory:
+    """See `Memory`."""
+
+    def __init__(self, capacity_bits: int, d_model: int, vocab: int, start_token: int) -> None:
+        self.capacity_bits = capacity_bits
+        self._start_token = start_token
+        capacity = 1 << capacity_bits
+        self._experts: list[Expert] = [Matches(capacity), Neighbours(capacity, d_model), Biases(capacity, vocab)]
+        self._mixer = Mixer(self._experts)
+        self.start(1)
+
+    def start(self, streams: int) -> None:
+        """See `Memory.start`."""
+        self._history = np.full((streams, HISTORY), self._start_token, np.int32)
+        self._fed = 1
+
+    def recall(self, vectors: npt.NDArray[np.int8], top: IdArray) -> IdArray:
+        """See `Memory.recall`."""
+        self._step = Step(vectors, top, self._history[: len(top)], self._fed)
+        named = [expert.candidates(self._step) for expert in self._experts]
+        self._tokens = _without_repeats(np.concatenate([*named, top], axis=1))
+        return self._tokens
+
+    def mix(self, weights: IdArray, totals: Int64Array) -> Int64Array:
+        """See `Memory.mix`."""
+        self._before = weights.astype(np.int64)
+        self._options = Options(self._tokens, np.maximum(weights, 1), totals)
+        features = [f for expert in self._experts for f in expert.features(self._step, self._options)]
+        return self._mixer.mix(features, [expert.situation() for expert in self._experts], self._options)
+
+    def learn(self, tokens: IdArray, weights: IdArray) -> None:
+        """See `Memory.learn`."""
+        options = self._options
+        probabilities = np.maximum(weights, 1).astype(np.float32) / options.totals.astype(np.float32)
+        outcome = Outcome(tokens, probabilities, options.tokens == tokens[:, None])
+        self._mixer.learn(options, outcome, self._before)
+        for expert in self._experts:
+            expert.learn(self._step, options, outcome)
+        rows = len(tokens)
+        self._history[:rows, 1:] = self._history[:rows, :-1].copy()
+        self._history[:rows, 0] = tokens
+        self._fed += 1
+
+    def copy(self) -> ReferenceMemory:
+        """See `Memory.copy`."""
+        return copy.deepcopy(self)
+
+
+def _without_repeats(tokens: IdArray) -> IdArray:
+    """Each row's different tokens, in ascending order; NO_TOKEN for the rest: [A, n] -> [A, n]."""
+    ordered = np.sort(tokens, axis=1)
+    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = NO_TOKEN
+    return ordered
