@@ -8,17 +8,16 @@ from typing import Any
 import xxhash
 
 from llmzip import levels
-from llmzip.codecs.base import Progress
+from llmzip.codecs.base import BlockCodec, Buffer, Progress
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import encode_block
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.selection import CODEC_NAMES, MODEL_FREE, OF_A_MODEL, encode_block, encode_block_as
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FINGERPRINT_PREFIX, FrameHeader, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel
-
-Buffer = bytes | bytearray | memoryview
 
 
 class LLMZipCompressor:
@@ -34,17 +33,22 @@ class LLMZipCompressor:
         *,
         model: str | os.PathLike[str] | IntegerModel | None = None,
         block_size: int | None = None,
+        codec: str | None = None,
         progress: Progress | None = None,
         **engine: Any,
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
         level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
-        block_size: uncompressed bytes per block, None: the level's. progress: called with the uncompressed bytes and tokens done.
+        block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
+        None: the smallest for each. progress: called with the uncompressed bytes and tokens done.
         engine: `engine`, `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
-        Raises ValueError for a level or block size out of range.
+        Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
+        if codec is not None and codec not in CODEC_NAMES.values():
+            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CODEC_NAMES.values())}")
+        self._forced = codec
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
         self._progress = progress
@@ -90,7 +94,10 @@ class LLMZipCompressor:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._block_tokens = 0
-        block, covered = encode_block(data, self._llm)
+        if self._forced is None:
+            block, covered = encode_block(data, self._llm)
+        else:
+            block, covered = encode_block_as(self._named(self._forced), data)
         data = data[:covered]
         only = last and covered == len(self._pending) and self._header is None
         out = self._frame_for(block, only)
@@ -107,7 +114,7 @@ class LLMZipCompressor:
 
     def _frame_for(self, block: Block, only: bool) -> bytes:
         """Make sure that a frame is open that this block may join; return what that writes."""
-        needs_model = block.codec == LLMCodec.id
+        needs_model = block.codec in OF_A_MODEL
         closing = b""
         if self._header is not None:
             if not needs_model or self._header.fingerprint:
@@ -115,9 +122,10 @@ class LLMZipCompressor:
             closing = self._close_frame()  # it names no model, and its header is written: start another
         fingerprint, code = b"", 0
         if needs_model:
-            model = self._llm().model
-            fingerprint = model.fingerprint[:FINGERPRINT_PREFIX]
-            need = self._llm().cache_need(block.payload) if only else levels.cache_bound(self._level, model.spec)
+            fingerprint = self._options.chosen_model().fingerprint[:FINGERPRINT_PREFIX]
+        if block.codec == LLMCodec.id:
+            llm = self._llm()
+            need = llm.cache_need(block.payload) if only else levels.cache_bound(self._level, llm.model.spec)
             code = memory_code(need)
         return closing + self._open_frame(FrameHeader(only, code, fingerprint))
 
@@ -134,6 +142,13 @@ class LLMZipCompressor:
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
         return end + content_check(self._hash) + index
+
+    def _named(self, codec: str) -> BlockCodec:
+        if codec == LLMCodec.name:
+            return self._llm()
+        if codec == MetaTokenCodec.name:
+            return MetaTokenCodec(self._options.chosen_model())
+        return next(known for known in MODEL_FREE.values() if known.name == codec)
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:
