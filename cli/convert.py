@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import sys
@@ -20,6 +21,7 @@ from llmzip.cli.settings import Action, Settings
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
+    from llmzip.predictor.prime import Prime
     from llmzip.streams import Totals
 
 # llmzip.streams and llmzip.frames are imported where they are used: they bring the engines, which help and refusals do
@@ -69,6 +71,9 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             fetch_progress=meter.fetch,
             block_size=settings.block_size,
             codec=settings.codec,
+            memory=not settings.no_memory,
+            solid=settings.solid,
+            prime=_prime(settings.prime),
             threads=settings.threads,
             device=settings.device,
             engine=settings.engine,
@@ -85,6 +90,7 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             reader,
             sink,
             model=settings.model,
+            prime=_prime(settings.prime),
             threads=settings.threads,
             device=settings.device,
             engine=settings.engine,
@@ -92,6 +98,19 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             max_output=settings.max_output,
             progress=meter.advance,
         )
+
+
+@functools.cache
+def _prime(path: str | None) -> Prime | None:
+    """The reference text of --prime, the same object for all files: it is read only once."""
+    from llmzip.predictor.prime import Prime
+
+    if path is None:
+        return None
+    try:
+        return Prime(Path(path).read_bytes())
+    except OSError as error:
+        raise LLMZipError(f"--prime {path}: {error.strerror}; name a readable file") from error
 
 
 def _verify(original: BinaryIO, compressed: Path, settings: Settings) -> None:

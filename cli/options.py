@@ -70,11 +70,16 @@ LEVELS = [
         type=click.Choice(sorted(CODEC_NAMES.values())),
         help="Code every block with this one, not with the smallest.",
     ),
+    flag("--no-memory", help="Do not correct predictions by what has been coded."),
+    flag("--solid", help="Carry that memory from block to block: smaller, without random access."),
     flag("--offline", help="Never download a model."),
 ]
 ENGINE = [
     click.Option(
         ["-m", "--model"], help="Name or path of the model, else LLMZIP_MODEL; a compressed file knows its own."
+    ),
+    click.Option(
+        ["--prime"], metavar="FILE", help="A text like the content, known to both sides: short files get much smaller."
     ),
     click.Option(
         ["-T", "--threads"],

@@ -33,7 +33,10 @@ class Settings:
     progress: bool = True
     json: bool = False
     level: int = DEFAULT_LEVEL
+    no_memory: bool = False
+    solid: bool = False
     model: str | None = None
+    prime: str | None = None
     offline: bool = False
     device: str = "cpu"
     engine: str = "auto"

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
-from llmzip.arithmetic.frequencies import TokenDistributions
 from llmzip.coding.windows import Interval
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
@@ -153,7 +152,7 @@ class EqualInfoCodec:
 
     def _ending(self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> int | None:
         """A number in the interval after which the decoder, by [1, d] and [1], finds no token that fits, or None."""
-        weights = TokenDistributions(self._engine.token_weights(vectors, scales))
+        weights = self._engine.distributions(vectors, scales)
         buckets = _starts(weights.bucket_frequencies())[0]
         for number in interval.numbers():
             reached = _symbol_at(interval, number, buckets)

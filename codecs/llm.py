@@ -1,4 +1,4 @@
-"""The language-model codec: bytes -> tokens -> lockstep streams -> range coder (docs/format.md)."""
+"""The language-model codec: bytes -> tokens -> lockstep streams, corrected by a memory -> range coder (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from llmzip.codecs.base import Progress
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError, LimitError
+from llmzip.memory.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, Memory, capacity_bits_for
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import Progress as TokenProgress
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.prime import Primed
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
+
+SOLID_MEMORY_BITS = 20
+"""The capacity of a memory that is carried from block to block."""
 
 
 class LLMCodec:
@@ -30,19 +35,35 @@ class LLMCodec:
         engine: Engine,
         level: levels.Level = _DEFAULT_LEVEL,
         *,
-        max_cache: int | None = None,
+        memory: bool = True,
+        primed: Primed | None = None,
+        solid: bool = False,
+        most_bytes: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """level: what encoding follows. max_cache: the bytes of key/value cache that decoding may use at most."""
+        """level, memory: what encoding follows. primed, solid: what the frame says, for encoding and decoding.
+
+        most_bytes: of key/value cache and memory that decoding may use.
+        """
         self._engine = engine
         self._level = level
-        self._max_cache = max_cache
+        self._has_memory = memory
+        self._primed = primed
+        self._solid = solid
+        self._most_bytes = most_bytes
         self._progress = progress
+        self._carried: Memory | None = None
+        self._encoded: Memory | None = None
 
     @property
     def model(self) -> IntegerModel:
         """The model that codes."""
         return self._engine.model
+
+    @property
+    def primed(self) -> Primed | None:
+        """The reference that primes it."""
+        return self._primed
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
@@ -52,52 +73,111 @@ class LLMCodec:
         return payload
 
     def encode_prefix(self, data: bytes) -> tuple[bytes, int]:
-        """The payload of one block that holds as much of `data` as fits, and how many bytes that is."""
+        """The payload of one block that holds as much of `data` as fits, and how many bytes that is.
+
+        Where the memory is carried on, the payload counts only after `commit`.
+        """
         spec = self.model.spec
         tokens = self.model.tokenizer.encode(data)
-        most = levels.capacity(self._level, spec)
+        most = levels.capacity(self._level, spec, self._context)
         if len(tokens.ids) > most:
             kept = tokens.ids[:most]
             escapes = int(np.count_nonzero(kept == spec.escape_token))
             tokens = Tokens(kept, tokens.literals[:escapes])
             data = self.model.tokenizer.decode(tokens)
         count = len(tokens.ids)
-        layout = levels.plan(self._level, count, spec)
-        coded = encode_tokens(self._engine, tokens, layout.streams, layout.window, self._reporter(count, len(data)))
-        parameters = varint(count) + varint(layout.streams) + varint(layout.window // levels.WINDOW_UNIT)
-        return parameters + coded, len(data)
+        plan = levels.plan(self._level, count, spec, self._context)
+        bits = self._memory_bits(count)
+        self._encoded = self._memory(bits, copied=True)
+        start = self._primed.start() if self._primed else None
+        report = self._reporter(count, len(data))
+        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, self._encoded, start, report)
+        parameters = (count, plan.streams, plan.window // levels.WINDOW_UNIT, bits)
+        return b"".join(map(varint, parameters)) + coded, len(data)
+
+    def commit(self) -> None:
+        """The payload made last becomes a block of the frame: the next one may build on what it taught."""
+        if self._solid:
+            self._carried = self._encoded
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`. Raises LimitError where the block needs more cache than allowed."""
+        """See `BlockCodec.decode`. Raises LimitError where the block needs more memory than allowed."""
         source = io.BytesIO(payload)
-        count, streams, window = _read_parameters(source)
-        spec = self.model.spec
+        plan = self._read_plan(source)
         if (
-            not 1 <= count <= size
-            or not 1 <= streams <= count
-            or not window
-            or -(-count // streams) > spec.max_positions
+            not 1 <= plan.tokens <= size
+            or not 1 <= plan.streams <= plan.tokens
+            or plan.window < max(1, self._context)
+            or plan.context - (-plan.tokens // plan.streams) > self.model.spec.max_positions
+            or (plan.memory_bits and not MIN_CAPACITY_BITS <= plan.memory_bits <= MAX_CAPACITY_BITS)
         ):
-            raise FormatError(f"impossible block parameters ({count} tokens, {streams} streams): the file is damaged")
-        need = levels.cache_bytes(spec, count, streams, window)
-        if self._max_cache is not None and need > self._max_cache:
+            raise FormatError(
+                f"impossible block parameters ({plan.tokens} tokens, {plan.streams} streams, window {plan.window}, "
+                f"memory {plan.memory_bits}): the file is damaged"
+            )
+        need = plan.bytes(self.model.spec)
+        if self._most_bytes is not None and need > self._most_bytes:
             raise LimitError(
-                f"a block needs {need} bytes of cache, more than the {self._max_cache} that its frame states"
+                f"a block needs {need} bytes of memory, more than the {self._most_bytes} that its frame states"
             )
         try:
-            tokens = decode_tokens(self._engine, source.read(), count, streams, window, self._reporter(count, size))
+            memory = self._memory(plan.memory_bits)
+            start = self._primed.start() if self._primed else None
+            report = self._reporter(plan.tokens, size)
+            tokens = decode_tokens(
+                self._engine, source.read(), plan.tokens, plan.streams, plan.window, memory, start, report
+            )
         except MemoryError as error:
             raise LimitError(
-                f"decoding a block needs {need} bytes of cache, more than this machine can give"
+                f"decoding a block needs {need} bytes of memory, more than this machine can give"
             ) from error
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
+        if self._solid:
+            self._carried = memory
         return data
 
-    def cache_need(self, payload: bytes) -> int:
-        """The bytes of cache that decoding this payload takes."""
-        return levels.cache_bytes(self.model.spec, *_read_parameters(io.BytesIO(payload)))
+    def memory_need(self, payload: bytes) -> int:
+        """The bytes of cache and memory that decoding this payload takes."""
+        return self._read_plan(io.BytesIO(payload)).bytes(self.model.spec)
+
+    def memory_bound(self) -> int:
+        """The same for any payload that this codec makes."""
+        bits = self._memory_bits(0) if self._solid or not self._has_memory else None
+        if bits is None and self._primed:
+            bits = self._memory_bits(self._level.block_size)
+        return levels.memory_bound(self._level, self.model.spec, self._context, bits)
+
+    @property
+    def _context(self) -> int:
+        """How many tokens each stream has read before its first."""
+        return len(self._primed.context) if self._primed else 0
+
+    def _memory_bits(self, tokens: int) -> int:
+        """The capacity that a block of so many tokens gets."""
+        if not self._has_memory:
+            return 0
+        if self._solid:
+            return SOLID_MEMORY_BITS
+        return capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
+
+    def _memory(self, bits: int, copied: bool = False) -> Memory | None:
+        """What a block starts with: the memory carried on, a primed or an empty one."""
+        if not bits:
+            return None
+        if self._carried is not None:
+            if self._carried.capacity_bits != bits:
+                raise FormatError("the memory changes its size between the blocks of a frame: the file is damaged")
+            return self._carried.copy() if copied else self._carried
+        return self._primed.memory(bits) if self._primed else self._engine.memory(bits)
+
+    def _read_plan(self, payload: io.BytesIO) -> levels.Plan:
+        """The parameters at the beginning of a payload."""
+        reader = ByteReader(payload)
+        names = ("tokens", "streams", "window", "memory")
+        count, streams, units, bits = (reader.varint(f"a block's {what}") for what in names)
+        return levels.Plan(count, max(streams, 0), units * levels.WINDOW_UNIT, self._context, bits)
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
         """Turn tokens done into bytes done, in proportion."""
@@ -105,10 +185,3 @@ class LLMCodec:
         if progress is None:
             return None
         return lambda done: progress(size * done // tokens, done)
-
-
-def _read_parameters(payload: io.BytesIO) -> tuple[int, int, int]:
-    """Tokens, streams and window, from the beginning of a payload."""
-    reader = ByteReader(payload)
-    count, streams, units = (reader.varint(f"a block's {what}") for what in ("tokens", "streams", "window"))
-    return count, streams, units * levels.WINDOW_UNIT

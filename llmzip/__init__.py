@@ -23,6 +23,7 @@ from llmzip.errors import (
     ModelError,
     ModelMismatchError,
     ModelNotFoundError,
+    PrimeError,
     TruncatedError,
     UnsupportedModelError,
 )
@@ -30,6 +31,7 @@ from llmzip.file import LLMZipFile, open
 from llmzip.frames import FrameInfo, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.model.integer_model import IntegerModel
+from llmzip.predictor.prime import Prime
 from llmzip.streams import compress_stream, decompress_stream
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelNotFoundError",
+    "Prime",
+    "PrimeError",
     "TruncatedError",
     "UnsupportedModelError",
     "compress",

@@ -14,7 +14,7 @@ from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.selection import CODEC_NAMES, MODEL_FREE, OF_A_MODEL, encode_block, encode_block_as
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.content import content_check
-from llmzip.container.header import FINGERPRINT_PREFIX, FrameHeader, memory_code
+from llmzip.container.header import FINGERPRINT_PREFIX, PRIMED_FINGERPRINT_PREFIX, FrameHeader, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel
@@ -34,6 +34,8 @@ class LLMZipCompressor:
         model: str | os.PathLike[str] | IntegerModel | None = None,
         block_size: int | None = None,
         codec: str | None = None,
+        memory: bool = True,
+        solid: bool = False,
         progress: Progress | None = None,
         **engine: Any,
     ) -> None:
@@ -41,14 +43,19 @@ class LLMZipCompressor:
 
         level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
         block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
-        None: the smallest for each. progress: called with the uncompressed bytes and tokens done.
-        engine: `engine`, `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
+        None: the smallest for each. memory: whether predictions are corrected by what has been coded. solid: whether that memory
+        is carried from block to block: smaller, but reading begins at the frame's first block. progress: called with the
+        uncompressed bytes and tokens done. engine: `prime`, a reference text (bytes, or a `Prime` that is kept), and `engine`,
+        `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
         if codec is not None and codec not in CODEC_NAMES.values():
             raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CODEC_NAMES.values())}")
+        if solid and not memory:
+            raise ValueError("solid compression carries a memory on: it cannot go without one")
         self._forced = codec
+        self._memory, self._solid = memory, solid
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
         self._progress = progress
@@ -80,7 +87,7 @@ class LLMZipCompressor:
         while self._pending:
             out.append(self._next_block(last=True))
         if self._header is None:  # no data at all
-            out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0, fingerprint=b"")))
+            out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0)))
         out.append(self._close_frame())
         self._finished = True
         return b"".join(out)
@@ -98,6 +105,8 @@ class LLMZipCompressor:
             block, covered = encode_block(data, self._llm)
         else:
             block, covered = encode_block_as(self._named(self._forced), data)
+        if block.codec == LLMCodec.id:
+            self._llm().commit()
         data = data[:covered]
         only = last and covered == len(self._pending) and self._header is None
         out = self._frame_for(block, only)
@@ -120,14 +129,20 @@ class LLMZipCompressor:
             if not needs_model or self._header.fingerprint:
                 return b""
             closing = self._close_frame()  # it names no model, and its header is written: start another
-        fingerprint, code = b"", 0
-        if needs_model:
-            fingerprint = self._options.chosen_model().fingerprint[:FINGERPRINT_PREFIX]
-        if block.codec == LLMCodec.id:
-            llm = self._llm()
-            need = llm.cache_need(block.payload) if only else levels.cache_bound(self._level, llm.model.spec)
-            code = memory_code(need)
-        return closing + self._open_frame(FrameHeader(only, code, fingerprint))
+        return closing + self._open_frame(self._header_for(block, only))
+
+    def _header_for(self, block: Block, only: bool) -> FrameHeader:
+        """The header of a frame that begins with this block."""
+        if block.codec not in OF_A_MODEL:
+            return FrameHeader(only, 0)
+        fingerprint = self._options.chosen_model().fingerprint
+        if only and block.codec != LLMCodec.id:
+            return FrameHeader(only, 0, fingerprint[:FINGERPRINT_PREFIX])
+        llm = self._llm()
+        code = memory_code(llm.memory_need(block.payload) if only else llm.memory_bound())
+        prime = llm.primed.digest if llm.primed else b""
+        prefix = PRIMED_FINGERPRINT_PREFIX if prime else FINGERPRINT_PREFIX
+        return FrameHeader(only, code, fingerprint[:prefix], prime, self._solid and not only)
 
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header
@@ -152,7 +167,15 @@ class LLMZipCompressor:
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:
-            self._codec = LLMCodec(self._options.for_compression(), self._level, progress=self._report)
+            engine = self._options.for_compression()
+            self._codec = LLMCodec(
+                engine,
+                self._level,
+                memory=self._memory,
+                primed=self._options.primed(engine),
+                solid=self._solid,
+                progress=self._report,
+            )
         return self._codec
 
     def _report(self, block_bytes: int, block_tokens: int) -> None:

@@ -46,7 +46,7 @@ class BlockDecoder:
         """Begin a frame. Raises LimitError where it needs more memory than allowed."""
         if self._max_memory is not None and header.memory > self._max_memory:
             raise LimitError(
-                f"the frame needs {header.memory} bytes of cache, the limit is {self._max_memory}; raise the limit to decode it"
+                f"the frame needs {header.memory} bytes of memory, the limit is {self._max_memory}; raise the limit to decode it"
             )
         self._header = header
         self._llm = None
@@ -73,7 +73,13 @@ class BlockDecoder:
             return MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
         if self._llm is None:
             engine = self._options.for_fingerprint(self._header.fingerprint)
-            self._llm = LLMCodec(engine, max_cache=self._header.memory, progress=self._report)
+            self._llm = LLMCodec(
+                engine,
+                primed=self._options.primed_for(engine, self._header.prime),
+                solid=self._header.solid,
+                most_bytes=self._header.memory,
+                progress=self._report,
+            )
         return self._llm
 
     def _report(self, block_bytes: int, block_tokens: int) -> None:
@@ -143,8 +149,9 @@ class LLMZipDecompressor:
     ) -> None:
         """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
 
-        model: only to insist on a certain one. max_memory: bytes of key/value cache allowed. max_output: bytes of output allowed.
-        engine: `engine`, `device`, `threads` of `EngineOptions`.
+        model: only to insist on a certain one. max_memory: bytes of key/value cache and memory allowed. max_output: bytes of
+        output allowed. engine: `prime`, the reference text that primed frames need, and `engine`, `device`, `threads` of
+        `EngineOptions`.
         """
         options = EngineOptions(model=model, **engine)
         self._decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)

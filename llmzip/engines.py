@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
-from llmzip.errors import LLMZipError, ModelMismatchError
+from llmzip.errors import LLMZipError, ModelMismatchError, PrimeError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
+from llmzip.predictor.prime import Prime, Primed
 
 FetchProgress = Callable[[str, int, int], None]
 
@@ -27,7 +28,7 @@ _resolved: dict[tuple[str | None, str | None, str | None], bytes] = {}
 
 @dataclasses.dataclass(frozen=True)
 class EngineOptions:
-    """How and by which model predictions are made. None of this changes a coded byte, except the model."""
+    """How and by which model predictions are made. None of this changes a coded byte, except the model and the prime."""
 
     model: str | os.PathLike[str] | IntegerModel | None = None
     """A name, path, fingerprint or hub id (see `ModelStore.resolve`), or a model; None: the default, or the file's own."""
@@ -38,6 +39,31 @@ class EngineOptions:
     engine: str = "auto"
     device: str = "cpu"
     threads: int | None = None
+    prime: Prime | bytes | bytearray | memoryview | None = None
+    """The reference text that primes frames. A `Prime` that is kept is read only once."""
+
+    def primed(self, engine: Engine) -> Primed | None:
+        """The reference text as this engine knows it."""
+        if self.prime is None:
+            return None
+        return (self.prime if isinstance(self.prime, Prime) else Prime(self.prime)).on(engine)
+
+    def primed_for(self, engine: Engine, digest: bytes) -> Primed | None:
+        """The one that a frame names by this digest; it may name none. Raises PrimeError where it is missing or another."""
+        if not digest:
+            return None
+        primed = self.primed(engine)
+        if primed is None:
+            raise PrimeError(
+                f"the file was primed with a reference text (digest {digest.hex()}) that was not given: "
+                "give the same text with --prime FILE, or prime= in Python"
+            )
+        if primed.digest != digest:
+            raise PrimeError(
+                f"the file was primed with another reference text: digest {digest.hex()}, the given one has "
+                f"{primed.digest.hex()}; give the text that the file was made with"
+            )
+        return primed
 
     def for_compression(self) -> Engine:
         """The engine of the chosen model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import builtins
 import io
 import os
@@ -153,7 +154,9 @@ class _BlockReader(io.RawIOBase):
         self._decoder = decoder
         self._origin = file.tell() if file.seekable() else 0
         self._stream = FrameStream(file, decoder)
+        # Places are known once something was sought; the one of the last decoded block then tells a solid frame's state.
         self._places: list[Place] | None = None
+        self._loaded: int | None = None
         self._block = b""
         self._block_start = 0
         self._position = 0
@@ -201,14 +204,22 @@ class _BlockReader(io.RawIOBase):
         return True
 
     def _load_place(self) -> bool:
-        """Decode the block that holds the current position."""
-        for place in self._find_places():
-            if place.start <= self._position < place.start + place.size:
-                self._decoder.open_frame(place.header)
-                self._block = self._decoder.decode(place.read(self._file))
-                self._block_start = place.start
-                return True
-        return False
+        """Decode the block that holds the current position, and in a solid frame those that it builds on."""
+        places = self._find_places()
+        wanted = bisect.bisect_right(places, self._position, key=lambda place: place.start) - 1
+        if wanted < 0 or self._position >= places[wanted].start + places[wanted].size:
+            return False
+        begin = wanted
+        if places[wanted].header.solid:
+            while not places[begin].first and begin - 1 != self._loaded:
+                begin -= 1
+        if places[begin].first or not places[wanted].header.solid:
+            self._decoder.open_frame(places[begin].header)
+        self._loaded = None  # until all has gone well
+        for place in places[begin : wanted + 1]:
+            self._block, self._block_start = self._decoder.decode(place.read(self._file)), place.start
+        self._loaded = wanted
+        return True
 
     def _find_places(self) -> list[Place]:
         """All blocks of the file. From here on blocks are found by position, not in order."""

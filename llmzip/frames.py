@@ -41,7 +41,7 @@ class FrameParser:
             self._check(block, start)
             self.entries.append((reader.offset - start, block.size))
             return block
-        if not self.entries and self.header.to_bytes() != FrameHeader(False, 0, b"").to_bytes():
+        if not self.entries and self.header.to_bytes() != FrameHeader(False, 0).to_bytes():
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
         check = reader.read(CONTENT_CHECK_BYTES, "a content check")
         if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
@@ -67,10 +67,14 @@ class FrameInfo:
     uncompressed_size: int
     blocks: int
     model: str | None
-    """The first 16 hex digits of the model's fingerprint; None where no block needs a model."""
+    """The first 16 hex digits of the model's fingerprint (8 in a primed frame); None where no block needs a model."""
     check: str
     memory: int
-    """Bytes of key/value cache that decoding takes at most, beside the model's weights."""
+    """Bytes of key/value cache and memory that decoding takes at most, beside the model's weights."""
+    prime: str | None
+    """The digest of the reference text that it was primed with, in hex."""
+    solid: bool
+    """Whether blocks build on those before them."""
     codecs: tuple[str, ...]
     """The codec of each block."""
 
@@ -90,6 +94,8 @@ def _read_info(reader: ByteReader) -> FrameInfo:
         model=header.fingerprint.hex() or None,
         check=CONTENT_CHECK_NAME,
         memory=header.memory,
+        prime=header.prime.hex() or None,
+        solid=header.solid,
         codecs=tuple(codecs),
     )
 

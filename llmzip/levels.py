@@ -10,6 +10,7 @@ import dataclasses
 
 from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.engine.base import SINK_TOKENS
+from llmzip.memory.base import capacity_bits_for, memory_bytes
 from llmzip.model.spec import ModelSpec
 
 MIN_LEVEL, DEFAULT_LEVEL, MAX_LEVEL = 1, 6, 9
@@ -60,31 +61,44 @@ def level_parameters(level: int, block_size: int | None = None) -> Level:
 class Plan:
     """How one block's tokens are laid out."""
 
+    tokens: int
     streams: int
     window: int
+    context: int = 0
+    """How many tokens each stream has read before its first."""
+    memory_bits: int = 0
+    """The capacity of the block's memory; 0: it has none."""
+
+    def bytes(self, spec: ModelSpec) -> int:
+        """What decoding takes beside the weights: key/value cache and memory (docs/format.md, "Payloads")."""
+        longest = self.context - (-self.tokens // self.streams)
+        cache = self.streams * min(self.window + SINK_TOKENS, longest) * spec.cache_bytes_per_token
+        return cache + (memory_bytes(self.memory_bits, spec.d_model, spec.vocab) if self.memory_bits else 0)
 
 
-def plan(level: Level, tokens: int, spec: ModelSpec) -> Plan:
-    """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec)`."""
-    streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // spec.max_positions))
-    length = -(-tokens // streams)
-    window = min(level.window, -(-length // WINDOW_UNIT) * WINDOW_UNIT)
-    return Plan(streams, window)
+def plan(level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> Plan:
+    """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec, context)`; no memory yet."""
+    longest = spec.max_positions - context
+    streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
+    length = context - (-tokens // streams)
+    window = min(max(level.window, context), -(-length // WINDOW_UNIT) * WINDOW_UNIT)
+    return Plan(tokens, streams, -(-window // WINDOW_UNIT) * WINDOW_UNIT, context)
 
 
-def capacity(level: Level, spec: ModelSpec) -> int:
+def capacity(level: Level, spec: ModelSpec, context: int = 0) -> int:
     """The most tokens that one block may hold."""
-    return level.max_streams * spec.max_positions
+    return level.max_streams * (spec.max_positions - context)
 
 
-def cache_bytes(spec: ModelSpec, tokens: int, streams: int, window: int) -> int:
-    """The decoder's key/value cache for one block (docs/format.md, "Payloads")."""
-    return streams * min(window + SINK_TOKENS, -(-tokens // streams)) * spec.cache_bytes_per_token
+def memory_bound(level: Level, spec: ModelSpec, context: int, memory_bits: int | None) -> int:
+    """A bound on what any block of this level takes, known before the block is.
 
-
-def cache_bound(level: Level, spec: ModelSpec) -> int:
-    """A bound on the cache that any block of this level needs, known before the block is."""
-    tokens = min(capacity(level, spec), level.block_size)  # a token stands for at least one byte
-    streams = plan(level, tokens, spec).streams
-    positions = min(streams * (level.window + SINK_TOKENS), tokens + streams)
-    return positions * spec.cache_bytes_per_token
+    memory_bits: the memory's capacity, None where the block's size decides it, 0 for none.
+    """
+    tokens = min(capacity(level, spec, context), level.block_size)  # a token stands for at least one byte
+    streams = plan(level, tokens, spec, context).streams
+    window = max(level.window, context) + WINDOW_UNIT
+    positions = min(streams * (window + SINK_TOKENS), tokens + streams * (1 + context))
+    bits = capacity_bits_for(tokens) if memory_bits is None else memory_bits
+    memory = memory_bytes(bits, spec.d_model, spec.vocab) if bits else 0
+    return positions * spec.cache_bytes_per_token + memory

@@ -32,11 +32,22 @@ def compress_stream(
     model: str | None = None,
     block_size: int | None = None,
     codec: str | None = None,
+    memory: bool = True,
+    solid: bool = False,
     progress: Progress | None = None,
     **engine: Any,
 ) -> Totals:
     """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`."""
-    compressor = LLMZipCompressor(level, model=model, block_size=block_size, codec=codec, progress=progress, **engine)
+    compressor = LLMZipCompressor(
+        level,
+        model=model,
+        block_size=block_size,
+        codec=codec,
+        memory=memory,
+        solid=solid,
+        progress=progress,
+        **engine,
+    )
     read = written = 0
     while data := source.read(_READ_BYTES):
         read += len(data)

@@ -30,3 +30,10 @@ def log2(x: Float32Array) -> Float32Array:
     r = mantissa - _ONE
     y: Float32Array = ((_L3 * r + _L2) * r + _L1) * r
     return exponent + y
+
+
+def quotient(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> Float32Array:
+    """The quotient of the float32 numbers nearest to two integers."""
+    numerator: Float32Array = a.astype(np.float32)
+    numerator /= b.astype(np.float32)
+    return numerator

@@ -1,4 +1,4 @@
-"""The frame header: magic, version, flags, memory, model (docs/format.md, "Frame")."""
+"""The frame header: magic, version, flags, memory, model, prime (docs/format.md, "Frame")."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
-VERSION = 1
+VERSION = 2
 FINGERPRINT_PREFIX = 8
+PRIMED_FINGERPRINT_PREFIX = PRIME_DIGEST = 4
 
-_SINGLE_BLOCK, _NAMES_MODEL = 1, 2
-_FLAGS, _VERSION_SHIFT = 3, 2
+_SINGLE_BLOCK, _NAMES_MODEL, _PRIMED, _SOLID = 1, 2, 64, 128
+_VERSION_SHIFT, _VERSION_MASK = 2, 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,22 +22,28 @@ class FrameHeader:
 
     single_block: bool
     memory_code: int
-    fingerprint: bytes
-    """The first 8 bytes of the model's fingerprint, or nothing where no block needs a model."""
+    fingerprint: bytes = b""
+    """The first 8 bytes of the model's fingerprint, 4 in a primed frame, nothing where no block needs a model."""
+    prime: bytes = b""
+    """The digest of the reference that primes the frame, 4 bytes, or nothing."""
+    solid: bool = False
+    """Whether blocks build on what those before them taught."""
 
     @property
     def memory(self) -> int:
-        """The bytes that the decoder's key/value cache takes at most."""
+        """The bytes that the decoder's key/value cache and memory take at most."""
         return memory_limit(self.memory_code)
 
     def to_bytes(self) -> bytes:
         """The header as it is written."""
         flags = self.single_block * _SINGLE_BLOCK | bool(self.fingerprint) * _NAMES_MODEL
-        return MAGIC + bytes([VERSION << _VERSION_SHIFT | flags, self.memory_code]) + self.fingerprint
+        flags |= bool(self.prime) * _PRIMED | self.solid * _SOLID
+        names = self.fingerprint + self.prime
+        return MAGIC + bytes([VERSION << _VERSION_SHIFT | flags, self.memory_code]) + names
 
     @classmethod
     def read(cls, reader: ByteReader) -> FrameHeader:
-        """Parse a header. Raises FormatError for anything but a version 1 frame."""
+        """Parse a header. Raises FormatError for anything but a frame of this version."""
         start = reader.offset
         magic = reader.read_available(len(MAGIC))
         if not MAGIC.startswith(magic):
@@ -44,14 +51,19 @@ class FrameHeader:
             raise FormatError(f"byte {start}: {what} (no frame begins here)")
         reader.read(len(MAGIC) - len(magic), "a frame header")
         byte = reader.byte("a frame header")
-        version, flags = byte >> _VERSION_SHIFT, byte & _FLAGS
+        version = byte >> _VERSION_SHIFT & _VERSION_MASK
         if version != VERSION:
             raise FormatError(
                 f"byte {start}: format version {version}; this program reads version {VERSION}: update llmzip"
             )
         code = reader.byte("a frame header")
-        fingerprint = reader.read(FINGERPRINT_PREFIX, "a frame header") if flags & _NAMES_MODEL else b""
-        return cls(bool(flags & _SINGLE_BLOCK), code, fingerprint)
+        names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
+        if (primed or solid) and not names_model:
+            raise FormatError(f"byte {start}: a primed or solid frame names no model: the file is damaged")
+        size = (PRIMED_FINGERPRINT_PREFIX if primed else FINGERPRINT_PREFIX) * names_model
+        fingerprint = reader.read(size, "a frame header")
+        prime = reader.read(PRIME_DIGEST * primed, "a frame header")
+        return cls(bool(byte & _SINGLE_BLOCK), code, fingerprint, prime, solid)
 
 
 def memory_code(need: int) -> int:

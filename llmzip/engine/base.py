@@ -64,6 +64,13 @@ class Session(Protocol):
         """
         ...
 
+    def fork(self, streams: int, window: int, chunk: int) -> Session:
+        """A session of its own whose streams all stand where this one's first stream stands.
+
+        No more tokens may have been fed than `window`. Raises ValueError.
+        """
+        ...
+
 
 class Engine(Protocol):
     """A model on a device."""

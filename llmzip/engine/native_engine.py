@@ -63,6 +63,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         "engine_profile": (None, pointer, pointer),
         "session_new": (pointer, pointer, number, number, number),
         "session_free": (None, pointer),
+        "session_fork": (pointer, pointer, number, number, number),
         "advance": (number, pointer, pointer, number, number, pointer, pointer),
         "head": (number, pointer, pointer, pointer, number, pointer, pointer, pointer, pointer),
         "weights": (number, pointer, pointer, pointer, pointer, number, pointer),
@@ -215,15 +216,24 @@ ROWS_AT_ONCE = 64
 class NativeSession:
     """S streams and their key/value cache, in C."""
 
-    def __init__(self, engine: NativeEngine, streams: int, window: int, chunk: int) -> None:
-        """See `Engine.session`."""
+    def __init__(
+        self, engine: NativeEngine, streams: int, window: int, chunk: int, origin: NativeSession | None = None
+    ) -> None:
+        """See `Engine.session`; origin: what this session is a fork of."""
         if min(streams, window, chunk) < 1:
             raise ValueError(f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1")
         self.engine = engine  # also keeps the C engine alive
-        handle = engine._core.session_new(engine._handle, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
+        self._window = window
+        self._fed: int = origin._fed if origin else 0
+        if origin and self._fed > min(window, origin._window):
+            raise ValueError(f"{self._fed} tokens do not fit a window of {min(window, origin._window)}")
+        make, source = (
+            (engine._core.session_fork, origin._handle) if origin else (engine._core.session_new, engine._handle)
+        )
+        handle = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
         if handle is None:
             raise MemoryError(f"no memory for the key/value cache of {streams} streams with window {window}")
-        self._handle = handle
+        self._handle: int = handle
         weakref.finalize(self, engine._core.session_free, handle)
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
@@ -243,7 +253,12 @@ class NativeSession:
                 f"or a token lies outside the vocabulary"
             )
         _check(status)
+        self._fed += count
         return HeadInput(vectors, scales)
+
+    def fork(self, streams: int, window: int, chunk: int) -> NativeSession:
+        """See `Session.fork`."""
+        return NativeSession(self.engine, streams, window, chunk, self)
 
 
 class NativeDistributions:

@@ -223,6 +223,24 @@ class TorchSession:
                 q.view(streams, count, spec.d_model).cpu().numpy(), scale.view(streams, count).cpu().numpy()
             )
 
+    def fork(self, streams: int, window: int, chunk: int) -> TorchSession:
+        """See `Session.fork`."""
+        fed = self.position
+        if fed > min(window, self.window):
+            raise ValueError(f"{fed} tokens do not fit a window of {min(window, self.window)}")
+        other = TorchSession(self.engine, streams, window, chunk)
+        with torch.inference_mode():  # so far no slot has been used twice: position p is in slot p
+            for mine, theirs in zip(self._caches(), other._caches(), strict=True):
+                theirs[:, :, :, :fed] = mine[:, :1, :, :fed]
+            other.largest_value.copy_(self.largest_value[:, :1].expand_as(other.largest_value))
+            other.slot_positions[:fed] = self.slot_positions[:fed]
+        other.position = fed
+        return other
+
+    def _caches(self) -> tuple[Tensor, ...]:
+        """All of the cache: [layers, S, G, slots, ...]."""
+        return self.keys, self.values, self.key_scales, self.value_scales
+
     def _place(self, count: int) -> View:
         """Give the next `count` positions their slots, and say what each of them sees."""
         positions = torch.arange(self.position, self.position + count, device=self.engine.device)

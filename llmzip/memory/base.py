@@ -27,8 +27,8 @@ class Memory(Protocol):
     capacity_bits: int
     """The memory holds the last 2**capacity_bits positions."""
 
-    def start(self, streams: int) -> None:
-        """Begin a block of `streams` streams; what has been learned stays."""
+    def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
+        """Begin a block of `streams` streams that have all read `context` [n]; what has been learned stays."""
         ...
 
     def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -52,10 +52,14 @@ class Memory(Protocol):
         ...
 
 
+def capacity_bits_for(tokens: int) -> int:
+    """The smallest capacity that holds so many positions, or the largest there is."""
+    return min(max((tokens - 1).bit_length(), MIN_CAPACITY_BITS), MAX_CAPACITY_BITS)
+
+
 def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a memory takes (docs/format.md, "Payloads"): positions, the matches' and the biases' tables."""
-    position = -(-d_model // 64) * 8 + 24
-    return (position + (16 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS) << capacity_bits) + 16 * vocab
+    """The bytes that a memory counts for (docs/format.md, "Payloads"): signatures, lists and tables; and the vocabulary's."""
+    return ((-(-d_model // 64) * 8 + 256) << capacity_bits) + 32 * vocab
 
 
 MATCH_SLOTS_BITS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.powers import Float32Array, log2
+from llmzip.arithmetic.powers import Float32Array, log2, quotient
 from llmzip.memory.base import BIAS_SLOTS_BITS
 from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
 
@@ -18,7 +18,7 @@ TOKEN_FACTOR, LAST_FACTOR, BEFORE_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4
 class Biases:
     """See the module."""
 
-    initial_weights = (0.3, 0.3, 0.1)
+    initial_weights: tuple[float, ...] = (0.3, 0.3, 0.1)
     situations = 1
 
     def __init__(self, capacity: int, vocab: int) -> None:
@@ -35,8 +35,8 @@ class Biases:
         self._places = self._find(step, options.tokens)
         out = []
         for table, place in self._places:
-            came, expected = np.moveaxis(table[place] + UNIT, -1, 0).astype(np.float32)
-            out.append(log2(came / expected))
+            came, expected = np.moveaxis(table[place] + UNIT, -1, 0)
+            out.append(log2(quotient(came, expected)))
         self._expected = np.rint(options.probabilities * np.float32(UNIT)).astype(np.int64)
         return out
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmzip.arithmetic.powers import Float32Array, log2
+from llmzip.arithmetic.powers import Float32Array, log2, quotient
 from llmzip.memory.base import MATCH_SLOTS_BITS, NO_TOKEN
 from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
 
@@ -25,7 +25,7 @@ RATE_LIMIT = 500
 class Matches:
     """See the module."""
 
-    initial_weights = (0.1,)
+    initial_weights: tuple[float, ...] = (0.1,)
     situations = 1 + len(ORDERS)
 
     def __init__(self, capacity: int) -> None:
@@ -67,9 +67,8 @@ class Matches:
     def features(self, step: Step, options: Options) -> list[Float32Array]:
         """The successor's odds by experience against its odds in the model's eyes."""
         misses, hits = self._rates[self._order, self._bin].T
-        odds = (5 * hits + 4).astype(np.float32) / (5 * misses + 4).astype(np.float32)
-        weights = options.weights
-        model = weights.astype(np.float32) / (options.totals[:, None] - weights + 1).astype(np.float32)
+        odds = quotient(5 * hits + 4, 5 * misses + 4)
+        model = quotient(options.weights, options.totals[:, None] - options.weights + 1)
         gain = log2(odds)[:, None] - log2(model)
         return [np.where(options.tokens == self._successor[:, None], gain, np.float32(0))]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmzip.arithmetic.powers import Float32Array, exp2
+from llmzip.arithmetic.powers import Float32Array, exp2, quotient
 from llmzip.memory.experts import Expert
 from llmzip.memory.step import Int64Array, Options, Outcome
 
@@ -34,20 +34,22 @@ class Mixer:
     def mix(self, features: Sequence[Float32Array], situations: Sequence[Int64Array], options: Options) -> Int64Array:
         """The corrected weights of the candidates: [A, C]."""
         self._features, self._situations = features, situations
-        chosen = sum(weights[situation] for weights, situation in zip(self._weights, situations, strict=True))
+        sets = [weights[situation] for weights, situation in zip(self._weights, situations, strict=True)]
+        chosen: Int64Array = np.sum(sets, axis=0)  # [A, F]
         scale = (chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT))[:, :, None]  # [A, F, 1]
         bits = scale[:, 0] * features[0]
         for k in range(1, len(features)):
             bits = bits + scale[:, k] * features[k]
         factor = exp2(np.clip(bits, -MAX_BITS, MAX_BITS))
-        self._mixed = np.rint(options.weights.astype(np.float32) * factor).astype(np.int64)
-        return self._mixed
+        mixed: Int64Array = np.rint(options.weights.astype(np.float32) * factor).astype(np.int64)
+        self._mixed = mixed
+        return mixed
 
     def learn(self, options: Options, outcome: Outcome, before: Int64Array) -> None:
         """One step of gradient descent; before: the model's weights of the candidates, [A, C]."""
         real = options.tokens >= 0
         totals = options.totals + ((self._mixed - before) * real).sum(axis=1)
-        expected = self._mixed.astype(np.float32) / totals.astype(np.float32)[:, None]
+        expected = quotient(self._mixed, totals[:, None])
         error = outcome.is_token.astype(np.float32) - expected
         slopes = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)  # [A, C, F]
         per_row = (slopes.astype(np.int64) * real[:, :, None]).sum(axis=1)

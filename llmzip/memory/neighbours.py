@@ -8,9 +8,8 @@ most likely token are looked at.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from llmzip.arithmetic.powers import Float32Array, exp2, log2
+from llmzip.arithmetic.powers import Float32Array, exp2, log2, quotient
 from llmzip.memory.base import NO_TOKEN
 from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
 
@@ -36,7 +35,7 @@ _POPULATION = np.array([i.bit_count() for i in range(256)], np.int64)
 class Neighbours:
     """See the module. Entry e of the rings is position e modulo their length, in the order of coding."""
 
-    initial_weights = (0.9, 0.1)
+    initial_weights: tuple[float, ...] = (0.9, 0.1)
     situations = 6
 
     def __init__(self, capacity: int, d_model: int) -> None:
@@ -91,20 +90,22 @@ class Neighbours:
         match = options.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBOURS]
         near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
         totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
-        shares = [_ratio(part, total) for part, total in zip((near, nearer), totals, strict=True)]
-        self._share = (shares[0] + shares[1]) * np.float32(0.5)
+        shares = [quotient(part, total) for part, total in zip((near, nearer), totals, strict=True)]
+        self._share: Float32Array = (shares[0] + shares[1]) * np.float32(0.5)
         best = near.max(axis=1, keepdims=True)
         self._situation = np.where(self._known, 1 + np.minimum(5 * best // totals[0], 4)[:, 0], 0)
         self._bin = (
             np.minimum(DISTANCE_BIN_SCALE * self._nearest // self._d, DISTANCE_BINS - 1)[:, 0],
             np.minimum(SHARE_BINS * best // totals[0], SHARE_BINS - 1)[:, 0],
         )
-        trust, distrust = self._trust[self._bin].T.astype(np.float32)
-        self._odds = (trust / distrust)[:, None]
+        trust, distrust = self._trust[self._bin].T
+        self._odds: Float32Array = quotient(trust, distrust)[:, None]
         surprise = (match * (self._votes[0] * self._surprise[self._found])[:, None]).sum(axis=2).astype(np.float32)
         evidence = surprise * np.float32(2.0 ** -(VOTE_BITS + SURPRISE_BITS)) * self._closeness
         one = np.float32(1)
-        return [log2(one + self._odds * self._share / options.probabilities), log2(one + np.float32(16) * evidence)]
+        voted: Float32Array = self._odds * self._share
+        gain: Float32Array = one + voted / options.probabilities
+        return [log2(gain), log2(one + np.float32(16) * evidence)]
 
     def situation(self) -> Int64Array:
         """0: no neighbours; else how far they agree."""
@@ -130,9 +131,3 @@ class Neighbours:
             self._by_last.setdefault(int(step.history[row, 0]), []).append(entry)
             self._by_top.setdefault(int(step.top[row, 0]), []).append(entry)
             self._count += 1
-
-
-def _ratio(a: Int64Array, b: Int64Array) -> npt.NDArray[np.float32]:
-    """The quotient of the float32 numbers nearest to two integers."""
-    quotient: npt.NDArray[np.float32] = a.astype(np.float32) / b.astype(np.float32)
-    return quotient

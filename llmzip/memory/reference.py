@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.arithmetic.powers import quotient
 from llmzip.memory.base import NO_TOKEN
 from llmzip.memory.biases import Biases
 from llmzip.memory.experts import Expert
@@ -25,12 +26,13 @@ class ReferenceMemory:
         capacity = 1 << capacity_bits
         self._experts: list[Expert] = [Matches(capacity), Neighbours(capacity, d_model), Biases(capacity, vocab)]
         self._mixer = Mixer(self._experts)
-        self.start(1)
 
-    def start(self, streams: int) -> None:
+    def start(self, streams: int, context: IdArray) -> None:
         """See `Memory.start`."""
         self._history = np.full((streams, HISTORY), self._start_token, np.int32)
-        self._fed = 1
+        known = context[::-1][:HISTORY]
+        self._history[:, : len(known)] = known
+        self._fed = 1 + len(context)
 
     def recall(self, vectors: npt.NDArray[np.int8], top: IdArray) -> IdArray:
         """See `Memory.recall`."""
@@ -49,7 +51,7 @@ class ReferenceMemory:
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
         """See `Memory.learn`."""
         options = self._options
-        probabilities = np.maximum(weights, 1).astype(np.float32) / options.totals.astype(np.float32)
+        probabilities = quotient(np.maximum(weights, 1), options.totals)
         outcome = Outcome(tokens, probabilities, options.tokens == tokens[:, None])
         self._mixer.learn(options, outcome, self._before)
         for expert in self._experts:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.powers import Float32Array
+from llmzip.arithmetic.powers import Float32Array, quotient
 
 IdArray = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ class Options:
     @property
     def probabilities(self) -> Float32Array:
         """[A, C]."""
-        return self.weights.astype(np.float32) / self.totals.astype(np.float32)[:, None]
+        return quotient(self.weights, self.totals[:, None])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Distributions, Engine, HeadInput
+from llmzip.engine.base import Distributions, Engine, HeadInput, Session
 from llmzip.errors import IntegrityError
 from llmzip.memory.base import Memory
 from llmzip.model.tokenizer import Tokens
@@ -71,9 +71,30 @@ class Schedule:
         return places + (beyond // (self.steps - 1) if self.steps > 1 else 0)
 
 
-def _shifted(rows: IdArray, start_token: int) -> IdArray:
+class Start:
+    """Where the streams begin: at nothing, or after a text that all of them have read."""
+
+    def __init__(self, engine: Engine, context: IdArray | None = None, read: Session | None = None) -> None:
+        """context: the tokens of that text [n]; read: a session of one stream that has been fed all but the last of them."""
+        self._engine = engine
+        self.context = np.empty(0, np.int32) if context is None else context
+        self._read = read
+
+    @property
+    def last_token(self) -> int:
+        """What each stream is fed first."""
+        return int(self.context[-1]) if len(self.context) else self._engine.model.spec.start_token
+
+    def session(self, streams: int, window: int, chunk: int) -> Session:
+        """A session of streams that stand here."""
+        if self._read is None:
+            return self._engine.session(streams, window, chunk)
+        return self._read.fork(streams, window, chunk)
+
+
+def _shifted(rows: IdArray, first: int) -> IdArray:
     """What the model is fed so that it predicts `rows`."""
-    return np.concatenate([np.full((len(rows), 1), start_token, np.int32), rows[:, :-1]], axis=1)
+    return np.concatenate([np.full((len(rows), 1), first, np.int32), rows[:, :-1]], axis=1)
 
 
 def encode_tokens(
@@ -82,25 +103,27 @@ def encode_tokens(
     streams: int,
     window: int,
     memory: Memory | None = None,
+    start: Start | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Code a token sequence in `streams` streams with an attention window of `window` tokens; the memory learns it."""
+    begin = start or Start(engine)
     spec = engine.model.spec
     schedule = Schedule(len(tokens.ids), streams)
     rows = schedule.split(tokens.ids)
-    inputs = _shifted(rows, spec.start_token)
+    inputs = _shifted(rows, begin.last_token)
     literals = schedule.split(_literal_values(tokens, spec.escape_token))
     coder = RangeEncoder()
     chunk = max(1, min(_ENCODE_ROWS // streams, schedule.steps))
-    session = engine.session(streams, window, chunk)
+    session = begin.session(streams, window, chunk)
     group = max(1, _TABLE_ROWS // streams)
     if memory:
-        memory.start(streams)
-    for start in range(0, schedule.steps, chunk):
-        head = session.advance(inputs[:, start : start + chunk])
-        for first in range(start, min(start + chunk, schedule.steps), group):
-            steps = slice(first, min(first + group, start + chunk, schedule.steps))
-            vectors, distributions = _distributions(engine, head, steps.start - start, steps.stop - start)
+        memory.start(streams, begin.context)
+    for origin in range(0, schedule.steps, chunk):
+        head = session.advance(inputs[:, origin : origin + chunk])
+        for first in range(origin, min(origin + chunk, schedule.steps), group):
+            steps = slice(first, min(first + group, origin + chunk, schedule.steps))
+            vectors, distributions = _distributions(engine, head, steps.start - origin, steps.stop - origin)
             if memory:
                 for i, t in enumerate(range(steps.start, steps.stop)):
                     part = slice(i * streams, i * streams + schedule.active(t))
@@ -128,18 +151,20 @@ def decode_tokens(
     streams: int,
     window: int,
     memory: Memory | None = None,
+    start: Start | None = None,
     progress: Progress | None = None,
 ) -> Tokens:
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
+    begin = start or Start(engine)
     spec = engine.model.spec
     schedule = Schedule(count, streams)
     rows = np.zeros((streams, schedule.steps), np.int32)
     literals = np.zeros_like(rows)
     coder = RangeDecoder(coded)
-    session = engine.session(streams, window, 1)
-    previous = np.full((streams, 1), spec.start_token, np.int32)
+    session = begin.session(streams, window, 1)
+    previous = np.full((streams, 1), begin.last_token, np.int32)
     if memory:
-        memory.start(streams)
+        memory.start(streams, begin.context)
     for t in range(schedule.steps):
         active = schedule.active(t)
         head = session.advance(previous[:active])

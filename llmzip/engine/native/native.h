@@ -36,6 +36,8 @@ EXPORT void llmzip_engine_free(struct engine *engine);
 EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds); /* [PARTS]; starts again from 0 */
 
 EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk);
+/* A session whose streams all stand where the first stream of `origin` stands, which has not gone beyond its window. */
+EXPORT struct session *llmzip_session_fork(const struct session *origin, int streams, int window, int chunk);
 EXPORT void llmzip_session_free(struct session *session);
 
 /* tokens [streams, count] -> vectors [streams, count, d_model], scales [streams, count]. */

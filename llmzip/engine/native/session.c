@@ -139,6 +139,28 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     return NULL;
 }
 
+struct session *llmzip_session_fork(const struct session *origin, int streams, int window, int chunk)
+{
+    struct session *session = llmzip_session_new(origin->engine, streams, window, chunk);
+    if (!session)
+        return NULL;
+    const struct spec *spec = &origin->engine->spec;
+    size_t fed = (size_t)origin->position; /* no slot has been used twice: position p is in slot p */
+    size_t bytes = round_up(fed, PANEL) / PANEL * block_bytes(origin->shape.size);
+    for (size_t layer = 0; layer < (size_t)spec->layers; layer++)
+        for (size_t group = 0; group < origin->shape.groups; group++) {
+            struct head_cache from = session_cache(origin, layer, 0, group);
+            for (size_t stream = 0; stream < (size_t)streams; stream++) {
+                struct head_cache to = session_cache(session, layer, stream, group);
+                memcpy(to.blocks, from.blocks, bytes);
+                *to.largest = *from.largest;
+            }
+        }
+    memcpy(session->positions, origin->positions, fed * sizeof *session->positions);
+    session->position = origin->position;
+    return session;
+}
+
 void llmzip_session_free(struct session *session)
 {
     if (!session)

@@ -1,0 +1,92 @@
+"""Priming: a reference text that both sides know, learned before the first token is coded.
+
+It fills the memory, and its end is what every stream has just read (docs/format.md, "Primes").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import numpy as np
+
+from llmzip.engine.base import Engine, Session
+from llmzip.memory.base import Memory
+from llmzip.predictor.lockstep import Start, encode_tokens
+
+CONTEXT_TOKENS = 512
+"""How many of the reference's last tokens each stream has read."""
+
+STREAM_TOKENS, WINDOW = 4096, 1024
+"""The streams and the window with which the memory reads the reference."""
+
+DIGEST_BYTES = 4
+
+_CHUNK = 64
+
+
+class Primed:
+    """A reference as one engine knows it. Made once, used for any number of messages."""
+
+    def __init__(self, reference: bytes, engine: Engine) -> None:
+        """Read the reference. Takes the model's time for it when first used."""
+        self._engine = engine
+        self._tokens = engine.model.tokenizer.encode(reference)
+        self._memories: dict[int, Memory] = {}
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+        ids = self._tokens.ids
+        self.context = ids[max(0, len(ids) - CONTEXT_TOKENS) :]
+        """The tokens that each stream has read: [at most CONTEXT_TOKENS]."""
+        digest = hashlib.sha256(b"llmzip prime 1")
+        for part in (engine.model.fingerprint, ids.astype("<i4").tobytes(), self._tokens.literals):
+            digest.update(len(part).to_bytes(8, "little") + part)
+        self.digest = digest.digest()[:DIGEST_BYTES]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the reference has."""
+        return len(self._tokens.ids)
+
+    def memory(self, capacity_bits: int) -> Memory:
+        """A memory of its own for the caller that has learned the reference."""
+        with self._lock:
+            if capacity_bits not in self._memories:
+                memory = self._engine.memory(capacity_bits)
+                if self.tokens:
+                    streams = max(1, self.tokens // STREAM_TOKENS)
+                    encode_tokens(self._engine, self._tokens, streams, WINDOW, memory)  # only to learn
+                self._memories[capacity_bits] = memory
+            return self._memories[capacity_bits].copy()
+
+    def start(self) -> Start:
+        """Where streams begin that have read the end of the reference."""
+        context = self.context
+        if not len(context):
+            return Start(self._engine)
+        with self._lock:
+            if self._session is None:
+                fed = np.concatenate([[self._engine.model.spec.start_token], context[:-1]]).astype(np.int32)
+                session = self._engine.session(1, len(fed) + 1, min(_CHUNK, len(fed)))
+                for first in range(0, len(fed), _CHUNK):
+                    session.advance(fed[None, first : first + _CHUNK])
+                self._session = session
+            return Start(self._engine, context, self._session)
+
+
+class Prime:
+    """A reference text for `prime=`: keep it, so that it is read only once.
+
+    >>> prime = Prime(b'{"level": "info", "message": "started"}')
+    """
+
+    def __init__(self, reference: bytes | bytearray | memoryview) -> None:
+        self._reference = bytes(memoryview(reference))
+        self._primed: tuple[Engine, Primed] | None = None
+
+    def on(self, engine: Engine) -> Primed:
+        """The reference as this engine knows it; the last engine's is kept."""
+        kept = self._primed
+        if kept is None or kept[0] is not engine:
+            kept = self._primed = engine, Primed(self._reference, engine)
+        return kept[1]
