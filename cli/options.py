@@ -8,7 +8,6 @@ import click
 
 from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
-from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 Section = list[click.Option]
@@ -27,6 +26,16 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     except metadata.PackageNotFoundError:
         click.echo("llmzip, not installed: run from its sources")
     ctx.exit()
+
+
+def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    if name is None:
+        return None
+    from llmzip.codecs.selection import CODEC_NAMES  # brings the coders, which most command lines do without
+
+    if name not in CODEC_NAMES.values():
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(CODEC_NAMES.values()))}.")
+    return name
 
 
 def _action(names: str, action: Action, help: str) -> click.Option:
@@ -68,8 +77,9 @@ LEVELS = [
     click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
     click.Option(
         ["--codec"],
-        type=click.Choice(sorted(CODEC_NAMES.values())),
-        help="Code every block with this one, not with the smallest.",
+        metavar="NAME",
+        callback=_known_codec,
+        help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
     OFFLINE,
 ]

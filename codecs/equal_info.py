@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.arithmetic.frequencies import TokenDistributions
-from llmzip.coding.windows import Interval
+from llmzip.coding.windows import Interval, interval_starts, symbol_at
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError
@@ -122,8 +122,8 @@ class EqualInfoCodec:
                 buckets[row, : len(here)] = here
             vectors, scales = head.vectors.reshape(buckets.size, -1), head.scales.reshape(-1)
             tables = self._engine.distributions(vectors, scales)
-            first = _starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
-            second = _starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
+            first = interval_starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
+            second = interval_starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
             for row, walk in enumerate(walks):
                 for step in range(min(steps, len(walk.ahead) - start)):
                     if not walk.open:
@@ -154,14 +154,14 @@ class EqualInfoCodec:
     def _ending(self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> int | None:
         """A number in the interval after which the decoder, by [1, d] and [1], finds no token that fits, or None."""
         weights = TokenDistributions(self._engine.token_weights(vectors, scales))
-        buckets = _starts(weights.bucket_frequencies())[0]
+        buckets = interval_starts(weights.bucket_frequencies())[0]
         for number in interval.numbers():
-            reached = _symbol_at(interval, number, buckets)
+            reached = symbol_at(interval, number, buckets)
             if reached is None:
                 return number
             bucket, inside = reached
-            places = _starts(weights.token_frequencies(np.array([bucket])))[0]
-            reached = _symbol_at(inside, number, places)
+            places = interval_starts(weights.token_frequencies(np.array([bucket])))[0]
+            reached = symbol_at(inside, number, places)
             if reached is None:
                 return number
             place, inside = reached
@@ -246,8 +246,8 @@ class EqualInfoCodec:
         for _ in range(self._longest):
             head = session.advance(fed)
             tables = self._engine.distributions(head.vectors[:, 0], head.scales[:, 0])
-            intervals, buckets = _step(intervals, numbers, _starts(tables.bucket_frequencies()))
-            intervals, places = _step(intervals, numbers, _starts(tables.token_frequencies(buckets)))
+            intervals, buckets = _step(intervals, numbers, interval_starts(tables.bucket_frequencies()))
+            intervals, places = _step(intervals, numbers, interval_starts(tables.token_frequencies(buckets)))
             tokens = buckets << BUCKET_BITS | places
             for row, interval in enumerate(intervals):
                 literal = 0
@@ -325,22 +325,6 @@ def _cuts(tokens: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def _starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Frequencies [N, n] -> where each symbol's interval begins, and the total: [N, n + 1]."""
-    starts = np.zeros((tables.shape[0], tables.shape[1] + 1), np.int64)
-    np.cumsum(tables, axis=1, out=starts[:, 1:])
-    return starts
-
-
-def _symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
-    """The symbol that a number says next and what it leaves, or None beyond all symbols."""
-    place = interval.quantile(number)
-    if place >= FREQUENCY_TOTAL:
-        return None
-    symbol = int(np.searchsorted(starts, place, "right")) - 1
-    return symbol, interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
-
-
 def _step(
     intervals: list[Interval | None], numbers: list[int], starts: npt.NDArray[np.int64]
 ) -> tuple[list[Interval | None], npt.NDArray[np.int64]]:
@@ -348,7 +332,7 @@ def _step(
     left: list[Interval | None] = []
     symbols = np.zeros(len(numbers), np.int64)
     for row, interval in enumerate(intervals):
-        reached = None if interval is None else _symbol_at(interval, numbers[row], starts[row])
+        reached = None if interval is None else symbol_at(interval, numbers[row], starts[row])
         left.append(None if reached is None else reached[1])
         symbols[row] = 0 if reached is None else reached[0]
     return left, symbols
