@@ -58,6 +58,7 @@ class LLMZipCompressor:
         self._hash = xxhash.xxh3_64()
         self._done_bytes = self._done_tokens = self._block_tokens = 0
         self._codec: LLMCodec | None = None
+        self._tokens_codec: MetaTokenCodec | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._finished = False
@@ -121,10 +122,11 @@ class LLMZipCompressor:
                 return b""
             closing = self._close_frame()  # it names no model, and its header is written: start another
         fingerprint, code = b"", 0
-        if needs_model:
-            fingerprint = self._options.chosen_model().fingerprint[:FINGERPRINT_PREFIX]
+        if block.codec == MetaTokenCodec.id:
+            fingerprint = self._meta_token().model.fingerprint[:FINGERPRINT_PREFIX]
         if block.codec == LLMCodec.id:
             llm = self._llm()
+            fingerprint = llm.model.fingerprint[:FINGERPRINT_PREFIX]
             need = llm.cache_need(block.payload) if only else levels.cache_bound(self._level, llm.model.spec)
             code = memory_code(need)
         return closing + self._open_frame(FrameHeader(only, code, fingerprint))
@@ -147,8 +149,13 @@ class LLMZipCompressor:
         if codec == LLMCodec.name:
             return self._llm()
         if codec == MetaTokenCodec.name:
-            return MetaTokenCodec(self._options.chosen_model())
+            return self._meta_token()
         return next(known for known in MODEL_FREE.values() if known.name == codec)
+
+    def _meta_token(self) -> MetaTokenCodec:
+        if self._tokens_codec is None:
+            self._tokens_codec = MetaTokenCodec(self._options.chosen_model())
+        return self._tokens_codec
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:
