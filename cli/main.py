@@ -131,6 +131,12 @@ def _tokens() -> click.Command:
     return tokens
 
 
+def _generate() -> click.Command:
+    from llmzip.cli.generate import generate
+
+    return generate
+
+
 def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
     command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
@@ -157,6 +163,7 @@ llmzip = Front(
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
         "models": _models,
         "tokens": _tokens,
+        "generate": _generate,
     },
     callback=execute,
     help=(

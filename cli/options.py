@@ -8,7 +8,6 @@ import click
 
 from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
-from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 Section = list[click.Option]
@@ -27,6 +26,16 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     except metadata.PackageNotFoundError:
         click.echo("llmzip, not installed: run from its sources")
     ctx.exit()
+
+
+def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    if name is None:
+        return None
+    from llmzip.codecs.selection import CODEC_NAMES  # brings the coders, which most command lines do without
+
+    if name not in CODEC_NAMES.values():
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(CODEC_NAMES.values()))}.")
+    return name
 
 
 def _action(names: str, action: Action, help: str) -> click.Option:
@@ -54,6 +63,7 @@ TARGETS = [
     flag("--rm", "remove", help="Remove the input once the output was decoded and compared with it."),
 ]
 FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
+OFFLINE = flag("--offline", help="Never download a model.")
 LEVELS = [
     *(_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)),
     click.Option(
@@ -67,12 +77,13 @@ LEVELS = [
     click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
     click.Option(
         ["--codec"],
-        type=click.Choice(sorted(CODEC_NAMES.values())),
-        help="Code every block with this one, not with the smallest.",
+        metavar="NAME",
+        callback=_known_codec,
+        help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
     flag("--no-memory", help="Do not correct predictions by what has been coded."),
     flag("--solid", help="Carry that memory from block to block: smaller, without random access."),
-    flag("--offline", help="Never download a model."),
+    OFFLINE,
 ]
 ENGINE = [
     click.Option(

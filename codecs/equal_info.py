@@ -6,15 +6,15 @@ rules and the wire form.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
-from llmzip.coding.windows import Interval
+from llmzip.arithmetic.constants import BUCKET_BITS
+from llmzip.codecs.window_packing import LITERAL_FREQUENCY, Part, Symbol, Walk, WindowStatistics, part_bounds
+from llmzip.coding.windows import Interval, interval_starts, symbol_at
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError
@@ -23,41 +23,7 @@ from llmzip.model.tokenizer import Tokens
 MIN_BITS, MAX_BITS = 32, 256
 
 _MAX_TOKENS = 256  # in one window, so that text without information does not fill the cache
-_PART_TOKENS, _MAX_PARTS = 256, 32
 _BATCH = 32  # windows that are decoded at once
-_LITERAL = FREQUENCY_TOTAL // 256
-
-Symbol = tuple[int, int]
-"""A token and the literal byte behind it (0 where it is not the escape token)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowStatistics:
-    """How well a text fills its windows."""
-
-    bits: int
-    bytes: int
-    tokens: int
-    windows: int
-    escaped: int
-    """Windows spent on tokens that no window holds."""
-    information_bits: float
-    """Σ −log2 p of the tokens in the other windows, each predicted from its window alone."""
-
-    @property
-    def ratio(self) -> float:
-        """Bytes of text per byte of windows."""
-        return 8 * self.bytes / (self.bits * self.windows)
-
-    @property
-    def tokens_per_window(self) -> float:
-        """Mean over all windows."""
-        return self.tokens / self.windows
-
-    @property
-    def padding(self) -> float:
-        """The share of the windows' bits that carries no information."""
-        return 1 - self.information_bits / (self.bits * self.windows)
 
 
 class EqualInfoCodec:
@@ -94,19 +60,19 @@ class EqualInfoCodec:
         information = sum(part.information_bits for part in parts)
         return WindowStatistics(self._bits, len(data), tokens, windows, escaped, information)
 
-    def _parts(self, data: bytes) -> tuple[list[_Part], int]:
+    def _parts(self, data: bytes) -> tuple[list[Part], int]:
         """Parts of the text advance together, a window of each at a time: the model serves them all at once."""
         symbols = _symbols(self._engine.model.tokenizer.encode(data), self._spec.escape_token)
-        parts = [_Part(symbols[a:b], self._bits) for a, b in _cuts(len(symbols))]
+        parts = [Part(symbols[a:b], self._bits) for a, b in part_bounds(len(symbols))]
         guess = max(4, self._bits // 8)
         while waiting := [part for part in parts if part.done < len(part.symbols)]:
             self._next_windows(waiting, guess)
         return parts, len(symbols)
 
-    def _next_windows(self, parts: list[_Part], chunk: int) -> None:
+    def _next_windows(self, parts: list[Part], chunk: int) -> None:
         """Add a window to each part; the model looks `chunk` tokens ahead at a time."""
         session = self._engine.session(len(parts), self._longest, chunk)
-        walks = [_Walk(part.symbols[part.done : part.done + self._longest], self._bits) for part in parts]
+        walks = [Walk(part.symbols[part.done : part.done + self._longest], self._bits) for part in parts]
         length = max(len(walk.ahead) for walk in walks)
         fed = np.zeros((len(parts), length), np.int32)
         for row, walk in enumerate(walks):
@@ -121,8 +87,8 @@ class EqualInfoCodec:
                 buckets[row, : len(here)] = here
             vectors, scales = head.vectors.reshape(buckets.size, -1), head.scales.reshape(-1)
             tables = self._engine.distributions(vectors, scales)
-            first = _starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
-            second = _starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
+            first = interval_starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
+            second = interval_starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
             for row, walk in enumerate(walks):
                 for step in range(min(steps, len(walk.ahead) - start)):
                     if not walk.open:
@@ -134,7 +100,7 @@ class EqualInfoCodec:
         for part, walk in zip(parts, walks, strict=True):
             self._close(part, walk)
 
-    def _close(self, part: _Part, walk: _Walk) -> None:
+    def _close(self, part: Part, walk: Walk) -> None:
         """Choose the window's number: the most tokens for which one ends the window by the decoder's rule."""
         if walk.open:  # the part or the longest window ends here: the decoder knows
             part.add(len(walk.intervals) - 1, walk.intervals[-1], walk.intervals[-1].first_number())
@@ -153,19 +119,21 @@ class EqualInfoCodec:
     def _ending(self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> int | None:
         """A number in the interval after which the decoder, by [1, d] and [1], finds no token that fits, or None."""
         weights = self._engine.distributions(vectors, scales)
-        buckets = _starts(weights.bucket_frequencies())[0]
+        buckets = interval_starts(weights.bucket_frequencies())[0]
         for number in interval.numbers():
-            reached = _symbol_at(interval, number, buckets)
+            reached = symbol_at(interval, number, buckets)
             if reached is None:
                 return number
             bucket, inside = reached
-            places = _starts(weights.token_frequencies(np.array([bucket])))[0]
-            reached = _symbol_at(inside, number, places)
+            places = interval_starts(weights.token_frequencies(np.array([bucket])))[0]
+            reached = symbol_at(inside, number, places)
             if reached is None:
                 return number
             place, inside = reached
             if (bucket << BUCKET_BITS | place) == self._spec.escape_token:
-                inside = inside.narrowed(0, _LITERAL)  # only the width matters, and it is the same for all bytes
+                inside = inside.narrowed(
+                    0, LITERAL_FREQUENCY
+                )  # only the width matters, and it is the same for all bytes
             if not inside.fits:
                 return number
         return None
@@ -180,7 +148,7 @@ class EqualInfoCodec:
         windows = self._decode_windows(numbers)
         symbols: list[Symbol] = []
         first = 0
-        for (start, stop), count in zip(_cuts(tokens), counts, strict=True):
+        for (start, stop), count in zip(part_bounds(tokens), counts, strict=True):
             part = [symbol for window in windows[first : first + count] for symbol in window]
             if len(part) < stop - start:
                 raise IntegrityError("the windows hold too few tokens: the data is damaged")
@@ -206,7 +174,7 @@ class EqualInfoCodec:
         """Tokens, windows of each part, and the windows."""
         reader = ByteReader(io.BytesIO(payload))
         width, tokens, parts = (reader.varint(f"the {what}") for what in ("window size", "tokens", "parts"))
-        if width * 8 != self._bits or parts != len(_cuts(tokens)):
+        if width * 8 != self._bits or parts != len(part_bounds(tokens)):
             raise FormatError(
                 f"not windows of {self._bits} bits, or damaged: {8 * width} bits, {tokens} tokens, {parts} parts"
             )
@@ -245,14 +213,16 @@ class EqualInfoCodec:
         for _ in range(self._longest):
             head = session.advance(fed)
             tables = self._engine.distributions(head.vectors[:, 0], head.scales[:, 0])
-            intervals, buckets = _step(intervals, numbers, _starts(tables.bucket_frequencies()))
-            intervals, places = _step(intervals, numbers, _starts(tables.token_frequencies(buckets)))
+            intervals, buckets = _step(intervals, numbers, interval_starts(tables.bucket_frequencies()))
+            intervals, places = _step(intervals, numbers, interval_starts(tables.token_frequencies(buckets)))
             tokens = buckets << BUCKET_BITS | places
             for row, interval in enumerate(intervals):
                 literal = 0
                 if interval is not None and tokens[row] == self._spec.escape_token:
-                    literal = min(interval.quantile(numbers[row]) // _LITERAL, 256)
-                    interval = interval.narrowed(literal * _LITERAL, _LITERAL) if literal < 256 else None
+                    literal = min(interval.quantile(numbers[row]) // LITERAL_FREQUENCY, 256)
+                    interval = (
+                        interval.narrowed(literal * LITERAL_FREQUENCY, LITERAL_FREQUENCY) if literal < 256 else None
+                    )
                 if interval is None or not interval.fits or tokens[row] >= self._spec.vocab:
                     intervals[row] = None
                     continue
@@ -269,75 +239,9 @@ class EqualInfoCodec:
         return self._engine.model.tokenizer.decode(Tokens(ids, literals))
 
 
-class _Part:
-    """A part of the text with the windows that it has so far."""
-
-    def __init__(self, symbols: list[Symbol], bits: int) -> None:
-        self.symbols = symbols
-        self.bits = bits
-        self.done = 0
-        self.numbers: list[int] = []
-        self.information_bits = 0.0
-
-    def add(self, count: int, interval: Interval, number: int) -> None:
-        """A window of `count` tokens."""
-        self.done += count
-        self.numbers.append(number)
-        self.information_bits += interval.information_bits(self.bits)
-
-
-class _Walk:
-    """The tokens that a window may hold, added one by one."""
-
-    def __init__(self, ahead: list[Symbol], bits: int) -> None:
-        self.ahead = ahead
-        self.intervals = [Interval.whole(bits)]
-        """After 0, 1, 2 ... tokens that fit."""
-        self.inputs: list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]] = []
-        """What predicts token 0, 1, 2 ..."""
-        self.open = True
-        """Whether all tokens so far have fitted."""
-
-    def add(self, buckets: npt.NDArray[np.int64], places: npt.NDArray[np.int64], escape: int) -> None:
-        """The next token, by the starts of the intervals in its two tables."""
-        token, literal = self.ahead[len(self.intervals) - 1]
-        interval = self.intervals[-1]
-        for starts, symbol in ((buckets, token >> BUCKET_BITS), (places, token & (BUCKET_SIZE - 1))):
-            interval = interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
-        if token == escape:
-            interval = interval.narrowed(literal * _LITERAL, _LITERAL)
-        if interval.fits:
-            self.intervals.append(interval)
-        else:
-            self.open = False
-
-
 def _symbols(tokens: Tokens, escape: int) -> list[Symbol]:
     literals = iter(tokens.literals)
     return [(token, next(literals) if token == escape else 0) for token in tokens.ids.tolist()]
-
-
-def _cuts(tokens: int) -> list[tuple[int, int]]:
-    """Where the parts of a text of so many tokens begin and end."""
-    parts = max(1, min(_MAX_PARTS, tokens // _PART_TOKENS))
-    ends = [tokens * (i + 1) // parts for i in range(parts)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def _starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Frequencies [N, n] -> where each symbol's interval begins, and the total: [N, n + 1]."""
-    starts = np.zeros((tables.shape[0], tables.shape[1] + 1), np.int64)
-    np.cumsum(tables, axis=1, out=starts[:, 1:])
-    return starts
-
-
-def _symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
-    """The symbol that a number says next and what it leaves, or None beyond all symbols."""
-    place = interval.quantile(number)
-    if place >= FREQUENCY_TOTAL:
-        return None
-    symbol = int(np.searchsorted(starts, place, "right")) - 1
-    return symbol, interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
 
 
 def _step(
@@ -347,7 +251,7 @@ def _step(
     left: list[Interval | None] = []
     symbols = np.zeros(len(numbers), np.int64)
     for row, interval in enumerate(intervals):
-        reached = None if interval is None else _symbol_at(interval, numbers[row], starts[row])
+        reached = None if interval is None else symbol_at(interval, numbers[row], starts[row])
         left.append(None if reached is None else reached[1])
         symbols[row] = 0 if reached is None else reached[0]
     return left, symbols

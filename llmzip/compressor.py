@@ -65,6 +65,7 @@ class LLMZipCompressor:
         self._hash = xxhash.xxh3_64()
         self._done_bytes = self._done_tokens = self._block_tokens = 0
         self._codec: LLMCodec | None = None
+        self._tokens_codec: MetaTokenCodec | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._finished = False
@@ -133,12 +134,12 @@ class LLMZipCompressor:
 
     def _header_for(self, block: Block, only: bool) -> FrameHeader:
         """The header of a frame that begins with this block."""
-        if block.codec not in OF_A_MODEL:
+        if block.codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
+            return FrameHeader(only, 0, self._meta_token().model.fingerprint[:FINGERPRINT_PREFIX])
+        if block.codec != LLMCodec.id:
             return FrameHeader(only, 0)
-        fingerprint = self._options.chosen_model().fingerprint
-        if only and block.codec != LLMCodec.id:
-            return FrameHeader(only, 0, fingerprint[:FINGERPRINT_PREFIX])
         llm = self._llm()
+        fingerprint = llm.model.fingerprint
         code = memory_code(llm.memory_need(block.payload) if only else llm.memory_bound())
         prime = llm.primed.digest if llm.primed else b""
         prefix = PRIMED_FINGERPRINT_PREFIX if prime else FINGERPRINT_PREFIX
@@ -162,8 +163,13 @@ class LLMZipCompressor:
         if codec == LLMCodec.name:
             return self._llm()
         if codec == MetaTokenCodec.name:
-            return MetaTokenCodec(self._options.chosen_model())
+            return self._meta_token()
         return next(known for known in MODEL_FREE.values() if known.name == codec)
+
+    def _meta_token(self) -> MetaTokenCodec:
+        if self._tokens_codec is None:
+            self._tokens_codec = MetaTokenCodec(self._options.chosen_model())
+        return self._tokens_codec
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:

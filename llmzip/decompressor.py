@@ -41,6 +41,7 @@ class BlockDecoder:
         self._block_tokens = 0
         self._header: FrameHeader | None = None
         self._llm: LLMCodec | None = None
+        self._meta_token: MetaTokenCodec | None = None
 
     def open_frame(self, header: FrameHeader) -> None:
         """Begin a frame. Raises LimitError where it needs more memory than allowed."""
@@ -49,7 +50,7 @@ class BlockDecoder:
                 f"the frame needs {header.memory} bytes of memory, the limit is {self._max_memory}; raise the limit to decode it"
             )
         self._header = header
-        self._llm = None
+        self._llm = self._meta_token = None
 
     def decode(self, block: Block) -> bytes:
         """The bytes of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises."""
@@ -70,7 +71,9 @@ class BlockDecoder:
             return MODEL_FREE[codec]
         assert self._header is not None
         if codec == MetaTokenCodec.id:
-            return MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
+            if self._meta_token is None:
+                self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
+            return self._meta_token
         if self._llm is None:
             engine = self._options.for_fingerprint(self._header.fingerprint)
             self._llm = LLMCodec(

@@ -38,6 +38,8 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "repeats": (b"abcdefgh" * 400, {}),
     "binary": (BINARY[:700], {}),
     "stored": (BINARY + BINARY[:60], {"block_size": 1024}),
+    "xz": (BINARY * 2, {"codec": "xz"}),
+    "meta-token": (TEXT * 2 + b"\x04 caf\xe9", {"codec": "meta-token"}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
 

@@ -25,7 +25,7 @@ def test_golden_frames_decode_and_are_reproduced(tiny_model: IntegerModel, name:
 
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     infos = {name: llmzip.get_frame_info(golden.frame_path(name).read_bytes()) for name in golden.CASES}
-    assert {c for info in infos.values() for c in info.codecs} == {"raw", "zstd", "llm"}
+    assert {c for info in infos.values() for c in info.codecs} == {"raw", "zstd", "llm", "xz", "meta-token"}
     assert infos["blocks"].blocks > 2
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 

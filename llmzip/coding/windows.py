@@ -11,10 +11,14 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.arithmetic.constants import FREQUENCY_BITS, FREQUENCY_TOTAL
+
 _GUARD_BITS = 96
 """Precision beyond the window: more than the three tables of a token take, 24 bits each."""
 _CELL = 1 << _GUARD_BITS
-_TOTAL_BITS = 24
 _MAX_TRIES = 32
 
 
@@ -37,12 +41,12 @@ class Interval:
 
     def narrowed(self, start: int, frequency: int) -> Interval:
         """After a symbol with the interval [start, start + frequency) of 2^24."""
-        scale = self.width >> _TOTAL_BITS
+        scale = self.width >> FREQUENCY_BITS
         return Interval(self.low + scale * start, scale * frequency)
 
     def quantile(self, number: int) -> int:
         """Where in 2^24 a number lies; from 2^24 on it is beyond all symbols."""
-        return ((number << _GUARD_BITS) - self.low) // (self.width >> _TOTAL_BITS)
+        return ((number << _GUARD_BITS) - self.low) // (self.width >> FREQUENCY_BITS)
 
     def information_bits(self, bits: int) -> float:
         """What the symbols amount to that led here from a whole window of `bits` bits."""
@@ -58,3 +62,19 @@ class Interval:
         count = -(-(self.low + self.width) // _CELL) - first
         for i in range(min(count, _MAX_TRIES)):
             yield first + i * count // min(count, _MAX_TRIES)
+
+
+def interval_starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Frequencies [N, n] -> where each symbol's interval begins, and the total: [N, n + 1]."""
+    starts = np.zeros((tables.shape[0], tables.shape[1] + 1), np.int64)
+    np.cumsum(tables, axis=1, out=starts[:, 1:])
+    return starts
+
+
+def symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
+    """The symbol that a number says next and what it leaves, or None beyond all symbols."""
+    place = interval.quantile(number)
+    if place >= FREQUENCY_TOTAL:
+        return None
+    symbol = int(np.searchsorted(starts, place, "right")) - 1
+    return symbol, interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))

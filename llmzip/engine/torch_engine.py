@@ -140,7 +140,8 @@ class TorchEngine:
         top = np.empty((len(vectors), min(TOP_TOKENS, spec.vocab)), np.int32)
         rows = max(1, _WEIGHTS_PER_PASS // spec.vocab)
         with torch.inference_mode(), _exact_products():
-            x = torch.from_numpy(vectors).to(self.device)
+            # A copy, because numpy may give a single row the stride 0, with which torch._int_mm returns garbage.
+            x = torch.from_numpy(np.array(vectors, order="C")).to(self.device)
             s = torch.from_numpy(scales).to(self.device)[:, None]
             for start in range(0, len(x), rows):
                 part = slice(start, start + rows)
