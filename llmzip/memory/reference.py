@@ -17,7 +17,6 @@ from llmzip.memory.mixer import Mixer
 from llmzip.memory.neighbours import Neighbours
 from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
 
-
 EXPERTS = ("matches", "neighbours", "biases")
 
 
