@@ -1,24 +1,91 @@
-"""What a block codec is: an id on the wire, and bytes -> payload -> the same bytes."""
+"""What codecs are: a payload codec, and the sealed codec with a name and a configuration that is made of one.
+
+A payload does not say how long its text is, nor whether it is sound. Two things wrap payloads and say both: the block of a
+frame (container/block.py), for the codecs that docs/format.md gives a number, and `Codec`, for all of them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+from llmzip.container.varint import ByteReader, varint
+from llmzip.errors import IntegrityError, TruncatedError
+
+Buffer = bytes | bytearray | memoryview
 
 Progress = Callable[[int, int], None]
 """Called with the uncompressed bytes and the tokens of a block that are done."""
 
+_CHECK_BYTES = 4
+
 
 class BlockCodec(Protocol):
-    """One codec; docs/format.md lists the ids."""
+    """A payload codec: bytes -> payload -> the same bytes."""
 
-    id: int
-    name: str
+    @property
+    def id(self) -> int | None:
+        """Its number in docs/format.md; None where frames cannot hold its payloads."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What the registry, messages and lists call it."""
+        ...
 
     def encode(self, data: bytes) -> bytes:
-        """The payload for a block of at least one byte."""
+        """The payload for at least one byte."""
         ...
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """The block of `size` bytes. Raises IntegrityError or FormatError where the payload does not yield it."""
+        """The `size` bytes. Raises IntegrityError or FormatError where the payload does not yield them."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """A codec by itself: numcodecs' contract.
+
+    Two codecs with the same configuration read each other's bytes: `varint(size) payload CRC-32`, the check little-endian
+    over all that precedes it. Nothing at all has no payload.
+    """
+
+    coder: BlockCodec
+    """What makes the payloads: use it where neither size nor check is to be counted."""
+    config: dict[str, Any]
+    """JSON: `id`, the registry's name, and the parameters."""
+
+    @property
+    def name(self) -> str:
+        """The registry's name."""
+        return self.coder.name
+
+    def encode(self, data: Buffer) -> bytes:
+        """Compress. Raises TypeError for a str, LimitError for more than the codec takes at once."""
+        data = bytes(memoryview(data))
+        body = varint(len(data)) + (self.coder.encode(data) if data else b"")
+        return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")
+
+    def decode(self, data: Buffer) -> bytes:
+        """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not made."""
+        data = bytes(memoryview(data))
+        if len(data) <= _CHECK_BYTES:
+            raise TruncatedError(f"{len(data)} bytes are too few for anything that {self.name} has made")
+        body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+        if zlib.crc32(body).to_bytes(_CHECK_BYTES, "little") != check:
+            raise IntegrityError(f"checksum mismatch: the data is damaged, cut short, or not made by {self.name}")
+        reader = ByteReader(io.BytesIO(body))
+        size = reader.varint("the size")
+        payload = body[reader.offset :]
+        if not size:
+            if payload:
+                raise IntegrityError("data of no bytes has a payload: damaged")
+            return b""
+        return self.coder.decode(payload, size)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `registry.from_config` makes an equal codec of."""
+        return dict(self.config)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 from llmzip.errors import FormatError
 
 
+@dataclasses.dataclass(frozen=True)
 class RawCodec:
     """Stores."""
 
-    id = 1
-    name = "raw"
+    id: ClassVar[int] = 1
+    name: ClassVar[str] = "raw"
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`."""

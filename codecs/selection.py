@@ -8,11 +8,15 @@ from collections.abc import Callable
 from llmzip.codecs.base import BlockCodec
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.container.block import Block
 from llmzip.container.header import FINGERPRINT_PREFIX
 
-CODEC_NAMES: dict[int, str] = {codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec)}
+MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
+"""The codecs of docs/format.md that need no model."""
+
+CODEC_NAMES: dict[int, str] = {LLMCodec.id: LLMCodec.name} | {i: codec.name for i, codec in MODEL_FREE.items()}
 
 _MAX_STRANGE_SHARE = 0.1
 # Control characters that text does not hold, and what is left of bytes that are not UTF-8.
@@ -31,18 +35,18 @@ def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
     `llm` is called only if the model is to be asked. The prefix is shorter than the data only for a text with more tokens
     than one block takes.
     """
-    candidates: list[tuple[BlockCodec, bytes]] = []
+    candidates: list[tuple[int, bytes]] = []
     covered = len(data)
     if looks_like_text(data):
         codec = llm()
         payload, covered = codec.encode_prefix(data)
         data = data[:covered]
-        candidates.append((codec, payload))
-    candidates += [(codec, codec.encode(data)) for codec in (ZstdCodec(), RawCodec())]
+        candidates.append((codec.id, payload))
+    candidates += [(codec.id, codec.encode(data)) for codec in (ZstdCodec(), RawCodec())]
 
-    def cost(candidate: tuple[BlockCodec, bytes]) -> int:
+    def cost(candidate: tuple[int, bytes]) -> int:
         codec, payload = candidate
-        return len(payload) + (FINGERPRINT_PREFIX if codec.id == LLMCodec.id else 0)  # the header then names the model
+        return len(payload) + (FINGERPRINT_PREFIX if codec == LLMCodec.id else 0)  # the header then names the model
 
     chosen, payload = min(candidates, key=cost)
-    return Block(chosen.id, covered, payload), covered
+    return Block(chosen, covered, payload), covered

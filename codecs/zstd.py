@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 import zstandard
 
 from llmzip.errors import IntegrityError
 
-_LEVEL = 19
-# The frame is inside a block with size and check of its own: no magic bytes, no size, no checksum.
-_ENCODER = zstandard.ZstdCompressionParameters.from_level(
-    _LEVEL, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False, write_checksum=False
-)
 
-
+@dataclasses.dataclass(frozen=True)
 class ZstdCodec:
-    """Magicless Zstandard frames."""
+    """Magicless Zstandard frames: what wraps them has size and check."""
 
-    id = 2
-    name = "zstd"
+    id: ClassVar[int] = 2
+    name: ClassVar[str] = "zstd"
+
+    level: int = 19
+    """1 to 22; any decoder reads all."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= zstandard.MAX_COMPRESSION_LEVEL:
+            raise ValueError(f"zstd level {self.level}: levels are 1 to {zstandard.MAX_COMPRESSION_LEVEL}")
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`."""
-        return zstandard.ZstdCompressor(compression_params=_ENCODER).compress(data)
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            self.level, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False, write_checksum=False
+        )
+        return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`."""

@@ -10,8 +10,7 @@ import xxhash
 
 from llmzip.codecs.base import BlockCodec, Progress
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.raw import RawCodec
-from llmzip.codecs.zstd import ZstdCodec
+from llmzip.codecs.selection import MODEL_FREE
 from llmzip.compressor import Buffer
 from llmzip.container.block import Block
 from llmzip.container.content import content_check
@@ -67,10 +66,8 @@ class BlockDecoder:
         return data
 
     def _codec(self, codec: int) -> BlockCodec:
-        if codec == RawCodec.id:
-            return RawCodec()
-        if codec == ZstdCodec.id:
-            return ZstdCodec()
+        if codec in MODEL_FREE:
+            return MODEL_FREE[codec]
         if self._llm is None:
             assert self._header is not None
             engine = self._options.for_fingerprint(self._header.fingerprint)

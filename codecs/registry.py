@@ -1,0 +1,78 @@
+"""The codecs by name, and codecs from configurations.
+
+>>> codec = get_codec("xz", preset=6)
+>>> codec.decode(codec.encode(b"some bytes"))
+b'some bytes'
+>>> codec.get_config()
+{'id': 'xz', 'preset': 6}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmzip import levels
+from llmzip.codecs.base import BlockCodec, Codec
+from llmzip.codecs.extra import BrotliCodec, PpmdCodec
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.standard import Bzip2Codec, ZlibCodec
+from llmzip.codecs.xz import XzCodec
+from llmzip.codecs.zstd import ZstdCodec
+from llmzip.engines import EngineOptions
+
+Factory = Callable[..., tuple[BlockCodec, dict[str, Any]]]
+"""Parameters -> the payload codec, and all of its parameters that another must have to read its bytes."""
+
+
+def _plain(kind: Callable[..., Any]) -> Factory:
+    """The factory of a codec whose parameters are its dataclass's fields."""
+
+    def make(**parameters: Any) -> tuple[BlockCodec, dict[str, Any]]:
+        coder = kind(**parameters)
+        return coder, dataclasses.asdict(coder)
+
+    return make
+
+
+def _llm(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
+    """level: as of `llmzip.compress`; options: `model` and the others of `EngineOptions`."""
+    engine = EngineOptions(**options).for_compression()
+    return LLMCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
+
+
+_FACTORIES: dict[str, Factory] = {
+    "raw": _plain(RawCodec),
+    "zstd": _plain(ZstdCodec),
+    "llm": _llm,
+    "xz": _plain(XzCodec),
+    "zlib": _plain(ZlibCodec),
+    "bzip2": _plain(Bzip2Codec),
+    "brotli": _plain(BrotliCodec),
+    "ppmd": _plain(PpmdCodec),
+}
+
+
+def codec_names() -> tuple[str, ...]:
+    """The names that `get_codec` knows."""
+    return tuple(_FACTORIES)
+
+
+def get_codec(name: str, **parameters: Any) -> Codec:
+    """The codec of that name; docs/codecs.md lists the parameters.
+
+    Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter, LLMZipError
+    where a package or a model is missing.
+    """
+    if name not in _FACTORIES:
+        raise ValueError(f"codec {name!r}: codecs are {', '.join(_FACTORIES)}")
+    coder, config = _FACTORIES[name](**parameters)
+    return Codec(coder, {"id": name, **config})
+
+
+def from_config(config: Mapping[str, Any]) -> Codec:
+    """The codec that `Codec.get_config` describes; errors as for `get_codec`."""
+    parameters = {key: value for key, value in config.items() if key != "id"}
+    return get_codec(config["id"], **parameters)

@@ -1,0 +1,69 @@
+"""Deflate and bzip2 of the standard library, to compare with: nothing that they win is worth a place in the format."""
+
+from __future__ import annotations
+
+import bz2
+import dataclasses
+import zlib
+from typing import ClassVar
+
+from llmzip.errors import IntegrityError
+
+
+@dataclasses.dataclass(frozen=True)
+class ZlibCodec:
+    """A raw Deflate stream (RFC 1951)."""
+
+    id: ClassVar[None] = None
+    name: ClassVar[str] = "zlib"
+
+    level: int = 9
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 9:
+            raise ValueError(f"zlib level {self.level}: levels are 1 to 9")
+
+    def encode(self, data: bytes) -> bytes:
+        """See `BlockCodec.encode`."""
+        return zlib.compress(data, self.level, wbits=-zlib.MAX_WBITS)
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """See `BlockCodec.decode`."""
+        decoder = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        try:
+            data = decoder.decompress(payload, size + 1)
+            data += decoder.decompress(decoder.unconsumed_tail, 1)  # the end may need a call of its own
+        except zlib.error as error:
+            raise IntegrityError(f"zlib data does not decode ({error}): damaged") from error
+        if len(data) != size or not decoder.eof or decoder.unused_data:
+            raise IntegrityError(f"zlib data does not hold its {size} bytes: damaged")
+        return data
+
+
+@dataclasses.dataclass(frozen=True)
+class Bzip2Codec:
+    """A .bz2 stream."""
+
+    id: ClassVar[None] = None
+    name: ClassVar[str] = "bzip2"
+
+    level: int = 9
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 9:
+            raise ValueError(f"bzip2 level {self.level}: levels are 1 to 9")
+
+    def encode(self, data: bytes) -> bytes:
+        """See `BlockCodec.encode`."""
+        return bz2.compress(data, self.level)
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """See `BlockCodec.decode`."""
+        decoder = bz2.BZ2Decompressor()
+        try:
+            data = decoder.decompress(payload, size + 1)
+        except OSError as error:
+            raise IntegrityError(f"bzip2 data does not decode ({error}): damaged") from error
+        if len(data) != size or not decoder.eof or decoder.unused_data:
+            raise IntegrityError(f"bzip2 data does not hold its {size} bytes: damaged")
+        return data

@@ -1,0 +1,104 @@
+"""The codecs by themselves: the conformance kit, the registry, golden payloads."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmzip.codecs.registry import codec_names, from_config, get_codec
+from llmzip.codecs.xz import XzCodec
+from llmzip.errors import LLMZipError
+from tests.conformance import TEXT, check_codec
+
+CLASSICAL = ("raw", "zstd", "xz", "zlib", "bzip2", "brotli", "ppmd")
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_classical_codecs_conform(name: str) -> None:
+    if name in ("brotli", "ppmd"):
+        pytest.importorskip({"brotli": "brotli", "ppmd": "pyppmd"}[name])
+    check_codec(get_codec(name))
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_the_llm_codec_conforms() -> None:
+    check_codec(get_codec("llm", level=1), size=300, sweep=60)
+
+
+@given(name=st.sampled_from(CLASSICAL[:5]), data=st.binary(max_size=2000))
+def test_any_bytes_come_back(name: str, data: bytes) -> None:
+    codec = get_codec(name)
+    assert codec.decode(codec.encode(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("zstd", {"level": 3}),
+        ("xz", {"preset": 0}),
+        ("zlib", {"level": 1}),
+        ("bzip2", {"level": 1}),
+        ("brotli", {"quality": 5, "window_bits": 16}),
+        ("ppmd", {"order": 4, "memory": 1 << 20}),
+    ],
+)
+def test_parameters_reach_the_codec_and_its_configuration(name: str, parameters: dict[str, int]) -> None:
+    if name in ("brotli", "ppmd"):
+        pytest.importorskip({"brotli": "brotli", "ppmd": "pyppmd"}[name])
+    codec = get_codec(name, **parameters)
+    assert codec.get_config() == {"id": name, **parameters}
+    assert from_config(codec.get_config()).decode(codec.encode(TEXT * 9)) == TEXT * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("steam", {}, "codecs are raw, "),
+        ("zstd", {"level": 23}, "levels are 1 to 22"),
+        ("xz", {"preset": 10}, "presets are 0 to 9"),
+        ("zlib", {"level": 0}, "levels are 1 to 9"),
+        ("bzip2", {"level": 0}, "levels are 1 to 9"),
+        ("brotli", {"quality": 12}, "0 to 11"),
+        ("ppmd", {"order": 1}, "2 to 64"),
+        ("llm", {"level": 0}, "levels are 1 to 9"),
+    ],
+)
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_bad_parameters_are_value_errors(name: str, parameters: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        get_codec(name, **parameters)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    with pytest.raises(LLMZipError, match=r"pip install 'llmzip\[codecs\]'"):
+        get_codec("brotli")
+    assert "brotli" in codec_names()
+
+
+def test_golden_sealed_forms() -> None:
+    """What configurations promise: these bytes, for ever. Size 3, the payload, the check."""
+    assert get_codec("raw").encode(b"abc").hex() == "03616263" + "22e894f9"
+    assert get_codec("raw").encode(b"").hex() == "00" + "8def02d2"
+    assert get_codec("xz").decode(bytes.fromhex("030001000261626300" + "f3c72a85")) == b"abc"
+
+
+def test_programs_are_smaller_with_the_x86_filter() -> None:
+    program = pathlib.Path(sys.executable).resolve().read_bytes()[:300_000]
+    if not program.startswith(b"\x7fELF"):
+        pytest.skip("the interpreter is no ELF file")
+    codec = XzCodec()
+    assert codec.decode(codec.encode(program), len(program)) == program
+    assert len(codec.encode(program)) <= len(codec.encode(b" " + program))
+
+
+def test_a_large_input() -> None:
+    data = random.Random(5).randbytes(1 << 16) * 40
+    for name in ("zstd", "xz", "zlib", "bzip2"):
+        codec = get_codec(name)
+        assert codec.decode(codec.encode(data)) == data
