@@ -27,7 +27,7 @@ from collections.abc import Callable
 import click
 import zstandard
 
-from corpora.builtin import BUILTIN
+from llmzip.corpora.builtin import BUILTIN
 
 
 def brotli(data: bytes) -> bytes:

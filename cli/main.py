@@ -125,6 +125,12 @@ def _models() -> click.Command:
     return models
 
 
+def _corpora() -> click.Command:
+    from llmzip.cli.corpora import corpora
+
+    return corpora
+
+
 def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
     command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
@@ -150,6 +156,7 @@ llmzip = Front(
         "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
         "models": _models,
+        "corpora": _corpora,
     },
     callback=execute,
     help=(
