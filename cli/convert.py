@@ -68,6 +68,7 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             fetch=not settings.offline,
             fetch_progress=meter.fetch,
             block_size=settings.block_size,
+            codec=settings.codec,
             threads=settings.threads,
             device=settings.device,
             engine=settings.engine,

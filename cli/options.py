@@ -8,6 +8,7 @@ import click
 
 from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
+from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 Section = list[click.Option]
@@ -64,6 +65,11 @@ LEVELS = [
         help="The same as a number.",
     ),
     click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
+    click.Option(
+        ["--codec"],
+        type=click.Choice(sorted(CODEC_NAMES.values())),
+        help="Code every block with this one, not with the smallest.",
+    ),
     flag("--offline", help="Never download a model."),
 ]
 ENGINE = [

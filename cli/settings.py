@@ -39,6 +39,7 @@ class Settings:
     engine: str = "auto"
     threads: int | None = None
     block_size: int | None = None
+    codec: str | None = None
     memory: int | None = None
     max_output: int | None = None
 

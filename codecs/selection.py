@@ -1,16 +1,16 @@
-"""Which codec a block gets: the smallest, with the model asked only where it can win."""
+"""Which codec a block gets: the smallest of those that may have an idea of it, the model asked only where it can win."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from llmzip.codecs.base import BlockCodec
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.probe import Kind, leading_run
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
-from llmzip.container.block import Block
+from llmzip.container.block import MAX_EXPANSION, Block
 from llmzip.container.header import FINGERPRINT_PREFIX
 
 MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
@@ -18,35 +18,57 @@ MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, Z
 
 CODEC_NAMES: dict[int, str] = {LLMCodec.id: LLMCodec.name} | {i: codec.name for i, codec in MODEL_FREE.items()}
 
-_MAX_STRANGE_SHARE = 0.1
-# Control characters that text does not hold, and what is left of bytes that are not UTF-8.
-_STRANGE = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
+_ALREADY_SMALL = 128
+"""A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
+
+Encoded = tuple[int, bytes]
+"""Codec and payload."""
 
 
-def looks_like_text(data: bytes) -> bool:
-    """Whether a language model may have an idea of these bytes: mostly printable UTF-8 (or a little Latin-1 among it)."""
-    text = data.decode("utf-8", "replace")
-    return len(_STRANGE.findall(text)) <= _MAX_STRANGE_SHARE * len(text)
-
-
-def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
+def encode_block(data: bytes, llm: Callable[[], LLMCodec], codec: str | None = None) -> tuple[Block, int]:
     """The smallest block that holds a prefix of `data`, and how many bytes that prefix has.
 
-    `llm` is called only if the model is to be asked. The prefix is shorter than the data only for a text with more tokens
-    than one block takes.
+    codec: the only one to try, by name; what it would enlarge is stored nevertheless. `llm` is called only if the model
+    is to be asked. The prefix is shorter than the data where text turns into binary or the other way round, and for a text
+    with more tokens than one block takes.
     """
-    candidates: list[tuple[int, bytes]] = []
-    covered = len(data)
-    if looks_like_text(data):
-        codec = llm()
-        payload, covered = codec.encode_prefix(data)
-        data = data[:covered]
-        candidates.append((codec.id, payload))
-    candidates += [(codec.id, codec.encode(data)) for codec in (ZstdCodec(), RawCodec())]
+    if codec is not None:
+        return _encode_as(codec, data, llm)
+    kind, size = leading_run(data)
+    data = data[:size]
+    candidates = _without_model(data, kind)
+    if kind is Kind.TEXT and _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size:
+        payload, covered = llm().encode_prefix(data)
+        if covered < size:
+            data = data[:covered]
+            candidates = _without_model(data, kind)
+        candidates.insert(0, (LLMCodec.id, payload))
+    return _smallest(data, candidates)
 
-    def cost(candidate: tuple[int, bytes]) -> int:
+
+def _without_model(data: bytes, kind: Kind) -> list[Encoded]:
+    stored = (RawCodec.id, data)
+    if kind is Kind.NOISE:
+        return [stored]
+    return [*((i, MODEL_FREE[i].encode(data)) for i in (ZstdCodec.id, XzCodec.id)), stored]
+
+
+def _encode_as(name: str, data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
+    chosen = next(i for i, known in CODEC_NAMES.items() if known == name)
+    if chosen == LLMCodec.id:
+        payload, covered = llm().encode_prefix(data)
+        data = data[:covered]
+    else:
+        payload = MODEL_FREE[chosen].encode(data)
+    if len(payload) > len(data) + MAX_EXPANSION:  # the format allows no such block
+        chosen, payload = RawCodec.id, data
+    return Block(chosen, len(data), payload), len(data)
+
+
+def _smallest(data: bytes, candidates: list[Encoded]) -> tuple[Block, int]:
+    def cost(candidate: Encoded) -> int:
         codec, payload = candidate
         return len(payload) + (FINGERPRINT_PREFIX if codec == LLMCodec.id else 0)  # the header then names the model
 
     chosen, payload = min(candidates, key=cost)
-    return Block(chosen, covered, payload), covered
+    return Block(chosen, len(data), payload), len(data)

@@ -10,7 +10,7 @@ import xxhash
 from llmzip import levels
 from llmzip.codecs.base import Progress
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import encode_block
+from llmzip.codecs.selection import CODEC_NAMES, encode_block
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FINGERPRINT_PREFIX, FrameHeader, memory_code
@@ -34,17 +34,22 @@ class LLMZipCompressor:
         *,
         model: str | os.PathLike[str] | IntegerModel | None = None,
         block_size: int | None = None,
+        codec: str | None = None,
         progress: Progress | None = None,
         **engine: Any,
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
         level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
-        block_size: uncompressed bytes per block, None: the level's. progress: called with the uncompressed bytes and tokens done.
+        block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
+        None: the smallest for each. progress: called with the uncompressed bytes and tokens done.
         engine: `engine`, `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
-        Raises ValueError for a level or block size out of range.
+        Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
+        if codec is not None and codec not in CODEC_NAMES.values():
+            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CODEC_NAMES.values())}")
+        self._forced = codec
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
         self._progress = progress
@@ -90,7 +95,7 @@ class LLMZipCompressor:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._block_tokens = 0
-        block, covered = encode_block(data, self._llm)
+        block, covered = encode_block(data, self._llm, self._forced)
         data = data[:covered]
         only = last and covered == len(self._pending) and self._header is None
         out = self._frame_for(block, only)

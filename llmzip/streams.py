@@ -31,11 +31,12 @@ def compress_stream(
     level: int = levels.DEFAULT_LEVEL,
     model: str | None = None,
     block_size: int | None = None,
+    codec: str | None = None,
     progress: Progress | None = None,
     **engine: Any,
 ) -> Totals:
     """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`."""
-    compressor = LLMZipCompressor(level, model=model, block_size=block_size, progress=progress, **engine)
+    compressor = LLMZipCompressor(level, model=model, block_size=block_size, codec=codec, progress=progress, **engine)
     read = written = 0
     while data := source.read(_READ_BYTES):
         read += len(data)

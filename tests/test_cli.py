@@ -78,6 +78,7 @@ CASES = [
     ("a", 0, "", {"a.llmz"}),
     ("compress a", 0, "", {"a.llmz"}),
     ("-z -k -9 -T4 -q a", 0, "", {"a.llmz"}),
+    ("--codec xz a", 0, "", {"a.llmz"}),
     ("-v a", 0, "llmzip: a: 3,000 -> ", {"a.llmz"}),
     ("-vq a", 0, "", {"a.llmz"}),
     ("-o out a", 0, "", {"out"}),
@@ -113,6 +114,7 @@ CASES = [
     # Usage errors.
     ("--unknown a", 2, "--unknown", set()),
     ("--level 10 a", 2, "1<=x<=9", set()),
+    ("--codec brotli a", 2, "'brotli' is not one of", set()),
     ("--block-size 64KB a", 2, "'64KB' is not a size", set()),
     ("--block-size 1 a", 2, "block size", set()),
     ("-co out a", 2, "exclude each other", set()),
@@ -318,6 +320,7 @@ def test_defaults(received: dict[str, Any]) -> None:
         "offline": False,
         "fetch": True,
         "block_size": None,
+        "codec": None,
         "threads": None,
         "device": "cpu",
         "engine": "auto",
