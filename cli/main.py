@@ -125,6 +125,12 @@ def _models() -> click.Command:
     return models
 
 
+def _eval() -> click.Command:
+    from llmzip.cli.evaluate import evaluate
+
+    return evaluate
+
+
 def _corpora() -> click.Command:
     from llmzip.cli.corpora import corpora
 
@@ -157,6 +163,7 @@ llmzip = Front(
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
         "models": _models,
         "corpora": _corpora,
+        "eval": _eval,
     },
     callback=execute,
     help=(
