@@ -59,7 +59,7 @@ _DAMAGE_TEXT = "python-topics:65536"
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def evaluate(
-    context_of_click: click.Context,
+    click_context: click.Context,
     models: tuple[str, ...],
     data: tuple[str, ...],
     codecs: tuple[str, ...],
@@ -83,7 +83,7 @@ def evaluate(
     Without --model and --data: the default model and the usual codecs on the built-in texts, with everything there is.
     Prints a Markdown table; --output keeps JSON, Markdown and a report, and lets an interrupted run go on.
     """
-    if context_of_click.invoked_subcommand:
+    if click_context.invoked_subcommand:
         return
     from llmzip.evaluation import cache_damage, run
     from llmzip.evaluation.tables import markdown

@@ -37,7 +37,7 @@ def svg(picture: Figure) -> str:
     import matplotlib
 
     out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "llmzip"}):
+    with matplotlib.rc_context({"svg.hashsalt": "llmzip", "svg.fonttype": "none"}):
         picture.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     return text[text.index("<svg") :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import pathlib
 import tempfile
@@ -151,7 +152,8 @@ def _quiet() -> Iterator[None]:
     logging: Any = transformers.utils.logging
     logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # reading GGUF files draws one that cannot be switched off
+            yield
     finally:
         logging.enable_progress_bar()
 
