@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 
 from llmzip.corpora import registry
 from llmzip.corpora.builtin import BUILTIN
-from llmzip.corpora.http import Progress, download
+from llmzip.corpora.download import Progress, download
 from llmzip.corpora.registry import Corpus
 from llmzip.errors import IntegrityError, LLMZipError
 from llmzip.model.store import cache_base

@@ -18,7 +18,7 @@ import pytest
 from llmzip.cli.main import llmzip
 from llmzip.corpora import library, registry
 from llmzip.corpora.builtin import BUILTIN
-from llmzip.corpora.http import download
+from llmzip.corpora.download import download
 from llmzip.corpora.registry import Corpus
 from llmzip.errors import IntegrityError, LLMZipError
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+from collections.abc import Iterator
 
 import click.testing
 import numpy as np
 import pytest
+import torch
 
 import llmzip
 from llmzip.cli.main import llmzip as command
@@ -30,6 +32,15 @@ from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.score import score
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.golden import TEXT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small a model is quicker so, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

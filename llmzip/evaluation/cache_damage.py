@@ -19,7 +19,7 @@ import transformers
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.engine.torch_engine import TorchEngine, TorchSession
 from llmzip.errors import LLMZipError
-from llmzip.metrics.code_length import FloatArray, percentile
+from llmzip.metrics.code_length import percentile
 from llmzip.scoring.base import IdArray, Predictions, Scorer
 from llmzip.scoring.float_scorer import FloatPredictions, FloatScorer
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
@@ -31,14 +31,17 @@ _UNDAMAGED_BITS = 16
 
 
 class Reader(Protocol):
-    """A model that has read a context into a cache that can be damaged."""
+    """A model that has read S contexts of one length into a cache that can be damaged."""
 
     def read(self, ids: IdArray) -> None:
-        """Read the context [C], which begins with the start token."""
+        """Read the contexts [S, C], which begin with the start token."""
         ...
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
-        """What follows each of ids [t] behind the cache without the `evicted` oldest positions, at `bits` bits."""
+        """What follows each of ids [S, t] behind the cache without the `evicted` oldest positions, at `bits` bits.
+
+        In row-major order.
+        """
         ...
 
 
@@ -52,8 +55,8 @@ class FloatReader:
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
         self._cache = transformers.DynamicCache(config=self._scorer.model.config)
-        self._scorer.logits(ids[None], self._cache, keep=False)
-        self._length = len(ids)
+        self._scorer.logits(ids, self._cache, keep=False)
+        self._length = ids.shape[1]
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
         """See `Reader.predict`."""
@@ -62,7 +65,7 @@ class FloatReader:
         for layer in damaged.layers:
             for part in ("keys", "values"):
                 setattr(layer, part, _rounded(getattr(layer, part)[:, :, kept], bits))
-        return FloatPredictions(self._scorer.logits(ids[None], damaged, start=self._length)[0])
+        return FloatPredictions(self._scorer.logits(ids, damaged, start=self._length).flatten(0, 1))
 
 
 class IntegerReader:
@@ -74,8 +77,9 @@ class IntegerReader:
 
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
-        self._session = TorchSession(self._engine, 1, len(ids) + STRETCH, max(len(ids), STRETCH))
-        self._session.advance(ids[None])
+        streams, length = ids.shape
+        self._session = TorchSession(self._engine, streams, length + STRETCH, max(length, STRETCH))
+        self._session.advance(ids)
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
         """See `Reader.predict`."""
@@ -89,8 +93,8 @@ class IntegerReader:
         session.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = self._engine.model.spec.max_positions
         for tensor in (session.keys, session.values):
             tensor.copy_(_rounded(tensor.float(), bits).round_())
-        head = session.advance(ids[None])
-        return IntegerPredictions(self._engine, head.vectors[0], head.scales[0])
+        head = session.advance(ids)
+        return IntegerPredictions(self._engine, head.vectors.reshape(ids.size, -1), head.scales.flatten())
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -143,28 +147,22 @@ def measure_damage(
         raise LLMZipError(f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens")
     reader = reader_of(scorer)
     starts = np.unique(np.linspace(longest, len(text.ids) - STRETCH, samples).astype(int)).tolist()
-    sizes = sum(int(text.sizes[start : start + STRETCH].sum()) for start in starts)
+    places = np.array(starts)[:, None] + np.arange(STRETCH)  # [S, 64]
+    fed, targets = text.ids[places - 1], text.ids[places].flatten()
+    literal, size = 8.0 * text.escaped[places].flatten(), int(text.sizes[places].sum())
     rows = []
     for number, context in enumerate(contexts):
-        costs: dict[tuple[float, int], list[FloatArray]] = {}
-        whole: list[FloatArray] = []
-        for sample, start in enumerate(starts):
-            before = text.ids[start - context + 1 : start].copy()
-            reader.read(np.concatenate([[scorer.vocabulary.start_token], before]).astype(np.int32)[:-1])
-            fed, targets = text.ids[start - 1 : start + STRETCH - 1], text.ids[start : start + STRETCH]
-            literal = 8.0 * text.escaped[start : start + STRETCH]
-            whole.append(reader.predict(fed, 0, _UNDAMAGED_BITS).measure(targets)[0] + literal)
-            for share in shares:
-                for b in bits:
-                    evicted = round(share * (context - 1 - SINK_TOKENS))
-                    cost = reader.predict(fed, evicted, b).measure(targets)[0] + literal
-                    costs.setdefault((share, b), []).append(cost)
-            if progress:
-                progress(number * len(starts) + sample + 1, len(contexts) * len(starts))
-        undamaged = np.concatenate(whole)
-        for (share, b), parts in costs.items():
-            cost = np.concatenate(parts)
-            extra = cost - undamaged
-            point = Damage(context, share, b, cost.sum() / sizes, extra.sum() / sizes, percentile(extra))
-            rows.append(dataclasses.asdict(point))
+        before = text.ids[np.array(starts)[:, None] + np.arange(1 - context, -1)]  # [S, context - 2]
+        start = np.full((len(starts), 1), scorer.vocabulary.start_token, np.int32)
+        reader.read(np.concatenate([start, before], axis=1))
+        undamaged = reader.predict(fed, 0, _UNDAMAGED_BITS).measure(targets)[0] + literal
+        for share in shares:
+            for b in bits:
+                evicted = round(share * (context - 1 - SINK_TOKENS))
+                cost = reader.predict(fed, evicted, b).measure(targets)[0] + literal
+                extra = cost - undamaged
+                point = Damage(context, share, b, cost.sum() / size, extra.sum() / size, percentile(extra))
+                rows.append(dataclasses.asdict(point))
+        if progress:
+            progress(number + 1, len(contexts))
     return rows
