@@ -85,7 +85,7 @@ def evaluate(
     """
     if click_context.invoked_subcommand:
         return
-    from llmzip.evaluation import cache_damage, run
+    from llmzip.evaluation import run
     from llmzip.evaluation.tables import markdown
 
     complete = not models and not data
@@ -98,19 +98,15 @@ def evaluate(
         load_texts(data or DEFAULT_DATA, limit),
         options,
         codecs=codecs or (DEFAULT_CODECS if complete else ()),
+        damage=load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0] if damage or (damage is None and complete) else None,
         folder=_made(output),
         begin=meter.begin,
     )
-    grid: list[dict[str, Any]] = []
-    if damage or (damage is None and complete):
-        text = load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0]
-        grid = cache_damage.measure_damage(load(names[0]), text.data, samples=4, progress=meter.damage)
-        result["cache_damage"] = grid
     meter.done()
     table = markdown(result)
     click.echo(table)
     if output is not None:
-        _write(result, grid, table, output)
+        _write(result, table, output)
 
 
 def _made(folder: Path | None) -> Path | None:
@@ -119,14 +115,14 @@ def _made(folder: Path | None) -> Path | None:
     return folder
 
 
-def _write(result: dict[str, Any], grid: list[dict[str, Any]], table: str, output: Path) -> None:
+def _write(result: dict[str, Any], table: str, output: Path) -> None:
     from llmzip.evaluation import run
     from llmzip.evaluation.report import report
 
     path = run.write(result, output)
     path.with_suffix(".md").write_text(table, "utf-8")
     try:
-        path.with_suffix(".html").write_text(report(result, grid), "utf-8")
+        path.with_suffix(".html").write_text(report(result), "utf-8")
     except LLMZipError as error:  # matplotlib is missing: the numbers are there all the same
         say(f"no report: {error}")
     say(f"written: {path}")
@@ -146,13 +142,6 @@ class Meter:
                 say(label)
             return None
         return lambda tokens: self._line(f"{label}: {tokens:,} tokens")
-
-    def damage(self, done: int, total: int) -> None:
-        """Contexts of the cache damage grid."""
-        if self.bar:
-            self._line(f"cache damage: {done} of {total} contexts")
-        elif not self.quiet and done == 1:
-            say("cache damage")
 
     def done(self) -> None:
         """Clear the line."""

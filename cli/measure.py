@@ -166,7 +166,7 @@ def report(result: Path, output: Path | None) -> None:
 
     values = json.loads(result.read_text("utf-8"))
     target = output or result.with_suffix(".html")
-    target.write_text(page(values, values.get("cache_damage", ())), "utf-8")
+    target.write_text(page(values), "utf-8")
     click.echo(target)
 
 

@@ -33,6 +33,8 @@ class Options:
     """Of bits/byte by context length."""
     samples: int = 16
     """Stretches of 64 tokens for `context`, segments of 1024 for `capacity`, at most."""
+    damage_contexts: tuple[int, ...] = (128, 512, 1024)
+    """Of the cache damage grid."""
     level: int = levels.DEFAULT_LEVEL
     """Of the real file."""
     ic_bias: float = BIASES["other"]

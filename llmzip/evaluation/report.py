@@ -65,8 +65,8 @@ _COST = (
 )
 
 
-def report(result: dict[str, Any], damage: Sequence[dict[str, Any]] = (), title: str = "llmzip evaluation") -> str:
-    """The page for a result of `evaluate`, with the cache damage grid where there is one."""
+def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
+    """The page for a result of `evaluate`."""
     flat = [_flat(row) for row in result["rows"]]
     parts = [f"<h1>{html.escape(title)}</h1>", _facts(result)]
     if result["testing_only"]:
@@ -94,23 +94,24 @@ def report(result: dict[str, Any], damage: Sequence[dict[str, Any]] = (), title:
         ),
     ]
     parts += [_figure(draw(result), caption) for draw, key, caption in pictures if any(rows_of(result, key))]
-    if damage:
-        parts.append("<h2>Key/value cache damage</h2>")
-        parts.append(
-            _figure(
-                plots.damage(damage, "extra_bits_per_byte", "extra bits/byte"), "On the mean, against the whole cache."
-            )
-        )
-        caption = "The worst hundredth of the tokens: what means hide."
-        parts.append(
-            _figure(plots.damage(damage, "extra_bits_per_token_p99", "extra bits/token, 99th percentile"), caption)
-        )
-        parts.append(_table(damage, [(key, key.replace("_", " "), 4) for key in damage[0]]))
-    numbers = html.escape(json.dumps({**result, "cache_damage": list(damage)}, indent=1))
+    for model in dict.fromkeys(point["model"] for point in result["cache_damage"]):
+        parts += _damage(model, [point for point in result["cache_damage"] if point["model"] == model])
+    numbers = html.escape(json.dumps(result, indent=1))
     parts.append(f"<details><summary>All numbers (JSON)</summary><pre>{numbers}</pre></details>")
     body = "\n".join(parts)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _damage(model: str, points: Sequence[dict[str, Any]]) -> list[str]:
+    mean = plots.damage(points, "extra_bits_per_byte", "extra bits/byte")
+    worst = plots.damage(points, "extra_bits_per_token_p99", "extra bits/token, 99th percentile")
+    return [
+        f"<h2>Key/value cache damage: {html.escape(model)}</h2>",
+        _figure(mean, "On the mean, against the whole cache."),
+        _figure(worst, "The worst hundredth of the tokens: what means hide."),
+        _table(points, [(key, key.replace("_", " "), 4) for key in points[0] if key != "model"]),
+    ]
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

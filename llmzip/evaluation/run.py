@@ -15,6 +15,7 @@ from typing import Any
 
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import tasks
+from llmzip.evaluation.cache_damage import measure_damage
 from llmzip.evaluation.codec_rows import measure_codec
 from llmzip.evaluation.environment import environment
 from llmzip.evaluation.options import Options, Text
@@ -25,6 +26,8 @@ FORMAT = 1
 """Version of the result JSON (docs/evaluation.md)."""
 
 PARTIAL = "partial.jsonl"
+
+_DAMAGE_SAMPLES = 4
 
 Result = dict[str, Any]
 Begin = Callable[[str], Progress | None]
@@ -65,12 +68,14 @@ def evaluate(
     options: Options,
     *,
     codecs: Sequence[str] = (),
+    damage: Text | None = None,
     folder: pathlib.Path | None = None,
     begin: Begin | None = None,
 ) -> Result:
     """Measure every model and codec on every text.
 
-    models: loaded one after the other, so that only one is in memory. folder: where finished cells are kept so that the
+    models: loaded one after the other, so that only one is in memory. damage: the text of the cache damage grid, if that is
+    wanted. folder: where finished cells are kept so that the
     same call goes on after an interruption. A task that does not apply is reported under `errors` with its reason.
     """
     partial = Partial(folder)
@@ -79,7 +84,7 @@ def evaluate(
         for codec in codecs:
             part = _timed("codec", functools.partial(measure_codec, codec, text.data), partial, [codec, text.sha256])
             rows.append(_row(codec, "codec", text, [part]))
-    cards = []
+    cards, grid = [], []
     for load in models:
         scorer = load()
         card = dataclasses.asdict(scorer.card)
@@ -94,6 +99,10 @@ def evaluate(
                 measure = functools.partial(tasks.TASKS[task], scorer, text.data, options, progress)
                 parts.append(_timed(task, measure, partial, identity))
             rows.append(_row(scorer.card.name, scorer.card.kind, text, parts))
+        if damage:
+            if begin:
+                begin(f"{scorer.card.name}: {damage.name}: cache damage")
+            grid += _damage(scorer, damage, options.damage_contexts, partial)
     result = {
         "format": FORMAT,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -102,10 +111,21 @@ def evaluate(
         "models": cards,
         "texts": [{"name": t.name, "bytes": len(t.data), "sha256": t.sha256} for t in texts],
         "rows": rows,
+        "cache_damage": grid,
         "environment": environment(),
     }
     partial.finish()
     return result
+
+
+def _damage(scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial) -> list[dict[str, Any]]:
+    """The cache damage grid of one model."""
+
+    def measure() -> dict[str, Any]:
+        return {"points": measure_damage(scorer, text.data, contexts=contexts, samples=_DAMAGE_SAMPLES)}
+
+    identity = [FORMAT, dataclasses.asdict(scorer.card), text.sha256, "cache_damage", contexts]
+    return [{"model": scorer.card.name, **point} for point in partial.cell(identity, measure)["points"]]
 
 
 def _timed(task: str, measure: Callable[[], dict[str, Any]], partial: Partial, identity: object) -> dict[str, Any]:
