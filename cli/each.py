@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from llmzip.cli.files import RefusalError
 from llmzip.cli.inputs import Source, check, sources
@@ -29,6 +31,22 @@ def each(settings: Settings, work: Callable[[Source], None]) -> int:
         except (LLMZipError, RefusalError, OSError, MemoryError) as error:
             complain(source.label, error)
     return code
+
+
+def reporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors of a sub-command that a user can cause into one line and exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:  # nobody reads any more: not an error to report
+            raise
+        except (LLMZipError, OSError) as error:
+            say(str(error))
+            raise SystemExit(1) from error
+
+    return run
 
 
 def say_error(label: str, error: Exception) -> None:

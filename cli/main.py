@@ -137,6 +137,18 @@ def _corpora() -> click.Command:
     return corpora
 
 
+def _tokens() -> click.Command:
+    from llmzip.cli.tokens import tokens
+
+    return tokens
+
+
+def _generate() -> click.Command:
+    from llmzip.cli.generate import generate
+
+    return generate
+
+
 def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
     command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
@@ -164,6 +176,8 @@ llmzip = Front(
         "models": _models,
         "corpora": _corpora,
         "eval": _eval,
+        "tokens": _tokens,
+        "generate": _generate,
     },
     callback=execute,
     help=(

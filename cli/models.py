@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from llmzip.errors import LLMZipError
+from llmzip.cli.each import reporting
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel
 from llmzip.model.download import Progress
@@ -22,22 +21,6 @@ from llmzip.model.store import ModelStore
 _SHOWN_DIGITS = 16
 
 
-def _reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors that a user can cause into one line and exit code 1."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except BrokenPipeError:  # nobody reads any more: not an error to report
-            raise
-        except (LLMZipError, OSError) as error:
-            click.echo(f"llmzip: {error}", err=True)
-            raise SystemExit(1) from error
-
-    return run
-
-
 @click.group()
 def models() -> None:
     """Install, list, show and remove models."""
@@ -45,7 +28,7 @@ def models() -> None:
 
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_reporting
+@reporting
 def list_models(as_json: bool) -> None:
     """List the installed models, and those that `pull` knows by name."""
     cached = ModelStore().list()
@@ -68,7 +51,7 @@ def list_models(as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--offline", is_flag=True, help="Never use the network.")
-@_reporting
+@reporting
 def pull(name: str, offline: bool) -> None:
     """Download and convert a model.
 
@@ -82,7 +65,7 @@ def pull(name: str, offline: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_reporting
+@reporting
 def show(name: str, as_json: bool) -> None:
     """Show what is known about a model, and verify it if it is installed."""
     details = ModelStore().show(name)
@@ -104,7 +87,7 @@ def show(name: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@_reporting
+@reporting
 def remove(name: str) -> None:
     """Delete an installed model, given by its name or at least 8 hex digits of its fingerprint."""
     model = ModelStore().remove(name)

@@ -54,6 +54,7 @@ TARGETS = [
     flag("--rm", "remove", help="Remove the input once the output was decoded and compared with it."),
 ]
 FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
+OFFLINE = flag("--offline", help="Never download a model.")
 LEVELS = [
     *(_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)),
     click.Option(
@@ -70,7 +71,7 @@ LEVELS = [
         type=click.Choice(sorted(CODEC_NAMES.values())),
         help="Code every block with this one, not with the smallest.",
     ),
-    flag("--offline", help="Never download a model."),
+    OFFLINE,
 ]
 ENGINE = [
     click.Option(

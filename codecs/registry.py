@@ -15,8 +15,11 @@ from typing import Any
 
 from llmzip import levels
 from llmzip.codecs.base import BlockCodec, Codec
+from llmzip.codecs.equal_info import EqualInfoCodec
 from llmzip.codecs.extra import BrotliCodec, PpmdCodec
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.rank import RankCodec
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.standard import Bzip2Codec, ZlibCodec
 from llmzip.codecs.xz import XzCodec
@@ -43,11 +46,32 @@ def _llm(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec,
     return LLMCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
 
 
+def _meta_token(**options: Any) -> tuple[BlockCodec, dict[str, Any]]:
+    """options: `model`, of which the vocabulary serves, and the others of `EngineOptions`."""
+    model = EngineOptions(**options).chosen_model()
+    return MetaTokenCodec(model), {"model": model.fingerprint.hex()}
+
+
+def _equal_info(bits: int = 64, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
+    """bits: of a window; options: `model` and the others of `EngineOptions`."""
+    engine = EngineOptions(**options).for_compression()
+    return EqualInfoCodec(engine, bits), {"bits": bits, "model": engine.model.fingerprint.hex()}
+
+
+def _rank(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
+    """level: for streams and window; options: `model` and the others of `EngineOptions`."""
+    engine = EngineOptions(**options).for_compression()
+    return RankCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
+
+
 _FACTORIES: dict[str, Factory] = {
     "raw": _plain(RawCodec),
     "zstd": _plain(ZstdCodec),
     "llm": _llm,
     "xz": _plain(XzCodec),
+    "meta-token": _meta_token,
+    "equal-info": _equal_info,
+    "rank": _rank,
     "zlib": _plain(ZlibCodec),
     "bzip2": _plain(Bzip2Codec),
     "brotli": _plain(BrotliCodec),

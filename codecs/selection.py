@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llmzip.codecs.base import BlockCodec
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.probe import Kind, leading_run
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.xz import XzCodec
@@ -16,7 +17,12 @@ from llmzip.container.header import FINGERPRINT_PREFIX
 MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
 """The codecs of docs/format.md that need no model."""
 
-CODEC_NAMES: dict[int, str] = {LLMCodec.id: LLMCodec.name} | {i: codec.name for i, codec in MODEL_FREE.items()}
+OF_A_MODEL = (LLMCodec.id, MetaTokenCodec.id)
+"""Those of which a frame must name the model."""
+
+CODEC_NAMES: dict[int, str] = {
+    codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec, XzCodec, MetaTokenCodec)
+}
 
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
@@ -25,15 +31,12 @@ Encoded = tuple[int, bytes]
 """Codec and payload."""
 
 
-def encode_block(data: bytes, llm: Callable[[], LLMCodec], codec: str | None = None) -> tuple[Block, int]:
+def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
     """The smallest block that holds a prefix of `data`, and how many bytes that prefix has.
 
-    codec: the only one to try, by name; what it would enlarge is stored nevertheless. `llm` is called only if the model
-    is to be asked. The prefix is shorter than the data where text turns into binary or the other way round, and for a text
-    with more tokens than one block takes.
+    `llm` is called only if the model is to be asked. The prefix is shorter than the data where text turns into binary or
+    the other way round, and for a text with more tokens than one block takes.
     """
-    if codec is not None:
-        return _encode_as(codec, data, llm)
     kind, size = leading_run(data)
     data = data[:size]
     candidates = _without_model(data, kind)
@@ -53,16 +56,17 @@ def _without_model(data: bytes, kind: Kind) -> list[Encoded]:
     return [*((i, MODEL_FREE[i].encode(data)) for i in (ZstdCodec.id, XzCodec.id)), stored]
 
 
-def _encode_as(name: str, data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
-    chosen = next(i for i, known in CODEC_NAMES.items() if known == name)
-    if chosen == LLMCodec.id:
-        payload, covered = llm().encode_prefix(data)
+def encode_block_as(codec: BlockCodec, data: bytes) -> tuple[Block, int]:
+    """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored."""
+    assert codec.id is not None
+    if isinstance(codec, LLMCodec):
+        payload, covered = codec.encode_prefix(data)
         data = data[:covered]
     else:
-        payload = MODEL_FREE[chosen].encode(data)
-    if len(payload) > len(data) + MAX_EXPANSION:  # the format allows no such block
-        chosen, payload = RawCodec.id, data
-    return Block(chosen, len(data), payload), len(data)
+        payload = codec.encode(data)
+    if len(payload) > len(data) + MAX_EXPANSION:
+        return Block(RawCodec.id, len(data), data), len(data)
+    return Block(codec.id, len(data), payload), len(data)
 
 
 def _smallest(data: bytes, candidates: list[Encoded]) -> tuple[Block, int]:

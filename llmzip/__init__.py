@@ -12,7 +12,8 @@ import io
 import os
 from typing import Any
 
-from llmzip.compressor import Buffer, LLMZipCompressor
+from llmzip.codecs.base import Buffer
+from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import LLMZipDecompressor
 from llmzip.errors import (
     FormatError,

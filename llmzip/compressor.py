@@ -8,17 +8,16 @@ from typing import Any
 import xxhash
 
 from llmzip import levels
-from llmzip.codecs.base import Progress
+from llmzip.codecs.base import BlockCodec, Buffer, Progress
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import CODEC_NAMES, encode_block
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.selection import CODEC_NAMES, MODEL_FREE, OF_A_MODEL, encode_block, encode_block_as
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FINGERPRINT_PREFIX, FrameHeader, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel
-
-Buffer = bytes | bytearray | memoryview
 
 
 class LLMZipCompressor:
@@ -95,7 +94,10 @@ class LLMZipCompressor:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._block_tokens = 0
-        block, covered = encode_block(data, self._llm, self._forced)
+        if self._forced is None:
+            block, covered = encode_block(data, self._llm)
+        else:
+            block, covered = encode_block_as(self._named(self._forced), data)
         data = data[:covered]
         only = last and covered == len(self._pending) and self._header is None
         out = self._frame_for(block, only)
@@ -112,7 +114,7 @@ class LLMZipCompressor:
 
     def _frame_for(self, block: Block, only: bool) -> bytes:
         """Make sure that a frame is open that this block may join; return what that writes."""
-        needs_model = block.codec == LLMCodec.id
+        needs_model = block.codec in OF_A_MODEL
         closing = b""
         if self._header is not None:
             if not needs_model or self._header.fingerprint:
@@ -120,9 +122,10 @@ class LLMZipCompressor:
             closing = self._close_frame()  # it names no model, and its header is written: start another
         fingerprint, code = b"", 0
         if needs_model:
-            model = self._llm().model
-            fingerprint = model.fingerprint[:FINGERPRINT_PREFIX]
-            need = self._llm().cache_need(block.payload) if only else levels.cache_bound(self._level, model.spec)
+            fingerprint = self._options.chosen_model().fingerprint[:FINGERPRINT_PREFIX]
+        if block.codec == LLMCodec.id:
+            llm = self._llm()
+            need = llm.cache_need(block.payload) if only else levels.cache_bound(self._level, llm.model.spec)
             code = memory_code(need)
         return closing + self._open_frame(FrameHeader(only, code, fingerprint))
 
@@ -139,6 +142,13 @@ class LLMZipCompressor:
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
         return end + content_check(self._hash) + index
+
+    def _named(self, codec: str) -> BlockCodec:
+        if codec == LLMCodec.name:
+            return self._llm()
+        if codec == MetaTokenCodec.name:
+            return MetaTokenCodec(self._options.chosen_model())
+        return next(known for known in MODEL_FREE.values() if known.name == codec)
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:

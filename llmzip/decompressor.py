@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from llmzip.codecs.base import BlockCodec, Progress
+from llmzip.codecs.base import BlockCodec, Buffer, Progress
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.selection import MODEL_FREE
-from llmzip.compressor import Buffer
 from llmzip.container.block import Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FrameHeader
@@ -68,8 +68,10 @@ class BlockDecoder:
     def _codec(self, codec: int) -> BlockCodec:
         if codec in MODEL_FREE:
             return MODEL_FREE[codec]
+        assert self._header is not None
+        if codec == MetaTokenCodec.id:
+            return MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
         if self._llm is None:
-            assert self._header is not None
             engine = self._options.for_fingerprint(self._header.fingerprint)
             self._llm = LLMCodec(engine, max_cache=self._header.memory, progress=self._report)
         return self._llm

@@ -41,21 +41,26 @@ class EngineOptions:
 
     def for_compression(self) -> Engine:
         """The engine of the chosen model."""
-        return self._engine(self._chosen_model())
+        return self._engine(self.chosen_model())
 
     def for_fingerprint(self, prefix: bytes) -> Engine:
         """The engine of the model that a frame names. Raises ModelNotFoundError or ModelMismatchError."""
+        return self._engine(self.model_for_fingerprint(prefix))
+
+    def model_for_fingerprint(self, prefix: bytes) -> IntegerModel:
+        """The model itself, for codecs that do not evaluate it. Raises ModelNotFoundError or ModelMismatchError."""
         if self.model is None:
-            return self._engine(_kept_model(prefix) or ModelStore().find(prefix))
-        model = self._chosen_model()
+            return _kept_model(prefix) or ModelStore().find(prefix)
+        model = self.chosen_model()
         if not model.fingerprint.startswith(prefix):
             raise ModelMismatchError(
                 f"the file was made with model {prefix.hex()}, the chosen one is {model.fingerprint.hex()[:16]}; "
                 "leave the choice out, or name the right one"
             )
-        return self._engine(model)
+        return model
 
-    def _chosen_model(self) -> IntegerModel:
+    def chosen_model(self) -> IntegerModel:
+        """The model for compression."""
         if isinstance(self.model, IntegerModel):
             return self.model
         name = None if self.model is None else os.fspath(self.model)

@@ -10,7 +10,8 @@ from typing import IO, Any, BinaryIO, cast
 
 from llmzip import levels
 from llmzip.block_map import Place, find_places
-from llmzip.compressor import Buffer, LLMZipCompressor
+from llmzip.codecs.base import Buffer
+from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel

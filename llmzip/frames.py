@@ -6,7 +6,7 @@ import dataclasses
 import io
 from typing import BinaryIO
 
-from llmzip.codecs.selection import CODEC_NAMES
+from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL
 from llmzip.container.block import Block, read_block
 from llmzip.container.content import CONTENT_CHECK_BYTES, CONTENT_CHECK_NAME
 from llmzip.container.header import VERSION, FrameHeader
@@ -54,7 +54,7 @@ class FrameParser:
         name = CODEC_NAMES.get(block.codec)
         if name is None:
             raise FormatError(f"block at byte {start}: unknown codec {block.codec}: the file needs a newer llmzip")
-        if name == "llm" and not self.header.fingerprint:
+        if block.codec in OF_A_MODEL and not self.header.fingerprint:
             raise FormatError(f"block at byte {start}: it needs a model, but the frame names none: the file is damaged")
 
 

@@ -191,3 +191,35 @@ def decode_llm_payload(
             if last[s] == spec["escape_token"]:
                 texts[s] += bytes([decoder.decode(range(0, (1 << 24) + 1, 1 << 16))])
     return b"".join(texts)
+
+
+def decode_meta_token_payload(payload: bytes, spec: dict[str, Any], token_bytes: Sequence[bytes]) -> bytes:
+    """docs/format.md, "Payload of the meta-token codec"."""
+    source = io.BytesIO(payload)
+    _, count, metas = varint(source), varint(source), varint(source)
+    decoder, vocab = RangeDecoder(source.read()), spec["vocab"]
+    weights = [2**25 // (i + 200) for i in range(vocab)] + [20 << 16] * 2 + [1 << 16] * metas
+    weights += [0] * (-len(weights) % 256)
+    symbols: list[int] = []
+    while len(symbols) < count:
+        size = min(max(16, min(256, len(symbols) // 8)), count - len(symbols))
+        table = frequencies([sum(weights[b : b + 256]) for b in range(0, len(weights), 256)])
+        buckets = [decoder.decode(table) if len(table) > 2 else 0 for _ in range(size)]
+        group = [b * 256 + decoder.decode(frequencies(weights[b * 256 : b * 256 + 256])) for b in buckets]
+        for symbol in group:
+            weights[symbol] += 1 << 16
+        symbols += group
+    defined: list[list[int]] = []
+    open_: list[list[int]] = [[]]
+    for symbol in symbols:
+        if symbol == vocab:
+            open_.append([])
+            continue
+        if symbol == vocab + 1:
+            defined.append(open_.pop())
+            symbol = vocab + 1 + len(defined)
+        open_[-1] += [symbol] if symbol < vocab else defined[symbol - vocab - 2]
+    literal = range(0, (1 << 24) + 1, 1 << 16)
+    return b"".join(
+        bytes([decoder.decode(literal)]) if token == spec["escape_token"] else token_bytes[token] for token in open_[0]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import random
 import sys
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.registry import codec_names, from_config, get_codec
 from llmzip.codecs.xz import XzCodec
 from llmzip.errors import LLMZipError
+from llmzip.model.integer_model import IntegerModel
+from tests import naive
 from tests.conformance import TEXT, check_codec
 
 CLASSICAL = ("raw", "zstd", "xz", "zlib", "bzip2", "brotli", "ppmd")
@@ -28,6 +32,11 @@ def test_classical_codecs_conform(name: str) -> None:
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_the_llm_codec_conforms() -> None:
     check_codec(get_codec("llm", level=1), size=300, sweep=60)
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_the_meta_token_codec_conforms() -> None:
+    check_codec(get_codec("meta-token"))
 
 
 @given(name=st.sampled_from(CLASSICAL[:5]), data=st.binary(max_size=2000))
@@ -102,3 +111,10 @@ def test_a_large_input() -> None:
     for name in ("zstd", "xz", "zlib", "bzip2"):
         codec = get_codec(name)
         assert codec.decode(codec.encode(data)) == data
+
+
+def test_a_decoder_written_from_the_document_reads_meta_tokens(tiny_model: IntegerModel, english: bytes) -> None:
+    data = english[:6000] + b"\x04 caf\xe9 " + english[1000:3000]
+    payload = MetaTokenCodec(tiny_model).encode(data)
+    spec = json.loads(tiny_model.spec.to_json())
+    assert naive.decode_meta_token_payload(payload, spec, tiny_model.vocabulary.token_bytes) == data

@@ -137,5 +137,5 @@ def test_a_forced_codec(tiny_model: IntegerModel, english: bytes, codec: str) ->
 
 
 def test_a_codec_that_blocks_cannot_have() -> None:
-    with pytest.raises(ValueError, match="blocks can have llm, raw"):
+    with pytest.raises(ValueError, match="blocks can have raw, zstd, llm, xz, meta-token"):
         llmzip.compress(b"", codec="steam")

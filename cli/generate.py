@@ -1,0 +1,64 @@
+"""`llmzip generate`: text that a model, or any codec, takes for likely."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from llmzip.cli import options
+from llmzip.cli.each import reporting
+from llmzip.codecs.registry import codec_names, get_codec
+from llmzip.engines import EngineOptions
+from llmzip.generation import generate as generate_by_model
+from llmzip.generation import generate_by_codec
+
+
+def _run(
+    prompt: str,
+    count: int,
+    seed: int,
+    temperature: str,
+    top_k: int | None,
+    codec: str | None,
+    model: str | None,
+    offline: bool,
+    device: str,
+    engine: str,
+    threads: int | None,
+) -> None:
+    """Continue PROMPT (- reads it from standard input); the same seed is the same text on every machine."""
+    given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
+    chosen = {"model": model, "offline": offline, "fetch": not offline}
+    speed = {"device": device, "engine": engine, "threads": threads}
+    try:
+        if codec is None:
+            served = EngineOptions(**chosen, **speed).for_compression()  # type: ignore[arg-type]
+            pieces = generate_by_model(served, given, count, seed=seed, temperature=temperature, top_k=top_k)
+        else:
+            if temperature != "1" or top_k is not None:
+                raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")
+            needs = chosen if codec in ("llm", "rank", "equal-info", "meta-token") else {}
+            pieces = generate_by_codec(get_codec(codec, **needs).coder, given, count, seed=seed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+generate = click.Command(
+    "generate",
+    callback=reporting(_run),
+    help=_run.__doc__,
+    params=[
+        click.Argument(["prompt"], default=""),
+        click.Option(["-n", "--count"], type=click.IntRange(min=0), default=100, help="Tokens; with --codec bytes."),
+        click.Option(["--seed"], type=int, default=0, help="0 to 2^64 - 1."),
+        click.Option(["--temperature"], default="1", help="0 to 5 in steps of 0.1; 0 takes the likeliest token."),
+        click.Option(["--top-k"], type=click.IntRange(min=1), help="Draw from so many of the likeliest tokens."),
+        click.Option(["--codec"], type=click.Choice(codec_names()), help="By the code lengths of a codec: slow."),
+        options.OFFLINE,
+        *options.ENGINE,
+    ],
+)

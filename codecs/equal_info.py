@@ -1,0 +1,354 @@
+"""Equal-Info Windows (arXiv 2404.03626): text as numbers of W bits, each of which a model decodes by itself.
+
+Coder and context begin anew with every window, so any window can be read alone, and an error stays in one. docs/codecs.md has the
+rules and the wire form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
+from llmzip.arithmetic.frequencies import TokenDistributions
+from llmzip.coding.windows import Interval
+from llmzip.container.varint import ByteReader, varint
+from llmzip.engine.base import Engine
+from llmzip.errors import FormatError, IntegrityError
+from llmzip.model.tokenizer import Tokens
+
+MIN_BITS, MAX_BITS = 32, 256
+
+_MAX_TOKENS = 256  # in one window, so that text without information does not fill the cache
+_PART_TOKENS, _MAX_PARTS = 256, 32
+_BATCH = 32  # windows that are decoded at once
+_LITERAL = FREQUENCY_TOTAL // 256
+
+Symbol = tuple[int, int]
+"""A token and the literal byte behind it (0 where it is not the escape token)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowStatistics:
+    """How well a text fills its windows."""
+
+    bits: int
+    bytes: int
+    tokens: int
+    windows: int
+    escaped: int
+    """Windows spent on tokens that no window holds."""
+    information_bits: float
+    """Σ −log2 p of the tokens in the other windows, each predicted from its window alone."""
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of text per byte of windows."""
+        return 8 * self.bytes / (self.bits * self.windows)
+
+    @property
+    def tokens_per_window(self) -> float:
+        """Mean over all windows."""
+        return self.tokens / self.windows
+
+    @property
+    def padding(self) -> float:
+        """The share of the windows' bits that carries no information."""
+        return 1 - self.information_bits / (self.bits * self.windows)
+
+
+class EqualInfoCodec:
+    """Windows of `bits` bits under one model."""
+
+    id: ClassVar[None] = None
+    name: ClassVar[str] = "equal-info"
+
+    def __init__(self, engine: Engine, bits: int = 64) -> None:
+        """bits: W, a multiple of 8 from 32 to 256. Raises ValueError for others."""
+        if not MIN_BITS <= bits <= MAX_BITS or bits % 8:
+            raise ValueError(f"windows of {bits} bits: multiples of 8 from {MIN_BITS} to {MAX_BITS}")
+        self._engine = engine
+        self._bits = bits
+        self._spec = engine.model.spec
+        self._longest = min(_MAX_TOKENS, self._spec.max_positions)
+        self._escape_number = (1 << bits) - 1
+
+    # ---- encoding ----------------------------------------------------------------------------------------------------
+
+    def encode(self, data: bytes) -> bytes:
+        """See `BlockCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the windows."""
+        parts, tokens = self._parts(data)
+        counts = [self._bits // 8, tokens, len(parts), *(len(part.numbers) for part in parts)]
+        size = self._bits // 8
+        windows = b"".join(number.to_bytes(size, "big") for part in parts for number in part.numbers)
+        return b"".join(map(varint, counts)) + windows
+
+    def statistics(self, data: bytes) -> WindowStatistics:
+        """What `encode` does with at least one byte, in numbers."""
+        parts, tokens = self._parts(data)
+        windows = sum(len(part.numbers) for part in parts)
+        escaped = sum(part.numbers.count(self._escape_number) for part in parts)
+        information = sum(part.information_bits for part in parts)
+        return WindowStatistics(self._bits, len(data), tokens, windows, escaped, information)
+
+    def _parts(self, data: bytes) -> tuple[list[_Part], int]:
+        """Parts of the text advance together, a window of each at a time: the model serves them all at once."""
+        symbols = _symbols(self._engine.model.tokenizer.encode(data), self._spec.escape_token)
+        parts = [_Part(symbols[a:b], self._bits) for a, b in _cuts(len(symbols))]
+        guess = max(4, self._bits // 8)
+        while waiting := [part for part in parts if part.done < len(part.symbols)]:
+            self._next_windows(waiting, guess)
+        return parts, len(symbols)
+
+    def _next_windows(self, parts: list[_Part], chunk: int) -> None:
+        """Add a window to each part; the model looks `chunk` tokens ahead at a time."""
+        session = self._engine.session(len(parts), self._longest, chunk)
+        walks = [_Walk(part.symbols[part.done : part.done + self._longest], self._bits) for part in parts]
+        length = max(len(walk.ahead) for walk in walks)
+        fed = np.zeros((len(parts), length), np.int32)
+        for row, walk in enumerate(walks):
+            fed[row, 0] = self._spec.start_token
+            fed[row, 1 : len(walk.ahead)] = [token for token, _ in walk.ahead[:-1]]
+        for start in range(0, length, chunk):
+            head = session.advance(fed[:, start : start + chunk])
+            steps = head.scales.shape[1]
+            buckets = np.zeros((len(parts), steps), np.int64)
+            for row, walk in enumerate(walks):
+                here = [token >> BUCKET_BITS for token, _ in walk.ahead[start : start + steps]]
+                buckets[row, : len(here)] = here
+            vectors, scales = head.vectors.reshape(buckets.size, -1), head.scales.reshape(-1)
+            tables = self._engine.distributions(vectors, scales)
+            first = _starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
+            second = _starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
+            for row, walk in enumerate(walks):
+                for step in range(min(steps, len(walk.ahead) - start)):
+                    if not walk.open:
+                        break
+                    walk.inputs.append((head.vectors[row, step : step + 1], head.scales[row, step : step + 1]))
+                    walk.add(first[row, step], second[row, step], self._spec.escape_token)
+            if not any(walk.open and start + steps < len(walk.ahead) for walk in walks):
+                break
+        for part, walk in zip(parts, walks, strict=True):
+            self._close(part, walk)
+
+    def _close(self, part: _Part, walk: _Walk) -> None:
+        """Choose the window's number: the most tokens for which one ends the window by the decoder's rule."""
+        if walk.open:  # the part or the longest window ends here: the decoder knows
+            part.add(len(walk.intervals) - 1, walk.intervals[-1], walk.intervals[-1].first_number())
+            return
+        for count in range(len(walk.intervals) - 1, 0, -1):
+            interval = walk.intervals[count]
+            number = self._ending(interval, *walk.inputs[count])
+            if number is not None:
+                part.add(count, interval, number)
+                return
+        token, literal = walk.ahead[0]
+        verbatim = self._spec.vocab + literal if token == self._spec.escape_token else token
+        part.numbers += [self._escape_number, verbatim]
+        part.done += 1
+
+    def _ending(self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> int | None:
+        """A number in the interval after which the decoder, by [1, d] and [1], finds no token that fits, or None."""
+        weights = TokenDistributions(self._engine.token_weights(vectors, scales))
+        buckets = _starts(weights.bucket_frequencies())[0]
+        for number in interval.numbers():
+            reached = _symbol_at(interval, number, buckets)
+            if reached is None:
+                return number
+            bucket, inside = reached
+            places = _starts(weights.token_frequencies(np.array([bucket])))[0]
+            reached = _symbol_at(inside, number, places)
+            if reached is None:
+                return number
+            place, inside = reached
+            if (bucket << BUCKET_BITS | place) == self._spec.escape_token:
+                inside = inside.narrowed(0, _LITERAL)  # only the width matters, and it is the same for all bytes
+            if not inside.fits:
+                return number
+        return None
+
+    # ---- decoding ----------------------------------------------------------------------------------------------------
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """See `BlockCodec.decode`."""
+        tokens, counts, numbers = self._read(payload)
+        if not 1 <= tokens <= size:
+            raise FormatError(f"{tokens} tokens cannot hold {size} bytes: the data is damaged")
+        windows = self._decode_windows(numbers)
+        symbols: list[Symbol] = []
+        first = 0
+        for (start, stop), count in zip(_cuts(tokens), counts, strict=True):
+            part = [symbol for window in windows[first : first + count] for symbol in window]
+            if len(part) < stop - start:
+                raise IntegrityError("the windows hold too few tokens: the data is damaged")
+            symbols += part[: stop - start]
+            first += count
+        data = self._text(symbols)
+        if len(data) != size:
+            raise IntegrityError(f"the windows hold {len(data)} bytes instead of {size}: the data is damaged")
+        return data
+
+    def decode_window(self, payload: bytes, index: int) -> bytes:
+        """The text of one window of a payload, read without the others; the last one of a part may go on too far.
+
+        Nothing for the first of two windows that hold one token. Raises IndexError for a window that does not exist.
+        """
+        numbers = self._read(payload)[2]
+        if not 0 <= index < len(numbers):
+            raise IndexError(f"window {index} of {len(numbers)}")
+        with_previous = self._decode_windows(numbers[max(index - 1, 0) : index + 1])
+        return self._text(with_previous[-1])
+
+    def _read(self, payload: bytes) -> tuple[int, list[int], list[int]]:
+        """Tokens, windows of each part, and the windows."""
+        reader = ByteReader(io.BytesIO(payload))
+        width, tokens, parts = (reader.varint(f"the {what}") for what in ("window size", "tokens", "parts"))
+        if width * 8 != self._bits or parts != len(_cuts(tokens)):
+            raise FormatError(
+                f"not windows of {self._bits} bits, or damaged: {8 * width} bits, {tokens} tokens, {parts} parts"
+            )
+        counts = [reader.varint("the windows") for _ in range(parts)]
+        packed = payload[reader.offset :]
+        if sum(counts) * width != len(packed):
+            raise FormatError(f"{len(packed)} bytes of windows instead of {sum(counts) * width}: the data is damaged")
+        return tokens, counts, [int.from_bytes(packed[i : i + width], "big") for i in range(0, len(packed), width)]
+
+    def _decode_windows(self, numbers: list[int]) -> list[list[Symbol]]:
+        """The symbols of each window."""
+        windows: list[list[Symbol]] = [[] for _ in numbers]
+        coded = []
+        for i, number in enumerate(numbers):
+            if i and numbers[i - 1] == self._escape_number:
+                windows[i] = [self._verbatim(number)]
+            elif number != self._escape_number:
+                coded.append(i)
+        for start in range(0, len(coded), _BATCH):
+            batch = coded[start : start + _BATCH]
+            for i, window in zip(batch, self._decode_batch([numbers[i] for i in batch]), strict=True):
+                windows[i] = window
+        return windows
+
+    def _verbatim(self, number: int) -> Symbol:
+        if number >= self._spec.vocab + 256 or number == self._spec.escape_token:
+            raise IntegrityError("a window holds no token: the data is damaged")
+        return (self._spec.escape_token, number - self._spec.vocab) if number >= self._spec.vocab else (number, 0)
+
+    def _decode_batch(self, numbers: list[int]) -> list[list[Symbol]]:
+        """Windows in lockstep, each until a token does not fit."""
+        session = self._engine.session(len(numbers), self._longest, 1)
+        intervals: list[Interval | None] = [Interval.whole(self._bits)] * len(numbers)
+        windows: list[list[Symbol]] = [[] for _ in numbers]
+        fed = np.full((len(numbers), 1), self._spec.start_token, np.int32)
+        for _ in range(self._longest):
+            head = session.advance(fed)
+            tables = self._engine.distributions(head.vectors[:, 0], head.scales[:, 0])
+            intervals, buckets = _step(intervals, numbers, _starts(tables.bucket_frequencies()))
+            intervals, places = _step(intervals, numbers, _starts(tables.token_frequencies(buckets)))
+            tokens = buckets << BUCKET_BITS | places
+            for row, interval in enumerate(intervals):
+                literal = 0
+                if interval is not None and tokens[row] == self._spec.escape_token:
+                    literal = min(interval.quantile(numbers[row]) // _LITERAL, 256)
+                    interval = interval.narrowed(literal * _LITERAL, _LITERAL) if literal < 256 else None
+                if interval is None or not interval.fits or tokens[row] >= self._spec.vocab:
+                    intervals[row] = None
+                    continue
+                intervals[row] = interval
+                windows[row].append((int(tokens[row]), literal))
+                fed[row, 0] = tokens[row]
+            if not any(intervals):
+                break
+        return windows
+
+    def _text(self, symbols: list[Symbol]) -> bytes:
+        ids = np.array([token for token, _ in symbols], np.int32)
+        literals = bytes(literal for token, literal in symbols if token == self._spec.escape_token)
+        return self._engine.model.tokenizer.decode(Tokens(ids, literals))
+
+
+class _Part:
+    """A part of the text with the windows that it has so far."""
+
+    def __init__(self, symbols: list[Symbol], bits: int) -> None:
+        self.symbols = symbols
+        self.bits = bits
+        self.done = 0
+        self.numbers: list[int] = []
+        self.information_bits = 0.0
+
+    def add(self, count: int, interval: Interval, number: int) -> None:
+        """A window of `count` tokens."""
+        self.done += count
+        self.numbers.append(number)
+        self.information_bits += interval.information_bits(self.bits)
+
+
+class _Walk:
+    """The tokens that a window may hold, added one by one."""
+
+    def __init__(self, ahead: list[Symbol], bits: int) -> None:
+        self.ahead = ahead
+        self.intervals = [Interval.whole(bits)]
+        """After 0, 1, 2 ... tokens that fit."""
+        self.inputs: list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]] = []
+        """What predicts token 0, 1, 2 ..."""
+        self.open = True
+        """Whether all tokens so far have fitted."""
+
+    def add(self, buckets: npt.NDArray[np.int64], places: npt.NDArray[np.int64], escape: int) -> None:
+        """The next token, by the starts of the intervals in its two tables."""
+        token, literal = self.ahead[len(self.intervals) - 1]
+        interval = self.intervals[-1]
+        for starts, symbol in ((buckets, token >> BUCKET_BITS), (places, token & (BUCKET_SIZE - 1))):
+            interval = interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
+        if token == escape:
+            interval = interval.narrowed(literal * _LITERAL, _LITERAL)
+        if interval.fits:
+            self.intervals.append(interval)
+        else:
+            self.open = False
+
+
+def _symbols(tokens: Tokens, escape: int) -> list[Symbol]:
+    literals = iter(tokens.literals)
+    return [(token, next(literals) if token == escape else 0) for token in tokens.ids.tolist()]
+
+
+def _cuts(tokens: int) -> list[tuple[int, int]]:
+    """Where the parts of a text of so many tokens begin and end."""
+    parts = max(1, min(_MAX_PARTS, tokens // _PART_TOKENS))
+    ends = [tokens * (i + 1) // parts for i in range(parts)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Frequencies [N, n] -> where each symbol's interval begins, and the total: [N, n + 1]."""
+    starts = np.zeros((tables.shape[0], tables.shape[1] + 1), np.int64)
+    np.cumsum(tables, axis=1, out=starts[:, 1:])
+    return starts
+
+
+def _symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
+    """The symbol that a number says next and what it leaves, or None beyond all symbols."""
+    place = interval.quantile(number)
+    if place >= FREQUENCY_TOTAL:
+        return None
+    symbol = int(np.searchsorted(starts, place, "right")) - 1
+    return symbol, interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
+
+
+def _step(
+    intervals: list[Interval | None], numbers: list[int], starts: npt.NDArray[np.int64]
+) -> tuple[list[Interval | None], npt.NDArray[np.int64]]:
+    """One table for each window: what is left, None where the window has ended, and the symbols (0 there)."""
+    left: list[Interval | None] = []
+    symbols = np.zeros(len(numbers), np.int64)
+    for row, interval in enumerate(intervals):
+        reached = None if interval is None else _symbol_at(interval, numbers[row], starts[row])
+        left.append(None if reached is None else reached[1])
+        symbols[row] = 0 if reached is None else reached[0]
+    return left, symbols

@@ -1,0 +1,157 @@
+"""Text from a model, or from any codec, in integers: the same seed is the same text on every machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.codecs.base import BlockCodec
+from llmzip.engine.base import Engine, HeadInput, Session
+from llmzip.errors import LimitError
+
+MAX_TEMPERATURE = 5
+
+_CHUNK = 256  # tokens of the prompt that are fed at once
+_TEMPERATURE_UNITS = 10
+_ROOT_BITS = 16  # what a weight keeps behind the point when a root is taken of it
+
+
+class Randomness:
+    """Uniform integers from SHA-256 in counter mode.
+
+    Number i is ⌊u · n / 2^64⌋, u being the first 8 bytes, little-endian, of the digest of `llmzip generate`, the seed and i
+    (8 bytes each, little-endian).
+    """
+
+    def __init__(self, seed: int) -> None:
+        """seed: 0 to 2^64 − 1. Raises ValueError for others."""
+        if not 0 <= seed < 1 << 64:
+            raise ValueError(f"seed {seed}: seeds are 0 to 2^64 - 1")
+        self._seed = seed
+        self._counter = itertools.count()
+
+    def below(self, bound: int) -> int:
+        """The next number, 0 to bound − 1."""
+        message = b"llmzip generate" + self._seed.to_bytes(8, "little") + next(self._counter).to_bytes(8, "little")
+        return int.from_bytes(hashlib.sha256(message).digest()[:8], "little") * bound >> 64
+
+    def choose(self, weights: Sequence[int]) -> int:
+        """An index, each with a probability in proportion to its weight (non-negative integers, not all 0)."""
+        sums = list(itertools.accumulate(weights))
+        drawn = self.below(sums[-1]) if sums[-1] < 1 << 64 else self._long(sums[-1])
+        return next(i for i, total in enumerate(sums) if drawn < total)
+
+    def _long(self, bound: int) -> int:
+        """The same for bounds of more than 64 bits: as many numbers as it takes, the first one on top."""
+        words = -(-bound.bit_length() // 64) + 1
+        value = 0
+        for _ in range(words):
+            value = value << 64 | self.below(1 << 64)
+        return value * bound >> (64 * words)
+
+
+def generate(
+    engine: Engine, prompt: bytes, count: int, *, seed: int = 0, temperature: float | str = 1, top_k: int | None = None
+) -> Iterator[bytes]:
+    """`count` tokens that follow a prompt, each as its bytes, drawn from the weights of docs/arithmetic.md, section 4.8.
+
+    temperature: a multiple of 0.1 from 0, always the likeliest token, to 5; other than 1, weights w become ⌊2^16 · w^(1/T)⌋.
+    top_k: only so many tokens of the greatest weights (of equal ones the lower ids) may be drawn. Tokens that stand for no
+    text are never drawn.
+
+    Raises ValueError for parameters out of range, LimitError where prompt and text exceed the model's positions.
+    """
+    power = _power(temperature)
+    if count < 0 or (top_k is not None and top_k < 1):
+        raise ValueError(f"{count} tokens out of the best {top_k}: at least 0, and 1")
+    random = Randomness(seed)
+    spec = engine.model.spec
+    ids = [spec.start_token, *engine.model.tokenizer.encode(prompt).ids.tolist()]
+    if len(ids) + count > spec.max_positions:
+        raise LimitError(f"{len(ids)} + {count} tokens are more than the model's {spec.max_positions} positions")
+    return _generate(engine, ids, count, random, power, top_k)
+
+
+def _power(temperature: float | str) -> Fraction | None:
+    """1/T, exactly; None for temperature 0."""
+    exact = Fraction(str(temperature))
+    if not 0 <= exact <= MAX_TEMPERATURE or (exact * _TEMPERATURE_UNITS).denominator != 1:
+        raise ValueError(f"temperature {temperature}: multiples of 0.1 from 0 to {MAX_TEMPERATURE}")
+    return 1 / exact if exact else None
+
+
+def _generate(
+    engine: Engine, ids: list[int], count: int, random: Randomness, power: Fraction | None, top_k: int | None
+) -> Iterator[bytes]:
+    token_bytes = engine.model.vocabulary.token_bytes
+    silent = np.array([not piece for piece in token_bytes])
+    session = engine.session(1, len(ids) + count, _CHUNK)
+    head = _fed(session, ids)
+    for _ in range(count):
+        weights = engine.token_weights(head.vectors[:, -1], head.scales[:, -1])[0].astype(np.int64)
+        weights[silent] = 0
+        token = _drawn(weights, random, power, top_k)
+        yield token_bytes[token]
+        head = session.advance(np.array([[token]], np.int32))
+
+
+def _fed(session: Session, ids: list[int]) -> HeadInput:
+    """Feed the prompt; what is known after it."""
+    for start in range(0, len(ids), _CHUNK):
+        head = session.advance(np.array([ids[start : start + _CHUNK]], np.int32))
+    return head
+
+
+def _drawn(weights: npt.NDArray[np.int64], random: Randomness, power: Fraction | None, top_k: int | None) -> int:
+    """A token by its weight [V]."""
+    best = np.argsort(-weights, kind="stable")[: 1 if power is None else top_k]
+    best = best[weights[best] > 0]
+    if not len(best):  # everything that has weight is silent: the first token with text
+        return int(np.argmax(weights == weights.max()))
+    chosen = weights[best].tolist()
+    if power is not None and power != 1:
+        chosen = [_raised(weight, power) for weight in chosen]
+    return int(best[random.choose(chosen)])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _raised(weight: int, power: Fraction) -> int:
+    """⌊2^16 · weight^power⌋, exactly."""
+    return _root(weight**power.numerator << _ROOT_BITS * power.denominator, power.denominator)
+
+
+def _root(number: int, degree: int) -> int:
+    """⌊number^(1/degree)⌋ by Newton's method from above."""
+    if degree == 1:
+        return number
+    guess = 1 << -(-number.bit_length() // degree)
+    while True:
+        better = ((degree - 1) * guess + number // guess ** (degree - 1)) // degree
+        if better >= guess:
+            return guess
+        guess = better
+
+
+def generate_by_codec(codec: BlockCodec, prompt: bytes, count: int, *, seed: int = 0) -> Iterator[bytes]:
+    """`count` bytes that follow a prompt, by the code lengths ℓ of any codec: p(b | x) ∝ 2^(ℓ(x) − ℓ(xb)).
+
+    "Language Modeling Is Compression" (arXiv 2309.10668), section 3.4. Lengths are whole bytes, so most codecs know little of
+    the next byte. Every byte takes 256 compressions. Raises ValueError for parameters out of range.
+    """
+    if count < 0:
+        raise ValueError(f"{count} bytes: at least 0")
+    return _generate_by_codec(codec, prompt, count, Randomness(seed))
+
+
+def _generate_by_codec(codec: BlockCodec, text: bytes, count: int, random: Randomness) -> Iterator[bytes]:
+    for _ in range(count):
+        sizes = [len(codec.encode(text + bytes([byte]))) for byte in range(256)]
+        byte = bytes([random.choose([1 << 8 * (max(sizes) - size) for size in sizes])])
+        yield byte
+        text += byte
