@@ -21,10 +21,10 @@ from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 DEFAULT_DATA = (
     "python-topics:65536",
     "python-sources:65536",
-    "logs:32768",
-    "json:32768",
-    "csv:32768",
-    "random-bytes:8192",
+    "logs:16384",
+    "json:16384",
+    "csv:16384",
+    "random-bytes:4096",
 )
 _DAMAGE_TEXT = "python-topics:65536"
 

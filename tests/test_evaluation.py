@@ -114,6 +114,18 @@ def test_codecs_are_measured_on_the_payload() -> None:
         parse_codec("zstd:19")
 
 
+def test_what_does_not_apply_is_reported(integer: IntegerScorer) -> None:
+    options = Options(tasks=("code_length", "context"), context=64)
+    texts = [Text("short", TEXT[:60])]
+    result = run.evaluate([lambda: integer], texts, options, codecs=["xz:level=3", "nothing"], damage=texts[0])
+    assert "unexpected keyword" in result["rows"][0]["errors"]["codec"]
+    assert "codecs are raw" in result["rows"][1]["errors"]["codec"]
+    assert "too short" in result["rows"][2]["errors"]["context"]
+    assert "do not fit" in result["errors"]["tiny: cache_damage"]
+    assert "- tiny: cache_damage: contexts of up to 1024" in markdown(result)
+    assert cli("conditional", "--text", __file__, "--given", __file__, "--codec", "nothing").exit_code == 1
+
+
 def test_results_resume_after_an_interruption(
     integer: IntegerScorer, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmzip.codecs.base import Codec
 from llmzip.codecs.registry import get_codec
 from llmzip.errors import LLMZipError
 
@@ -26,10 +27,18 @@ def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
     return name, parameters
 
 
+def make_codec(text: str) -> Codec:
+    """The codec that `parse_codec` names. Raises LLMZipError for an unknown one, a wrong parameter, a missing package."""
+    try:
+        name, parameters = parse_codec(text)
+        return get_codec(name, **parameters)
+    except (ValueError, TypeError) as error:
+        raise LLMZipError(f"codec {text}: {error}") from error
+
+
 def measure_codec(text: str, data: bytes) -> dict[str, Any]:
     """Bits/byte of the payload alone, after a verified round trip; size and check are not counted."""
-    name, parameters = parse_codec(text)
-    codec = get_codec(name, **parameters)
+    codec = make_codec(text)
     payload = codec.coder.encode(data)
     if codec.coder.decode(payload, len(data)) != data:
         raise LLMZipError(f"{text}: the round trip failed")

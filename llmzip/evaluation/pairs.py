@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.codecs.registry import get_codec
-from llmzip.evaluation.codec_rows import parse_codec
+from llmzip.evaluation.codec_rows import make_codec
 from llmzip.metrics import distances
 from llmzip.metrics.alignment import CodeLength, alignment, bits_saved
 from llmzip.metrics.windows import Span
@@ -48,8 +47,7 @@ class ModelCodeLengths:
 
 def codec_length(name: str) -> CodeLength:
     """Bits of a codec's payload, remembered per text; `name` as for `--codec`."""
-    kind, parameters = parse_codec(name)
-    codec = get_codec(kind, **parameters)
+    codec = make_codec(name)
 
     @functools.lru_cache(maxsize=1 << 16)
     def length(data: bytes) -> float:

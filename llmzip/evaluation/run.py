@@ -75,8 +75,8 @@ def evaluate(
     """Measure every model and codec on every text.
 
     models: loaded one after the other, so that only one is in memory. damage: the text of the cache damage grid, if that is
-    wanted. folder: where finished cells are kept so that the
-    same call goes on after an interruption. A task that does not apply is reported under `errors` with its reason.
+    wanted. folder: where finished cells are kept so that the same call goes on after an interruption. What does not apply
+    is reported under `errors` with its reason.
     """
     partial = Partial(folder)
     rows: list[dict[str, Any]] = []
@@ -84,7 +84,9 @@ def evaluate(
         for codec in codecs:
             part = _timed("codec", functools.partial(measure_codec, codec, text.data), partial, [codec, text.sha256])
             rows.append(_row(codec, "codec", text, [part]))
-    cards, grid = [], []
+    cards: list[dict[str, Any]] = []
+    grid: list[dict[str, Any]] = []
+    errors: dict[str, str] = {}
     for load in models:
         scorer = load()
         card = dataclasses.asdict(scorer.card)
@@ -102,7 +104,9 @@ def evaluate(
         if damage:
             if begin:
                 begin(f"{scorer.card.name}: {damage.name}: cache damage")
-            grid += _damage(scorer, damage, options.damage_contexts, partial)
+            found = _damage(scorer, damage, options.damage_contexts, partial)
+            grid += [{"model": scorer.card.name, **point} for point in found.get("points", ())]
+            errors |= {f"{scorer.card.name}: {task}": reason for task, reason in found.get("errors", {}).items()}
     result = {
         "format": FORMAT,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -112,20 +116,21 @@ def evaluate(
         "texts": [{"name": t.name, "bytes": len(t.data), "sha256": t.sha256} for t in texts],
         "rows": rows,
         "cache_damage": grid,
+        "errors": errors,
         "environment": environment(),
     }
     partial.finish()
     return result
 
 
-def _damage(scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial) -> list[dict[str, Any]]:
+def _damage(scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial) -> dict[str, Any]:
     """The cache damage grid of one model."""
 
     def measure() -> dict[str, Any]:
         return {"points": measure_damage(scorer, text.data, contexts=contexts, samples=_DAMAGE_SAMPLES)}
 
     identity = [FORMAT, dataclasses.asdict(scorer.card), text.sha256, "cache_damage", contexts]
-    return [{"model": scorer.card.name, **point} for point in partial.cell(identity, measure)["points"]]
+    return _timed("cache_damage", measure, partial, identity)
 
 
 def _timed(task: str, measure: Callable[[], dict[str, Any]], partial: Partial, identity: object) -> dict[str, Any]:
@@ -135,7 +140,7 @@ def _timed(task: str, measure: Callable[[], dict[str, Any]], partial: Partial, i
         start = time.perf_counter()
         try:
             values = measure()
-        except (LLMZipError, ValueError, TypeError) as error:
+        except LLMZipError as error:
             return {"errors": {task: str(error)}}
         return {**values, "seconds": {task: time.perf_counter() - start}}
 

@@ -33,6 +33,7 @@ def markdown(result: dict[str, Any]) -> str:
             lines += [f"- {row['name']}, {task}: {reason}" for task, reason in row["errors"].items()]
         if any(row["errors"] for row in rows):
             lines.append("")
+    lines += [f"- {what}: {reason}" for what, reason in result["errors"].items()]
     return "\n".join(lines)
 
 
