@@ -45,13 +45,13 @@ def measure(contender: Contender, text: Text) -> Row:
         row.note = contender.missing
         return row
     with tempfile.TemporaryDirectory() as folder:
-        plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed", "back"))
+        plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed.zpaq", "back"))  # zpaq insists
         plain.write_bytes(text.data)
         try:
             there = in_a_process(contender.job, "compress", source=plain, sink=packed, original=plain)
             again = in_a_process(contender.job, "decompress", source=packed, sink=back, original=plain)
         except subprocess.CalledProcessError as error:
-            row.note = "failed: " + (error.stderr or "").strip().splitlines()[-1:][0] if error.stderr else "failed"
+            row.note = "failed: " + ((error.stderr or "").strip().splitlines() or ["without a word"])[-1]
             return row
         if back.read_bytes() != text.data:
             row.note = "the round trip changes the text"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import pathlib
+import shlex
 import shutil
 import subprocess
 from typing import Any
@@ -34,7 +36,7 @@ _PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files
     ("zstd -22", "zstd --ultra -22 -T1 -q -c", "zstd -d -q -c --long=31"),
     ("brotli -q 11", "brotli -q 11 -w 24 -c", "brotli -d -c"),
     ("bzip3", "bzip3 -e -c", "bzip3 -d -c"),
-    ("zpaq -m5", "zpaq add {sink}.zpaq {source} -m5", "zpaq extract {source} {original} -to {sink}"),
+    ("zpaq -m5", "zpaq add {sink} {source} -m5", "zpaq extract {source} {original} -to {sink}"),
 )
 
 CODECS = ("brotli:quality=11", "ppmd")
@@ -72,7 +74,7 @@ def programs(llama_model: str | None) -> list[Contender]:
     """The programs, the missing ones with the reason."""
     rows = [*_PROGRAMS]
     if llama_model:
-        call = f"llama-zip {llama_model} -f binary"
+        call = f"llama-zip {shlex.quote(str(pathlib.Path(llama_model).resolve()))} -f binary"
         rows.append(("llama-zip", f"{call} -c", f"{call} -d"))
     found = [_program(*row) for row in rows]
     if not llama_model and shutil.which("llama-zip"):
