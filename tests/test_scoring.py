@@ -13,10 +13,12 @@ import transformers
 import llmzip
 from llmzip.coding.range_coder import RangeEncoder, watching
 from llmzip.engine.torch_engine import TorchEngine
+from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
 from llmzip.metrics.capacity import flops_per_token_paper
 from llmzip.metrics.divergence import kl_bits
 from llmzip.metrics.windows import Span, segments, sliding
+from llmzip.model.integer_model import IntegerModel
 from llmzip.scoring.file_length import file_length
 from llmzip.scoring.float_scorer import FloatScorer, load_float
 from llmzip.scoring.integer_scorer import IntegerScorer
@@ -152,6 +154,16 @@ def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     assert abs(length.table_bits) < 1e-3 * size
     assert 8 * 20 * blocks <= length.header_bits <= 8 * 40 * blocks
     assert length.other_bits == 0
+
+
+@pytest.mark.slow
+def test_the_default_models_file_is_its_code_length_and_little_more(
+    default_model: IntegerModel, english: bytes
+) -> None:
+    length = file_length(IntegerScorer(EngineOptions(model=default_model).for_compression(), "default"), english[:8000])
+    assert abs(length.table_bits) + length.tail_bits < 1e-3 * length.text_bytes + 64
+    overhead = length.table_bits + length.tail_bits + length.header_bits
+    assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / 8000, abs=1e-3)
 
 
 def test_blocks_of_other_codecs_count_as_they_are(integer: IntegerScorer) -> None:

@@ -86,7 +86,8 @@ def rank_histogram(result: dict[str, Any]) -> Figure:
     rows = list(rows_of(result, "rank_histogram"))
     width = 0.8 / max(1, len(rows))
     for i, row in enumerate(rows):
-        axes.bar([b + width * i for b in range(len(RANK_EDGES))], row["rank_histogram"], width, label=row["text"])
+        places = [b + width * i for b in range(len(RANK_EDGES))]
+        axes.bar(places, row["rank_histogram"], width, label=f"{row['name']}, {row['text']}")
     labels = [f"{a}" if b == a + 1 else f"{a}-{b - 1}" for a, b in itertools.pairwise(RANK_EDGES)]
     axes.set_xticks(range(len(RANK_EDGES)), [*labels, f"{RANK_EDGES[-1]}+"])
     axes.legend(fontsize=8)
