@@ -1,136 +1,113 @@
-"""Real file sizes after a verified round trip, llmzip beside what users would pick instead.
+"""Real file sizes after a verified round trip: llmzip's levels beside what users would pick instead.
 
-    python -m benchmarks.compare [FILE...] [--bytes 100000] [--levels 1,6,9] [--engine auto|native|torch] [--threads N]
+    python -m benchmarks.compare [CORPUS|FILE[:BYTES]...] [--levels 1,6,9] [--output FOLDER]
 
-Without FILE: texts that every machine has (corpora/builtin.py).
-
-Each llmzip run is a process of its own, so that peak memory and start-up are its own; sizes are bytes of files that
-were decoded and compared. Prints a Markdown table: bits per byte, and for llmzip tokens/s and bytes/s in both
-directions (the model already loaded), and the peak memory of the process that decodes.
+Without arguments: texts that every machine has. Writes results.csv, results.md and a picture per text to FOLDER, prints the
+table, and merges sizes into benchmarks/sizes.csv, whose diff is to be reviewed.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import importlib
 import json
-import lzma
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from typing import Any
 
 import click
-import zstandard
 
-from corpora.builtin import BUILTIN
+from benchmarks.contenders import Contender, codecs, llmzip_levels, peer, programs
+from benchmarks.results import Row, markdown, pareto, write_csv, write_sizes
+from llmzip.evaluation.options import Text, load_texts
+from llmzip.evaluation.plots import svg
+from llmzip.frames import get_frame_info
+from llmzip.levels import MAX_LEVEL, MIN_LEVEL
 
-
-def brotli(data: bytes) -> bytes:
-    """Of the package brotli."""
-    return bytes(importlib.import_module("brotli").compress(data, quality=11, lgwin=24))
-
-
-def ppmd(data: bytes) -> bytes:
-    """7-Zip's PPMd, of the package pyppmd."""
-    return bytes(importlib.import_module("pyppmd").compress(data, max_order=16, mem_size=1 << 26))
+DEFAULT_DATA = ("python-topics:100000", "python-sources:100000", "logs:50000", "json:50000", "csv:50000")
+SIZES = pathlib.Path(__file__).parent / "sizes.csv"
 
 
-def zpaq(data: bytes) -> bytes:
-    """The program zpaq; its archive without the 100 or so bytes that name the file would be a little smaller."""
-    with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "data").write_bytes(data)
-        subprocess.run(["zpaq", "add", "a.zpaq", "data", "-m5"], cwd=folder, check=True, capture_output=True)
-        return pathlib.Path(folder, "a.zpaq").read_bytes()
-
-
-COMPETITORS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip -9": lambda data: gzip.compress(data, 9),
-    "bzip2 -9": lambda data: bz2.compress(data, 9),
-    "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
-    "zstd --ultra -22": lambda data: zstandard.ZstdCompressor(level=22).compress(data),
-    "brotli -q 11": brotli,
-    "7z PPMd -o16": ppmd,
-    "zpaq -m5": zpaq,
-}
-
-
-def measure(job: dict[str, object]) -> dict[str, float]:
-    """One direction in this process: seconds, tokens, output bytes, peak memory."""
-    import io
-
-    import llmzip
-
-    options = {"engine": job["engine"], "threads": job["threads"]}
-    llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, **options), **options)
-    source = pathlib.Path(str(job["source"])).read_bytes()
-    sink = io.BytesIO()
-    start = time.perf_counter()
-    if job["direction"] == "compress":
-        totals = llmzip.compress_stream(io.BytesIO(source), sink, level=int(str(job["level"])), **options)
-    else:
-        totals = llmzip.decompress_stream(io.BytesIO(source), sink, **options)
-    seconds = time.perf_counter() - start
-    pathlib.Path(str(job["sink"])).write_bytes(sink.getvalue())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": seconds, "tokens": totals.tokens, "bytes": len(sink.getvalue()), "peak": peak}
-
-
-def in_a_process(**job: object) -> dict[str, float]:
-    """`measure` in a fresh process."""
+def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, float]:
+    """Run benchmarks/job.py. Raises CalledProcessError where the contender fails."""
+    described = {**job, "direction": direction, **{name: str(path) for name, path in files.items()}}
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.compare", "--job", json.dumps(job)], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-m", "benchmarks.job", json.dumps(described)], capture_output=True, check=True, text=True
     )
     result: dict[str, float] = json.loads(ran.stdout)
     return result
 
 
-def llmzip_row(data: bytes, level: int, engine: str, threads: int | None) -> str:
-    """Compress and decompress a file at a level, compare, and describe."""
+def measure(contender: Contender, text: Text) -> Row:
+    """Compress, decompress, compare."""
+    row = Row(text.name, text.sha256, len(text.data), contender.name, contender.command, contender.version)
+    if contender.missing:
+        row.note = contender.missing
+        return row
     with tempfile.TemporaryDirectory() as folder:
-        plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed", "back"))
-        plain.write_bytes(data)
-        common = {"engine": engine, "threads": threads, "level": level}
-        there = in_a_process(direction="compress", source=str(plain), sink=str(packed), **common)
-        again = in_a_process(direction="decompress", source=str(packed), sink=str(back), **common)
-        if back.read_bytes() != data:
-            raise SystemExit(f"level {level}: the round trip failed")
-        bits = packed.stat().st_size * 8 / len(data)
-    speeds = [f"{r['tokens'] / r['seconds']:,.0f} / {len(data) / r['seconds']:,.0f}" for r in (there, again)]
-    return f"| **llmzip -{level}** | **{bits:.3f}** | {' | '.join(speeds)} | {again['peak'] / 2**20:,.0f} |"
+        plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed.zpaq", "back"))  # zpaq insists
+        plain.write_bytes(text.data)
+        try:
+            there = in_a_process(contender.job, "compress", source=plain, sink=packed, original=plain)
+            again = in_a_process(contender.job, "decompress", source=packed, sink=back, original=plain)
+        except subprocess.CalledProcessError as error:
+            row.note = "failed: " + ((error.stderr or "").strip().splitlines() or ["without a word"])[-1]
+            return row
+        if back.read_bytes() != text.data:
+            row.note = "the round trip changes the text"
+            return row
+        row.compressed_bytes = packed.stat().st_size
+        row.bits_per_byte = 8 * row.compressed_bytes / len(text.data)
+        row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r["seconds"] for r in (there, again))
+        row.encode_peak_bytes, row.decode_peak_bytes = int(there["peak_bytes"]), int(again["peak_bytes"])
+        if contender.job["kind"] == "llmzip":
+            row.model_digest = get_frame_info(packed.read_bytes()).model or ""
+    return row
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--bytes", "size", type=int, default=None, help="Only the first so many bytes of each file.")
-@click.option("--levels", default="6", help="Levels of llmzip, separated by commas.")
-@click.option("--engine", default="auto")
-@click.option("--threads", type=int, default=None)
-@click.option("--job", hidden=True)
+@click.argument("data", nargs=-1)
+@click.option("--levels", default=",".join(map(str, range(MIN_LEVEL, MAX_LEVEL + 1))), help="Levels of llmzip.")
+@click.option("--model", help="Of llmzip.")
+@click.option("--threads", type=int, help="Of llmzip.")
+@click.option("--llama-model", help="GGUF file for llama-zip, where that is installed.")
+@click.option("--peer", "peers", multiple=True, help="A further contender: NAME=COMPRESSION|DECOMPRESSION.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=pathlib.Path), help="For CSV, table and pictures.")
+@click.option("--sizes/--no-sizes", default=False, help="Merge the sizes into benchmarks/sizes.csv.")
 def main(
-    files: tuple[pathlib.Path, ...], size: int | None, levels: str, engine: str, threads: int | None, job: str | None
+    data: tuple[str, ...],
+    levels: str,
+    model: str | None,
+    threads: int | None,
+    llama_model: str | None,
+    peers: tuple[str, ...],
+    output: pathlib.Path | None,
+    sizes: bool,
 ) -> None:
-    """Compare compressors on FILES."""
-    if job:
-        print(json.dumps(measure(json.loads(job))))
-        return
-    texts = {file.name: file.read_bytes for file in files} or BUILTIN
-    for name, read in texts.items():
-        data = read()[:size]
-        print(f"\n{name}, {len(data):,} bytes\n")
-        print("| compressor | bits/byte | compress tokens/s / bytes/s | decompress tokens/s / bytes/s | peak MiB |")
-        print("| --- | --- | --- | --- | --- |")
-        for peer, compress in COMPETITORS.items():
-            try:
-                print(f"| {peer} | {len(compress(data)) * 8 / len(data):.3f} | | | |")
-            except (ImportError, FileNotFoundError):
-                print(f"| {peer} | not installed | | | |")
-        for level in levels.split(","):
-            print(llmzip_row(data, int(level), engine, threads), flush=True)
+    """Compare compressors on DATA."""
+    try:
+        extra = [peer(text) for text in peers]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    wanted = [int(level) for level in levels.split(",") if level]
+    contenders = [*programs(llama_model), *codecs(), *extra, *llmzip_levels(wanted, model, threads)]
+    rows = []
+    for text in load_texts(data or DEFAULT_DATA):
+        for contender in contenders:
+            print(f"{text.name}: {contender.name}", file=sys.stderr, flush=True)
+            rows.append(measure(contender, text))
+    table = markdown(rows)
+    print(table)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        write_csv(rows, output / "results.csv")
+        (output / "results.md").write_text(table, "utf-8")
+        for name in dict.fromkeys(row.data for row in rows):
+            file = output / f"pareto-{name.replace('/', '-')}.svg"
+            file.write_text(svg(pareto(rows, name)), "utf-8")
+    if sizes:
+        for line in write_sizes(rows, SIZES):
+            print(f"changed: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from corpora.builtin import python_sources
+from llmzip.corpora.builtin import python_sources
 from llmzip.ltsc.transform import MetaTokens, attention_saving, compress, reduction
 from llmzip.model.store import ModelStore
 

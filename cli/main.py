@@ -125,6 +125,18 @@ def _models() -> click.Command:
     return models
 
 
+def _eval() -> click.Command:
+    from llmzip.cli.evaluate import evaluate
+
+    return evaluate
+
+
+def _corpora() -> click.Command:
+    from llmzip.cli.corpora import corpora
+
+    return corpora
+
+
 def _tokens() -> click.Command:
     from llmzip.cli.tokens import tokens
 
@@ -162,6 +174,8 @@ llmzip = Front(
         "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
         "models": _models,
+        "corpora": _corpora,
+        "eval": _eval,
         "tokens": _tokens,
         "generate": _generate,
     },

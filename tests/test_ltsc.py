@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora.builtin import python_sources
+from llmzip.corpora.builtin import python_sources
 from llmzip.errors import FormatError, IntegrityError, LimitError
 from llmzip.ltsc.discovery import choose, saving_tokens
 from llmzip.ltsc.inline import from_symbols, to_symbols

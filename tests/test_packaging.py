@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import TESTS
 
 
-@pytest.mark.parametrize("folder", ["codecs", "cli"])
+@pytest.mark.parametrize("folder", ["codecs", "cli", "corpora"])
 def test_the_top_level_folders_are_no_packages(folder: str) -> None:
     """A `codecs/__init__.py` would shadow the standard library's module of that name."""
     assert not (TESTS.parent / folder / "__init__.py").exists()
@@ -35,6 +35,6 @@ def test_every_package_is_listed_for_the_wheel() -> None:
 
     with (TESTS.parent / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
-    found = {"llmzip", "llmzip.codecs", "llmzip.cli"}
+    found = {"llmzip", "llmzip.codecs", "llmzip.cli", "llmzip.corpora"}
     found |= {f"llmzip.{p.parent.name}" for p in (TESTS.parent / "llmzip").glob("*/__init__.py")}
     assert listed == found

@@ -6,6 +6,11 @@ that it can be rewritten. Its words are stored big-endian without trailing zero 
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+
 import constriction
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +30,38 @@ def _tables(frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     return (frequencies - 1).astype(np.float64)
 
 
+@dataclasses.dataclass
+class CodeLength:
+    """What one encoder was given and what it made of it."""
+
+    bits: float = 0.0
+    """The ideal code length: the sum of log2(total / frequency)."""
+    coded: bytes = b""
+
+
+_watched: contextvars.ContextVar[list[CodeLength] | None] = contextvars.ContextVar("_watched", default=None)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[list[CodeLength]]:
+    """A list of the code lengths of all encoders that are made inside; evaluation measures the real tables with it."""
+    lengths: list[CodeLength] = []
+    token = _watched.set(lengths)
+    try:
+        yield lengths
+    finally:
+        _watched.reset(token)
+
+
 class RangeEncoder:
     """Collects symbols; one encoder serves a whole block."""
 
     def __init__(self) -> None:
+        self._length: CodeLength | None = None
+        watched = _watched.get()
+        if watched is not None:
+            self._length = CodeLength()
+            watched.append(self._length)
         self._coder = constriction.stream.queue.RangeEncoder()
         self._model = constriction.stream.model.Categorical(perfect=False)
 
@@ -39,6 +72,9 @@ class RangeEncoder:
         """
         if len(symbols) and frequencies.shape[1] > 1:
             self._coder.encode(symbols.astype(np.int32), self._model, _tables(frequencies))
+            if self._length is not None:
+                chosen = frequencies[np.arange(len(symbols)), symbols]
+                self._length.bits += float(np.log2(frequencies.sum(axis=1) / chosen).sum())
 
     def finish(self) -> bytes:
         """The coded bytes so far."""
@@ -53,7 +89,10 @@ class RangeEncoder:
             number = -(-lowest >> shift) << shift
             if number < lowest + width:
                 break
-        return number.to_bytes(size, "big").rstrip(b"\0")
+        coded = number.to_bytes(size, "big").rstrip(b"\0")
+        if self._length is not None:
+            self._length.coded = coded
+        return coded
 
 
 class RangeDecoder:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import gguf
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -90,14 +93,25 @@ def _layer_name(name: str) -> tuple[str, str]:
     return index, part
 
 
-def _read_gguf(path: pathlib.Path) -> FloatModel:
+def gguf_vocabulary(path: pathlib.Path) -> Vocabulary:
+    """The vocabulary in a `.gguf` file of any architecture. Raises UnsupportedModelError where it is of no known kind."""
+    try:
+        return vocabulary.from_gguf(_gguf_field(_open_gguf(path)))
+    except KeyError as error:
+        raise UnsupportedModelError(f"{path}: {error.args[0]!r} is missing: no tokenizer in the file") from error
+
+
+def _open_gguf(path: pathlib.Path) -> gguf.GGUFReader:
     import gguf
 
     try:
-        reader = gguf.GGUFReader(path)
+        return gguf.GGUFReader(path)
     except (ValueError, IndexError) as error:
         raise UnsupportedModelError(f"{path} is not a readable GGUF file: {error}") from error
-    tensors = {t.name: t for t in reader.tensors}
+
+
+def _gguf_field(reader: gguf.GGUFReader) -> Callable[..., Any]:
+    """What looks up a value of the metadata: `field(key[, default])`; a missing one is a KeyError."""
 
     def field(key: str, default: Any = ...) -> Any:
         found = reader.get_field(key)
@@ -107,6 +121,15 @@ def _read_gguf(path: pathlib.Path) -> FloatModel:
             return default
         return found.contents()
 
+    return field
+
+
+def _read_gguf(path: pathlib.Path) -> FloatModel:
+    import gguf
+
+    reader = _open_gguf(path)
+    tensors = {t.name: t for t in reader.tensors}
+    field = _gguf_field(reader)
     architecture = field("general.architecture")
     if architecture != "llama":
         raise UnsupportedModelError(f"{path}: architecture {architecture!r}; only 'llama' is supported")

@@ -50,8 +50,7 @@ class ModelStore:
         `cache_dir` defaults to `models` in the folder that the environment variable LLMZIP_CACHE names, or else in the
         user's cache folder for llmzip.
         """
-        base = pathlib.Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("llmzip"))
-        self.cache = ModelCache(cache_dir or base / "models")
+        self.cache = ModelCache(cache_dir or cache_base() / "models")
         self.offline = offline
 
     def resolve(
@@ -220,6 +219,11 @@ class ModelStore:
         offline = ", and downloads are forbidden (offline)" if self.offline else ""
         command = f"`llmzip models pull {name}`{' with network access' if self.offline else ''}"
         return ModelNotFoundError(f"the model {name} is not installed{offline}; run {command}")
+
+
+def cache_base() -> pathlib.Path:
+    """The folder for everything that can be had again: LLMZIP_CACHE, or the user's cache folder for llmzip."""
+    return pathlib.Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("llmzip"))
 
 
 def _local_path(name: str) -> pathlib.Path | None:

@@ -1,0 +1,112 @@
+"""What is compared: llmzip's levels, its codecs, and the programs that users would pick instead."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import pathlib
+import shlex
+import shutil
+import subprocess
+from typing import Any
+
+from llmzip.codecs.registry import get_codec
+from llmzip.errors import LLMZipError
+from llmzip.evaluation.codec_rows import parse_codec
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One way to compress; `job` is what benchmarks/job.py runs in a process of its own."""
+
+    name: str
+    command: str
+    """For the footnote: what to type for the same."""
+    job: dict[str, Any]
+    missing: str | None = None
+    """Why it cannot run here."""
+    version: str = ""
+
+
+_PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files, else standard input and output
+    ("gzip -9", "gzip -9 -n -c", "gzip -d -c"),
+    ("bzip2 -9", "bzip2 -9 -c", "bzip2 -d -c"),
+    ("xz -9e", "xz -9e -T1 -c", "xz -d -c"),
+    ("zstd -19", "zstd -19 -T1 -q -c", "zstd -d -q -c"),
+    ("zstd -22", "zstd --ultra -22 -T1 -q -c", "zstd -d -q -c --long=31"),
+    ("brotli -q 11", "brotli -q 11 -w 24 -c", "brotli -d -c"),
+    ("bzip3", "bzip3 -e -c", "bzip3 -d -c"),
+    ("zpaq -m5", "zpaq add {sink} {source} -m5", "zpaq extract {source} {original} -to {sink}"),
+)
+
+CODECS = ("brotli:quality=11", "ppmd")
+"""Those that rarely are installed as programs."""
+
+
+def llmzip_levels(levels: list[int], model: str | None, threads: int | None) -> list[Contender]:
+    """llmzip at each level."""
+    return [
+        Contender(
+            f"llmzip -{level}",
+            f"llmzip -{level}" + (f" -m {model}" if model else ""),
+            {"kind": "llmzip", "level": level, "model": model, "threads": threads},
+        )
+        for level in levels
+    ]
+
+
+def codecs() -> list[Contender]:
+    """The codecs of the registry that have no program in the list."""
+    found = []
+    for text in CODECS:
+        name, parameters = parse_codec(text)
+        missing = None
+        try:
+            get_codec(name, **parameters).encode(b"x")
+        except LLMZipError as error:
+            missing = str(error)
+        command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}, **{parameters})"'
+        found.append(Contender(f"codec {text}", command, {"kind": "codec", "codec": text}, missing))
+    return found
+
+
+def programs(llama_model: str | None) -> list[Contender]:
+    """The programs, the missing ones with the reason."""
+    rows = [*_PROGRAMS]
+    if llama_model:
+        call = f"llama-zip {shlex.quote(str(pathlib.Path(llama_model).resolve()))} -f binary"
+        rows.append(("llama-zip", f"{call} -c", f"{call} -d"))
+    found = [_program(*row) for row in rows]
+    if not llama_model and shutil.which("llama-zip"):
+        found.append(Contender("llama-zip", "", {}, "needs --llama-model FILE.gguf"))
+    if importlib.util.find_spec("gptzip"):
+        found.append(Contender("gptzip", "", {}, "a library for str without a file format: give it as --peer"))
+    return found
+
+
+def peer(text: str) -> Contender:
+    """`NAME=COMPRESSION|DECOMPRESSION`, commands as in the list above. Raises ValueError for anything else."""
+    name, equals, commands = text.partition("=")
+    encode, bar, decode = commands.partition("|")
+    if not (name and equals and bar):
+        raise ValueError(f"{text!r}: a peer is NAME=COMPRESSION|DECOMPRESSION")
+    return _program(name, encode, decode)
+
+
+def _program(name: str, encode: str, decode: str) -> Contender:
+    program = encode.split()[0]
+    missing = None if shutil.which(program) else "not installed"
+    version = "" if missing else _version(program)
+    return Contender(name, encode, {"kind": "program", "compress": encode, "decompress": decode}, missing, version)
+
+
+def _version(program: str) -> str:
+    """The first line of `--version` that holds a digit; zpaq says it only in its help."""
+    try:
+        ran = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = (ran.stdout + ran.stderr).splitlines()
+    return next((line.strip()[:80] for line in lines if any(c.isdigit() for c in line)), "")

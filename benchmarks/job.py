@@ -1,0 +1,76 @@
+"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory.
+
+A process of its own, so that peak memory is the contender's; but no peak is below that of the Python which starts a program
+(some 40 MiB) or has imported the codecs (some 250 MiB). llmzip's model is loaded before the clock starts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from typing import Any
+
+from llmzip.codecs.registry import get_codec
+from llmzip.evaluation.codec_rows import parse_codec
+
+
+def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+    command = job[job["direction"]]
+    files = {"source": source.name, "sink": sink.name, "original": pathlib.Path(job["original"]).name}
+    folder = source.parent  # all are there; archives then hold short names
+    argv = [part.format(**files) for part in shlex.split(command)]
+    start = time.perf_counter()
+    try:
+        if "{sink}" in command:
+            subprocess.run(argv, check=True, capture_output=True, cwd=folder)
+        else:
+            with source.open("rb") as reader, sink.open("wb") as writer:
+                subprocess.run(argv, check=True, stdin=reader, stdout=writer, stderr=subprocess.DEVNULL, cwd=folder)
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{argv[0]} ends with exit status {error.returncode}") from error
+    return time.perf_counter() - start
+
+
+def run_codec(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+    name, parameters = parse_codec(job["codec"])
+    codec = get_codec(name, **parameters)
+    data = source.read_bytes()
+    start = time.perf_counter()
+    out = codec.encode(data) if job["direction"] == "compress" else codec.decode(data)
+    seconds = time.perf_counter() - start
+    sink.write_bytes(out)
+    return seconds
+
+
+def run_llmzip(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+    import llmzip
+
+    options = {"threads": job["threads"], "model": job["model"]}
+    llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, **options), **options)
+    data, out = io.BytesIO(source.read_bytes()), io.BytesIO()
+    start = time.perf_counter()
+    if job["direction"] == "compress":
+        llmzip.compress_stream(data, out, level=job["level"], **options)
+    else:
+        llmzip.decompress_stream(data, out, **options)
+    seconds = time.perf_counter() - start
+    sink.write_bytes(out.getvalue())
+    return seconds
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    work = {"program": run_program, "codec": run_codec, "llmzip": run_llmzip}[job["kind"]]
+    seconds = work(job, pathlib.Path(job["source"]), pathlib.Path(job["sink"]))
+    who = resource.RUSAGE_CHILDREN if job["kind"] == "program" else resource.RUSAGE_SELF
+    print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(who).ru_maxrss * 1024}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""`llmzip eval`: measure models and codecs on texts."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmzip.cli.each import say
+from llmzip.cli.measure import SUBCOMMANDS
+from llmzip.cli.sizes import parse_size
+from llmzip.errors import LLMZipError
+from llmzip.evaluation.codec_rows import DEFAULT_CODECS
+from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_scorer, load_texts
+from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+
+DEFAULT_DATA = (
+    "python-topics:65536",
+    "python-sources:65536",
+    "logs:16384",
+    "json:16384",
+    "csv:16384",
+    "random-bytes:4096",
+)
+_DAMAGE_TEXT = "python-topics:65536"
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "-m", "--model", "models", multiple=True, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."
+)
+@click.option("-d", "--data", multiple=True, help="Corpus, file or folder; NAME:BYTES takes the first so many bytes.")
+@click.option("-c", "--codec", "codecs", multiple=True, help="Classical codec NAME[:key=value,...] on the same bytes.")
+@click.option(
+    "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What to measure; all of them if none is named."
+)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, Markdown and HTML.")
+@click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only.")
+@click.option("--level", type=click.IntRange(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
+@click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
+@click.option("--samples", type=click.IntRange(1), default=16, help="Samples for capacity and context, at most.")
+@click.option(
+    "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="b of the information capacity."
+)
+@click.option(
+    "--damage/--no-damage", default=None, help="The cache damage grid; on where neither model nor data is named."
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of float models."
+)
+@click.option("--device", default="cpu", help="Where models run: cpu, cuda, ...")
+@click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto", help="Of integer models.")
+@click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models.")
+@click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def evaluate(
+    click_context: click.Context,
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    codecs: tuple[str, ...],
+    tasks: tuple[str, ...],
+    output: Path | None,
+    limit: int | None,
+    level: int,
+    context: int,
+    samples: int,
+    ic_bias: float,
+    damage: bool | None,
+    dtype: str,
+    device: str,
+    engine: str,
+    threads: int | None,
+    offline: bool,
+    quiet: bool,
+) -> None:
+    """Measure models and codecs on texts.
+
+    Without --model and --data: the default model and the usual codecs on the built-in texts, with everything there is.
+    Prints a Markdown table; --output keeps JSON, Markdown and a report, and lets an interrupted run go on.
+    """
+    if click_context.invoked_subcommand:
+        return
+    from llmzip.evaluation import run
+    from llmzip.evaluation.tables import markdown
+
+    complete = not models and not data
+    options = Options(tasks=tasks or TASKS, context=context, samples=samples, level=level, ic_bias=ic_bias, limit=limit)
+    load = functools.partial(load_scorer, dtype=dtype, device=device, engine=engine, threads=threads, fetch=not offline)
+    names: tuple[str | None, ...] = models or (None,)
+    meter = Meter(quiet)
+    result = run.evaluate(
+        [functools.partial(load, name) for name in names],
+        load_texts(data or DEFAULT_DATA, limit),
+        options,
+        codecs=codecs or (DEFAULT_CODECS if complete else ()),
+        damage=load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0] if damage or (damage is None and complete) else None,
+        folder=_made(output),
+        begin=meter.begin,
+    )
+    meter.done()
+    table = markdown(result)
+    click.echo(table)
+    if output is not None:
+        _write(result, table, output)
+
+
+def _made(folder: Path | None) -> Path | None:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write(result: dict[str, Any], table: str, output: Path) -> None:
+    from llmzip.evaluation import run
+    from llmzip.evaluation.report import report
+
+    path = run.write(result, output)
+    path.with_suffix(".md").write_text(table, "utf-8")
+    try:
+        path.with_suffix(".html").write_text(report(result), "utf-8")
+    except LLMZipError as error:  # matplotlib is missing: the numbers are there all the same
+        say(f"no report: {error}")
+    say(f"written: {path}")
+
+
+class Meter:
+    """What is measured now: a line that counts on a terminal, else a line per measurement."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar = sys.stderr.isatty() and not quiet
+
+    def begin(self, label: str) -> Callable[[int], None] | None:
+        """A new measurement; what it returns is told the tokens."""
+        if not self.bar:
+            if not self.quiet:
+                say(label)
+            return None
+        return lambda tokens: self._line(f"{label}: {tokens:,} tokens")
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self.bar:
+            self._line("", end="\r")
+
+    def _line(self, text: str, end: str = "") -> None:
+        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
+
+
+for command in SUBCOMMANDS:
+    evaluate.add_command(command)

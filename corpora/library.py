@@ -1,0 +1,116 @@
+"""The user's corpora: fetched once, verified, unpacked, and read by name.
+
+<cache>/corpora/<name>/...           the corpus's files
+<cache>/corpora/<name>.sha256        the digest of the archive that they are from
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+
+from llmzip.corpora import registry
+from llmzip.corpora.builtin import BUILTIN
+from llmzip.corpora.download import Progress, download
+from llmzip.corpora.registry import Corpus
+from llmzip.errors import IntegrityError, LLMZipError
+from llmzip.model.store import cache_base
+
+_DATE = re.compile(r"(\d{4})[-_/]?(0[1-9]|1[0-2])(?!\d)")
+_STATED_DATE = re.compile(rb"""^\s*(?:date|path)\s*[:=]\s*["']?(\d{4})[-/](\d{2})""", re.MULTILINE)
+
+
+def folder_of(corpus: Corpus) -> pathlib.Path:
+    """Where a corpus's files are, or will be."""
+    return cache_base() / "corpora" / corpus.name
+
+
+def fetch(corpus: Corpus, progress: Progress | None = None, say: Callable[[str], None] = print) -> pathlib.Path:
+    """Download, verify and unpack a corpus unless it is here; its folder.
+
+    `say` is told a digest that is trusted because nothing is known to compare it with. Raises LLMZipError when the
+    download fails (again goes on), IntegrityError when the archive is not the one that the registry, or an earlier
+    download, names.
+    """
+    folder = folder_of(corpus)
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    archive = folder.parent / f"{corpus.name}{''.join(pathlib.PurePosixPath(corpus.url).suffixes[-2:])}"
+    download(corpus.url, archive, progress)
+    with archive.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(1 << 20):
+            digest.update(part)
+    record = folder.with_name(f"{corpus.name}.sha256")
+    known = corpus.sha256 or (record.read_text("ascii").strip() if record.is_file() else None)
+    if known is None:
+        say(f"{corpus.name}: no digest is known; trusted from now on: SHA-256 {digest.hexdigest()}")
+    elif digest.hexdigest() != known:
+        archive.unlink()
+        hint = "" if corpus.sha256 else f"; delete {record} to trust the new one"
+        raise IntegrityError(f"{corpus.url} has SHA-256 {digest.hexdigest()}, expected {known}{hint}")
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as name:
+        scratch = pathlib.Path(name, corpus.name)
+        _unpack(archive, scratch)
+        for path in [p for p in scratch.rglob("*") if p.is_file() and not p.name.endswith(corpus.suffix)]:
+            path.unlink()
+        scratch.rename(folder)
+    record.write_text(digest.hexdigest() + "\n", "ascii")
+    archive.unlink()
+    return folder
+
+
+def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as zipped:
+                zipped.extractall(folder)
+        else:
+            with tarfile.open(archive) as tarred:
+                tarred.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise IntegrityError(f"{archive}: does not unpack ({error}); delete it and fetch again") from error
+
+
+def texts(name: str) -> Mapping[str, bytes]:
+    """Name -> bytes of a built-in corpus, a fetched one, a file, or the files of a folder, in a fixed order.
+
+    Raises LLMZipError for a name that is none of these, or a corpus that is not fetched.
+    """
+    if name in BUILTIN:
+        return {name: BUILTIN[name]()}
+    corpus = registry.by_name(name)
+    if corpus:
+        folder = folder_of(corpus)
+        if not folder.is_dir():
+            raise LLMZipError(f"the corpus {name} is not here; run `llmzip corpora fetch {name}`")
+        return _files(folder)
+    path = pathlib.Path(name)
+    if path.is_dir():
+        return _files(path)
+    if path.is_file():
+        return {path.name: path.read_bytes()}
+    known = ", ".join([*BUILTIN, *(c.name for c in registry.CORPORA)])
+    raise LLMZipError(f"{name}: no such file or folder, and no corpus (known: {known})")
+
+
+def _files(folder: pathlib.Path) -> dict[str, bytes]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def month_of(name: str, data: bytes) -> str | None:
+    """The month (`2026-03`) that a text is from: its name's date, or the `date:` or `path:` of its front matter."""
+    found = _DATE.search(pathlib.PurePosixPath(name).name)
+    if found:
+        return f"{found[1]}-{found[2]}"
+    stated = _STATED_DATE.search(data[:1000])
+    return f"{stated[1].decode()}-{stated[2].decode()}" if stated else None

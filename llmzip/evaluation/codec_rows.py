@@ -1,0 +1,45 @@
+"""Classical codecs on the same bytes, for the same table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmzip.codecs.base import Codec
+from llmzip.codecs.registry import get_codec
+from llmzip.errors import LLMZipError
+
+DEFAULT_CODECS = ("zlib:level=9", "bzip2:level=9", "xz:preset=9", "zstd:level=22", "brotli:quality=11", "ppmd")
+
+
+def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
+    """`name` or `name:key=value,key=value` -> name and parameters. Raises ValueError for anything else.
+
+    >>> parse_codec("xz:preset=6")
+    ('xz', {'preset': 6})
+    """
+    name, _, rest = text.partition(":")
+    parameters: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"codec {text!r}: parameters are key=value")
+        parameters[key] = int(value) if value.lstrip("-").isdigit() else value
+    return name, parameters
+
+
+def make_codec(text: str) -> Codec:
+    """The codec that `parse_codec` names. Raises LLMZipError for an unknown one, a wrong parameter, a missing package."""
+    try:
+        name, parameters = parse_codec(text)
+        return get_codec(name, **parameters)
+    except (ValueError, TypeError) as error:
+        raise LLMZipError(f"codec {text}: {error}") from error
+
+
+def measure_codec(text: str, data: bytes) -> dict[str, Any]:
+    """Bits/byte of the payload alone, after a verified round trip; size and check are not counted."""
+    codec = make_codec(text)
+    payload = codec.coder.encode(data)
+    if codec.coder.decode(payload, len(data)) != data:
+        raise LLMZipError(f"{text}: the round trip failed")
+    return {"config": codec.get_config(), "file_bytes": len(payload), "bits_per_byte": 8 * len(payload) / len(data)}

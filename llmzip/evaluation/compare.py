@@ -1,0 +1,80 @@
+"""Two models on the same tokens: what a quantised, pruned or distilled one has lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from llmzip.errors import LLMZipError
+from llmzip.metrics.code_length import FloatArray, percentile
+from llmzip.metrics.divergence import flips, js_bits, kl_bits
+from llmzip.metrics.windows import segments
+from llmzip.scoring.base import Scorer
+from llmzip.scoring.score import Progress, batches
+
+_ROWS = 32
+"""How many full distributions are compared at once."""
+
+
+def compare(
+    original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips of the first choice.
+
+    Raises LLMZipError for models that cut the text differently: their distributions are over different things.
+    """
+    text = original.tokenize(data)
+    if (
+        text.ids.tolist() != changed.tokenize(data).ids.tolist()
+        or original.vocabulary.token_bytes != changed.vocabulary.token_bytes
+    ):
+        raise LLMZipError(
+            f"{original.card.name} and {changed.card.name} have different vocabularies: compare their bits/byte"
+        )
+    length = min(context, original.max_positions, changed.max_positions)
+    found: list[tuple[FloatArray, ...]] = []
+    fed = 0
+    batch_positions = min(original.batch_positions, changed.batch_positions)
+    spans = segments(len(text.ids), length)
+    rows = max(1, batch_positions // length)
+    for first in range(0, len(spans), rows):
+        for batch in batches(original, text, spans[first : first + rows]):
+            pairs = zip(
+                original.predict(batch.inputs, batch.wanted, None),
+                changed.predict(batch.inputs, batch.wanted, None),
+                strict=True,
+            )
+            for (columns, a), (_, b) in pairs:
+                here = batch.wanted[:, columns]
+                targets = batch.targets[:, columns][here]
+                p, q = a.log2_probabilities(), b.log2_probabilities()
+                width = min(p.shape[1], q.shape[1])
+                for start in range(0, len(targets), _ROWS):
+                    part = slice(start, start + _ROWS)
+                    here_p, here_q = p[part, :width], q[part, :width]
+                    row = np.arange(len(here_p)), targets[part]
+                    found.append(
+                        (
+                            -here_p[row].astype(np.float64),
+                            -here_q[row].astype(np.float64),
+                            kl_bits(here_p, here_q),
+                            js_bits(here_p, here_q),
+                            flips(here_p, here_q).astype(np.float64),
+                        )
+                    )
+                if progress:
+                    progress(fed + columns.stop * len(batch.inputs))
+            fed += batch.inputs.size
+    one, other, kl, js, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return {
+        "tokens": len(kl),
+        "bits_per_byte_original": float(one.sum()) / len(data),
+        "bits_per_byte_changed": float(other.sum()) / len(data),
+        "delta_bits_per_byte": float((other - one).sum()) / len(data),
+        "kl_bits_per_token": float(kl.mean()),
+        "kl_bits_per_token_p99": percentile(kl),
+        "js_bits_per_token": float(js.mean()),
+        "flips": float(flipped.mean()),
+        "extra_bits_per_token_p99": percentile(other - one),
+    }

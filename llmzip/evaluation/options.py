@@ -1,0 +1,95 @@
+"""What an evaluation is asked to do, and the texts and models that its names mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+from llmzip import levels
+from llmzip.corpora import library
+from llmzip.engines import EngineOptions
+from llmzip.errors import LLMZipError
+from llmzip.metrics.capacity import BIASES
+from llmzip.model.registry import DEFAULT_MODEL
+from llmzip.model.store import MODEL_VARIABLE
+from llmzip.scoring.base import Scorer
+from llmzip.scoring.integer_scorer import IntegerScorer
+
+FLOAT_PREFIX = "float:"
+TASKS = ("code_length", "file", "capacity", "bpc", "context")
+CONTEXTS = (16, 64, 256, 1024, 2048)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The parameters that decide the numbers; they are stored beside the results."""
+
+    tasks: tuple[str, ...] = TASKS
+    context: int = 1024
+    """Tokens of the independent segments."""
+    contexts: tuple[int, ...] = CONTEXTS
+    """Of bits/byte by context length."""
+    samples: int = 16
+    """Stretches of 64 tokens for `context`, segments of 1024 for `capacity`, at most."""
+    damage_contexts: tuple[int, ...] = (128, 512, 1024)
+    """Of the cache damage grid."""
+    level: int = levels.DEFAULT_LEVEL
+    """Of the real file."""
+    ic_bias: float = BIASES["other"]
+    alpha: float = 0.01
+    """Of the smoothed bits/byte."""
+    limit: int | None = None
+    """Only the first so many bytes of each text: testing only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """One text that is measured."""
+
+    name: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """In hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
+    """The texts of corpora, files and folders; `NAME:BYTES` takes only the first so many bytes of each, as `limit` does.
+
+    Raises LLMZipError for unknown names and where nothing is left.
+    """
+    found = []
+    for name in names:
+        path, _, size = name.rpartition(":")
+        path, most = (path, int(size)) if path and size.isdigit() else (name, None)
+        most = min((n for n in (most, limit) if n is not None), default=None)
+        texts = library.texts(path)
+        for label, data in texts.items():
+            if data[:most]:
+                found.append(Text(label if len(texts) == 1 else f"{path}/{label}", data[:most]))
+    if not found:
+        raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
+    return found
+
+
+def load_scorer(
+    name: str | None,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    engine: str = "auto",
+    threads: int | None = None,
+    fetch: bool = False,
+) -> Scorer:
+    """A model by name: `float:NAME` through transformers, any other as an integer model. Raises ModelError."""
+    if name and name.startswith(FLOAT_PREFIX):
+        from llmzip.scoring.float_scorer import load_float
+
+        return load_float(name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=device, fetch=fetch)
+    options = EngineOptions(model=name, engine=engine, device=device, threads=threads, fetch=fetch, offline=not fetch)
+    label = name or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+    return IntegerScorer(options.for_compression(), pathlib.Path(label).name if pathlib.Path(label).exists() else label)

@@ -1,0 +1,97 @@
+"""What a scorer is: text in, log probabilities of its tokens out, whatever computes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.metrics.capacity import Shape
+from llmzip.metrics.code_length import FloatArray
+from llmzip.model.vocabulary import Vocabulary
+
+IdArray = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+
+CHUNK_ROWS = 512
+"""How many tokens, over all rows, a scorer feeds at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """What results say of the model they were made with."""
+
+    name: str
+    kind: str
+    """`integer` (the exact engine) or `float` (transformers)."""
+    digest: str
+    """Hex: an integer model's fingerprint, or SHA-256 of a float model's files."""
+    parameters: int
+    model_bytes: int
+    """As it is stored: integer tensors, or parameters at the dtype's size."""
+    shape: Shape
+    settings: dict[str, Any]
+    """What else decides the numbers: dtype, device, engine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenized:
+    """A text as tokens; an escape token stands for one byte that the vocabulary cannot say and costs 8 bits more."""
+
+    ids: IdArray  # [n]
+    sizes: IdArray  # [n] bytes
+    characters: IdArray  # [n], counted where a character's first byte is
+    escaped: BoolArray  # [n]
+
+    def __add__(self, other: Tokenized) -> Tokenized:
+        """This text and then the other, each cut by itself."""
+        return Tokenized(
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.sizes, other.sizes]),
+            np.concatenate([self.characters, other.characters]),
+            np.concatenate([self.escaped, other.escaped]),
+        )
+
+
+class Predictions(Protocol):
+    """What a model says of N next tokens."""
+
+    def measure(self, targets: IdArray) -> tuple[FloatArray, IdArray]:
+        """targets [N] -> code lengths -log2 p [N] bits, and ranks [N]: how many tokens are more probable."""
+        ...
+
+    def log2_probabilities(self) -> npt.NDArray[np.float32]:
+        """[N, V]."""
+        ...
+
+
+class Scorer(Protocol):
+    """A model that scores."""
+
+    card: ModelCard
+    vocabulary: Vocabulary
+    max_positions: int
+    batch_positions: int
+    """How many tokens a batch of rows may have, so that its key/value cache fits."""
+
+    def tokenize(self, data: bytes) -> Tokenized:
+        """Cut a text; every byte belongs to exactly one token."""
+        ...
+
+    def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
+        """Feed inputs [S, T] to S independent streams; yield, per chunk of columns, what follows the `wanted` [S, T] ones.
+
+        The predictions are those of `wanted[:, columns]` in row-major order. Chunks without any are not yielded.
+        window: attention sees that many last tokens; None: all.
+        """
+        ...
+
+
+def chunks(streams: int, length: int) -> Iterator[slice]:
+    """The columns that are fed at once."""
+    size = max(1, CHUNK_ROWS // streams)
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))

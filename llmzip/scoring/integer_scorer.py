@@ -1,0 +1,89 @@
+"""Integer models through the exact engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.engine.base import Engine
+from llmzip.metrics.capacity import Shape
+from llmzip.metrics.code_length import FloatArray
+from llmzip.scoring.base import BoolArray, IdArray, ModelCard, Predictions, chunks
+from llmzip.scoring.text import TextCutter
+
+_ZERO_WEIGHT = 2.0**-8
+"""What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a similar floor."""
+
+_GROUP = 64
+"""How many rows of token weights are in memory at once."""
+
+
+class IntegerPredictions:
+    """Head inputs, from which token weights are made when they are asked for."""
+
+    def __init__(self, engine: Engine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
+        self._engine = engine
+        self._vectors = vectors  # [N, d]
+        self._scales = scales  # [N]
+
+    def _weights(self) -> Iterator[tuple[slice, npt.NDArray[np.int32]]]:
+        for start in range(0, len(self._scales), _GROUP):
+            rows = slice(start, start + _GROUP)
+            yield rows, self._engine.token_weights(self._vectors[rows], self._scales[rows])
+
+    def measure(self, targets: IdArray) -> tuple[FloatArray, IdArray]:
+        """See `Predictions.measure`."""
+        bits, ranks = np.empty(len(targets)), np.empty(len(targets), np.int32)
+        for rows, weights in self._weights():
+            chosen = weights[np.arange(len(weights)), targets[rows]]
+            zeros = weights.shape[1] - np.count_nonzero(weights, axis=1)
+            total = weights.sum(axis=1, dtype=np.int64) + _ZERO_WEIGHT * zeros
+            bits[rows] = np.log2(total / np.maximum(chosen, _ZERO_WEIGHT))
+            ranks[rows] = (weights > chosen[:, None]).sum(axis=1)
+        return bits, ranks
+
+    def log2_probabilities(self) -> npt.NDArray[np.float32]:
+        """See `Predictions.log2_probabilities`."""
+        parts = []
+        for _, weights in self._weights():
+            floored = np.maximum(weights, _ZERO_WEIGHT, dtype=np.float64)
+            parts.append(np.log2(floored / floored.sum(axis=1, keepdims=True)).astype(np.float32))
+        return np.concatenate(parts)
+
+
+class IntegerScorer:
+    """A scorer on any exact engine; probabilities are token weights over their sum."""
+
+    batch_positions = 32_768
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        model, spec = engine.model, engine.model.spec
+        self.engine = engine
+        self.vocabulary = model.vocabulary
+        self.max_positions = spec.max_positions
+        self.tokenize = TextCutter(model.vocabulary)
+        self.card = ModelCard(
+            name=name,
+            kind="integer",
+            digest=model.fingerprint.hex(),
+            parameters=spec.weight_bytes,  # one byte each
+            model_bytes=sum(array.nbytes for array in model.tensors.values()),
+            shape=Shape(spec.layers, spec.d_model, spec.heads, spec.kv_heads, spec.head_dim, spec.d_ff, spec.vocab),
+            settings={"engine": type(engine).__name__},
+        )
+
+    def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
+        """See `Scorer.predict`; a window also sees the stream's first four tokens."""
+        streams, length = inputs.shape
+        session = None
+        for columns in chunks(streams, length):
+            part = np.ascontiguousarray(inputs[:, columns])
+            if session is None:
+                session = self.engine.session(streams, min(window or length, length), part.shape[1])
+            head = session.advance(part)
+            here = wanted[:, columns]
+            if here.any():
+                vectors, scales = np.ascontiguousarray(head.vectors[here]), np.ascontiguousarray(head.scales[here])
+                yield columns, IntegerPredictions(self.engine, vectors, scales)

@@ -1,0 +1,131 @@
+"""Scoring: spans of a text in batches of rows, brought back into the order of the text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.errors import LimitError
+from llmzip.metrics.code_length import FloatArray
+from llmzip.metrics.windows import Span
+from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
+
+Progress = Callable[[int], None]
+"""Called with the number of tokens fed so far."""
+
+_LITERAL_BITS = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenScores:
+    """The scored tokens, span by span and in the order of the text."""
+
+    bits: FloatArray  # [n], the literal byte behind an escape token included
+    ranks: IdArray  # [n]
+    sizes: IdArray  # [n] bytes
+    characters: IdArray  # [n]
+    positions: IdArray  # [n], how many tokens of its span stand before it
+    spans: IdArray  # [n], the index of its span
+
+    @property
+    def total_bits(self) -> float:
+        """The code length of all."""
+        return float(self.bits.sum())
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of the scored tokens."""
+        return int(self.sizes.sum())
+
+    def span_bits(self, count: int) -> FloatArray:
+        """The code length of each of `count` spans."""
+        summed: FloatArray = np.bincount(self.spans, self.bits, count).astype(np.float64)
+        return summed
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Rows that are fed in lockstep."""
+
+    spans: IdArray  # [S] indices
+    inputs: IdArray  # [S, T]
+    targets: IdArray  # [S, T]
+    places: npt.NDArray[np.int64]  # [S, T], where in the text the target stands
+    positions: IdArray  # [S, T], how many tokens of the span stand before the target
+    wanted: BoolArray  # [S, T]
+
+
+def batches(scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bool = True) -> Iterator[Batch]:
+    """Spans as rows, the longest first, so that a batch pads little.
+
+    start: whether each span begins with the start token; without it, its first token is not scored.
+    Raises LimitError for a span that is longer than the model's positions.
+    """
+    order = sorted(range(len(spans)), key=lambda i: -spans[i].length)
+    skip = 0 if start else 1
+    while order:
+        longest = spans[order[0]].length
+        if longest > scorer.max_positions:
+            raise LimitError(f"{longest} tokens of context are more than the model's {scorer.max_positions} positions")
+        rows = order[: max(1, scorer.batch_positions // longest)]
+        order = order[len(rows) :]
+        length = longest - skip
+        if length < 1:
+            continue
+        inputs, targets = np.zeros((2, len(rows), length), np.int32)
+        places = np.zeros((len(rows), length), np.int64)
+        wanted = np.zeros((len(rows), length), np.bool_)
+        for row, i in enumerate(rows):
+            span = spans[i]
+            ids = text.ids[span.begin : span.end]
+            if start:
+                inputs[row, 0] = scorer.vocabulary.start_token
+            count = span.length - skip
+            inputs[row, 1 - skip : span.length - skip] = ids[:-1]
+            targets[row, :count] = ids[skip:]
+            places[row, :count] = np.arange(span.begin + skip, span.end)
+            wanted[row, :count] = np.arange(span.begin + skip, span.end) >= span.scored
+        positions = np.broadcast_to(np.arange(skip, longest, dtype=np.int32), inputs.shape)
+        yield Batch(np.array(rows, np.int32), inputs, targets, places, positions, wanted)
+
+
+def score(
+    scorer: Scorer,
+    text: Tokenized,
+    spans: Sequence[Span],
+    *,
+    window: int | None = None,
+    start: bool = True,
+    progress: Progress | None = None,
+) -> TokenScores:
+    """The code lengths of the tokens that the spans score; `start` and errors as for `batches`, window as for `predict`."""
+    found: list[tuple[FloatArray, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
+    fed = 0
+    for batch in batches(scorer, text, spans, start=start):
+        rows = np.broadcast_to(batch.spans[:, None], batch.inputs.shape)
+        for part, predictions in scorer.predict(batch.inputs, batch.wanted, window):
+            here = batch.wanted[:, part]
+            bits, ranks = predictions.measure(batch.targets[:, part][here])
+            found.append(
+                (bits, ranks, batch.places[:, part][here], batch.positions[:, part][here], rows[:, part][here])
+            )
+            if progress:
+                progress(fed + part.stop * len(batch.inputs))
+        fed += batch.inputs.size
+    if not found:
+        empty = np.zeros(0, np.int32)
+        return TokenScores(np.zeros(0), empty, empty, empty, empty, empty)
+    bits, ranks, places, positions, indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((places, indices))
+    places = places[order]
+    return TokenScores(
+        bits=bits[order] + _LITERAL_BITS * text.escaped[places],
+        ranks=ranks[order],
+        sizes=text.sizes[places],
+        characters=text.characters[places],
+        positions=positions[order],
+        spans=indices[order],
+    )

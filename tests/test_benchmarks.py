@@ -1,0 +1,77 @@
+"""The comparison of compressors: verified round trips, honest failures, tables."""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import pathlib
+import shutil
+
+import click.testing
+import pytest
+
+from benchmarks import compare, contenders, results
+from benchmarks.results import Row
+from llmzip.evaluation.options import Text
+from tests.golden import TEXT
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch, cache_with_tiny_model: pathlib.Path) -> None:
+    monkeypatch.chdir(ROOT)  # where `python -m benchmarks.job` is found
+
+
+def test_the_example() -> None:
+    assert doctest.testmod(results).failed == 0
+
+
+def test_contenders_that_are_not_here_say_so() -> None:
+    found = contenders.peer("nothing=no-such-program -c|no-such-program -d")
+    assert compare.measure(found, Text("t", TEXT)).note == "not installed"
+    with pytest.raises(ValueError, match="NAME=COMPRESSION"):
+        contenders.peer("nothing")
+    assert all(c.missing or c.version for c in contenders.programs(None) if c.name in ("gzip -9", "xz -9e"))
+
+
+@pytest.mark.skipif(not shutil.which("cat") or not shutil.which("head"), reason="needs cat and head")
+def test_a_round_trip_that_changes_the_text_gets_no_numbers() -> None:
+    row = compare.measure(contenders.peer("bad=cat|head -c 5"), Text("t", TEXT))
+    assert (row.note, row.compressed_bytes) == ("the round trip changes the text", None)
+    failed = compare.measure(contenders.peer("bad=false|cat"), Text("t", TEXT))
+    assert failed.note.startswith("failed")
+
+
+@pytest.mark.skipif(not shutil.which("cat"), reason="needs cat")
+def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "SIZES", tmp_path / "sizes.csv")
+    data = tmp_path / "prose"
+    data.write_bytes(TEXT)
+    monkeypatch.setattr(contenders, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat")))
+    arguments = [str(data), "--levels", "1", "--output", str(tmp_path / "out"), "--sizes"]
+    done = click.testing.CliRunner().invoke(compare.main, arguments)
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out" / "results.csv").open(newline="") as file:
+        rows = {row["contender"]: row for row in csv.DictReader(file)}
+    assert rows["stored"]["bits_per_byte"] == "8.0"
+    assert rows["gone"]["note"] == "not installed"
+    ours = rows["llmzip -1"]
+    assert int(ours["compressed_bytes"]) < len(TEXT) / 2
+    assert float(ours["decode_bytes_per_s"]) > 0
+    assert int(ours["decode_peak_bytes"]) > 10_000_000
+    assert len(ours["model_digest"]) == 16
+    assert "❌ not installed" in done.stdout
+    assert "[^1]: `cat`" in done.stdout
+    assert (tmp_path / "out" / "pareto-prose.svg").read_text().startswith("<svg")
+    sizes = (tmp_path / "sizes.csv").read_text()
+    assert f"llmzip -1,{ours['compressed_bytes']}\n" in sizes
+
+
+def test_changed_sizes_are_told(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "sizes.csv"
+    row = Row("t", "digest", 10, "x", "x", compressed_bytes=5)
+    assert results.write_sizes([row], path) == []
+    row.compressed_bytes = 4
+    assert results.write_sizes([row], path) == ["t, x: 5 -> 4 bytes"]
+    assert path.read_text().splitlines() == ["data,data_sha256,contender,bytes", "t,digest,x,4"]

@@ -1,0 +1,227 @@
+"""Scorers against direct computation, and against the real file."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import llmzip
+from llmzip.coding.range_coder import RangeEncoder, watching
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.engines import EngineOptions
+from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
+from llmzip.metrics.capacity import flops_per_token_paper
+from llmzip.metrics.divergence import kl_bits
+from llmzip.metrics.windows import Span, segments, sliding
+from llmzip.model.integer_model import IntegerModel
+from llmzip.scoring.file_length import file_length
+from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.integer_scorer import IntegerScorer
+from llmzip.scoring.score import score
+from tests import tiny
+from tests.conftest import TINY_DIRECTORY
+from tests.golden import TEXT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """So small a model is quicker so, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def integer(tiny_engine: TorchEngine) -> IntegerScorer:
+    return IntegerScorer(tiny_engine, "tiny")
+
+
+@pytest.fixture(scope="module")
+def floating() -> FloatScorer:
+    return load_float(str(TINY_DIRECTORY))
+
+
+def direct_bits(floating: FloatScorer, ids: list[int]) -> np.ndarray:
+    """The code length of every token after the first, by one plain forward pass."""
+    with torch.inference_mode():
+        logits = floating.model(torch.tensor([ids])).logits[0, :-1].double()
+    costs = torch.log_softmax(logits, -1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
+    return -costs.numpy() / np.log(2)
+
+
+def test_text_is_cut_without_loss(integer: IntegerScorer) -> None:
+    data = TEXT[:200] + "caf\u00e9 \U0001f600".encode() + b"\x04\xff"
+    text = integer.tokenize(data)
+    assert text.sizes.sum() == len(data)
+    assert text.characters.sum() == len(data.decode("utf-8", "ignore")) + 1  # the byte ff counts as one
+    assert text.escaped.any()
+
+
+def test_a_float_scorer_says_what_transformers_says(floating: FloatScorer) -> None:
+    text = floating.tokenize(TEXT)
+    spans = [Span(0, 0, 150), Span(150, 150, 180), Span(100, 170, 200)]
+    scores = score(floating, text, spans)
+    start = floating.vocabulary.start_token
+    expected = [
+        direct_bits(floating, [start, *text.ids[s.begin : s.end].tolist()])[s.scored - s.begin :] for s in spans
+    ]
+    assert scores.bits == pytest.approx(np.concatenate(expected), abs=1e-4)
+    assert scores.spans.tolist() == [0] * 150 + [1] * 30 + [2] * 30
+    assert scores.positions.tolist() == [*range(150), *range(30), *range(70, 100)]
+    assert scores.span_bits(3) == pytest.approx([e.sum() for e in expected], abs=1e-2)
+
+
+def test_without_a_start_token_the_first_token_is_not_scored(floating: FloatScorer) -> None:
+    text = floating.tokenize(TEXT)
+    scores = score(floating, text, [Span(0, 0, 40), Span(40, 40, 41)], start=False)
+    assert scores.bits == pytest.approx(direct_bits(floating, text.ids[:40].tolist()), abs=1e-4)
+    assert scores.positions.tolist() == list(range(1, 40))
+
+
+def test_integer_and_float_scorers_agree(integer: IntegerScorer, floating: FloatScorer, english: bytes) -> None:
+    data = english[:4000]
+    a, b = integer.tokenize(data), floating.tokenize(data)
+    assert a.ids.tolist() == b.ids.tolist()
+    spans = segments(len(a.ids), 200)
+    exact, approximate = score(integer, a, spans), score(floating, b, spans)
+    assert exact.total_bits == pytest.approx(approximate.total_bits, rel=0.01)
+    assert exact.total_bytes == len(data)
+    assert np.mean(exact.ranks == approximate.ranks) > 0.7
+
+
+def test_measures_and_full_distributions_are_the_same_numbers(integer: IntegerScorer, floating: FloatScorer) -> None:
+    ids = integer.tokenize(TEXT).ids[:60].reshape(2, 30)
+    wanted = np.zeros((2, 30), np.bool_)
+    wanted[0, 7:] = wanted[1, :5] = True
+    for scorer in (integer, floating):
+        for columns, predictions in scorer.predict(ids, wanted, None):
+            targets = ids[:, columns][wanted[:, columns]]
+            bits, ranks = predictions.measure(targets)
+            log2 = predictions.log2_probabilities()
+            assert np.exp2(log2.astype(np.float64)).sum(axis=1) == pytest.approx(np.ones(len(targets)), abs=1e-5)
+            chosen = log2[np.arange(len(targets)), targets]
+            assert bits == pytest.approx(-chosen, abs=1e-4)
+            assert ranks.tolist() == (log2 > chosen[:, None]).sum(axis=1).tolist()
+            assert kl_bits(log2, log2) == pytest.approx(np.zeros(len(targets)))
+
+
+def test_batches_do_not_change_a_bit_of_the_integers(integer: IntegerScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = integer.tokenize(TEXT)
+    spans = sliding(len(text.ids), 60, 25)
+    whole = score(integer, text, spans)
+    monkeypatch.setattr(integer, "batch_positions", 100)
+    parts = score(integer, text, spans)
+    assert whole.bits.tolist() == parts.bits.tolist()
+    assert whole.total_bytes == len(TEXT)
+
+
+def test_progress_and_the_limit_of_positions(integer: IntegerScorer) -> None:
+    text = integer.tokenize(TEXT * 4)
+    told: list[int] = []
+    score(integer, text, segments(300, 100), progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 300
+    with pytest.raises(LimitError, match="512 positions"):
+        score(integer, text, [Span(0, 0, 513)])
+
+
+def test_an_escaped_byte_costs_its_eight_bits(integer: IntegerScorer) -> None:
+    text = integer.tokenize(b"the \x04 byte")
+    place = int(np.flatnonzero(text.escaped)[0])
+    scores = score(integer, text, [Span(0, 0, len(text.ids))])
+    plain = score(integer, integer.tokenize(b"the "), [Span(0, 0, place)])
+    assert scores.bits[:place] == pytest.approx(plain.bits)
+    assert scores.bits[place] > 8
+
+
+@pytest.mark.parametrize(("size", "block_size", "blocks"), [(900, None, 1), (30_000, None, 1), (30_000, 8192, 4)])
+def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
+    integer: IntegerScorer, english: bytes, size: int, block_size: int | None, blocks: int
+) -> None:
+    data = english[:size]
+    length = file_length(integer, data, 1, block_size=block_size)
+    assert length.file_bits == 8 * len(llmzip.compress(data, 1, model=integer.engine.model, block_size=block_size))
+    overhead = length.table_bits + length.tail_bits + length.header_bits
+    assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / size, abs=1e-9)
+    # Each part by itself is as small as it must be: nothing is hidden in a remainder.
+    assert 0 <= length.tail_bits < 40 * blocks
+    assert abs(length.table_bits) < 1e-3 * size
+    assert 8 * 20 * blocks <= length.header_bits <= 8 * 40 * blocks
+    assert length.other_bits == 0
+
+
+@pytest.mark.slow
+def test_the_default_models_file_is_its_code_length_and_little_more(
+    default_model: IntegerModel, english: bytes
+) -> None:
+    length = file_length(IntegerScorer(EngineOptions(model=default_model).for_compression(), "default"), english[:8000])
+    assert abs(length.table_bits) + length.tail_bits < 1e-3 * length.text_bytes + 64
+    overhead = length.table_bits + length.tail_bits + length.header_bits
+    assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / 8000, abs=1e-3)
+
+
+def test_blocks_of_other_codecs_count_as_they_are(integer: IntegerScorer) -> None:
+    data = np.random.default_rng(0).bytes(3000)
+    length = file_length(integer, data)
+    assert (length.model_bits, length.other_bits) == (0, 8 * 3000)
+    assert length.bits_per_byte == 8.0
+
+
+def test_watched_encoders_report_their_ideal_length() -> None:
+    with watching() as lengths:
+        coder = RangeEncoder()
+        coder.encode(np.array([0, 1]), np.array([[1 << 23, 1 << 23], [3 << 22, 1 << 22]]))
+        coded = coder.finish()
+    assert lengths[0].bits == 1.0 + 2.0
+    assert lengths[0].coded == coded
+    RangeEncoder()
+    assert len(lengths) == 1
+
+
+def test_gguf_files_and_folders_are_the_same_model(tmp_path: pathlib.Path) -> None:
+    model = tiny.make(vocab_size=268)
+    folder = load_float(str(tiny.write_directory(tmp_path / "tiny", model)))
+    file = load_float(str(tiny.write_gguf(tmp_path / "tiny.gguf", model)))
+    text = folder.tokenize(TEXT[:300])
+    assert file.tokenize(TEXT[:300]).ids.tolist() == text.ids.tolist()
+    a, b = (score(scorer, text, segments(len(text.ids), 64)) for scorer in (folder, file))
+    assert a.bits == pytest.approx(b.bits, abs=1e-4)
+    assert flops_per_token_paper(folder.card.shape) == flops_per_token_paper(file.card.shape)
+    assert folder.card.parameters == file.card.parameters
+
+
+def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
+    config = transformers.GPT2Config(
+        vocab_size=268, n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes(
+        (tiny.write_directory(tmp_path / "words", tiny.make()) / "tokenizer.json").read_bytes()
+    )
+    scorer = load_float(str(tmp_path))
+    shape = scorer.card.shape
+    assert (shape.layers, shape.d_model, shape.heads, shape.kv_heads, shape.head_dim, shape.d_ff) == (
+        1,
+        32,
+        2,
+        2,
+        16,
+        128,
+    )
+    assert not shape.gated
+    assert score(scorer, scorer.tokenize(b"a text"), [Span(0, 0, 3)]).total_bits > 0
+
+
+def test_models_that_are_not_there(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="no float model"):
+        load_float("nothing-of-that-name")
+    with pytest.raises(ModelNotFoundError, match="not kept"):
+        load_float("smollm2-135m-instruct")
+    with pytest.raises(UnsupportedModelError, match="cannot load"):
+        load_float(str(tmp_path))
