@@ -104,7 +104,7 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
         (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),  # less memory than there is
         (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more
         (b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a", "impossible block parameters"),  # longer than the model's positions
-        (b"\x03\x90\x03\x08\x90\x03\x90\x03\x02\x00ab", "bytes of memory"),
+        (b"\x03\x90\x4e\x08\x90\x4e\x90\x4e\x02\x00ab", "bytes of memory"),
         (b"\x03\x10\x06\x05\x01\x01\x10ab", "bytes of memory"),
         (b"\x03\x10\x01\x05", "inside a block's streams"),
         (b"\x03\x10\x06\x05\x01\x01\x08ab", "decodes to|damaged"),

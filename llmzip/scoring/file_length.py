@@ -22,14 +22,16 @@ from llmzip.scoring.score import Progress, score
 
 @dataclasses.dataclass(frozen=True)
 class FileLength:
-    """A compressed file's bits: `model + tables + tail + header + others` is the file."""
+    """A compressed file's bits: `model + tables + memory + tail + header + others` is the file."""
 
     text_bytes: int
     file_bits: int
     model_bits: float
     """What the model's own probabilities give, with the file's streams and window."""
     table_bits: float
-    """What the coder's integer tables cost beyond that; negative where the predictor knows more than the model."""
+    """What the coder's integer tables cost beyond that."""
+    memory_bits: float
+    """What the memory adds to that: negative where it saves."""
     tail_bits: float
     """What the range coder wrote beyond the tables' ideal code length."""
     header_bits: int
@@ -39,7 +41,7 @@ class FileLength:
 
     @property
     def bits_per_byte(self) -> float:
-        """Of the file without its overhead (tables, tail, header)."""
+        """Of the file without its overhead (tables, tail, header) and without what the memory saves."""
         return (self.model_bits + self.other_bits) / self.text_bytes
 
     @property
@@ -56,12 +58,16 @@ def file_length(
     block_size: int | None = None,
     progress: Progress | None = None,
 ) -> FileLength:
-    """Compress `data` with the scorer's model, take the file apart, and score its blocks in the file's own layout."""
+    """Compress `data` with the scorer's model, take the file apart, and score its blocks in the file's own layout.
+
+    Each block is coded a second time without the memory, to tell what the tables cost from what the memory saves.
+    """
     compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size)
     with watching() as lengths:
         packed = compressor.compress(data) + compressor.flush()
     parameters = levels.level_parameters(level, block_size)
-    model_bits = ideal_bits = coded_bits = 0.0
+    alone = LLMCodec(scorer.engine, parameters, memory=False)
+    model_bits = plain_bits = ideal_bits = coded_bits = 0.0
     other_bits = place = 0
     for block in _blocks(packed):
         text = data[place : place + block.size]
@@ -72,12 +78,16 @@ def file_length(
         length = _encoder_of(block, lengths)
         ideal_bits += length.bits
         coded_bits += 8 * len(length.coded)
+        with watching() as plain:
+            alone.encode(text)
+        plain_bits += plain[-1].bits
         model_bits += _model_bits(scorer, text, parameters, progress)
     return FileLength(
         text_bytes=len(data),
         file_bits=8 * len(packed),
         model_bits=model_bits,
-        table_bits=ideal_bits - model_bits,
+        table_bits=plain_bits - model_bits,
+        memory_bits=ideal_bits - plain_bits,
         tail_bits=coded_bits - ideal_bits,
         header_bits=8 * len(packed) - int(coded_bits) - other_bits,
         other_bits=other_bits,
