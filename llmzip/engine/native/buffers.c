@@ -1,6 +1,6 @@
-/* See memory.h. */
+/* See buffers.h. */
 #define _DEFAULT_SOURCE
-#include "memory.h"
+#include "buffers.h"
 
 #include <stdint.h>
 #include <sys/mman.h>

@@ -1,6 +1,6 @@
 /* Large zeroed buffers, aligned to cache lines, in huge pages where the system gives them. */
-#ifndef LLMZIP_MEMORY_H
-#define LLMZIP_MEMORY_H
+#ifndef LLMZIP_BUFFERS_H
+#define LLMZIP_BUFFERS_H
 
 #include <stddef.h>
 
