@@ -53,9 +53,10 @@ class Memory(Protocol):
 
 
 def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a memory takes (docs/format.md, "Payloads"): positions, the matches' and the biases' tables."""
-    position = -(-d_model // 64) * 8 + 24
-    return (position + (16 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS) << capacity_bits) + 16 * vocab
+    """The bytes that a memory takes (docs/format.md, "Payloads"), as native/memory.h lays it out."""
+    position = -(-d_model // 64) * 8 + 20  # signature, two links, last token, token, surprise
+    tables = (8 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 8 bytes, pairs of counts
+    return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token
 
 
 MATCH_SLOTS_BITS = 3

@@ -8,6 +8,7 @@
 
 struct engine;
 struct session;
+struct memory;
 
 /* How many of the most likely tokens the head names. */
 #define LLMZIP_TOP 8
@@ -23,7 +24,7 @@ struct spec {
 enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN, TENSOR_HEAD };
 
 /* What `profile` counts, in nanoseconds of the first thread. */
-enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PARTS };
+enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PART_RECALL, PART_MIX, PART_LEARN, PARTS };
 
 /* The name of the kernels for `cpu` (NULL: the best that the processor has), or NULL. */
 EXPORT const char *llmzip_kernels(const char *cpu);
@@ -64,6 +65,23 @@ EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, co
 /* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
+
+/* A memory of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must outlive. NULL: out of
+ * memory. */
+EXPORT struct memory *llmzip_memory_new(struct engine *engine, int capacity_bits, int32_t start_token);
+EXPORT struct memory *llmzip_memory_copy(const struct memory *memory);
+EXPORT void llmzip_memory_free(struct memory *memory);
+/* A block of `streams` streams begins. */
+EXPORT int llmzip_memory_start(struct memory *memory, int streams);
+/* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are fewer) -> candidates
+ * [rows, returned], filled up with -1; at most [rows, llmzip_memory_columns()] are written. */
+EXPORT int llmzip_memory_recall(struct memory *memory, const int8_t *vectors, const int32_t *top, int rows,
+                                int top_tokens, int32_t *tokens);
+EXPORT int llmzip_memory_columns(void);
+/* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
+EXPORT int llmzip_memory_mix(struct memory *memory, const int32_t *weights, const int64_t *totals, int64_t *mixed);
+/* What came in these rows [rows], and its weights in the model's eyes [rows]. */
+EXPORT int llmzip_memory_learn(struct memory *memory, const int32_t *tokens, const int32_t *weights);
 
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out);
