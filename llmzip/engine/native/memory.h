@@ -79,21 +79,33 @@ void matches_recall(const struct matches *matches, struct row *row);
 void matches_features(const struct matches *matches, struct row *row);
 void matches_learn(struct matches *matches, struct row *rows, const struct outcome *outcomes, size_t count);
 
-/* Positions lie in rings of 2^c. Those with the same last or the same top token are linked, each to the one before. */
+/* Positions by one of their tokens, newest first. Those from `first` to `end` - 1 are sorted. */
+struct lists {
+    size_t vocab, mask;
+    int64_t first, end;
+    int32_t *tokens;  /* [2^c], by place */
+    uint32_t *sorted; /* [2^c]: positions - first, by token and then by age */
+    int32_t *others;  /* [2^c], in the same order, or NULL */
+    uint32_t *starts; /* [vocab + 2]: where a token's positions start in `sorted` */
+};
+
+void lists_place(struct lists *lists, struct arena *arena, int capacity_bits, size_t vocab, int has_others);
+/* After positions have been added to `tokens`; others [2^c], by place. */
+void lists_learn(struct lists *lists, const int32_t *others, int64_t count);
+/* The places of the newest SCANNED positions with this token, less those among them whose other is `except`. */
+size_t lists_collect(const struct lists *lists, const int32_t *others, int64_t count, int32_t token, int32_t except,
+                     uint32_t *places);
+
+/* Positions lie in rings of 2^c: position e at the place e mod 2^c. Signatures lie in slices of SLICE_WORDS words. */
 struct neighbours {
     size_t mask, width, words; /* 2^c - 1; d; of a signature */
     int64_t count;             /* positions so far */
-    uint64_t *signatures;      /* [2^c][words] */
-    uint32_t *by_last;         /* [2^c]: how far back the one before is; 0: there is none that is held */
-    struct by_top {
-        uint32_t back;
-        int32_t last;
-    } *by_top; /* [2^c] */
+    uint64_t *signatures;      /* [slices][2^c][words of the slice] */
+    struct lists by_last, by_top;
     struct position {
         int32_t token;
         int32_t surprise;
-    } *positions;                              /* [2^c] */
-    int64_t *newest_by_last, *newest_by_top; /* [vocab]: position + 1; 0: none */
+    } *positions;                                /* [2^c] */
     int64_t trust[DISTANCE_BINS][SHARE_BINS][2]; /* trust, distrust */
 };
 

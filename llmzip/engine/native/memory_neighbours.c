@@ -20,11 +20,9 @@ void neighbours_place(struct neighbours *n, struct arena *arena, int capacity_bi
     size_t capacity = (size_t)1 << capacity_bits;
     n->mask = capacity - 1;
     n->signatures = arena_take(arena, capacity * n->words * sizeof *n->signatures);
-    n->by_last = arena_take(arena, capacity * sizeof *n->by_last);
-    n->by_top = arena_take(arena, capacity * sizeof *n->by_top);
     n->positions = arena_take(arena, capacity * sizeof *n->positions);
-    n->newest_by_last = arena_take(arena, vocab * sizeof *n->newest_by_last);
-    n->newest_by_top = arena_take(arena, vocab * sizeof *n->newest_by_top);
+    lists_place(&n->by_last, arena, capacity_bits, vocab, 0);
+    lists_place(&n->by_top, arena, capacity_bits, vocab, 1);
 }
 
 void neighbours_sign(const struct neighbours *n, const int8_t *vector, uint64_t *signature)
@@ -38,47 +36,14 @@ void neighbours_sign(const struct neighbours *n, const int8_t *vector, uint64_t 
     }
 }
 
-/* How old the newest of a list is: 0 is the last position; more than the mask: not held. */
-static size_t first_age(const struct neighbours *n, int64_t newest)
+/* Words of a signature from `first` on that lie together. */
+static size_t slice_words(const struct neighbours *n, size_t first)
 {
-    return newest ? (size_t)(n->count - newest) : SIZE_MAX;
+    return n->words - first < SLICE_WORDS ? n->words - first : SLICE_WORDS;
 }
 
-static void ask_for(const struct neighbours *n, size_t place)
-{
-    const char *signature = (const char *)(n->signatures + place * n->words);
-    __builtin_prefetch(signature);
-    __builtin_prefetch(signature + n->words * sizeof *n->signatures - 1);
-}
-
-/* The places of the newest positions with this last token, newest first. */
-static size_t collect_by_last(const struct neighbours *n, int32_t last, uint32_t *places)
-{
-    size_t found = 0, newest = (size_t)(n->count - 1), age = first_age(n, n->newest_by_last[last]);
-    while (age <= n->mask && found < SCANNED) {
-        size_t place = (newest - age) & n->mask, back = n->by_last[place];
-        ask_for(n, place);
-        places[found++] = (uint32_t)place;
-        age = back ? age + back : SIZE_MAX;
-    }
-    return found;
-}
-
-/* The same with this top token, less those with this last token, which count all the same. */
-static size_t collect_by_top(const struct neighbours *n, int32_t top, int32_t last, uint32_t *places)
-{
-    size_t found = 0, newest = (size_t)(n->count - 1), age = first_age(n, n->newest_by_top[top]);
-    for (int seen = 0; age <= n->mask && seen < SCANNED; seen++) {
-        size_t place = (newest - age) & n->mask;
-        struct by_top link = n->by_top[place];
-        if (link.last != last) {
-            ask_for(n, place);
-            places[found++] = (uint32_t)place;
-        }
-        age = link.back ? age + link.back : SIZE_MAX;
-    }
-    return found;
-}
+/* The slice of all signatures that starts with the word `first`. */
+static uint64_t *slice(const struct neighbours *n, size_t first) { return n->signatures + first * (n->mask + 1); }
 
 /* Moves the nearest of `first` and then `second` places, both newest first, to the front; returns how many. */
 static size_t select_nearest(const struct neighbours *n, struct search *search, size_t first, size_t second)
@@ -120,9 +85,14 @@ static float bend(const struct neighbours *n) { return (float)KERNEL / (float)(n
 void neighbours_recall(const struct neighbours *n, const struct kernels *kernels, struct search *search,
                        const uint64_t *signature, struct row *row, struct votes *votes)
 {
-    size_t first = collect_by_last(n, row->history[0], search->places);
-    size_t second = collect_by_top(n, row->top, row->history[0], search->places + first);
-    kernels->distances(n->signatures, n->words, signature, search->places, first + second, search->distances);
+    const int32_t *lasts = n->by_last.tokens;
+    size_t first = lists_collect(&n->by_last, lasts, n->count, row->history[0], -1, search->places);
+    size_t second =
+        lists_collect(&n->by_top, lasts, n->count, row->top, row->history[0], search->places + first);
+    memset(search->distances, 0, (first + second) * sizeof *search->distances);
+    for (size_t w = 0; w < n->words; w += SLICE_WORDS)
+        kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->places, first + second,
+                           search->distances);
     votes->count = row->found = select_nearest(n, search, first, second);
     row->nearest = 0;
     for (size_t i = 0; i < votes->count; i++)
@@ -194,25 +164,20 @@ static void learn_trust(struct neighbours *n, const struct row *rows, const stru
         }
 }
 
-/* How far back the list's newest position is from the one that comes now. */
-static uint32_t link_back(const struct neighbours *n, int64_t *newest)
-{
-    int64_t back = *newest ? n->count + 1 - *newest : 0;
-    *newest = n->count + 1;
-    return back <= (int64_t)n->mask ? (uint32_t)back : 0;
-}
-
 void neighbours_learn(struct neighbours *n, const struct row *rows, const struct outcome *outcomes,
                       const uint64_t *signatures, size_t count)
 {
     learn_trust(n, rows, outcomes, count);
     for (size_t r = 0; r < count; r++, n->count++) {
         size_t place = (size_t)n->count & n->mask;
-        int32_t last = rows[r].history[0];
         float surprise = (1.0f - outcomes[r].probability) * (float)(1 << SURPRISE_BITS);
-        memcpy(n->signatures + place * n->words, signatures + r * n->words, n->words * sizeof *signatures);
-        n->by_last[place] = link_back(n, &n->newest_by_last[last]);
-        n->by_top[place] = (struct by_top){link_back(n, &n->newest_by_top[rows[r].top]), last};
+        for (size_t w = 0; w < n->words; w++)
+            slice(n, w - w % SLICE_WORDS)[place * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
+                signatures[r * n->words + w];
+        n->by_last.tokens[place] = rows[r].history[0];
+        n->by_top.tokens[place] = rows[r].top;
         n->positions[place] = (struct position){outcomes[r].token, (int32_t)llrintf(surprise)};
     }
+    lists_learn(&n->by_last, n->by_last.tokens, n->count);
+    lists_learn(&n->by_top, n->by_last.tokens, n->count);
 }
