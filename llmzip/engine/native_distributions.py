@@ -32,10 +32,11 @@ class NativeDistributions:
         self._scales = np.ascontiguousarray(scales)
         self._maxima = np.empty(rows, np.float32)
         self._bucket_weights = np.empty((rows, buckets), np.int64)
+        self._totals = np.empty(rows, np.int64)
         self._top = np.empty((rows, TOP_TOKENS), np.int32)
-        self._totals: npt.NDArray[np.int64] | None = None
         self._replaced: list[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
         self._sums = self._take_buffer(rows * buckets * BUCKET_SIZE)
+        self._places = address(self._sums), address(self._scales), address(self._maxima)
         check(
             engine._core.head(
                 engine._handle,
@@ -45,9 +46,15 @@ class NativeDistributions:
                 address(self._sums),
                 address(self._maxima),
                 address(self._bucket_weights),
+                address(self._totals),
                 address(self._top),
             )
         )
+
+    def _rows_from(self, first: int) -> tuple[int, int, int]:
+        """Where the sums, scales and maxima of the rows from `first` lie."""
+        sums, scales, maxima = self._places
+        return sums + 4 * BUCKET_SIZE * self._bucket_weights.shape[1] * first, scales + 4 * first, maxima + 4 * first
 
     def top_tokens(self) -> npt.NDArray[np.int32]:
         """See `Distributions.top_tokens`."""
@@ -55,41 +62,32 @@ class NativeDistributions:
 
     def totals(self) -> npt.NDArray[np.int64]:
         """See `Distributions.totals`."""
-        if self._totals is None:  # asked for before anything is replaced
-            self._totals = self._bucket_weights.sum(axis=1)
         return self._totals
 
     def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `Distributions.weights_of`."""
-        wanted = np.ascontiguousarray(tokens, np.int32)
+        engine, wanted = self._engine, np.ascontiguousarray(tokens, np.int32)
         out = np.empty(wanted.shape, np.int32)
-        engine, stop = self._engine, first + len(wanted)
-        sums, width = self._sums, self._bucket_weights.shape[1] * BUCKET_SIZE
-        engine._core.weights_of(
-            engine._handle,
-            address(sums[first * width :]),
-            address(self._scales[first:stop]),
-            address(self._maxima[first:stop]),
-            address(wanted),
-            *wanted.shape,
-            address(out),
-        )
+        engine._core.weights_of(engine._handle, *self._rows_from(first), address(wanted), *wanted.shape, address(out))
         return out
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
         """See `Distributions.replace`."""
-        self.totals()
-        before = self.weights_of(first, tokens)
-        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
-        places = address(self._bucket_weights[first : first + len(tokens)])
         engine = self._engine
-        engine._core.replace(engine._handle, places, address(tokens), address(before), address(weights), *tokens.shape)
+        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
+        buckets = address(self._bucket_weights[first : first + len(tokens)])
+        engine._core.replace(
+            engine._handle, *self._rows_from(first), address(tokens), address(weights), *tokens.shape, buckets
+        )
         self._replaced.append((first, tokens, weights))
 
     def _all_replaced(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Everything that has been replaced, as arrays for all rows: [N, C]."""
+        rows = len(self._scales)
+        if len(self._replaced) == 1 and len(self._replaced[0][1]) == rows:  # a decoder's step
+            return self._replaced[0][1:]
         width = max((tokens.shape[1] for _, tokens, _ in self._replaced), default=0)
-        all_tokens = np.full((len(self._scales), width), NO_TOKEN, np.int32)
+        all_tokens = np.full((rows, width), NO_TOKEN, np.int32)
         all_weights = np.zeros(all_tokens.shape, np.int64)
         for first, tokens, weights in self._replaced:
             part = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
@@ -122,9 +120,7 @@ class NativeDistributions:
         check(
             engine._core.token_frequencies(
                 engine._handle,
-                address(self._sums),
-                address(self._scales),
-                address(self._maxima),
+                *self._places,
                 address(wanted),
                 address(tokens),
                 address(weights),
@@ -138,5 +134,4 @@ class NativeDistributions:
     def weights(self, out: npt.NDArray[np.int32]) -> None:
         """The token weights themselves: C-contiguous [N, vocab]."""
         engine, rows = self._engine, len(self._scales)
-        sums, scales, maxima = address(self._sums), address(self._scales), address(self._maxima)
-        check(engine._core.weights(engine._handle, sums, scales, maxima, rows, address(out)))
+        check(engine._core.weights(engine._handle, *self._places, rows, address(out)))

@@ -37,14 +37,13 @@ class NativeMemory:
         self.capacity_bits = capacity_bits
         self._engine = engine  # also keeps the C engine alive
         self._handle = handle
-        self._streams = 1
         self._shape = 0, 0  # of the recalled tokens
         weakref.finalize(self, self._core.memory_free, handle)
 
     def start(self, streams: int) -> None:
         """See `Memory.start`."""
         check(self._core.memory_start(self._handle, streams))
-        self._streams = streams
+        self._shape = 0, 0
 
     def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `Memory.recall`."""
@@ -64,7 +63,7 @@ class NativeMemory:
             raise ValueError(f"weights of shape {weights.shape} for {totals.shape} rows: recalled are {self._shape}")
         weights, totals = np.ascontiguousarray(weights, np.int32), np.ascontiguousarray(totals, np.int64)
         mixed = np.empty(weights.shape, np.int64)
-        check(self._core.memory_mix(self._handle, address(weights), address(totals), address(mixed)))
+        self._core.memory_mix(self._handle, address(weights), address(totals), address(mixed))
         return mixed
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:

@@ -9,8 +9,6 @@
 #define NAMES 256 /* of a row's candidates; more than twice as many */
 _Static_assert(2 * MAX_CANDIDATES <= NAMES, "the table of names would be crowded");
 
-#define MIXED_TOGETHER 8 /* fewer rows are mixed sooner than another thread wakes */
-
 struct memory {
     struct engine *engine;
     int capacity_bits;
@@ -160,18 +158,15 @@ static size_t add_candidate(struct row *row, struct names *names, int32_t token)
     return place;
 }
 
-struct step {
+struct recall_step {
     struct memory *memory;
     const int8_t *vectors;
     const int32_t *top;
     int top_tokens;
-    const int32_t *weights;
-    const int64_t *totals;
-    int64_t *mixed;
     atomic_size_t next; /* row */
 };
 
-static void recall_row(struct step *step, size_t r, struct search *search)
+static void recall_row(struct recall_step *step, size_t r, struct search *search)
 {
     struct memory *m = step->memory;
     struct row *row = &m->rows[r];
@@ -202,7 +197,7 @@ static void recall_row(struct step *step, size_t r, struct search *search)
 
 static void recall_rows(void *context, int rank)
 {
-    struct step *step = context;
+    struct recall_step *step = context;
     struct memory *m = step->memory;
     struct search *search = (struct search *)(void *)(m->searches + (size_t)rank * m->search_bytes);
     search->histogram = (uint32_t *)(void *)(search + 1);
@@ -226,24 +221,6 @@ static void mix_row(const struct memory *m, struct row *row, const int32_t *weig
         mixed[i] = i < row->count ? row->mixed[i] : 0;
 }
 
-static void mix_rows(void *context, int rank)
-{
-    (void)rank;
-    struct step *step = context;
-    struct memory *m = step->memory;
-    for (size_t r; (r = atomic_fetch_add(&step->next, 1)) < m->active;)
-        mix_row(m, &m->rows[r], step->weights + r * m->columns, step->totals[r], step->mixed + r * m->columns);
-}
-
-/* On all threads where there are rows enough. */
-static int run(struct step *step, void (*work)(void *, int), size_t least)
-{
-    if (step->memory->active >= least)
-        return pool_run(step->memory->engine->pool, work, step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
-    work(step, 0);
-    return LLMZIP_OK;
-}
-
 static int is_token(const struct memory *m, int32_t token) { return token >= 0 && token < m->engine->spec.vocab; }
 
 int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t *top, int rows, int top_tokens,
@@ -257,8 +234,12 @@ int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t 
             return LLMZIP_BAD_ARGUMENT;
     m->active = (size_t)rows;
     matches_usable(&m->matches, m->fed);
-    struct step step = {.memory = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
-    int status = run(&step, recall_rows, 2);
+    struct recall_step step = {.memory = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
+    int status = LLMZIP_OK;
+    if (rows < 2)
+        recall_rows(&step, 0);
+    else if (pool_run(m->engine->pool, recall_rows, &step))
+        status = LLMZIP_NO_MEMORY;
     m->columns = 0;
     for (size_t r = 0; r < m->active; r++)
         m->columns = m->rows[r].count > m->columns ? m->rows[r].count : m->columns;
@@ -269,13 +250,12 @@ int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t 
     return status == LLMZIP_OK ? (int)m->columns : status;
 }
 
-int llmzip_memory_mix(struct memory *m, const int32_t *weights, const int64_t *totals, int64_t *mixed)
+void llmzip_memory_mix(struct memory *m, const int32_t *weights, const int64_t *totals, int64_t *mixed)
 {
     int64_t start = engine_clock();
-    struct step step = {.memory = m, .weights = weights, .totals = totals, .mixed = mixed};
-    int status = run(&step, mix_rows, MIXED_TOGETHER);
+    for (size_t r = 0; r < m->active; r++)
+        mix_row(m, &m->rows[r], weights + r * m->columns, totals[r], mixed + r * m->columns);
     m->engine->profile[PART_MIX] += engine_clock() - start;
-    return status;
 }
 
 static void remember(struct row *row, int32_t token)

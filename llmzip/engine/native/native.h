@@ -44,10 +44,10 @@ EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int st
                           float *scales);
 
 /* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
- * maximum of each row with it, its buckets' weights [rows, buckets], and its most likely tokens [rows, LLMZIP_TOP]
- * (-1 where the vocabulary is smaller; NULL: not wanted). */
+ * maximum of each row with it, its buckets' weights [rows, buckets], their sums [rows], and its most likely tokens
+ * [rows, LLMZIP_TOP] (-1 where the vocabulary is smaller). */
 EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
-                       float *maxima, int64_t *bucket_weights, int32_t *top);
+                       float *maxima, int64_t *bucket_weights, int64_t *totals, int32_t *top);
 /* Those -> token weights [rows, vocab]. */
 EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales, const float *maxima,
                           int rows, int32_t *weights);
@@ -55,8 +55,9 @@ EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float 
 EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales, const float *maxima,
                               const int32_t *tokens, int rows, int count, int32_t *weights);
 /* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights; negative ones are skipped. */
-EXPORT void llmzip_replace(struct engine *engine, int64_t *bucket_weights, const int32_t *tokens,
-                           const int32_t *before, const int64_t *after, int rows, int count);
+EXPORT void llmzip_replace(struct engine *engine, const float *sums, const float *scales, const float *maxima,
+                           const int32_t *tokens, const int64_t *weights, int rows, int count,
+                           int64_t *bucket_weights);
 /* Frequencies of a bucket's tokens for each row [rows, 256], where replaced_tokens [rows, replaced] (or NULL) have
  * other weights than the model's. */
 EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, const float *scales,
@@ -79,7 +80,7 @@ EXPORT int llmzip_memory_recall(struct memory *memory, const int8_t *vectors, co
                                 int top_tokens, int32_t *tokens);
 EXPORT int llmzip_memory_columns(void);
 /* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
-EXPORT int llmzip_memory_mix(struct memory *memory, const int32_t *weights, const int64_t *totals, int64_t *mixed);
+EXPORT void llmzip_memory_mix(struct memory *memory, const int32_t *weights, const int64_t *totals, int64_t *mixed);
 /* What came in these rows [rows], and its weights in the model's eyes [rows]. */
 EXPORT int llmzip_memory_learn(struct memory *memory, const int32_t *tokens, const int32_t *weights);
 
