@@ -5,9 +5,6 @@ The C core is built with the package where there is a compiler; `native_is_avail
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import importlib.util
 import os
 import weakref
 from typing import Any
@@ -15,107 +12,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.base import HeadInput
-from llmzip.memory.base import NO_TOKEN, TOP_TOKENS, Memory
-from llmzip.memory.reference import ReferenceMemory
+from llmzip.engine.native_core import (
+    PARTS,
+    TENSORS,
+    Spec,
+    address,
+    check,
+    core,
+    kernel_names,
+    native_is_available,
+    why_not_available,
+)
+from llmzip.engine.native_distributions import NativeDistributions
+from llmzip.engine.native_memory import NativeMemory
 from llmzip.model.integer_model import IntegerModel
+
+__all__ = ["NativeEngine", "NativeSession", "kernel_names", "native_is_available", "why_not_available"]
 
 CPU_VARIABLE = "LLMZIP_CPU"
 """Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2 or portable."""
 
-PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights")
-TENSORS = ("q", "k", "v", "o", "gate", "up", "down", "head")
-
-_MODULE = "llmzip.engine._native"
 _MAX_HEAD_DIM = 1040  # a score must stay below 2**24: 127 * 127 * D
 _MAX_WIDTH = 133_000  # a product must fit int32
 _MAX_SIZE = 2**31 - 1
 _WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for another thread costs more
-_STATUS = {-1: MemoryError("the native engine is out of memory"), -2: ValueError("arguments outside the session")}
-
-
-class _Spec(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("layers", "d_model", "heads", "kv_heads", "head_dim", "d_ff", "vocab")),
-        ("max_positions", ctypes.c_int32),
-        ("mlp_rotation", ctypes.c_int32),
-        ("norm_eps", ctypes.c_float),
-    )
-
-
-@functools.cache
-def _load() -> tuple[ctypes.CDLL | None, str]:
-    """The C core, or None and the reason."""
-    found = importlib.util.find_spec(_MODULE)
-    if found is None or found.origin is None:
-        return None, "the C core was not built: reinstall llmzip with a C11 compiler (gcc or clang) at hand"
-    try:
-        library = ctypes.CDLL(found.origin)
-    except OSError as error:
-        return None, f"the C core does not load: {error}"
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    signatures: dict[str, tuple[Any, ...]] = {  # result, arguments
-        "kernels": (ctypes.c_char_p, ctypes.c_char_p),
-        "engine_new": (pointer, ctypes.POINTER(_Spec), number, ctypes.c_char_p, pointer, pointer, pointer),
-        "engine_put": (None, pointer, number, number, pointer, pointer),
-        "engine_free": (None, pointer),
-        "engine_profile": (None, pointer, pointer),
-        "session_new": (pointer, pointer, number, number, number),
-        "session_free": (None, pointer),
-        "session_fork": (pointer, pointer, number, number, number),
-        "advance": (number, pointer, pointer, number, number, pointer, pointer),
-        "head": (number, pointer, pointer, pointer, number, pointer, pointer, pointer, pointer),
-        "weights": (number, pointer, pointer, pointer, pointer, number, pointer),
-        "weights_of": (None, pointer, pointer, pointer, pointer, pointer, number, number, pointer),
-        "replace": (None, pointer, pointer, pointer, pointer, pointer, number, number),
-        "token_frequencies": (number, *[pointer] * 7, number, number, pointer),
-        "frequencies": (number, pointer, pointer, number, number, pointer),
-        "product": (number, pointer, number, number, pointer, number, pointer),
-    }
-    for name, (result, *arguments) in signatures.items():
-        function = library[f"llmzip_{name}"]
-        function.restype, function.argtypes = result, arguments
-        setattr(library, name, function)
-    return library, ""
-
-
-def why_not_available() -> str:
-    """Why the native engine cannot be used here; empty when it can."""
-    return _load()[1]
-
-
-def native_is_available() -> bool:
-    """Whether `NativeEngine` can be used here."""
-    return _load()[0] is not None
-
-
-def kernel_names() -> tuple[str, ...]:
-    """The sets of kernels that this processor runs, best first."""
-    library = _core()
-    names = ("avx512vnni", "avxvnni", "avx2", "portable")
-    return tuple(name for name in names if library.kernels(name.encode()))
-
-
-def _core() -> Any:
-    library, reason = _load()
-    if library is None:
-        raise RuntimeError(f"no native engine: {reason}")
-    return library
-
-
-def _check(status: int) -> None:
-    if status:
-        raise _STATUS[status]
 
 
 def _processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _address(array: npt.NDArray[Any]) -> int:
-    return array.ctypes.data
 
 
 class NativeEngine:
@@ -127,7 +53,7 @@ class NativeEngine:
         threads: how many to compute with; by default as many processors as this process may use.
         cpu: the kernels, one of `kernel_names()`; by default what LLMZIP_CPU says, else the best.
         """
-        self._core = _core()
+        self._core = core()
         self.model = model
         self.threads = _processors() if threads is None else threads
         if self.threads < 1:
@@ -141,14 +67,14 @@ class NativeEngine:
         spec = model.spec
         if spec.head_dim > _MAX_HEAD_DIM or max(spec.d_model, spec.d_ff, spec.heads * spec.head_dim) > _MAX_WIDTH:
             raise ValueError("the model is wider than its integer sums allow (docs/arithmetic.md)")
-        described = _Spec(*(getattr(spec, field[0]) for field in _Spec._fields_))
+        described = Spec(*(getattr(spec, field[0]) for field in Spec._fields_))
         self._kept = (
             self._tensor("embedding.weight", np.int8, (spec.vocab, spec.d_model)),
             self._tensor("embedding.scale", np.float32, (spec.vocab,)),
             self._tensor("rope", np.int16, (spec.max_positions, 2, spec.head_dim // 2)),
         )
         useful = min(self.threads, 1 + spec.weight_bytes // _WEIGHTS_PER_THREAD)
-        self._handle = self._core.engine_new(described, useful, name, *map(_address, self._kept))
+        self._handle = self._core.engine_new(described, useful, name, *map(address, self._kept))
         if self._handle is None:
             raise MemoryError("the native engine is out of memory or threads")
         self._finalizer = weakref.finalize(self, self._core.engine_free, self._handle)
@@ -169,7 +95,7 @@ class NativeEngine:
         for prefix, shape, part, layer in [*places, ("head", (spec.vocab, d), "head", 0)]:
             weight = self._tensor(f"{prefix}.weight", np.int8, shape)
             scale = self._tensor(f"{prefix}.scale", np.float32, shape[:1])
-            self._core.engine_put(self._handle, TENSORS.index(part), layer, _address(weight), _address(scale))
+            self._core.engine_put(self._handle, TENSORS.index(part), layer, address(weight), address(scale))
 
     def session(self, streams: int, window: int, chunk: int) -> NativeSession:
         """See `Engine.session`."""
@@ -190,15 +116,14 @@ class NativeEngine:
         """
         return NativeDistributions(self, vectors, scales)
 
-    def memory(self, capacity_bits: int) -> Memory:
+    def memory(self, capacity_bits: int) -> NativeMemory:
         """See `Engine.memory`."""
-        spec = self.model.spec
-        return ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+        return NativeMemory(self, capacity_bits)
 
     def profile(self) -> dict[str, float]:
         """Seconds that the first thread has spent in each part since the last call."""
         nanoseconds = np.empty(len(PARTS), np.int64)
-        self._core.engine_profile(self._handle, _address(nanoseconds))
+        self._core.engine_profile(self._handle, address(nanoseconds))
         return {part: ns * 1e-9 for part, ns in zip(PARTS, nanoseconds.tolist(), strict=True)}
 
     def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
@@ -206,7 +131,7 @@ class NativeEngine:
 
         K and N are rounded up to multiples of 32.
         """
-        _check(self._core.product(self._handle, TENSORS.index(tensor), layer, _address(rows), len(rows), _address(out)))
+        check(self._core.product(self._handle, TENSORS.index(tensor), layer, address(rows), len(rows), address(out)))
 
 
 ROWS_AT_ONCE = 64
@@ -245,145 +170,17 @@ class NativeSession:
         vectors = np.empty((streams, count, self.engine.model.spec.d_model), np.int8)
         scales = np.empty((streams, count), np.float32)
         status = self.engine._core.advance(
-            self._handle, _address(tokens), streams, count, _address(vectors), _address(scales)
+            self._handle, address(tokens), streams, count, address(vectors), address(scales)
         )
         if status == -2:
             raise ValueError(
                 f"tokens of shape {tokens.shape} exceed the session's streams, its chunk or the model's positions, "
                 f"or a token lies outside the vocabulary"
             )
-        _check(status)
+        check(status)
         self._fed += count
         return HeadInput(vectors, scales)
 
     def fork(self, streams: int, window: int, chunk: int) -> NativeSession:
         """See `Session.fork`."""
         return NativeSession(self.engine, streams, window, chunk, self)
-
-
-class NativeDistributions:
-    """What N head inputs predict, as the frequencies of docs/arithmetic.md, section 5."""
-
-    def __init__(self, engine: NativeEngine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
-        """See `NativeEngine.distributions`."""
-        spec = engine.model.spec
-        if vectors.ndim != 2 or vectors.shape[1] != spec.d_model or scales.shape != vectors.shape[:1]:
-            raise ValueError(f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]")
-        if vectors.dtype != np.int8 or scales.dtype != np.float32:
-            raise ValueError(f"head inputs of types {vectors.dtype} and {scales.dtype}: int8 and float32 are needed")
-        vectors = np.ascontiguousarray(vectors)
-        rows, buckets = len(vectors), -(-spec.vocab // BUCKET_SIZE)
-        self._engine = engine
-        self._scales = np.ascontiguousarray(scales)
-        self._maxima = np.empty(rows, np.float32)
-        self._bucket_weights = np.empty((rows, buckets), np.int64)
-        self._top = np.empty((rows, TOP_TOKENS), np.int32)
-        self._totals: npt.NDArray[np.int64] | None = None
-        self._replaced: list[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
-        self._sums = self._take_buffer(rows * buckets * BUCKET_SIZE)
-        _check(
-            engine._core.head(
-                engine._handle,
-                _address(vectors),
-                _address(self._scales),
-                rows,
-                _address(self._sums),
-                _address(self._maxima),
-                _address(self._bucket_weights),
-                _address(self._top),
-            )
-        )
-
-    def top_tokens(self) -> npt.NDArray[np.int32]:
-        """See `Distributions.top_tokens`."""
-        return self._top[:, : self._engine.model.spec.vocab]
-
-    def totals(self) -> npt.NDArray[np.int64]:
-        """See `Distributions.totals`."""
-        if self._totals is None:  # asked for before anything is replaced
-            self._totals = self._bucket_weights.sum(axis=1)
-        return self._totals
-
-    def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """See `Distributions.weights_of`."""
-        wanted = np.ascontiguousarray(tokens, np.int32)
-        out = np.empty(wanted.shape, np.int32)
-        engine, stop = self._engine, first + len(wanted)
-        sums, width = self._sums, self._bucket_weights.shape[1] * BUCKET_SIZE
-        engine._core.weights_of(
-            engine._handle,
-            _address(sums[first * width :]),
-            _address(self._scales[first:stop]),
-            _address(self._maxima[first:stop]),
-            _address(wanted),
-            *wanted.shape,
-            _address(out),
-        )
-        return out
-
-    def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
-        """See `Distributions.replace`."""
-        self.totals()
-        before = self.weights_of(first, tokens)
-        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
-        places = _address(self._bucket_weights[first : first + len(tokens)])
-        engine = self._engine
-        engine._core.replace(
-            engine._handle, places, _address(tokens), _address(before), _address(weights), *tokens.shape
-        )
-        self._replaced.append((first, tokens, weights))
-
-    def _all_replaced(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Everything that has been replaced, as arrays for all rows: [N, C]."""
-        width = max((tokens.shape[1] for _, tokens, _ in self._replaced), default=0)
-        all_tokens = np.full((len(self._scales), width), NO_TOKEN, np.int32)
-        all_weights = np.zeros(all_tokens.shape, np.int64)
-        for first, tokens, weights in self._replaced:
-            part = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
-            all_tokens[part], all_weights[part] = tokens, weights
-        return all_tokens, all_weights
-
-    def _take_buffer(self, size: int) -> npt.NDArray[np.float32]:
-        """A buffer that comes back when this object dies: fresh megabytes in every step cost page faults."""
-        spare = self._engine._spare
-        buffer = spare.pop() if spare else np.empty(0, np.float32)
-        if len(buffer) < size:
-            buffer = np.empty(size, np.float32)
-        weakref.finalize(self, spare.append, buffer)
-        return buffer
-
-    def bucket_frequencies(self) -> npt.NDArray[np.uint32]:
-        """Interval widths of the buckets: [N, B], each row summing to 2**24."""
-        engine, out = self._engine, np.empty(self._bucket_weights.shape, np.uint32)
-        _check(engine._core.frequencies(engine._handle, _address(self._bucket_weights), *out.shape, _address(out)))
-        return out
-
-    def token_frequencies(self, buckets: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
-        """Interval widths of the 256 tokens of one bucket for each row: [N] -> [N, 256], rows summing to 2**24."""
-        rows, count = self._bucket_weights.shape
-        if buckets.shape != (rows,) or (rows and not 0 <= buckets.min() <= buckets.max() < count):
-            raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")
-        engine, out = self._engine, np.empty((rows, BUCKET_SIZE), np.uint32)
-        wanted = np.ascontiguousarray(buckets, np.int32)
-        tokens, weights = self._all_replaced()
-        _check(
-            engine._core.token_frequencies(
-                engine._handle,
-                _address(self._sums),
-                _address(self._scales),
-                _address(self._maxima),
-                _address(wanted),
-                _address(tokens),
-                _address(weights),
-                tokens.shape[1],
-                rows,
-                _address(out),
-            )
-        )
-        return out
-
-    def weights(self, out: npt.NDArray[np.int32]) -> None:
-        """The token weights themselves: C-contiguous [N, vocab]."""
-        engine, rows = self._engine, len(self._scales)
-        sums, scales, maxima = _address(self._sums), _address(self._scales), _address(self._maxima)
-        _check(engine._core.weights(engine._handle, sums, scales, maxima, rows, _address(out)))

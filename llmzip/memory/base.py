@@ -58,8 +58,10 @@ def capacity_bits_for(tokens: int) -> int:
 
 
 def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a memory counts for (docs/format.md, "Payloads"): signatures, lists and tables; and the vocabulary's."""
-    return ((-(-d_model // 64) * 8 + 256) << capacity_bits) + 32 * vocab
+    """The bytes that a memory takes (docs/format.md, "Payloads"), as native/memory.h lays it out."""
+    position = -(-d_model // 64) * 8 + 20  # signature, two links, last token, token, surprise
+    tables = (8 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 8 bytes, pairs of counts
+    return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token
 
 
 MATCH_SLOTS_BITS = 3

@@ -1,6 +1,7 @@
 /* The head's product and what becomes of it: token weights (section 4.8) and frequencies (section 5). */
 #include <float.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine.h"
 
@@ -78,7 +79,7 @@ static void top_tokens(const float *sums, const float *bucket_maxima, size_t voc
 }
 
 int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, int count, float *sums, float *maxima,
-                int64_t *bucket_weights, int32_t *top)
+                int64_t *bucket_weights, int64_t *totals, int32_t *top)
 {
     size_t rows = (size_t)count, d = (size_t)e->spec.d_model;
     int64_t start = engine_clock();
@@ -104,14 +105,18 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
             for (size_t b = 0; b < e->buckets; b++)
                 largest = bucket_maxima[r * e->buckets + b] > largest ? bucket_maxima[r * e->buckets + b] : largest;
             maxima[r] = largest * scales[r];
-            if (top)
-                top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
-                           top + r * LLMZIP_TOP);
+            top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
+                       top + r * LLMZIP_TOP);
         }
         int64_t middle = engine_clock();
         e->profile[PART_HEAD] += middle - start;
         if (status == LLMZIP_OK && pool_run(e->pool, weigh_buckets, &job))
             status = LLMZIP_NO_MEMORY;
+        for (size_t r = 0; r < rows; r++) {
+            totals[r] = 0;
+            for (size_t b = 0; b < e->buckets; b++)
+                totals[r] += bucket_weights[r * e->buckets + b];
+        }
         e->profile[PART_WEIGHTS] += engine_clock() - middle;
     }
     free(inputs);
@@ -148,33 +153,47 @@ int llmzip_weights(struct engine *e, const float *sums, const float *scales, con
     return pool_run(e->pool, weigh_tokens, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
 
+/* Weights of at most BUCKET tokens of one row; 0 for negative ones. */
+static void weigh_some(const struct engine *e, const float *sums, float scale, float maximum, const int32_t *tokens,
+                       size_t count, int32_t weights[BUCKET])
+{
+    float gathered[BUCKET];
+    size_t padded = round_up(count, PANEL); /* what the kernels take */
+    for (size_t i = 0; i < padded; i++)
+        gathered[i] = i < count && tokens[i] >= 0 ? sums[tokens[i]] : -FLT_MAX;
+    e->kernels->weights(gathered, padded, scale, maximum, weights);
+    for (size_t i = 0; i < count; i++)
+        weights[i] = tokens[i] >= 0 ? weights[i] : 0;
+}
+
+static size_t at_most_bucket(size_t count) { return count < BUCKET ? count : BUCKET; }
+
 void llmzip_weights_of(struct engine *e, const float *sums, const float *scales, const float *maxima,
                        const int32_t *tokens, int rows, int count, int32_t *weights)
 {
-    size_t stride = e->buckets * BUCKET, n = (size_t)count;
-    for (size_t r = 0; r < (size_t)rows; r++) {
-        for (size_t first = 0; first < n; first += BUCKET) {
-            float gathered[BUCKET];
+    size_t n = (size_t)count, some;
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
             int32_t found[BUCKET];
-            const int32_t *wanted = tokens + r * n + first;
-            size_t some = n - first < BUCKET ? n - first : BUCKET;
-            size_t padded = round_up(some, PANEL); /* what the kernels take */
-            for (size_t i = 0; i < padded; i++)
-                gathered[i] = i < some && wanted[i] >= 0 ? sums[r * stride + (size_t)wanted[i]] : -FLT_MAX;
-            e->kernels->weights(gathered, padded, scales[r], maxima[r], found);
-            for (size_t i = 0; i < some; i++)
-                weights[r * n + first + i] = wanted[i] >= 0 ? found[i] : 0;
+            some = at_most_bucket(n - first);
+            weigh_some(e, sums + r * e->buckets * BUCKET, scales[r], maxima[r], tokens, some, found);
+            memcpy(weights, found, some * sizeof *weights);
         }
-    }
 }
 
-void llmzip_replace(struct engine *e, int64_t *bucket_weights, const int32_t *tokens, const int32_t *before,
-                    const int64_t *after, int rows, int count)
+void llmzip_replace(struct engine *e, const float *sums, const float *scales, const float *maxima,
+                    const int32_t *tokens, const int64_t *weights, int rows, int count, int64_t *bucket_weights)
 {
-    for (int r = 0; r < rows; r++, bucket_weights += e->buckets)
-        for (int i = 0; i < count; i++, tokens++, before++, after++)
-            if (*tokens >= 0)
-                bucket_weights[*tokens / BUCKET] += *after - *before;
+    size_t n = (size_t)count, some;
+    for (size_t r = 0; r < (size_t)rows; r++, bucket_weights += e->buckets)
+        for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
+            int32_t before[BUCKET];
+            some = at_most_bucket(n - first);
+            weigh_some(e, sums + r * e->buckets * BUCKET, scales[r], maxima[r], tokens, some, before);
+            for (size_t i = 0; i < some; i++)
+                if (tokens[i] >= 0)
+                    bucket_weights[tokens[i] / BUCKET] += weights[i] - before[i];
+        }
 }
 
 /* Section 5: interval widths of n weights, which sum to 2^24. */

@@ -16,6 +16,7 @@
 #define QUERY_TILE 6  /* queries that attention takes at a time */
 #define BUCKET 256    /* tokens of a bucket */
 #define MAX_HEAD_SIZE 1040
+#define SLICE_WORDS 8 /* of a signature: a cache line */
 
 static inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -132,6 +133,9 @@ struct kernels {
     /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
     void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);
     int64_t (*weight_sum)(const float *x, size_t n, float scale, float maximum);
+    /* Section 6.3: adds how many bits of the signatures [..., words] at `places` differ from `own`. */
+    void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own, const uint32_t *places,
+                      size_t count, uint32_t *sums);
 };
 
 /* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor lacks it. */

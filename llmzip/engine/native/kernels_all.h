@@ -7,6 +7,7 @@
 /* in this order: attention and the MLP use the two above */
 #include "kernels_attention.h"
 #include "kernels_mlp.h"
+#include "kernels_signatures.h"
 #include "kernels_weights.h"
 
 const struct kernels KERNELS_TABLE = {
@@ -19,4 +20,5 @@ const struct kernels KERNELS_TABLE = {
     .maximum = maximum_of,
     .weights = weights,
     .weight_sum = weight_sum,
+    .distances = distances,
 };

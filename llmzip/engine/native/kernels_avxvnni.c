@@ -6,9 +6,9 @@
 #include <string.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,avxvnni"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,avxvnni,popcnt"))), apply_to = function)
 #else
-#pragma GCC target("avx2,avxvnni")
+#pragma GCC target("avx2,avxvnni,popcnt")
 #endif
 
 #define SIMD_AVX_VNNI

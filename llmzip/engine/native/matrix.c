@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "memory.h"
+#include "buffers.h"
 
 int matrix_new(struct matrix *m, size_t columns, size_t width)
 {

@@ -8,6 +8,7 @@
 
 struct engine;
 struct session;
+struct memory;
 
 /* How many of the most likely tokens the head names. */
 #define LLMZIP_TOP 8
@@ -23,7 +24,7 @@ struct spec {
 enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN, TENSOR_HEAD };
 
 /* What `profile` counts, in nanoseconds of the first thread. */
-enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PARTS };
+enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PART_RECALL, PART_MIX, PART_LEARN, PARTS };
 
 /* The name of the kernels for `cpu` (NULL: the best that the processor has), or NULL. */
 EXPORT const char *llmzip_kernels(const char *cpu);
@@ -45,10 +46,10 @@ EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int st
                           float *scales);
 
 /* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
- * maximum of each row with it, its buckets' weights [rows, buckets], and its most likely tokens [rows, LLMZIP_TOP]
- * (-1 where the vocabulary is smaller; NULL: not wanted). */
+ * maximum of each row with it, its buckets' weights [rows, buckets], their sums [rows], and its most likely tokens
+ * [rows, LLMZIP_TOP] (-1 where the vocabulary is smaller). */
 EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
-                       float *maxima, int64_t *bucket_weights, int32_t *top);
+                       float *maxima, int64_t *bucket_weights, int64_t *totals, int32_t *top);
 /* Those -> token weights [rows, vocab]. */
 EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales, const float *maxima,
                           int rows, int32_t *weights);
@@ -56,8 +57,9 @@ EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float 
 EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales, const float *maxima,
                               const int32_t *tokens, int rows, int count, int32_t *weights);
 /* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights; negative ones are skipped. */
-EXPORT void llmzip_replace(struct engine *engine, int64_t *bucket_weights, const int32_t *tokens,
-                           const int32_t *before, const int64_t *after, int rows, int count);
+EXPORT void llmzip_replace(struct engine *engine, const float *sums, const float *scales, const float *maxima,
+                           const int32_t *tokens, const int64_t *weights, int rows, int count,
+                           int64_t *bucket_weights);
 /* Frequencies of a bucket's tokens for each row [rows, 256], where replaced_tokens [rows, replaced] (or NULL) have
  * other weights than the model's. */
 EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, const float *scales,
@@ -66,6 +68,23 @@ EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, co
 /* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
+
+/* A memory of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must outlive. NULL: out of
+ * memory. */
+EXPORT struct memory *llmzip_memory_new(struct engine *engine, int capacity_bits, int32_t start_token);
+EXPORT struct memory *llmzip_memory_copy(const struct memory *memory);
+EXPORT void llmzip_memory_free(struct memory *memory);
+/* A block of `streams` streams begins. */
+EXPORT int llmzip_memory_start(struct memory *memory, int streams, const int32_t *context, int count);
+/* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are fewer) -> candidates
+ * [rows, returned], filled up with -1; at most [rows, llmzip_memory_columns()] are written. */
+EXPORT int llmzip_memory_recall(struct memory *memory, const int8_t *vectors, const int32_t *top, int rows,
+                                int top_tokens, int32_t *tokens);
+EXPORT int llmzip_memory_columns(void);
+/* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
+EXPORT void llmzip_memory_mix(struct memory *memory, const int32_t *weights, const int64_t *totals, int64_t *mixed);
+/* What came in these rows [rows], and its weights in the model's eyes [rows]. */
+EXPORT int llmzip_memory_learn(struct memory *memory, const int32_t *tokens, const int32_t *weights);
 
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
+#include "buffers.h"
 
 #define MOST_ALLOCATIONS 24
 

@@ -97,3 +97,5 @@ static inline vi vi_hadamard(vi x)
     y = _mm256_permute2x128_si256(x, x, 1);
     return _mm256_blend_epi32(_mm256_add_epi32(y, x), _mm256_sub_epi32(y, x), 0xf0);
 }
+
+static inline uint32_t ones_of(uint64_t x) { return (uint32_t)_mm_popcnt_u64(x); }

@@ -72,3 +72,5 @@ static inline vi vi_hadamard(vi x)
     y = _mm512_shuffle_i32x4(x, x, 0x4e);
     return _mm512_mask_sub_epi32(_mm512_add_epi32(y, x), 0xff00, y, x);
 }
+
+static inline uint32_t ones_of(uint64_t x) { return (uint32_t)_mm_popcnt_u64(x); }

@@ -82,6 +82,13 @@ static inline vi vi_dot(vi sum, vi a, vi b)
     return (vi)(s + (x >> 24) * (vu)((vi)y >> 24));
 }
 
+static inline uint32_t ones_of(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (uint32_t)(((x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56);
+}
+
 static inline vi vi_hadamard(vi x)
 {
     vi y = {x[1], x[0], x[3], x[2]};

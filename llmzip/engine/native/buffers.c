@@ -1,0 +1,54 @@
+/* See buffers.h. */
+#define _DEFAULT_SOURCE
+#include "buffers.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+
+/* From the heap, where AddressSanitizer sees what runs past an end. */
+#include <stdlib.h>
+#include <string.h>
+
+void *big_alloc(size_t bytes)
+{
+    size_t size = (bytes + 63) / 64 * 64;
+    void *p = aligned_alloc(64, size);
+    return p ? memset(p, 0, size) : NULL;
+}
+
+void big_free(void *p) { free(p); }
+
+#else
+
+#define HUGE_PAGE ((size_t)1 << 21)
+#define HEADER 64 /* keeps the mapping's start and size in front of the buffer, and its alignment */
+
+void *big_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2)
+        return NULL;
+    size_t size = bytes + HEADER + (bytes >= HUGE_PAGE ? HUGE_PAGE : 0);
+    char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    /* A hint: one entry of the address cache then covers 2 MiB, and hardware prefetching does not stop every 4 KiB. */
+    if (bytes >= HUGE_PAGE)
+        madvise(mapped, size, MADV_HUGEPAGE);
+#endif
+    size_t *header = (size_t *)(void *)mapped;
+    *header = size;
+    return mapped + HEADER;
+}
+
+void big_free(void *p)
+{
+    if (p) {
+        char *mapped = (char *)p - HEADER;
+        munmap(mapped, *(size_t *)(void *)mapped);
+    }
+}
+
+#endif

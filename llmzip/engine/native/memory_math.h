@@ -1,0 +1,37 @@
+/* Sections 1.3 and 1.5 for single numbers. */
+#ifndef LLMZIP_MEMORY_MATH_H
+#define LLMZIP_MEMORY_MATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* -30 <= x <= 30. */
+static inline float exp2_of(float x)
+{
+    float whole = floorf(x);
+    float r = x - whole;
+    float y = ((0x1.4095f4p-4f * r + 0x1.cf7a66p-3f) * r + 0x1.640ea8p-1f) * r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &y, 4);
+    bits += (uint32_t)(int32_t)whole << 23;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+/* x is normal and positive. */
+static inline float log2_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    float exponent = (float)((int32_t)(bits >> 23) - 127);
+    bits = (bits & 0x7fffff) | 0x3f800000;
+    memcpy(&x, &bits, 4);
+    float r = x - 1.0f;
+    return exponent + ((0x1.461522p-3f * r + -0x1.2a06d0p-1f) * r + 0x1.6c40c4p+0f) * r;
+}
+
+static inline float larger_of(float a, float b) { return a > b ? a : b; }
+static inline float smaller_of(float a, float b) { return a < b ? a : b; }
+
+#endif

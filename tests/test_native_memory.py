@@ -1,0 +1,258 @@
+"""The memory in C returns the reference's integers, whatever comes, on any kernels and threads."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmzip.engine import native_engine
+from llmzip.engine.base import Engine
+from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.memory.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, NO_TOKEN, TOP_TOKENS, Memory
+from llmzip.memory.reference import ReferenceMemory
+from llmzip.model.integer_model import IntegerModel
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from tests.native_models import SHAPES, random_model
+
+if not native_is_available():
+    pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
+
+KERNELS = kernel_names()
+IdArray = npt.NDArray[np.int32]
+NO_CONTEXT = np.empty(0, np.int32)
+
+
+@functools.cache
+def engine_of(shape: str, cpu: str | None = None, threads: int = 1) -> NativeEngine:
+    """An engine with as many threads as asked for, however small the model is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_engine, "_WEIGHTS_PER_THREAD", 1)
+        return NativeEngine(random_model(shape, layers=1), threads, cpu)
+
+
+def both(engine: NativeEngine, capacity_bits: int) -> tuple[Memory, Memory]:
+    spec = engine.model.spec
+    return engine.memory(capacity_bits), ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+
+
+@dataclasses.dataclass
+class Text:
+    """Where the steps of a test come from: few different tokens, head inputs near few prototypes, all kinds of weights."""
+
+    rng: np.random.Generator
+    width: int
+    vocab: int
+    kinds: int = 5
+    noise: float = 0.1
+    surplus: int = 0  # in the sums of weights
+
+    def __post_init__(self) -> None:
+        self.tokens = self.rng.integers(0, self.vocab, self.kinds)
+        self.prototypes = self.rng.integers(-127, 128, (self.kinds, self.width)).astype(np.int8)
+
+    def some_tokens(self, rows: int) -> IdArray:
+        return self.rng.choice(self.tokens, rows).astype(np.int32)
+
+    def vectors(self, rows: int) -> npt.NDArray[np.int8]:
+        chosen = self.prototypes[self.rng.integers(0, self.kinds, rows)]
+        other = self.rng.integers(-127, 128, chosen.shape)
+        return np.where(self.rng.random(chosen.shape) < self.noise, other, chosen).astype(np.int8)
+
+    def weights(self, rows: int) -> IdArray:
+        """Weights of all tokens, many of them 0, the largest 2**23: [rows, vocab]."""
+        weights = (2.0 ** self.rng.uniform(-8, 23, (rows, self.vocab))).astype(np.int32)
+        weights[np.arange(rows), self.rng.integers(0, self.vocab, rows)] = 1 << 23
+        return weights
+
+
+def advance(memories: tuple[Memory, Memory], text: Text, rows: int) -> None:
+    """One step of both memories, which must agree on everything."""
+    vectors, weights = text.vectors(rows), text.weights(rows)
+    totals = weights.sum(axis=1, dtype=np.int64) + text.surplus
+    top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
+    came = text.some_tokens(rows)
+    own = weights[np.arange(rows), came]
+    corrected = []
+    for memory in memories:
+        tokens = memory.recall(vectors, top)
+        of_them = np.where(tokens >= 0, np.take_along_axis(weights, np.maximum(tokens, 0), axis=1), 0).astype(np.int32)
+        mixed = memory.mix(of_them, totals)
+        assert tokens.dtype == np.int32
+        assert mixed.dtype == np.int64
+        real = tokens != NO_TOKEN
+        corrected.append(
+            [dict(zip(t[k].tolist(), m[k].tolist(), strict=True)) for t, m, k in zip(tokens, mixed, real, strict=True)]
+        )
+        assert [len(row) for row in corrected[-1]] == real.sum(axis=1).tolist(), "a token is named twice"
+        memory.learn(came, own)
+    assert corrected[0] == corrected[1]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.sampled_from(sorted(SHAPES)),
+    cpu=st.sampled_from(KERNELS),
+    threads=st.sampled_from([1, 2, 5]),
+    kinds=st.sampled_from([1, 2, 5, 40]),
+    noise=st.sampled_from([0.0, 0.05, 0.5]),
+    surplus=st.sampled_from([0, 1, 2**39 - 2**34]),
+    blocks=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=25), min_size=1, max_size=3),
+    read=st.sampled_from([0, 1, 5, 31, 32, 33]),
+)
+def test_equals_reference(
+    seed: int,
+    shape: str,
+    cpu: str,
+    threads: int,
+    kinds: int,
+    noise: float,
+    surplus: int,
+    blocks: list[list[int]],
+    read: int,
+) -> None:
+    engine = engine_of(shape, cpu, threads)
+    spec = engine.model.spec
+    memories = both(engine, MIN_CAPACITY_BITS)
+    text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab, kinds, noise, surplus)
+    for block in blocks:
+        context = np.random.default_rng(seed).integers(0, spec.vocab, read).astype(np.int32)
+        for memory in memories:
+            memory.start(max(block), context)
+        for rows in sorted(block, reverse=True):
+            advance(memories, text, rows)
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+def test_the_ring_wraps_and_slots_collide(cpu: str) -> None:
+    engine = engine_of("head size 128", cpu, 2)
+    memories = both(engine, MIN_CAPACITY_BITS)
+    text = Text(np.random.default_rng(1), engine.model.spec.d_model, engine.model.spec.vocab, kinds=60)
+    for memory in memories:
+        memory.start(30, NO_CONTEXT)
+    for _ in range(60):
+        advance(memories, text, 30)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_more_positions_than_are_looked_at(threads: int) -> None:
+    engine = engine_of("smallest", None, threads)
+    memories = both(engine, 13)
+    text = Text(np.random.default_rng(2), engine.model.spec.d_model, engine.model.spec.vocab, kinds=2, noise=0.3)
+    for memory in memories:
+        memory.start(97, NO_CONTEXT)
+    for rows in range(97, 22, -1):  # 4500 positions with two tokens and distances 0 to 5
+        advance(memories, text, rows)
+
+
+def test_counts_reach_their_limits() -> None:
+    """Runs of 255, halved hits and misses, halved trust: one token for ever, which the model hardly expects."""
+    engine = engine_of("smallest")
+    memories = both(engine, MIN_CAPACITY_BITS)
+    text = Text(np.random.default_rng(3), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
+    for memory in memories:
+        memory.start(9, NO_CONTEXT)
+    for _ in range(300):
+        advance(memories, text, 9)
+
+
+def test_more_rows_than_trust_has_room_for() -> None:
+    engine = engine_of("smallest", None, 2)
+    memories = both(engine, MIN_CAPACITY_BITS)
+    text = Text(np.random.default_rng(4), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
+    for memory in memories:
+        memory.start(4500, NO_CONTEXT)
+    advance(memories, text, 4500)
+    for rows in (4500, 4500, 1, 1, 1):
+        advance(memories, text, rows)
+
+
+def test_copies_are_independent() -> None:
+    engine = engine_of("one key head, head size 64")
+    spec = engine.model.spec
+    memories = both(engine, 9)
+
+    def play(pair: tuple[Memory, Memory], seed: int, streams: int | None = None) -> None:
+        text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab)
+        for memory in pair if streams else ():
+            memory.start(streams or 0, NO_CONTEXT)
+        for _ in range(15):
+            advance(pair, text, streams or 4)
+
+    play(memories, 1, 4)
+    copies = memories[0].copy(), memories[1].copy()
+    assert copies[0].capacity_bits == 9
+    play(memories, 2)
+    play(copies, 3)  # in the middle of a block
+    play(memories, 4, 7)
+    play(copies, 5, 3)
+
+
+def test_a_memory_outlives_its_engine_s_name() -> None:
+    engine = NativeEngine(random_model("smallest"), 1)
+    memories = both(engine, 8)
+    spec = engine.model.spec
+    del engine
+    advance(memories, Text(np.random.default_rng(6), spec.d_model, spec.vocab), 1)
+
+
+def test_bad_arguments() -> None:
+    engine = engine_of("smallest")
+    width = engine.model.spec.d_model
+    for bits in (MIN_CAPACITY_BITS - 1, MAX_CAPACITY_BITS + 1):
+        with pytest.raises(ValueError, match="positions"):
+            engine.memory(bits)
+    memory = engine.memory(8)
+    vectors, top = np.ones((1, width), np.int8), np.zeros((1, 1), np.int32)
+    with pytest.raises(ValueError, match="arguments"):
+        memory.start(0, NO_CONTEXT)
+    for wrong in (vectors[:, 1:], vectors[0], vectors.repeat(2, axis=0)):
+        with pytest.raises(ValueError, match="head inputs"):
+            memory.recall(wrong, top)
+    with pytest.raises(ValueError, match="arguments"):  # more rows than streams
+        memory.recall(vectors.repeat(2, axis=0), top.repeat(2, axis=0))
+    for token in (-1, engine.model.spec.vocab):
+        with pytest.raises(ValueError, match="arguments"):
+            memory.recall(vectors, top + token)
+    tokens = memory.recall(vectors, top)
+    with pytest.raises(ValueError, match="recalled"):
+        memory.mix(np.ones((1, tokens.shape[1] + 1), np.int32), np.ones(1, np.int64))
+    memory.mix(np.ones(tokens.shape, np.int32), np.full(1, 9, np.int64))
+    with pytest.raises(ValueError, match="recalled"):
+        memory.learn(np.zeros(2, np.int32), np.ones(2, np.int32))
+    for token in (-1, engine.model.spec.vocab):
+        with pytest.raises(ValueError, match="arguments"):
+            memory.learn(np.full(1, token, np.int32), np.ones(1, np.int32))
+
+
+def repetitive(model: IntegerModel, count: int) -> Tokens:
+    """Random tokens in which earlier parts come again, escapes among them."""
+    rng = np.random.default_rng(7)
+    ids = rng.integers(0, model.spec.vocab, count)
+    for _ in range(8):
+        start, source = rng.integers(0, count - 40, 2)
+        ids[start : start + 40] = ids[source : source + 40].copy()
+    ids[::29] = model.spec.escape_token
+    return Tokens(ids.astype(np.int32), rng.bytes(int((ids == model.spec.escape_token).sum())))
+
+
+@pytest.mark.parametrize("streams", [1, 3, 16])
+def test_coded_bytes_are_the_same(streams: int, tiny_model: IntegerModel, tiny_engine: TorchEngine) -> None:
+    tokens, native = repetitive(tiny_model, 301), NativeEngine(tiny_model, 2)
+
+    def coded(engine: Engine) -> bytes:
+        return encode_tokens(engine, tokens, streams, 64, engine.memory(8))
+
+    expected = coded(tiny_engine)
+    assert coded(native) == expected
+    assert len(expected) < len(encode_tokens(native, tokens, streams, 64))
+    decoded = decode_tokens(native, expected, len(tokens.ids), streams, 64, native.memory(8))
+    np.testing.assert_array_equal(decoded.ids, tokens.ids)
+    assert decoded.literals == tokens.literals
