@@ -41,4 +41,4 @@ def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerMode
     assert block.codec == LLMCodec.id
     spec = json.loads(tiny_model.spec.to_json())
     tokens = tiny_model.vocabulary.token_bytes
-    assert naive.decode_llm_payload(block.payload, spec, dict(tiny_model.tensors), tokens) == data
+    assert naive.decode_llm_payload(block.payload, spec, dict(tiny_model.tensors), tokens)[0] == data
