@@ -40,12 +40,20 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "stored": (BINARY + BINARY[:60], {"block_size": 1024}),
     "xz": (BINARY * 2, {"codec": "xz"}),
     "meta-token": (TEXT * 2 + b"\x04 caf\xe9", {"codec": "meta-token"}),
+    "no-memory": (TEXT, {"level": 1, "memory": False}),
+    "solid": (TEXT * 4, {"level": 1, "block_size": 1024, "solid": True}),
+    "primed": (TEXT[600:800], {"prime": TEXT[:600]}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
 
 
 def frame_path(name: str) -> pathlib.Path:
     return FOLDER / f"{name}.llmz"
+
+
+def needs(name: str) -> dict[str, Any]:
+    """What decoding must be given beside the frame."""
+    return {key: value for key, value in CASES[name][1].items() if key == "prime"}
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def test_limits(tiny_model: IntegerModel, english: bytes) -> None:
     packed = llmzip.compress(english[:3000], model=tiny_model)
     need = llmzip.get_frame_info(packed).memory
     assert llmzip.decompress(packed, model=tiny_model, max_memory=need, max_output=3000) == english[:3000]
-    with pytest.raises(llmzip.LimitError, match="bytes of cache"):
+    with pytest.raises(llmzip.LimitError, match="bytes of memory"):
         llmzip.decompress(packed, model=tiny_model, max_memory=need - 1)
     with pytest.raises(llmzip.LimitError, match="output exceeds"):
         llmzip.decompress(packed, model=tiny_model, max_output=2999)

@@ -90,7 +90,7 @@ def test_frequencies_stay_close_to_the_weights() -> None:
 def test_a_vocabulary_that_fills_no_whole_bucket_is_padded() -> None:
     weights = np.zeros((2, 600), np.int32)
     weights[:, 599] = 1 << 23
-    tables = TokenDistributions(weights)
+    tables = TokenDistributions(weights, np.zeros((2, 8), np.int32))
     assert tables.bucket_frequencies().shape == (2, 3)
     inside = tables.token_frequencies(np.array([2, 0]))
     assert inside.shape == (2, 256)

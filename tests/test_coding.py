@@ -68,7 +68,7 @@ def test_lockstep_round_trip_with_escapes(tiny_engine: TorchEngine, streams: int
     escapes = int((ids == tiny_engine.model.spec.escape_token).sum())
     tokens = Tokens(ids, generator.bytes(escapes))
     done: list[int] = []
-    coded = encode_tokens(tiny_engine, tokens, streams, 64, done.append)
+    coded = encode_tokens(tiny_engine, tokens, streams, 64, progress=done.append)
     assert done[-1] == 100
     back = decode_tokens(tiny_engine, coded, 100, streams, 64)
     assert back.ids.tolist() == ids.tolist()

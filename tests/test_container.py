@@ -44,9 +44,13 @@ def test_memory_codes_are_the_smallest_that_suffice(need: int) -> None:
     assert (memory_limit(code) - 1) ** 4 < 1 << code <= memory_limit(code) ** 4
 
 
-@given(st.booleans(), st.integers(0, 255), st.sampled_from([b"", b"12345678"]))
-def test_headers_come_back(single: bool, code: int, fingerprint: bytes) -> None:
-    header = FrameHeader(single, code, fingerprint)
+@given(
+    st.booleans(),
+    st.integers(0, 255),
+    st.sampled_from([(b"", b"", False), (b"12345678", b"", True), (b"12345678", b"", False), (b"1234", b"5678", True)]),
+)
+def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, bool]) -> None:
+    header = FrameHeader(single, code, *names)
     assert FrameHeader.read(reader(header.to_bytes())) == header
 
 
@@ -54,8 +58,11 @@ def test_headers_come_back(single: bool, code: int, fingerprint: bytes) -> None:
     ("data", "message"),
     [
         (b"PK\x03\x04....", "not an llmzip file"),
-        (b"\x8cLZ\x08\x00", "version 2"),
+        (b"\x8cLZ\x04\x00", "version 1"),
+        (b"\x8cLZ\x0c\x00", "version 3"),
         (b"\x8cLZ\x00\x00", "version 0"),
+        (b"\x8cLZ\x48\x00", "names no model"),
+        (b"\x8cLZ\x88\x00", "names no model"),
     ],
 )
 def test_foreign_headers_are_refused(data: bytes, message: str) -> None:
@@ -90,14 +97,17 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"\x03\x10\x05\x11\x01\x01ab", "impossible block parameters"),  # more tokens than bytes
-        (b"\x03\x10\x05\x05\x06\x01ab", "impossible block parameters"),  # more streams than tokens
-        (b"\x03\x10\x05\x05\x00\x01ab", "impossible block parameters"),
-        (b"\x03\x10\x05\x05\x01\x00ab", "impossible block parameters"),
-        (b"\x03\x90\x4e\x05\x88\x27\x01\x01a", "impossible block parameters"),  # longer than the model's positions
-        (b"\x03\x90\x03\x06\x90\x03\x02\x01ab", "bytes of cache"),
+        (b"\x03\x10\x06\x11\x01\x01\x00ab", "impossible block parameters"),  # more tokens than bytes
+        (b"\x03\x10\x06\x05\x06\x01\x00ab", "impossible block parameters"),  # more streams than tokens
+        (b"\x03\x10\x06\x05\x00\x01\x00ab", "impossible block parameters"),
+        (b"\x03\x10\x06\x05\x01\x00\x00ab", "impossible block parameters"),
+        (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),  # less memory than there is
+        (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more
+        (b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a", "impossible block parameters"),  # longer than the model's positions
+        (b"\x03\x90\x03\x08\x90\x03\x90\x03\x02\x00ab", "bytes of memory"),
+        (b"\x03\x10\x06\x05\x01\x01\x10ab", "bytes of memory"),
         (b"\x03\x10\x01\x05", "inside a block's streams"),
-        (b"\x03\x10\x05\x05\x01\x01ab", "decodes to|damaged"),
+        (b"\x03\x10\x06\x05\x01\x01\x08ab", "decodes to|damaged"),
         (b"\x07\x01\x01a", "unknown codec 7"),
         (b"\x01\x05\x01a", "instead of 5"),
         (b"\x02\x05\x03abc", "zstd block"),
@@ -112,7 +122,7 @@ def test_well_checked_nonsense_is_refused(tiny_model: IntegerModel, body: bytes,
 def test_a_block_needs_a_model_that_the_frame_names(tiny_model: IntegerModel) -> None:
     with pytest.raises(FormatError, match="names none"):
         llmzip.decompress(
-            rechecked(golden.frame_path("one-byte").read_bytes(), b"\x03\x10\x04\x05\x01\x01a"), model=tiny_model
+            rechecked(golden.frame_path("one-byte").read_bytes(), b"\x03\x10\x05\x05\x01\x01\x00a"), model=tiny_model
         )
 
 
@@ -126,7 +136,7 @@ def test_an_index_must_match_the_blocks(tiny_model: IntegerModel) -> None:
         llmzip.decompress(frame[:-length] + index_bytes(lying), model=tiny_model)
 
 
-SWEPT = ("empty", "short", "streams", "stored", "repeats")  # each kind of block, one block and several
+SWEPT = ("empty", "short", "streams", "stored", "repeats", "primed")  # each kind of block, one block and several
 
 
 @pytest.mark.parametrize("name", SWEPT)
@@ -134,7 +144,7 @@ def test_every_truncation_is_an_error(tiny_model: IntegerModel, name: str) -> No
     frame = golden.frame_path(name).read_bytes()
     for length in range(len(frame)):
         with pytest.raises(TruncatedError):
-            llmzip.decompress(frame[:length], model=tiny_model)
+            llmzip.decompress(frame[:length], model=tiny_model, **golden.needs(name))
 
 
 @pytest.mark.parametrize("name", SWEPT)
@@ -145,7 +155,7 @@ def test_every_flipped_bit_is_an_error(tiny_model: IntegerModel, name: str) -> N
             damaged = bytearray(frame)
             damaged[place] ^= 1 << bit
             with pytest.raises(LLMZipError):
-                llmzip.decompress(damaged, model=tiny_model)
+                llmzip.decompress(damaged, model=tiny_model, **golden.needs(name))
 
 
 @given(st.binary(min_size=1, max_size=60))

@@ -19,7 +19,7 @@ from tests import golden, naive
 def test_golden_frames_decode_and_are_reproduced(tiny_model: IntegerModel, name: str) -> None:
     data, options = golden.CASES[name]
     frame = golden.frame_path(name).read_bytes()
-    assert llmzip.decompress(frame, model=tiny_model) == data
+    assert llmzip.decompress(frame, model=tiny_model, **golden.needs(name)) == data
     assert llmzip.compress(data, model=tiny_model, **options) == frame
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +18,27 @@ from llmzip.memory.neighbours import Neighbours
 from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
 
 
+EXPERTS = ("matches", "neighbours", "biases")
+
+
 class ReferenceMemory:
     """See `Memory`."""
 
-    def __init__(self, capacity_bits: int, d_model: int, vocab: int, start_token: int) -> None:
+    def __init__(
+        self, capacity_bits: int, d_model: int, vocab: int, start_token: int, experts: Sequence[str] = EXPERTS
+    ) -> None:
+        """experts: fewer than all, to see what each is worth; files have all."""
         self.capacity_bits = capacity_bits
         self._start_token = start_token
         capacity = 1 << capacity_bits
-        self._experts: list[Expert] = [Matches(capacity), Neighbours(capacity, d_model), Biases(capacity, vocab)]
+        known: dict[str, Callable[[], Expert]] = {
+            "matches": lambda: Matches(capacity),
+            "neighbours": lambda: Neighbours(capacity, d_model),
+            "biases": lambda: Biases(capacity, vocab),
+        }
+        self._experts = [known[name]() for name in experts]
         self._mixer = Mixer(self._experts)
+        self.start(1, np.empty(0, np.int32))
 
     def start(self, streams: int, context: IdArray) -> None:
         """See `Memory.start`."""

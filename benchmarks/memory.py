@@ -1,0 +1,116 @@
+"""What the memory is worth: `python -m benchmarks.memory FILE... --bytes N`.
+
+Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the memory's experts, with all of
+them. Then whole files: independent blocks against solid ones, and the second half alone against primed by the first.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Sequence
+
+import click
+import numpy as np
+
+import llmzip
+from llmzip import levels
+from llmzip.engine.base import Engine
+from llmzip.engines import EngineOptions
+from llmzip.memory.base import Memory, capacity_bits_for
+from llmzip.memory.reference import EXPERTS, ReferenceMemory
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+
+BLOCK = 1 << 16
+
+SUBSETS: dict[str, Sequence[str]] = {"+ " + name: (name,) for name in EXPERTS}
+
+
+def layout(engine: Engine, count: int, segment: int | None) -> tuple[int, int]:
+    """Streams and window: of the default level, or segments of so many tokens that see all of themselves."""
+    if segment is None:
+        plan = levels.plan(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
+        return plan.streams, plan.window
+    return -(-count // segment), segment
+
+
+def coded_bytes(
+    engine: Engine, tokens: Tokens, streams: int, window: int, memories: tuple[Memory | None, Memory | None]
+) -> tuple[int, float]:
+    """The size of a verified encoding, and the seconds that encoding took."""
+    begun = time.perf_counter()
+    coded = encode_tokens(engine, tokens, streams, window, memories[0])
+    seconds = time.perf_counter() - begun
+    back = decode_tokens(engine, coded, len(tokens.ids), streams, window, memories[1])
+    assert np.array_equal(back.ids, tokens.ids), "the decoder sees other tokens"
+    return len(coded), seconds
+
+
+def reference(engine: Engine, bits: int, experts: Sequence[str]) -> Memory:
+    spec = engine.model.spec
+    return ReferenceMemory(bits, spec.d_model, spec.vocab, spec.start_token, experts)
+
+
+def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dict[str, tuple[float, float]]:
+    """Bits per byte and seconds for each choice of experts."""
+    tokens = engine.model.tokenizer.encode(data)
+    streams, window = layout(engine, len(tokens.ids), segment)
+    bits = capacity_bits_for(len(tokens.ids))
+
+    def measure(memories: tuple[Memory | None, Memory | None]) -> tuple[float, float]:
+        size, seconds = coded_bytes(engine, tokens, streams, window, memories)
+        return 8 * size / len(data), seconds
+
+    out = {"model": measure((None, None))}
+    for name, experts in SUBSETS.items() if ablation else ():
+        out[name] = measure((reference(engine, bits, experts), reference(engine, bits, experts)))
+    out["all"] = measure((engine.memory(bits), engine.memory(bits)))
+    return out
+
+
+def file_bits(data: bytes, options: EngineOptions, prime: bytes | None = None, **how: bool | int) -> float:
+    """Bits per byte of a whole verified file."""
+    engine = {"model": options.model, "threads": options.threads, "prime": prime and llmzip.Prime(prime)}
+    packed = llmzip.compress(data, **engine, **how)
+    assert llmzip.decompress(packed, **engine) == data
+    return 8 * len(packed) / len(data)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
+@click.option("--bytes", "limit", type=int, default=300_000, help="Only the first so many bytes of each.")
+@click.option("--segment", type=int, help="Streams of so many tokens; default: level 6.")
+@click.option("--no-ablation", is_flag=True, help="Only without and with the memory.")
+@click.option("--files/--no-files", "whole", default=False, help="Also solid and primed files.")
+@click.option("--model", help="As for llmzip.")
+@click.option("--threads", type=int, help="As for llmzip.")
+def main(
+    files: tuple[pathlib.Path, ...],
+    limit: int,
+    segment: int | None,
+    no_ablation: bool,
+    whole: bool,
+    model: str | None,
+    threads: int | None,
+) -> None:
+    options = EngineOptions(model=model, threads=threads)
+    engine = options.for_compression()
+    for path in files:
+        data = path.read_bytes()[:limit]
+        cells = row(engine, data, segment, not no_ablation)
+        alone = cells["model"][0]
+        text = ", ".join(f"{name} {b:.4f} ({b / alone - 1:+.1%}, {s:.0f} s)" for name, (b, s) in cells.items())
+        click.echo(f"{path.name}: {text}")
+        if whole:
+            half = len(data) // 2
+            blocks, solid = (file_bits(data, options, block_size=BLOCK, solid=s) for s in (False, True))
+            second, primed = (file_bits(data[half:], options, prime) for prime in (None, data[:half]))
+            click.echo(
+                f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
+                f"second half {second:.4f}, primed by the first {primed:.4f} ({primed / second - 1:+.1%})"
+            )
+
+
+if __name__ == "__main__":
+    main()
