@@ -102,6 +102,8 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
             raise click.UsageError("-o FILE is for one input; use -c to write several into one")
     if settings.remove and (settings.stdout or settings.action not in (Action.COMPRESS, Action.DECOMPRESS)):
         raise click.UsageError("--rm needs an output file to compare with")
+    if settings.solid and settings.no_memory:
+        raise click.UsageError("--solid carries the memory on and --no-memory has none: they exclude each other")
     if settings.action is Action.COMPRESS:
         try:
             level_parameters(settings.level, settings.block_size)

@@ -134,7 +134,7 @@ class LLMCodec:
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
-        if self._solid:
+        if self._solid and memory is not None:  # a block without one leaves it as it is
             self._carried = memory
         return data
 

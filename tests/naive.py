@@ -11,20 +11,8 @@ from typing import Any
 
 import numpy as np
 
-F = np.float32
-
-
-def exp2(x: np.ndarray) -> np.ndarray:
-    w = np.floor(x)
-    r = x - w
-    c1, c2, c3 = (F(float.fromhex(c)) for c in ("0x1.640ea8p-1", "0x1.cf7a66p-3", "0x1.4095f4p-4"))
-    y = c3 * r
-    y = y + c2
-    y = y * r
-    y = y + c1
-    y = y * r
-    y = y + F(1)
-    return np.ldexp(y, w.astype(int))
+from tests.naive_memory import NaiveMemory, Row
+from tests.naive_powers import F, exp2
 
 
 def to_integers(x: np.ndarray, limit: int) -> tuple[np.ndarray, np.float32]:
@@ -101,16 +89,73 @@ class NaiveStream:
         q2, maximum2 = to_integers(r.astype(F), 127)
         return self.linear(name + "down", q2) * (maximum * F(1 / 32767) * (maximum2 * F(1 / 127)) * s)
 
-    def weights(self, token: int) -> list[int]:
-        """Feed a token; the weights of the one that follows."""
+    def feed(self, token: int) -> tuple[np.ndarray, np.float32]:
+        """Feed a token; the head input."""
         x = self.tensors["embedding.weight"][token].astype(F) * self.tensors["embedding.scale"][token]
         for layer in range(self.spec["layers"]):
             x = x + self.attend(layer, *self.normalise(x))
             x = x + self.mlp(layer, *self.normalise(x))
         self.position += 1
-        q, s = self.normalise(x)
-        z = self.linear("head", q) * s
-        return np.floor(exp2(np.maximum(z - z.max(), F(-30))) * F(2**23)).astype(np.int64).tolist()
+        return self.normalise(x)
+
+    def predict(self, token: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Feed a token; the head input, its product with the head, and the weights of the token that follows."""
+        q, s = self.feed(token)
+        y = self.linear("head", q)
+        z = y * s
+        return q, y, np.floor(exp2(np.maximum(z - z.max(), F(-30))) * F(2**23)).astype(np.int64).tolist()
+
+    def weights(self, token: int) -> list[int]:
+        return self.predict(token)[2]
+
+
+class NaiveBlock:
+    """The streams of a block in lockstep: docs/format.md, "Payload of the llm codec" and "Primes"."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        streams: int,
+        window: int,
+        memory: NaiveMemory | None,
+        context: Sequence[int],
+    ) -> None:
+        self.memory = memory
+        self.models = [NaiveStream(spec, tensors, window) for _ in range(streams)]
+        self.read = [[spec["start_token"], *context] for _ in range(streams)]
+        for model, read in zip(self.models, self.read, strict=True):
+            for token in read[:-1]:
+                model.feed(token)
+
+    def predict(self, active: int) -> list[list[int]]:
+        """The weights of the first `active` streams."""
+        rows = [Row(*self.models[s].predict(self.read[s][-1]), self.read[s]) for s in range(active)]
+        return self.memory.correct(rows) if self.memory else [row.w for row in rows]
+
+    def learn(self, tokens: Sequence[int]) -> None:
+        """The tokens that the active streams have coded."""
+        if self.memory:
+            self.memory.learn(tokens)
+        for read, token in zip(self.read, tokens, strict=False):
+            read.append(token)
+
+
+def lengths(tokens: int, streams: int) -> list[int]:
+    return [tokens // streams + (s < tokens % streams) for s in range(streams)]
+
+
+def primed_memory(
+    tokens: Sequence[int], capacity: int, spec: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> NaiveMemory:
+    """docs/format.md, "Primes": a memory that has learned a reference."""
+    memory, sizes = NaiveMemory(capacity, spec), lengths(len(tokens), max(1, len(tokens) // 4096))
+    block = NaiveBlock(spec, tensors, len(sizes), 1024, memory, ())
+    for t in range(sizes[0]):
+        active = sum(t < size for size in sizes)
+        block.predict(active)
+        block.learn([tokens[sum(sizes[:s]) + t] for s in range(active)])
+    return memory
 
 
 def frequencies(weights: Sequence[int]) -> list[int]:
@@ -166,31 +211,35 @@ def varint(data: io.BytesIO) -> int:
 
 
 def decode_llm_payload(
-    payload: bytes, spec: dict[str, Any], tensors: dict[str, np.ndarray], token_bytes: Sequence[bytes]
-) -> bytes:
-    """docs/format.md, "Payload of the llm codec"."""
+    payload: bytes,
+    spec: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    token_bytes: Sequence[bytes],
+    prime: Sequence[int] = (),
+    carried: NaiveMemory | None = None,
+) -> tuple[bytes, NaiveMemory | None]:
+    """docs/format.md, "Payload of the llm codec"; the memory, for the next block of a solid frame, which is `carried`."""
     source = io.BytesIO(payload)
-    tokens, streams, window = varint(source), varint(source), varint(source) * 64
+    tokens, streams, window, capacity = varint(source), varint(source), varint(source) * 64, varint(source)
     decoder = RangeDecoder(source.read())
-    models = [NaiveStream(spec, tensors, window) for _ in range(streams)]
-    last = [spec["start_token"]] * streams
+    memory = (carried or primed_memory(prime, capacity, spec, tensors)) if capacity else None
+    block = NaiveBlock(spec, tensors, streams, window, memory, prime[-512:])
     texts = [b""] * streams
     for t in range(-(-tokens // streams)):
-        active = [s for s in range(streams) if t < tokens // streams + (s < tokens % streams)]
-        weights = {}
-        for s in active:
-            w = models[s].weights(last[s])
-            weights[s] = np.array(w + [0] * (-len(w) % 256)).reshape(-1, 256).tolist()
-        buckets = dict.fromkeys(active, 0)
+        active = sum(t < length for length in lengths(tokens, streams))
+        weights = [np.array(w + [0] * (-len(w) % 256)).reshape(-1, 256).tolist() for w in block.predict(active)]
+        buckets = [0] * active
         if spec["vocab"] > 256:
-            buckets = {s: decoder.decode(frequencies([sum(b) for b in weights[s]])) for s in active}
-        for s in active:
-            last[s] = buckets[s] * 256 + decoder.decode(frequencies(weights[s][buckets[s]]))
-            texts[s] += token_bytes[last[s]]
-        for s in active:
-            if last[s] == spec["escape_token"]:
+            buckets = [decoder.decode(frequencies([sum(b) for b in w])) for w in weights]
+        places = [decoder.decode(frequencies(w[b])) for w, b in zip(weights, buckets, strict=True)]
+        last = [b * 256 + place for b, place in zip(buckets, places, strict=True)]
+        for s, token in enumerate(last):
+            texts[s] += token_bytes[token]
+        for s, token in enumerate(last):
+            if token == spec["escape_token"]:
                 texts[s] += bytes([decoder.decode(range(0, (1 << 24) + 1, 1 << 16))])
-    return b"".join(texts)
+        block.learn(last)
+    return b"".join(texts), memory
 
 
 def decode_meta_token_payload(payload: bytes, spec: dict[str, Any], token_bytes: Sequence[bytes]) -> bytes:

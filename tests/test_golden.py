@@ -30,15 +30,23 @@ def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 
 
-@pytest.mark.parametrize("name", ["short", "escapes", "streams"])
+@pytest.mark.parametrize("name", ["short", "escapes", "streams", "no-memory", "primed", "solid"])
 def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerModel, name: str) -> None:
-    data, _ = golden.CASES[name]
+    data, options = golden.CASES[name]
     parser = FrameParser()
     reader = ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
-    parser.read_header(reader)
-    block = parser.read_block(reader)
-    assert block is not None
-    assert block.codec == LLMCodec.id
-    spec = json.loads(tiny_model.spec.to_json())
-    tokens = tiny_model.vocabulary.token_bytes
-    assert naive.decode_llm_payload(block.payload, spec, dict(tiny_model.tensors), tokens) == data
+    header = parser.read_header(reader)
+    spec, tensors = json.loads(tiny_model.spec.to_json()), dict(tiny_model.tensors)
+    prime = tiny_model.tokenizer.encode(options.get("prime", b"")).ids.tolist()
+    out, memory = b"", None
+    for _ in range(2):  # blocks: it is slow
+        block = parser.read_block(reader)
+        if block is None:
+            break
+        assert block.codec == LLMCodec.id
+        text, memory = naive.decode_llm_payload(
+            block.payload, spec, tensors, tiny_model.vocabulary.token_bytes, prime, memory if header.solid else None
+        )
+        out += text
+    assert len(out) >= min(len(data), 2048)
+    assert out == data[: len(out)]

@@ -1,0 +1,385 @@
+"""Memories, primes and solid frames, through the surfaces that everyone uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import pathlib
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import xxhash
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llmzip
+from llmzip.arithmetic.powers import exp2, log2
+from llmzip.cli.main import llmzip as command
+from llmzip.codecs.llm import LLMCodec
+from llmzip.container.block import END_OF_BLOCKS, Block, read_block
+from llmzip.container.content import content_check
+from llmzip.container.header import FrameHeader, memory_code
+from llmzip.container.index import index_bytes
+from llmzip.container.varint import ByteReader, varint
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.errors import FormatError, IntegrityError, LimitError, PrimeError
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.prime import Prime
+from tests import naive
+from tests.conftest import tiny
+from tests.golden import TEXT
+
+LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
+REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
+
+
+def compressed(data: bytes, **options: object) -> bytes:
+    return llmzip.compress(data, model=tiny(), engine="torch", **options)  # type: ignore[arg-type]
+
+
+def decompressed(frame: bytes, **options: object) -> bytes:
+    return llmzip.decompress(frame, model=tiny(), engine="torch", **options)  # type: ignore[arg-type]
+
+
+def tokens_of(data: bytes) -> Tokens:
+    return tiny().tokenizer.encode(data)
+
+
+# ---- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(2.0**-100, 2.0**100, width=32), min_size=1, max_size=50))
+def test_log2_keeps_the_documents_bound(values: list[float]) -> None:
+    got = log2(np.array(values, np.float32)).tolist()
+    for x, y in zip(values, got, strict=True):
+        exponent = math.frexp(x)[1] - 1
+        rounding = abs(exponent) * 2.0**-24  # of the sum with the exponent
+        assert abs(y - math.log2(x)) < 9e-4 + rounding
+
+
+@given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=50))
+def test_exp2_keeps_the_documents_bound(values: list[float]) -> None:
+    got = exp2(np.array(values, np.float32)).tolist()
+    assert all(abs(y / 2.0**x - 1) < 1.04e-4 for x, y in zip(values, got, strict=True))
+
+
+def test_powers_are_exact_and_continuous_at_powers_of_two() -> None:
+    whole = np.arange(-30, 31).astype(np.float32)
+    powers = np.array([2.0 ** int(w) for w in whole], np.float32)
+    assert exp2(whole).tolist() == powers.tolist()
+    assert log2(powers).tolist() == whole.tolist()
+    below = np.nextafter(powers, np.float32(0))
+    assert np.abs(log2(below) - whole).max() < 1e-5
+    assert np.abs(exp2(np.nextafter(whole[1:], np.float32(-31))) / powers[1:] - 1).max() < 1e-5
+
+
+# ---- coding with a memory --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25)
+@given(
+    data=st.binary(min_size=1, max_size=150) | st.text(min_size=1, max_size=150).map(str.encode),
+    repeats=st.integers(1, 3),
+    streams=st.integers(1, 40),
+    bits=st.sampled_from([8, 9, 12]),
+)
+def test_any_bytes_come_back_with_any_number_of_streams(data: bytes, repeats: int, streams: int, bits: int) -> None:
+    engine = TorchEngine(tiny())
+    tokens = tokens_of(data * repeats)
+    count = len(tokens.ids)
+    streams = min(streams, count)
+    coded = encode_tokens(engine, tokens, streams, 128, engine.memory(bits))
+    got = decode_tokens(engine, coded, count, streams, 128, engine.memory(bits))
+    assert got.ids.tolist() == tokens.ids.tolist()
+    assert got.literals == tokens.literals
+
+
+def check_against_the_document(data: bytes, streams: int, bits: int) -> None:
+    """What the engine codes, the decoder written from the documents reads."""
+    model = tiny()
+    engine, tokens = TorchEngine(model), tokens_of(data)
+    parameters = (len(tokens.ids), streams, 2, bits)
+    payload = b"".join(map(varint, parameters)) + encode_tokens(engine, tokens, streams, 128, engine.memory(bits))
+    spec, pieces = json.loads(model.spec.to_json()), model.vocabulary.token_bytes
+    assert naive.decode_llm_payload(payload, spec, dict(model.tensors), pieces)[0] == data
+
+
+def test_a_memory_that_forgets_equals_the_document() -> None:
+    """Twice as many positions as it holds, contexts with more neighbours than vote, escapes."""
+    check_against_the_document((b"abc abd abe " * 60 + b"\x00\x01" * 30)[:750], 5, 8)
+
+
+@pytest.mark.slow
+def test_a_long_text_equals_the_document(english: bytes) -> None:
+    """The ring wraps some fourteen times; counts of matches are halved; corrections meet their limit."""
+    check_against_the_document(english[:4500] + english[:1500].replace(b"e", b"a") + b"a" * 1800, 12, 8)
+
+
+@pytest.mark.slow
+def test_a_monotonous_text_equals_the_document(english: bytes) -> None:
+    """More positions of one token than are looked at, and a bin of trust that is halved."""
+    check_against_the_document(english[:900] + b"a" * 3600, 30, 12)
+
+
+def coded_sizes(data: bytes) -> tuple[int, int]:
+    """Coded bytes with and without a memory."""
+    engine, tokens = TorchEngine(tiny()), tokens_of(data)
+    streams = -(-len(tokens.ids) // 500)
+    with_memory, without = (len(encode_tokens(engine, tokens, streams, 512, m)) for m in (engine.memory(11), None))
+    return with_memory, without
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(random.Random(1).choices(range(32, 127), k=1200)),
+        random.Random(1).randbytes(600),
+        b"word",
+        "人類社会のすべての構成員の固有の尊厳と平等で譲ることのできない権利とを承認することは、".encode(),
+        TEXT[:200],
+        TEXT,
+    ],
+    ids=["printable", "bytes", "word", "cjk", "short", "text"],
+)
+def test_a_memory_hardly_costs_where_there_is_nothing_to_remember(data: bytes) -> None:
+    with_memory, without = coded_sizes(data)
+    assert with_memory <= without * 1.001 + 4
+
+
+def test_repetition_gets_much_smaller() -> None:
+    with_memory, without = coded_sizes(b"".join(LINES))
+    assert with_memory < without * 0.5
+
+
+def test_encoding_twice_gives_the_same_bytes_and_a_copied_memory_is_independent(tiny_engine: TorchEngine) -> None:
+    tokens = tokens_of(TEXT[:300])
+    memory = tiny_engine.memory(8)
+    fresh = memory.copy()
+    first = encode_tokens(tiny_engine, tokens, 2, 128, memory)
+    assert encode_tokens(tiny_engine, tokens, 2, 128, fresh) == first
+    assert len(encode_tokens(tiny_engine, tokens, 2, 128, memory)) < len(first) / 2  # it has read this before
+
+
+# ---- primes ----------------------------------------------------------------------------------------------------------
+
+
+def test_another_or_a_missing_prime_is_refused_by_its_digest() -> None:
+    frame = compressed(MESSAGE, prime=REFERENCE)
+    digest = FrameHeader.read(ByteReader(io.BytesIO(frame))).prime.hex()
+    with pytest.raises(PrimeError, match=f"{digest}.*was not given"):
+        decompressed(frame)
+    with pytest.raises(PrimeError, match=f"another reference text: digest {digest}, the given one has"):
+        decompressed(frame, prime=REFERENCE + b".")
+    assert decompressed(frame, prime=REFERENCE) == MESSAGE
+
+
+def test_frames_without_a_prime_ignore_one() -> None:
+    assert decompressed(compressed(MESSAGE), prime=REFERENCE) == MESSAGE
+
+
+def test_a_kept_prime_gives_the_same_bytes() -> None:
+    prime = Prime(bytearray(REFERENCE))
+    frame = compressed(MESSAGE, prime=REFERENCE)
+    assert [compressed(MESSAGE, prime=prime) for _ in range(2)] == [frame, frame]
+    assert decompressed(frame, prime=prime) == MESSAGE
+    assert len(frame) < 0.9 * len(compressed(MESSAGE))
+
+
+@pytest.mark.parametrize(
+    "reference", [b"", b"x", b"\xff\xfe caf\xe9 \x04\x00", "déjà vu – 人類".encode(), b"<|endoftext|>"]
+)
+@pytest.mark.parametrize("memory", [True, False])
+def test_any_reference_primes(reference: bytes, memory: bool) -> None:
+    frame = compressed(MESSAGE[:80], prime=reference, memory=memory, codec="llm")
+    assert decompressed(frame, prime=reference) == MESSAGE[:80]
+    assert FrameHeader.read(ByteReader(io.BytesIO(frame))).prime
+
+
+# ---- several blocks --------------------------------------------------------------------------------------------------
+
+LONG = TEXT + MESSAGE + TEXT[:900]
+SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
+SOLID = [{"solid": True}, {"prime": REFERENCE}, {"solid": True, "prime": REFERENCE}]
+
+
+@pytest.mark.parametrize("options", SOLID, ids=["solid", "primed", "both"])
+def test_primed_and_solid_frames_come_back_whole_and_in_pieces(options: dict[str, object]) -> None:
+    prime = {key: Prime(REFERENCE) for key in options if key == "prime"}
+    frame = compressed(LONG, level=1, block_size=1024, **{**options, **prime})
+    assert llmzip.get_frame_info(frame).blocks == 3
+    assert decompressed(frame, **prime) == LONG
+    assert "solid" not in options or len(frame) < 0.9 * len(compressed(LONG, level=1, block_size=1024))
+    with llmzip.open(io.BytesIO(frame), model=tiny(), engine="torch", **prime) as file:
+        for offset, size in SEEKS:
+            file.seek(offset)
+            assert file.read(size) == LONG[offset : offset + size]
+
+
+def test_blocks_of_a_solid_frame_need_those_before() -> None:
+    _, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
+    engine = TorchEngine(tiny())
+    carried, alone = LLMCodec(engine, solid=True), LLMCodec(engine, solid=True)
+    assert b"".join(carried.decode(block.payload, block.size) for block in blocks) == LONG
+    with pytest.raises(IntegrityError):
+        alone.decode(blocks[1].payload, blocks[1].size)
+
+
+# ---- frames that no encoder writes -----------------------------------------------------------------------------------
+
+
+def taken_apart(frame: bytes) -> tuple[FrameHeader, list[Block]]:
+    reader = ByteReader(io.BytesIO(frame))
+    header = FrameHeader.read(reader)
+    first = read_block(reader, header.to_bytes())
+    blocks = [first] if first else []
+    while not header.single_block and (block := read_block(reader)):
+        blocks.append(block)
+    return header, blocks
+
+
+def assembled(header: FrameHeader, blocks: Sequence[Block], content: bytes) -> bytes:
+    """A frame with right checks around whatever the blocks are."""
+    written = [block.to_bytes(header.to_bytes() if i == 0 else b"") for i, block in enumerate(blocks)]
+    end = b"" if header.single_block else bytes([END_OF_BLOCKS])
+    entries = [(len(data), block.size) for data, block in zip(written, blocks, strict=True)]
+    index = index_bytes(entries) if len(blocks) > 1 else b""
+    return header.to_bytes() + b"".join(written) + end + content_check(xxhash.xxh3_64(content)) + index
+
+
+FIELDS = ("tokens", "streams", "window", "memory")
+
+
+def changed(block: Block, **fields: int) -> Block:
+    """The block with other parameters in its payload."""
+    source = io.BytesIO(block.payload)
+    reader = ByteReader(source)
+    values = {name: reader.varint(name) for name in FIELDS} | fields
+    return Block(block.codec, block.size, b"".join(varint(values[name]) for name in FIELDS) + source.read())
+
+
+PLENTY = memory_code(1 << 40)
+
+
+def test_frames_put_together_again_are_the_same() -> None:
+    for options in ({}, {"level": 1, "block_size": 1024}):
+        frame = compressed(LONG, **options)
+        header, blocks = taken_apart(frame)
+        assert assembled(header, [changed(block) for block in blocks], LONG) == frame
+
+
+@pytest.mark.parametrize("memory", [1, 7, 23, 64, 1 << 40])
+def test_memories_of_impossible_size_are_refused(memory: int) -> None:
+    header, (block,) = taken_apart(compressed(MESSAGE))
+    header = dataclasses.replace(header, memory_code=PLENTY)
+    with pytest.raises(FormatError, match=f"memory {memory}"):
+        decompressed(assembled(header, [changed(block, memory=memory)], MESSAGE))
+
+
+def test_a_window_smaller_than_the_context_is_refused() -> None:
+    assert len(tokens_of(REFERENCE).ids) > 64
+    header, (block,) = taken_apart(compressed(MESSAGE, prime=REFERENCE))
+    with pytest.raises(FormatError, match="window 64"):
+        decompressed(assembled(header, [changed(block, window=1)], MESSAGE), prime=REFERENCE)
+
+
+def test_a_context_takes_positions_from_the_streams() -> None:
+    header, (block,) = taken_apart(compressed(MESSAGE, prime=REFERENCE))
+    context = len(tokens_of(REFERENCE).ids)
+    header = dataclasses.replace(header, memory_code=PLENTY)
+    tokens = tiny().spec.max_positions - context + 1
+    larger = changed(Block(block.codec, tokens, block.payload), tokens=tokens, streams=1)
+    with pytest.raises(FormatError, match=f"{tokens} tokens"):
+        decompressed(assembled(header, [larger], MESSAGE), prime=REFERENCE)
+
+
+def test_a_memory_larger_than_the_header_says_is_refused() -> None:
+    header, (block,) = taken_apart(compressed(MESSAGE))
+    for smaller in (0, header.memory_code - 1):
+        lying = dataclasses.replace(header, memory_code=smaller)
+        with pytest.raises(LimitError, match="bytes of memory"):
+            decompressed(assembled(lying, [block], MESSAGE))
+    with pytest.raises(LimitError, match="bytes of memory"):
+        decompressed(assembled(header, [changed(block, memory=20)], MESSAGE))
+
+
+def test_a_callers_limit_counts_the_memory() -> None:
+    frame, plain = compressed(MESSAGE), compressed(MESSAGE, memory=False)
+    need = FrameHeader.read(ByteReader(io.BytesIO(plain))).memory
+    assert decompressed(plain, max_memory=need) == MESSAGE
+    with pytest.raises(LimitError, match="the limit is"):
+        decompressed(frame, max_memory=need)
+
+
+def test_a_memory_keeps_its_size_in_a_solid_frame() -> None:
+    header, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
+    header = dataclasses.replace(header, memory_code=PLENTY)
+    for memory in (19, 21):
+        with pytest.raises(FormatError, match="changes its size"):
+            decompressed(assembled(header, [blocks[0], changed(blocks[1], memory=memory), blocks[2]], LONG))
+
+
+def test_blocks_without_a_memory_leave_the_shared_one_as_it_is() -> None:
+    header, blocks = taken_apart(compressed(LONG[:2048], level=1, block_size=1024, codec="llm", solid=True))
+    apart = LLMCodec(TorchEngine(tiny()), memory=False).encode(TEXT[:100])
+    between = [blocks[0], Block(LLMCodec.id, 100, apart), blocks[1]]
+    content = LONG[:1024] + TEXT[:100] + LONG[1024:2048]
+    assert decompressed(assembled(header, between, content)) == content
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(cache_with_tiny_model: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "message").write_bytes(LONG)
+    (tmp_path / "reference").write_bytes(REFERENCE)
+    return tmp_path
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(command, [str(arg) for arg in args], prog_name="llmzip")
+
+
+@pytest.mark.parametrize("options", [["--no-memory"], ["--solid"], ["--prime", "reference"]], ids=lambda o: o[0])
+def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str]) -> None:
+    options = [str(folder / o) if o == "reference" else o for o in options]
+    given: dict[str, object] = {
+        "--no-memory": {"memory": False},
+        "--solid": {"solid": True},
+        "--prime": {"prime": REFERENCE},
+    }[options[0]]
+    packed = folder / "message.llmz"
+    assert run("-1", "--block-size", 1024, *options, folder / "message").exit_code == 0
+    assert packed.read_bytes() == compressed(LONG, level=1, block_size=1024, **given)
+    result = run("-d", "-o", folder / "out", *(options if "--prime" in options else []), packed)
+    assert (result.exit_code, (folder / "out").read_bytes()) == (0, LONG)
+
+
+def test_a_missing_or_another_prime_is_one_error(folder: pathlib.Path) -> None:
+    result = run("--prime", folder / "nowhere", folder / "message")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"llmzip: {folder / 'message'}: --prime {folder / 'nowhere'}: No such file or directory; name a readable file"
+    ]
+    assert not (folder / "message.llmz").exists()
+    assert run("--prime", folder / "reference", folder / "message").exit_code == 0
+    for arguments, said in (
+        ([], "was not given: give the same text with --prime FILE"),
+        (["--prime", folder / "message"], "primed with another"),
+    ):
+        result = run("-dc", *arguments, folder / "message.llmz")
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_solid_without_a_memory_is_a_mistake(folder: pathlib.Path) -> None:
+    result = run("--solid", "--no-memory", folder / "message")
+    assert result.exit_code == 2
+    assert "--no-memory" in result.stderr
