@@ -157,8 +157,12 @@ def _subcommand(action: Action, help: str, sections: Mapping[str, options.Sectio
     return lambda: command
 
 
-_COMPRESSION = {"Output": [*options.TARGETS, *options.FOLDERS], "Compression": options.LEVELS, "Model": options.ENGINE}
-_DECODING = {"Limits": options.LIMITS, "Model": options.ENGINE}
+_COMPRESSION = {
+    "Output": [*options.TARGETS, *options.FOLDERS],
+    "Compression": options.LEVELS,
+    "Model": [options.PRIME, *options.ENGINE],
+}
+_DECODING = {"Limits": options.LIMITS, "Model": [options.PRIME, *options.ENGINE]}
 
 llmzip = Front(
     "llmzip",

@@ -85,12 +85,12 @@ LEVELS = [
     flag("--solid", help="Carry that memory from block to block: smaller, without random access."),
     OFFLINE,
 ]
+PRIME = click.Option(
+    ["--prime"], metavar="FILE", help="A text like the content, known to both sides: short files get much smaller."
+)
 ENGINE = [
     click.Option(
         ["-m", "--model"], help="Name or path of the model, else LLMZIP_MODEL; a compressed file knows its own."
-    ),
-    click.Option(
-        ["--prime"], metavar="FILE", help="A text like the content, known to both sides: short files get much smaller."
     ),
     click.Option(
         ["-T", "--threads"],

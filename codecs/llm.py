@@ -20,8 +20,8 @@ from llmzip.predictor.prime import Primed
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
 
-SOLID_MEMORY_BITS = 20
-"""The capacity of a memory that is carried from block to block."""
+SOLID_MEMORY_BITS = 18
+"""The least capacity of a memory that is carried from block to block; larger blocks get as many positions as bytes."""
 
 
 class LLMCodec:
@@ -159,7 +159,7 @@ class LLMCodec:
         if not self._has_memory:
             return 0
         if self._solid:
-            return SOLID_MEMORY_BITS
+            return max(SOLID_MEMORY_BITS, capacity_bits_for(self._level.block_size))
         return capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
 
     def _memory(self, bits: int, copied: bool = False) -> Memory | None:

@@ -42,11 +42,13 @@ class EngineOptions:
     prime: Prime | bytes | bytearray | memoryview | None = None
     """The reference text that primes frames. A `Prime` that is kept is read only once."""
 
+    def __post_init__(self) -> None:
+        if self.prime is not None and not isinstance(self.prime, Prime):
+            object.__setattr__(self, "prime", Prime(self.prime))  # kept, so that it is read only once
+
     def primed(self, engine: Engine) -> Primed | None:
         """The reference text as this engine knows it."""
-        if self.prime is None:
-            return None
-        return (self.prime if isinstance(self.prime, Prime) else Prime(self.prime)).on(engine)
+        return self.prime.on(engine) if isinstance(self.prime, Prime) else None
 
     def primed_for(self, engine: Engine, digest: bytes) -> Primed | None:
         """The one that a frame names by this digest; it may name none. Raises PrimeError where it is missing or another."""

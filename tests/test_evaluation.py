@@ -300,7 +300,7 @@ def test_the_command_measures_and_writes(text_file: pathlib.Path, tmp_path: path
     assert [row["kind"] for row in result["rows"]] == ["codec", "integer", "float"]
     codec, integer, floating = result["rows"]
     assert integer["bits_per_byte"] == pytest.approx(floating["bits_per_byte"], rel=0.01)
-    overhead = sum(integer[f"overhead_{part}_bits"] for part in ("table", "tail", "header"))
+    overhead = sum(integer[f"{part}_bits"] for part in ("overhead_table", "overhead_tail", "overhead_header", "memory"))
     assert integer["file_model_bits_per_byte"] == pytest.approx(
         (8 * integer["file_bytes"] - overhead) / result["texts"][0]["bytes"], abs=1e-3
     )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from llmzip.engine import native_engine
 from llmzip.engine.base import Engine, HeadInput
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
@@ -32,6 +33,12 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as asked for: models as small as these would be left with one."""
+    monkeypatch.setattr(native_engine, "_WEIGHTS_PER_THREAD", 1)
 
 
 def random_tokens(model: IntegerModel, streams: int, count: int, seed: int = 1) -> npt.NDArray[np.int32]:

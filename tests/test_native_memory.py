@@ -69,16 +69,18 @@ class Text:
     def weights(self, rows: int) -> IdArray:
         """Weights of all tokens, many of them 0, the largest 2**23: [rows, vocab]."""
         weights = (2.0 ** self.rng.uniform(-8, 23, (rows, self.vocab))).astype(np.int32)
-        weights[np.arange(rows), self.rng.integers(0, self.vocab, rows)] = 1 << 23
+        usual = self.rng.random(rows) < 0.9
+        peaks = np.where(usual, self.some_tokens(rows), self.rng.integers(0, self.vocab, rows))
+        weights[np.arange(rows), peaks] = 1 << 23
         return weights
 
 
-def advance(memories: tuple[Memory, Memory], text: Text, rows: int) -> None:
-    """One step of both memories, which must agree on everything."""
+def advance(memories: tuple[Memory, Memory], text: Text, rows: int, token: int | None = None) -> None:
+    """One step of both memories, which must agree on everything; token: what comes in all rows."""
     vectors, weights = text.vectors(rows), text.weights(rows)
     totals = weights.sum(axis=1, dtype=np.int64) + text.surplus
     top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
-    came = text.some_tokens(rows)
+    came = text.some_tokens(rows) if token is None else np.full(rows, token, np.int32)
     own = weights[np.arange(rows), came]
     corrected = []
     for memory in memories:
@@ -148,7 +150,7 @@ def test_more_positions_than_are_looked_at(threads: int) -> None:
     text = Text(np.random.default_rng(2), engine.model.spec.d_model, engine.model.spec.vocab, kinds=2, noise=0.3)
     for memory in memories:
         memory.start(97, NO_CONTEXT)
-    for rows in range(97, 22, -1):  # 4500 positions with two tokens and distances 0 to 5
+    for rows in range(97, 22, -1):  # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token
         advance(memories, text, rows)
 
 
@@ -159,8 +161,20 @@ def test_counts_reach_their_limits() -> None:
     text = Text(np.random.default_rng(3), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
     for memory in memories:
         memory.start(9, NO_CONTEXT)
-    for _ in range(300):
-        advance(memories, text, 9)
+    for rows in [9] * 221 + [1] * 60:
+        advance(memories, text, rows)
+
+
+def test_trust_has_a_floor() -> None:
+    """The neighbours agree, and are wrong in every step; few rows, so that the mixer goes on believing them a little."""
+    engine = engine_of("head size 80", None, 2)
+    memories = both(engine, MIN_CAPACITY_BITS)
+    spec = engine.model.spec
+    text = Text(np.random.default_rng(8), spec.d_model, spec.vocab, kinds=1, noise=0.0, surplus=2**39 - 2**34)
+    for memory in memories:
+        memory.start(40, NO_CONTEXT)
+    for step in range(300):
+        advance(memories, text, 40, step)
 
 
 def test_more_rows_than_trust_has_room_for() -> None:

@@ -7,6 +7,8 @@ most likely token are looked at.
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 
 from llmzip.arithmetic.powers import Float32Array, exp2, log2, quotient
@@ -45,8 +47,8 @@ class Neighbours:
         self._last = np.zeros(capacity, np.int32)
         self._surprise = np.zeros(capacity, np.int64)
         self._count = 0
-        self._by_last: dict[int, list[int]] = {}
-        self._by_top: dict[int, list[int]] = {}
+        self._by_last: dict[int, collections.deque[int]] = {}
+        self._by_top: dict[int, collections.deque[int]] = {}
         self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
 
     def candidates(self, step: Step) -> IdArray:
@@ -79,8 +81,8 @@ class Neighbours:
     def _same_context(self, last: int, top: int) -> Int64Array:
         """The newest positions with the same last token, and those with the same most likely token but another last."""
         oldest = self._count - self._capacity
-        first = np.array(self._by_last.get(last, [])[-SCANNED:], np.int64)
-        second = np.array(self._by_top.get(top, [])[-SCANNED:], np.int64)
+        first = np.array(self._by_last.get(last, ()), np.int64)
+        second = np.array(self._by_top.get(top, ()), np.int64)
         second = second[self._last[second % self._capacity] != last]
         both = np.concatenate([first, second])
         return both[both >= oldest]
@@ -123,11 +125,11 @@ class Neighbours:
         self._trust[full] = np.maximum(self._trust[full] >> 1, TRUST_FLOOR)
 
         surprise = np.rint((np.float32(1) - outcome.probabilities) * np.float32(1 << SURPRISE_BITS)).astype(np.int64)
-        for row, token in enumerate(outcome.tokens):
+        for row, came in enumerate(outcome.tokens):
             entry, place = self._count, self._count % self._capacity
             self._signatures[place] = self._signature[row]
-            self._tokens[place], self._last[place] = token, step.history[row, 0]
+            self._tokens[place], self._last[place] = came, step.history[row, 0]
             self._surprise[place] = surprise[row]
-            self._by_last.setdefault(int(step.history[row, 0]), []).append(entry)
-            self._by_top.setdefault(int(step.top[row, 0]), []).append(entry)
+            for newest, token in (self._by_last, step.history[row, 0]), (self._by_top, step.top[row, 0]):
+                newest.setdefault(int(token), collections.deque(maxlen=SCANNED)).append(entry)
             self._count += 1

@@ -15,7 +15,7 @@ from llmzip.memory.base import Memory
 from llmzip.predictor.lockstep import Start, encode_tokens
 
 CONTEXT_TOKENS = 512
-"""How many of the reference's last tokens each stream has read."""
+"""How many of the reference's last tokens each stream has read, at most: never more than half of the model's positions."""
 
 STREAM_TOKENS, WINDOW = 4096, 1024
 """The streams and the window with which the memory reads the reference."""
@@ -36,7 +36,8 @@ class Primed:
         self._session: Session | None = None
         self._lock = threading.Lock()
         ids = self._tokens.ids
-        self.context = ids[max(0, len(ids) - CONTEXT_TOKENS) :]
+        read = min(len(ids), CONTEXT_TOKENS, engine.model.spec.max_positions // 2)
+        self.context = ids[len(ids) - read :]
         """The tokens that each stream has read: [at most CONTEXT_TOKENS]."""
         digest = hashlib.sha256(b"llmzip prime 1")
         for part in (engine.model.fingerprint, ids.astype("<i4").tobytes(), self._tokens.literals):
@@ -54,7 +55,8 @@ class Primed:
             if capacity_bits not in self._memories:
                 memory = self._engine.memory(capacity_bits)
                 if self.tokens:
-                    streams = max(1, self.tokens // STREAM_TOKENS)
+                    longest = self._engine.model.spec.max_positions
+                    streams = max(1, self.tokens // STREAM_TOKENS, -(-self.tokens // longest))
                     encode_tokens(self._engine, self._tokens, streams, WINDOW, memory)  # only to learn
                 self._memories[capacity_bits] = memory
             return self._memories[capacity_bits].copy()

@@ -1,6 +1,6 @@
 /* Hamming distances of signatures (docs/arithmetic.md, section 6.3). */
 
-#define SIGNATURES_AHEAD 24 /* asked for before they are needed: their places are scattered over the memory */
+#define SIGNATURES_AHEAD 48 /* asked for before they are needed: their places are scattered over the memory */
 
 static inline void add_distances(const uint64_t *signatures, size_t words, const uint64_t *own,
                                  const uint32_t *places, size_t count, uint32_t *sums)
