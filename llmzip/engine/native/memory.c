@@ -163,6 +163,8 @@ static size_t add_candidate(struct row *row, struct names *names, int32_t token)
     return place;
 }
 
+#define ROWS_TO_SHARE 16 /* fewer are done before another thread has woken, which on a busy machine takes long */
+
 struct recall_step {
     struct memory *memory;
     const int8_t *vectors;
@@ -239,7 +241,7 @@ int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t 
     matches_usable(&m->matches, m->fed);
     struct recall_step step = {.memory = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
     int status = LLMZIP_OK;
-    if (rows < 2)
+    if (rows < ROWS_TO_SHARE)
         recall_rows(&step, 0);
     else if (pool_run(m->engine->pool, recall_rows, &step))
         status = LLMZIP_NO_MEMORY;
