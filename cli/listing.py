@@ -107,7 +107,9 @@ def _details(number: int, frame: FrameInfo) -> str:
     return (
         f"    frame {number}: version {frame.version}, {frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
         f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
-        f"decoder cache: {format_size(frame.memory)}"
+        f"decoder memory: {format_size(frame.memory)}"
+        + (f", prime: {frame.prime}" if frame.prime else "")
+        + (", solid" if frame.solid else "")
     )
 
 

@@ -1,4 +1,5 @@
-"""Golden frames: inputs by formula, frames in data/golden. `python -m tests.golden` writes them anew.
+"""Golden frames: inputs by formula, frames in data/golden. `python -m tests.golden` writes them anew, with `--default` also
+the one of the default model.
 
 They change only together with a version number (docs/format.md, docs/arithmetic.md) or the tiny model.
 """
@@ -6,12 +7,15 @@ They change only together with a version number (docs/format.md, docs/arithmetic
 from __future__ import annotations
 
 import pathlib
+import sys
 from typing import Any
 
 import llmzip
+from llmzip.model.registry import DEFAULT_MODEL
 from tests.conftest import TESTS, tiny
 
 FOLDER = TESTS / "data" / "golden"
+OF_DEFAULT_MODEL = TESTS / "data" / "golden-default" / "text.llmz"
 
 TEXT = b"""\
 The value of an expression is an object, and the type of that object determines which operations it supports. When a
@@ -60,6 +64,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (data, options) in CASES.items():
         frame_path(name).write_bytes(llmzip.compress(data, model=tiny(), **options))
+    if "--default" in sys.argv:
+        OF_DEFAULT_MODEL.write_bytes(llmzip.compress(TEXT, model=DEFAULT_MODEL))
 
 
 if __name__ == "__main__":

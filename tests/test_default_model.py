@@ -17,13 +17,11 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.model.registry import by_name
 from llmzip.model.sources import FloatModel, read_source
 from llmzip.model.tokenizer import Tokenizer
-from tests.conftest import TESTS, corpus
-from tests.golden import TEXT
+from tests.conftest import corpus
+from tests.golden import OF_DEFAULT_MODEL, TEXT
 from tests.test_tokenizer import NASTY
 
 pytestmark = pytest.mark.slow
-
-GOLDEN = TESTS / "data" / "golden-default" / "text.llmz"
 
 CORPUS_FILES = [
     "alice29.txt",
@@ -46,7 +44,7 @@ CORPUS_FILES = [
 
 def test_a_golden_file_decodes_and_is_reproduced(default_model: IntegerModel) -> None:
     """Made once, on one machine; docs/format.md says when it may change."""
-    frame = GOLDEN.read_bytes()
+    frame = OF_DEFAULT_MODEL.read_bytes()
     assert llmzip.decompress(frame, model=default_model) == TEXT
     assert llmzip.compress(TEXT, model=default_model) == frame
 

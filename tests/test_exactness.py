@@ -42,6 +42,10 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "narrow batches": ({"batch": 1}, {}),
     "wide batches": ({"batch": 4096}, {}),
     "torch without vectors": ({}, {"ATEN_CPU_CAPABILITY": "default"}),
+    "numpy without vectors": (
+        {},
+        {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F"},
+    ),
     "torch with AVX2": ({}, {"ATEN_CPU_CAPABILITY": "avx2"}),
     "oneDNN with SSE4.1": ({}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
     "oneDNN with AVX2": ({}, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
