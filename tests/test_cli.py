@@ -528,6 +528,15 @@ def test_progress_is_for_terminals(terminal: tuple[int, Callable[[], bytes]], mo
     assert shown() == b""
 
 
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore SIGINT, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing(number: signal.Signals) -> None:
     before = tree()
@@ -543,6 +552,7 @@ def test_a_signal_leaves_nothing(number: signal.Signals) -> None:
     assert tree() == before
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 def test_a_second_signal_does_not_wait() -> None:
     script = """if True:
         import signal, time
