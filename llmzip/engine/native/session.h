@@ -3,7 +3,6 @@
 #define LLMZIP_SESSION_H
 
 #include "engine.h"
-#include "pace.h"
 
 #define ROW_BLOCK 64 /* rows that go through a layer together: their activations stay in the second-level cache */
 
@@ -23,7 +22,6 @@ struct session {
     int active; /* streams of the last step: the others have fallen behind and are lost */
     int64_t ring; /* slots after the sinks that are used in turn */
     int32_t position;
-    struct pace pace;
     struct view view;
     struct head_shape shape;
     size_t capacity; /* slots that may hold a position; view.slots is this rounded up */

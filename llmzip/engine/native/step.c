@@ -12,7 +12,7 @@ struct step {
     size_t streams;
     int8_t *vectors;
     float *scales;
-    int teams, threads;
+    int teams;
 };
 
 /* One thread's place in a step. */
@@ -125,7 +125,7 @@ static void work(void *context, int rank)
     const struct step *step = context;
     struct session *s = step->session;
     struct engine *e = s->engine;
-    int threads = step->threads, team = 0;
+    int threads = pool_threads(e->pool), team = 0;
     while (rank >= (int)share((size_t)threads, team + 1, step->teams))
         team++;
     int leader = (int)share((size_t)threads, team, step->teams);
@@ -172,18 +172,6 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
     int threads = pool_threads(engine->pool), teams = (int)(rows / ROWS_PER_TEAM);
     teams = teams > threads ? threads : teams;
     teams = teams > streams ? streams : teams;
-    struct step step = {session, tokens, (size_t)streams, vectors, scales, teams < 1 ? 1 : teams, threads};
-    if (teams > 1 || threads == 1)
-        return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
-
-    int alone = pace_alone(&session->pace), status = 0;
-    int64_t start = engine_clock();
-    if (alone) {
-        step.threads = 1;
-        work(&step, 0);
-    } else {
-        status = pool_run(engine->pool, work, &step);
-    }
-    pace_took(&session->pace, alone, engine_clock() - start);
-    return status ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+    struct step step = {session, tokens, (size_t)streams, vectors, scales, teams < 1 ? 1 : teams};
+    return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
