@@ -17,6 +17,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
 from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_scorer, load_texts
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.scoring.base import DTYPES
 
 DEFAULT_DATA = (
     "python-topics:65536",
@@ -49,9 +50,7 @@ _DAMAGE_TEXT = "python-topics:65536"
 @click.option(
     "--damage/--no-damage", default=None, help="The cache damage grid; on where neither model nor data is named."
 )
-@click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of float models."
-)
+@click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models.")
 @click.option("--device", default="cpu", help="Where models run: cpu, cuda, ...")
 @click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto", help="Of integer models.")
 @click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from llmzip.cli.measure_options import FILE, LIMIT, MODEL, OUTPUT, draw, emit, scorer_of
+from llmzip.cli.measure_options import DEVICE, DTYPE, FILE, LIMIT, MODEL, OUTPUT, draw, emit, scorer_of
 from llmzip.cli.measure_pairs import align, conditional, information, knn
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
@@ -21,8 +21,8 @@ from llmzip.metrics.correlation import linear_fit
 @click.command()
 @click.option("-m", "--model", help="The original; default: the default model.")
 @click.option("--to", required=True, help="The quantised, pruned or distilled model; both with one vocabulary.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32")
-@click.option("--device", default="cpu")
+@DTYPE
+@DEVICE
 @click.option("-d", "--data", multiple=True, default=("python-topics:32768",), show_default=True)
 @click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
 @LIMIT

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from llmzip.evaluation.options import load_scorer
-from llmzip.scoring.base import Scorer
+from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -23,10 +23,12 @@ def options_of(*options: Decorator) -> Decorator:
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
+DTYPE = click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0])
+DEVICE = click.option("--device", default="cpu")
 MODEL = options_of(
     click.option("-m", "--model", help="Integer model, or float:NAME through transformers."),
-    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32"),
-    click.option("--device", default="cpu"),
+    DTYPE,
+    DEVICE,
 )
 CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
 OUTPUT = click.option(

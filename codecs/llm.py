@@ -177,7 +177,7 @@ class LLMCodec:
         reader = ByteReader(payload)
         names = ("tokens", "streams", "window", "memory")
         count, streams, units, bits = (reader.varint(f"a block's {what}") for what in names)
-        return levels.Plan(count, max(streams, 0), units * levels.WINDOW_UNIT, self._context, bits)
+        return levels.Plan(count, streams, units * levels.WINDOW_UNIT, self._context, bits)
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
         """Turn tokens done into bytes done, in proportion."""

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+import torch
 from hypothesis import settings
 
 from llmzip.engine.torch_engine import TorchEngine
@@ -14,6 +15,8 @@ from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.sources import read_source
 from llmzip.model.store import ModelStore
+from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.integer_scorer import IntegerScorer
 
 TESTS = pathlib.Path(__file__).parent
 TINY_DIRECTORY = TESTS / "data" / "tiny"
@@ -37,6 +40,25 @@ def tiny_model() -> IntegerModel:
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_model: IntegerModel) -> TorchEngine:
     return TorchEngine(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """So small a model is quicker so, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def integer(tiny_engine: TorchEngine) -> IntegerScorer:
+    return IntegerScorer(tiny_engine, "tiny")
+
+
+@pytest.fixture(scope="module")
+def floating() -> FloatScorer:
+    return load_float(str(TINY_DIRECTORY))
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,14 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Iterator
 
 import click.testing
 import numpy as np
 import pytest
-import torch
 
 import llmzip
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.registry import get_codec
-from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation import run, tasks
 from llmzip.evaluation.cache_damage import measure_damage
 from llmzip.evaluation.codec_rows import measure_codec, parse_codec
@@ -28,30 +25,13 @@ from llmzip.evaluation.report import report
 from llmzip.evaluation.tables import markdown
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.score import score
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.golden import TEXT
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model is quicker so, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def integer(tiny_engine: TorchEngine) -> IntegerScorer:
-    return IntegerScorer(tiny_engine, "tiny")
-
-
-@pytest.fixture(scope="module")
-def floating() -> FloatScorer:
-    return load_float(str(TINY_DIRECTORY))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 OPTIONS = Options(context=128, contexts=(16, 64, 128), samples=4, level=1)

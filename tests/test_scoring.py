@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import transformers
 
 import llmzip
 from llmzip.coding.range_coder import RangeEncoder, watching
-from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
 from llmzip.metrics.capacity import flops_per_token_paper
@@ -24,27 +22,9 @@ from llmzip.scoring.float_scorer import FloatScorer, load_float
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.score import score
 from tests import tiny
-from tests.conftest import TINY_DIRECTORY
 from tests.golden import TEXT
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model is quicker so, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def integer(tiny_engine: TorchEngine) -> IntegerScorer:
-    return IntegerScorer(tiny_engine, "tiny")
-
-
-@pytest.fixture(scope="module")
-def floating() -> FloatScorer:
-    return load_float(str(TINY_DIRECTORY))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def direct_bits(floating: FloatScorer, ids: list[int]) -> np.ndarray:

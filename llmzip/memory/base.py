@@ -20,6 +20,12 @@ MAX_CAPACITY_BITS = 22
 NO_TOKEN = -1
 """Fills up rows of candidates."""
 
+MATCH_SLOTS_BITS = 3
+"""Slots of the match table per position, as a power of two."""
+
+BIAS_SLOTS_BITS = 2
+"""Slots of the biases' table per position, as a power of two."""
+
 
 class Memory(Protocol):
     """The past of all streams of a block. Rows are the first A streams, those that have a token at this step."""
@@ -62,10 +68,3 @@ def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
     position = -(-d_model // 64) * 8 + 20  # signature, two links, last token, token, surprise
     tables = (8 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 8 bytes, pairs of counts
     return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token
-
-
-MATCH_SLOTS_BITS = 3
-"""Slots of the match table per position, as a power of two."""
-
-BIAS_SLOTS_BITS = 2
-"""Slots of the biases' table per position, as a power of two."""

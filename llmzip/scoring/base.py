@@ -16,6 +16,9 @@ from llmzip.model.vocabulary import Vocabulary
 IdArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""What float models may compute in."""
+
 CHUNK_ROWS = 512
 """How many tokens, over all rows, a scorer feeds at once."""
 

@@ -26,8 +26,6 @@ from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.base import BoolArray, IdArray, ModelCard, Predictions, chunks
 from llmzip.scoring.text import TextCutter
 
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 class FloatPredictions:
     """Logits, cut to the tokenizer's entries, softmax in float32."""
