@@ -108,4 +108,5 @@ def check(status: int) -> None:
 
 def address(array: npt.NDArray[Any]) -> int:
     """Where an array's data lie."""
-    return int(array.ctypes.data)
+    data: tuple[int, bool] = array.__array_interface__["data"]  # much quicker than `array.ctypes`
+    return data[0]

@@ -110,8 +110,19 @@ struct attention_scratch {
     uint8_t *limbs;      /* [2 * QUERY_TILE][slots] */
     uint8_t *queries;    /* [T * H/G][D rounded up] */
     float *query_scales; /* [T * H/G] */
-    float *bounds;       /* [T] */
     float *head;         /* [2 * (D/2 rounded up)] */
+};
+
+/* Attention of one stream and one key/value head. */
+struct head_rows {
+    struct head_cache cache;
+    size_t group;
+    const float *qkv; /* [T, qkv_stride] */
+    size_t qkv_stride;
+    const float *row_scale; /* [T] */
+    float *bounds;          /* [T], the largest value scale up to each new position */
+    float *out;             /* [T, out_stride] */
+    size_t out_stride;
 };
 
 struct kernels {
@@ -125,10 +136,12 @@ struct kernels {
     float (*normalise)(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q);
     /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product with `down`. */
     float (*gate)(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q);
-    /* Sections 4.3 to 4.5 for one stream and key/value head: qkv [T, qkv_stride] -> out [T, out_stride]. */
-    void (*attend)(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
-                   size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
-                   size_t out_stride, const struct attention_scratch *scratch, struct prefetch *wanted);
+    /* Section 4.3: the keys and values of all new positions into the cache, and the bounds. */
+    void (*insert)(const struct head_shape *shape, const struct view *view, const struct head_rows *rows,
+                   const struct attention_scratch *scratch);
+    /* Sections 4.3 to 4.5 for the queries of the new positions [first, last), once all positions are inserted. */
+    void (*attend)(const struct head_shape *shape, const struct view *view, const struct head_rows *rows, size_t first,
+                   size_t last, const struct attention_scratch *scratch, struct prefetch *wanted);
     float (*maximum)(const float *x, size_t n);
     /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
     void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);

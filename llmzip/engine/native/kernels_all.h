@@ -16,6 +16,7 @@ const struct kernels KERNELS_TABLE = {
     .quantise = quantise,
     .normalise = normalise,
     .gate = gate_row,
+    .insert = insert,
     .attend = attend,
     .maximum = maximum_of,
     .weights = weights,

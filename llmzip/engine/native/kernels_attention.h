@@ -43,35 +43,44 @@ static inline void insert_value(struct cache_block block, size_t column, size_t 
     block.value_scales[column] = scale;
 }
 
-/* New keys and values into the cache, new queries (uint8 q + 128) into the scratch: row t * H/G + h. */
-static inline void quantise_heads(const struct head_shape *shape, const struct view *view,
-                                  const struct head_cache *cache, size_t group, const float *qkv, size_t qkv_stride,
-                                  const float *row_scale, const struct attention_scratch *scratch)
+/* New keys and values into the cache. */
+static void insert(const struct head_shape *shape, const struct view *view, const struct head_rows *rows,
+                   const struct attention_scratch *scratch)
 {
-    size_t size = shape->size, shared = shape->heads / shape->groups;
-    size_t padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
+    size_t size = shape->size, padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
     uint8_t bytes[2 * MAX_HEAD_SIZE];
     for (size_t t = 0; t < view->count; t++) {
-        const float *row = qkv + t * qkv_stride, *rope = view->rope + t * table;
-        const float *key = row + (shape->heads + group) * size, *value = key + shape->groups * size;
+        const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
+        const float *key = row + (shape->heads + rows->group) * size, *value = key + shape->groups * size;
         size_t slot = (size_t)view->slot[t], column = slot % PANEL;
-        struct cache_block block = cache_block(cache, size, slot / PANEL);
+        struct cache_block block = cache_block(&rows->cache, size, slot / PANEL);
 
         float maximum = turned_head(key, size, rope, scratch->head, 0, bytes);
-        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * row_scale[t]);
+        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * rows->row_scale[t]);
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
         maximum = quantise_biased(scratch->head, padded, 0, bytes);
-        float scale = maximum * (float)(1.0 / 127) * row_scale[t];
+        float scale = maximum * (float)(1.0 / 127) * rows->row_scale[t];
         insert_value(block, column, size, (const int8_t *)bytes, scale);
-        scratch->bounds[t] = *cache->largest = fmaxf(*cache->largest, scale);
+        rows->bounds[t] = *rows->cache.largest = fmaxf(*rows->cache.largest, scale);
+    }
+}
 
-        for (size_t h = 0; h < shared; h++) {
-            size_t r = t * shared + h;
-            maximum = turned_head(row + (group * shared + h) * size, size, rope, scratch->head, 128, bytes);
+/* Queries (uint8 q + 128) into the scratch: row (t - first) * H/G + h. */
+static inline void quantise_queries(const struct head_shape *shape, const struct view *view,
+                                    const struct head_rows *rows, size_t first, size_t last,
+                                    const struct attention_scratch *scratch)
+{
+    size_t size = shape->size, shared = shape->heads / shape->groups, r = 0;
+    size_t padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
+    uint8_t bytes[2 * MAX_HEAD_SIZE];
+    for (size_t t = first; t < last; t++) {
+        const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
+        for (size_t h = rows->group * shared; h < (rows->group + 1) * shared; h++, r++) {
+            float maximum = turned_head(row + h * size, size, rope, scratch->head, 128, bytes);
             memcpy(scratch->queries + r * padded, bytes, padded);
-            scratch->query_scales[r] = maximum * (float)(1.0 / 127) * row_scale[t];
+            scratch->query_scales[r] = maximum * (float)(1.0 / 127) * rows->row_scale[t];
         }
     }
 }
@@ -153,13 +162,13 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
     }
 }
 
-static void attend(const struct head_shape *shape, const struct view *view, const struct head_cache *cache,
-                   size_t group, const float *qkv, size_t qkv_stride, const float *row_scale, float *out,
-                   size_t out_stride, const struct attention_scratch *scratch, struct prefetch *wanted)
+static void attend(const struct head_shape *shape, const struct view *view, const struct head_rows *heads,
+                   size_t first, size_t last, const struct attention_scratch *scratch, struct prefetch *wanted)
 {
+    const struct head_cache *cache = &heads->cache;
     size_t size = shape->size, shared = shape->heads / shape->groups, padded = round_up(size, PANEL);
-    size_t slots = view->slots, queries = view->count * shared;
-    quantise_heads(shape, view, cache, group, qkv, qkv_stride, row_scale, scratch);
+    size_t slots = view->slots, queries = (last - first) * shared;
+    quantise_queries(shape, view, heads, first, last, scratch);
 
     for (size_t start = 0; start < queries; start += QUERY_TILE) {
         size_t tile_size = queries - start < QUERY_TILE ? queries - start : QUERY_TILE;
@@ -173,10 +182,10 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
 
         ptrdiff_t alone[QUERY_TILE];
         for (size_t r = 0; r < tile_size; r++) {
-            size_t t = (start + r) / shared;
+            size_t t = first + (start + r) / shared;
             hide(view, t, scratch->scores + r * slots);
             alone[r] = softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r], cache, size,
-                               scratch->bounds[t], scratch->limbs + 2 * r * slots,
+                               heads->bounds[t], scratch->limbs + 2 * r * slots,
                                scratch->limbs + (2 * r + 1) * slots, wanted);
         }
 
@@ -186,9 +195,9 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
             int32_t sums[QUERY_TILE * PANEL];
             weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
-                size_t t = (start + r) / shared, h = (start + r) % shared;
-                float scale = scratch->bounds[t] * 0x1p-16f;
-                float *to = out + t * out_stride + (group * shared + h) * size + d;
+                size_t t = first + (start + r) / shared, h = heads->group * shared + (start + r) % shared;
+                float scale = heads->bounds[t] * 0x1p-16f;
+                float *to = heads->out + t * heads->out_stride + h * size + d;
                 ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
                                    alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
                 for (size_t i = 0; i < PANEL && d + i < size; i++) {

@@ -29,20 +29,21 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static int new_teams(struct session *session, size_t threads)
 {
     struct engine *engine = session->engine;
-    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[5];
-    char *slices[5];
+    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[6];
+    char *slices[6];
     size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
-    size_t bytes[5] = {
+    size_t bytes[6] = {
         (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float), /* turning a head reads past its end */
         rows * engine->heads * sizeof(float),
         rows * 2 * engine->inner * sizeof(float),
         rows * widest,
         rows * sizeof(float),
+        rows * session->shape.groups * sizeof(float),
     };
     session->teams = own(session, threads, sizeof *session->teams);
     if (!session->teams)
         return 0;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
             return 0;
     for (size_t t = 0; t < threads; t++) {
@@ -52,27 +53,27 @@ static int new_teams(struct session *session, size_t threads)
         team->gate_up = (float *)(void *)(slices[2] + t * stride[2]);
         team->quantised = (uint8_t *)(slices[3] + t * stride[3]);
         team->scales = (float *)(void *)(slices[4] + t * stride[4]);
+        team->bounds = (float *)(void *)(slices[5] + t * stride[5]);
     }
     return 1;
 }
 
 static int new_attention(struct session *session, size_t threads)
 {
-    size_t queries = (size_t)session->chunk * (session->shape.heads / session->shape.groups), stride[6];
+    size_t queries = (size_t)session->chunk * (session->shape.heads / session->shape.groups), stride[5];
     size_t size = session->shape.size, slots = session->view.slots;
-    char *slices[6];
-    size_t bytes[6] = {
+    char *slices[5];
+    size_t bytes[5] = {
         QUERY_TILE * slots * sizeof(float),
         2 * QUERY_TILE * slots,
         queries * round_up(size, PANEL),
         queries * sizeof(float),
-        (size_t)session->chunk * sizeof(float),
         2 * round_up(size / 2, PANEL) * sizeof(float),
     };
     session->attention = own(session, threads, sizeof *session->attention);
     if (!session->attention)
         return 0;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 5; i++)
         if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
             return 0;
     for (size_t t = 0; t < threads; t++) {
@@ -81,8 +82,7 @@ static int new_attention(struct session *session, size_t threads)
         scratch->limbs = (uint8_t *)(slices[1] + t * stride[1]);
         scratch->queries = (uint8_t *)(slices[2] + t * stride[2]);
         scratch->query_scales = (float *)(void *)(slices[3] + t * stride[3]);
-        scratch->bounds = (float *)(void *)(slices[4] + t * stride[4]);
-        scratch->head = (float *)(void *)(slices[5] + t * stride[5]);
+        scratch->head = (float *)(void *)(slices[4] + t * stride[4]);
     }
     return 1;
 }

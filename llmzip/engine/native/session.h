@@ -14,6 +14,7 @@ struct team {
     float *gate_up;     /* [rows][2 * F] */
     uint8_t *quantised; /* [rows][the widest input] */
     float *scales;      /* [rows] */
+    float *bounds;      /* [streams][groups][T], see kernels.h */
 };
 
 struct session {

@@ -4,7 +4,10 @@
  * with few rows all threads are one team, which shares out the columns of each product and meets in between. */
 #include "session.h"
 
+#include <math.h>
+
 #define ROWS_PER_TEAM 16 /* fewer rows would read the weights more often than they compute with them */
+#define WAITING 1.3 /* what threads that meet lose against threads that do not, on machines that also do other work */
 
 struct step {
     struct session *session;
@@ -58,20 +61,42 @@ static void normalise_rows(struct member *m, const float *x, size_t rows)
     count_time(m, PART_NORM);
 }
 
+/* Item i is key/value head i % G of stream i / G. */
+static struct head_rows head_rows(const struct member *m, size_t layer, size_t first, size_t item)
+{
+    const struct engine *e = m->engine;
+    size_t count = m->session->view.count, stride = e->layers[layer].qkv.columns;
+    size_t stream = item / m->session->shape.groups, group = item % m->session->shape.groups, row = stream * count;
+    return (struct head_rows){session_cache(m->session, layer, first + stream, group),
+                              group,
+                              m->team->qkv + row * stride,
+                              stride,
+                              m->team->scales + row,
+                              m->team->bounds + item * count,
+                              m->team->attended + row * e->heads,
+                              e->heads};
+}
+
 static void attention(struct member *m, size_t layer, size_t first, size_t streams)
 {
     struct session *s = m->session;
     struct engine *e = m->engine;
-    size_t count = s->view.count, groups = s->shape.groups, stride = e->layers[layer].qkv.columns;
-    size_t items = streams * groups, rows = streams * count;
-    size_t used = s->view.used / PANEL * block_bytes(s->shape.size), last = share(items, m->rank + 1, m->size);
-    for (size_t i = share(items, m->rank, m->size); i < last; i++) {
-        size_t stream = i / groups, row = stream * count;
-        struct head_cache cache = session_cache(s, layer, first + stream, i % groups);
-        const char *next = cache.blocks + s->head_bytes; /* heads follow each other as items do */
-        struct prefetch wanted = {next, i + 1 < last ? used / 64 : 0};
-        e->kernels->attend(&s->shape, &s->view, &cache, i % groups, m->team->qkv + row * stride, stride,
-                           m->team->scales + row, m->team->attended + row * e->heads, e->heads, m->scratch, &wanted);
+    size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
+    size_t used = s->view.used / PANEL * block_bytes(s->shape.size);
+    for (size_t i = share(items, m->rank, m->size); i < share(items, m->rank + 1, m->size); i++) {
+        struct head_rows head = head_rows(m, layer, first, i);
+        e->kernels->insert(&s->shape, &s->view, &head, m->scratch);
+    }
+    if (count > 1) /* else each member's queries need what it has inserted itself */
+        meet(m);
+    size_t last = share(items * count, m->rank + 1, m->size);
+    for (size_t q = share(items * count, m->rank, m->size), end; q < last; q = end) {
+        size_t i = q / count;
+        end = (i + 1) * count < last ? (i + 1) * count : last;
+        struct head_rows head = head_rows(m, layer, first, i);
+        /* heads follow each other as items do */
+        struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
+        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count, m->scratch, &wanted);
     }
     meet(m);
     for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
@@ -155,6 +180,38 @@ static void work(void *context, int rank)
     count_time(&m, PART_NORM);
 }
 
+/* What a thread of a team of `threads` computes of a layer's products, per row: the columns that it gets at most. */
+static size_t columns_of(const struct layer *layer, size_t threads)
+{
+    const struct matrix *matrices[] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
+    size_t sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (matrices[i]->columns / PANEL + threads - 1) / threads * matrices[i]->groups;
+    return sum;
+}
+
+/* The number of teams that leaves no thread much more work than the others; the more the better, as larger teams wait. */
+static int best_teams(const struct engine *engine, size_t streams, size_t rows)
+{
+    size_t threads = (size_t)pool_threads(engine->pool), most = rows / ROWS_PER_TEAM, best = 1;
+    most = most > threads ? threads : most;
+    most = most > streams ? streams : most;
+    double least = HUGE_VAL;
+    for (size_t teams = 1; teams <= most; teams++) {
+        double work = 0;
+        for (int i = 0; i < (int)teams; i++) {
+            int first = (int)share(threads, i, (int)teams), last = (int)share(threads, i + 1, (int)teams);
+            size_t share_of_streams = share(streams, last, (int)threads) - share(streams, first, (int)threads);
+            work = fmax(work, (double)(share_of_streams * columns_of(&engine->layers[0], (size_t)(last - first))));
+        }
+        if (work < least * WAITING) {
+            least = work;
+            best = teams;
+        }
+    }
+    return (int)best;
+}
+
 int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count, int8_t *vectors,
                    float *scales)
 {
@@ -169,9 +226,6 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
     session->active = streams;
     session_place(session, (size_t)count);
 
-    int threads = pool_threads(engine->pool), teams = (int)(rows / ROWS_PER_TEAM);
-    teams = teams > threads ? threads : teams;
-    teams = teams > streams ? streams : teams;
-    struct step step = {session, tokens, (size_t)streams, vectors, scales, teams < 1 ? 1 : teams};
+    struct step step = {session, tokens, (size_t)streams, vectors, scales, best_teams(engine, (size_t)streams, rows)};
     return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
