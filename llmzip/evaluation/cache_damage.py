@@ -73,6 +73,7 @@ class IntegerReader:
 
     def __init__(self, scorer: IntegerScorer, device: str = "cpu") -> None:
         engine = scorer.engine
+        self._head = engine  # the scorer's own makes the token weights: the same integers, sooner
         self._engine = engine if isinstance(engine, TorchEngine) else TorchEngine(engine.model, device)
 
     def read(self, ids: IdArray) -> None:
@@ -94,7 +95,7 @@ class IntegerReader:
         for tensor in (session.keys, session.values):
             tensor.copy_(_rounded(tensor.float(), bits).round_())
         head = session.advance(ids)
-        return IntegerPredictions(self._engine, head.vectors.reshape(ids.size, -1), head.scales.flatten())
+        return IntegerPredictions(self._head, head.vectors.reshape(ids.size, -1), head.scales.flatten())
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:

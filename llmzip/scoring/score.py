@@ -16,7 +16,8 @@ from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
 Progress = Callable[[int], None]
 """Called with the number of tokens fed so far."""
 
-_LITERAL_BITS = 8.0
+LITERAL_BITS = 8.0
+"""What the byte behind an escape token costs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,7 @@ def score(
     order = np.lexsort((places, indices))
     places = places[order]
     return TokenScores(
-        bits=bits[order] + _LITERAL_BITS * text.escaped[places],
+        bits=bits[order] + LITERAL_BITS * text.escaped[places],
         ranks=ranks[order],
         sizes=text.sizes[places],
         characters=text.characters[places],
