@@ -203,7 +203,7 @@ def test_conditional_lengths_by_model_and_codec(integer: IntegerScorer) -> None:
     text = integer.tokenize(first) + integer.tokenize(second)
     count = len(integer.tokenize(first).ids)
     direct = score(integer, text, [Span(0, count, len(text.ids))]).total_bits
-    assert length(second, first) == direct
+    assert length(second, first) == pytest.approx(direct)
     assert length(b"", first) == 0
     long = TEXT * 5
     assert length(second, long) > 0  # cut from the left to fit

@@ -16,6 +16,9 @@ from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
 Progress = Callable[[int], None]
 """Called with the number of tokens fed so far."""
 
+Begin = Callable[[str], Progress | None]
+"""Told what is measured next; what it returns is told the tokens done."""
+
 LITERAL_BITS = 8.0
 """What the byte behind an escape token costs."""
 
