@@ -17,7 +17,6 @@ import time
 from typing import Any
 
 from llmzip.codecs.registry import get_codec
-from llmzip.evaluation.codec_rows import parse_codec
 
 
 def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
@@ -38,8 +37,8 @@ def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -
 
 
 def run_codec(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
-    name, parameters = parse_codec(job["codec"])
-    codec = get_codec(name, **parameters)
+    codec = get_codec(job["codec"], **job["parameters"])
+    codec.decode(codec.encode(b"What is loaded is loaded by the first text."))
     data = source.read_bytes()
     start = time.perf_counter()
     out = codec.encode(data) if job["direction"] == "compress" else codec.decode(data)
@@ -56,7 +55,7 @@ def run_llmzip(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) ->
     data, out = io.BytesIO(source.read_bytes()), io.BytesIO()
     start = time.perf_counter()
     if job["direction"] == "compress":
-        llmzip.compress_stream(data, out, level=job["level"], **options)
+        llmzip.compress_stream(data, out, level=job["level"], solid=job["solid"], **options)
     else:
         llmzip.decompress_stream(data, out, **options)
     seconds = time.perf_counter() - start

@@ -17,13 +17,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes]:
-    """An empty picture with labelled axes. Raises LLMZipError where matplotlib is missing."""
+def _canvas(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LLMZipError("pictures need matplotlib: pip install 'llmzip[eval]'") from error
-    made = Figure(figsize=(width, 4.2), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid(panels: int, lines: int) -> tuple[Figure, list[Axes]]:
+    """A picture with so many panels, two beside each other, high enough for so many lines of text."""
+    columns = min(2, panels)
+    rows = -(-panels // columns)
+    made = _canvas(4.6 * columns, rows * (1.0 + 0.2 * lines))
+    every = list(made.subplots(rows, columns, squeeze=False).flat)
+    for axes in every[panels:]:
+        axes.remove()
+    return made, every[:panels]
+
+
+def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes]:
+    """An empty picture with labelled axes. Raises LLMZipError where matplotlib is missing."""
+    made = _canvas(width, 4.2)
     axes = made.subplots()
     axes.set_title(title)
     axes.set_xlabel(x)
