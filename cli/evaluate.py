@@ -24,7 +24,7 @@ DEFAULT_DATA = (
     "logs:16384",
     "json:16384",
     "csv:16384",
-    "random-bytes:4096",
+    "random-bytes:2048",
 )
 _DAMAGE_TEXT = "python-topics:65536"
 

@@ -104,11 +104,11 @@ class IntegerReader:
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum."""
+    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in float32."""
     most = 2 ** (bits - 1) - 1
-    step = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
-    rounded: torch.Tensor = (x / step).round_() * step
-    return rounded
+    wide = x.float()
+    step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
+    return ((wide / step).round_() * step).to(x.dtype)
 
 
 def reader_of(scorer: Scorer) -> Reader:

@@ -78,6 +78,9 @@ def compare(
                     progress(fed + columns.stop * len(batch.inputs))
             fed += batch.inputs.size
     one, other, kl, js, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    for scorer, bits in ((original, one), (changed, other + kl)):
+        if not np.isfinite(bits).all():
+            raise LLMZipError(f"{scorer.card.name} {scorer.card.settings} gives no probability where it is needed")
     return {
         "bytes": len(data),
         "tokens": len(kl),

@@ -55,6 +55,7 @@ def evaluate(
             rows.append(_row(codec, "codec", text, [part]))
     cards: list[dict[str, Any]] = []
     grid: list[dict[str, Any]] = []
+    grid_seconds: dict[str, float] = {}
     errors: dict[str, str] = {}
     for load in models:
         scorer = load()
@@ -73,6 +74,8 @@ def evaluate(
         if damage:
             progress = begin(f"{scorer.card.name}: {damage.name}: cache damage") if begin else None
             found = _damage(scorer, damage, options.damage_contexts, partial, progress)
+            if "seconds" in found:
+                grid_seconds[scorer.card.name] = found["seconds"]["cache_damage"]
             grid += [{"model": scorer.card.name, **point} for point in found.get("points", ())]
             errors |= {f"{scorer.card.name}: {task}": reason for task, reason in found.get("errors", {}).items()}
     result = {
@@ -84,6 +87,7 @@ def evaluate(
         "texts": [{"name": t.name, "bytes": len(t.data), "sha256": t.sha256} for t in texts],
         "rows": rows,
         "cache_damage": grid,
+        "cache_damage_seconds": grid_seconds,
         "errors": errors,
         "environment": environment(),
     }
@@ -109,15 +113,17 @@ def _damage(
 def _timed(task: str, measure: Callable[[], dict[str, Any]], partial: Partial, identity: object) -> dict[str, Any]:
     """The values of one task with the seconds it took, or the reason why there are none."""
 
-    def run() -> dict[str, Any]:
-        start = time.perf_counter()
-        try:
-            values = measure()
-        except LLMZipError as error:
-            return {"errors": {task: str(error)}}
-        return {**values, "seconds": {task: time.perf_counter() - start}}
-
-    return partial.cell(identity, run)
+    known: dict[str, Any] | None = partial.get(identity)
+    if known is not None:
+        return known
+    start = time.perf_counter()
+    try:
+        values = measure()
+    except LLMZipError as error:  # not kept: what is missing may be there when the run goes on
+        return {"errors": {task: str(error)}}
+    values = {**values, "seconds": {task: time.perf_counter() - start}}
+    partial.put(identity, values)
+    return values
 
 
 def _row(name: str, kind: str, text: Text, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -128,6 +134,9 @@ def _row(name: str, kind: str, text: Text, parts: Sequence[dict[str, Any]]) -> d
                 row[key] |= value
             else:
                 row[key] = value
+    seconds = row["seconds"].get("codec", row["seconds"].get("code_length"))
+    if seconds is not None:
+        row["seconds_per_megabyte"] = 1e6 * seconds / len(text.data)
     return row
 
 
