@@ -5,9 +5,10 @@ They are SVG without dates and random ids: the same rows give the same files.
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.results import Row
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OURS, _MODEL, _OTHERS = "#c4452f", "#e8a08f", "#7f93ad"
+_DECADE = 0.7
+"""How near two speeds are whose names could cover each other: powers of ten."""
+
 _MODEL_CODECS = ("codec rank", "codec equal-info")
 
 
@@ -62,16 +66,28 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
     points = {row.contender: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
     best = front(list(points.values()))
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=0, label="best ratio at a speed")
+    heights = _spread(points)
     for row in measured:
         place = points[row.contender]
         axes.scatter(*place, color=_colour(row), s=24)
         bold = "bold" if place in best else "normal"
-        axes.annotate(row.contender, place, fontsize=7, xytext=(5, 3), textcoords="offset points", fontweight=bold)
+        at = place[0] * 1.12, heights[row.contender]
+        axes.annotate(row.contender, place, at, fontsize=7, fontweight=bold, verticalalignment="center")
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.12)
-    axes.legend(fontsize=8)
+    axes.set_ylim(0, 1.06 * max(heights.values()))
+    axes.margins(x=0.2)
+    axes.legend(fontsize=8, loc="lower right")
     return made
+
+
+def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """At which height each point's name stands, so that those of about one speed do not cover each other."""
+    gap = 0.035 * max(bits for _, bits in points.values())
+    heights: dict[str, float] = {}
+    for name, (speed, bits) in sorted(points.items(), key=lambda item: item[1][1]):
+        near = [heights[other] for other in heights if abs(math.log10(points[other][0] / speed)) < _DECADE]
+        heights[name] = max([bits, *(height + gap for height in near)])
+    return heights
 
 
 def sizes(rows: Sequence[Row]) -> Figure:

@@ -153,9 +153,13 @@ def months(work: Work, data: str, cutoff: str, context: int, most: int | None) -
 @click.command()
 @click.argument("result", type=FILE)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: beside the JSON.")
-def report(result: Path, output: Path | None) -> None:
+@click.option(
+    "--pictures", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures as SVG, too."
+)
+def report(result: Path, output: Path | None, pictures: Path | None) -> None:
     """Make the HTML report of a result JSON."""
-    from llmzip.evaluation.report import report as page
+    from llmzip.evaluation import report as reports
+    from llmzip.evaluation.plots import svg
     from llmzip.evaluation.run import FORMAT
 
     try:
@@ -166,8 +170,14 @@ def report(result: Path, output: Path | None) -> None:
     if version != FORMAT:
         raise LLMZipError(f"{result}: a result of format {version}; this version of llmzip reads format {FORMAT}")
     target = output or result.with_suffix(".html")
-    target.write_text(page(values), "utf-8")
+    target.write_text(reports.report(values), "utf-8")
     click.echo(target)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for name, (figure, _) in reports.pictures(values).items():
+            path = pictures / f"{name}.svg"
+            path.write_text(svg(figure), "utf-8")
+            click.echo(path)
 
 
 SUBCOMMANDS = (compare, conditional, knn, align, information, correlate, damage, months, report)

@@ -290,7 +290,9 @@ def test_the_command_measures_and_writes(text_file: pathlib.Path, tmp_path: path
     packed = llmzip.compress(text_file.read_bytes()[:3072], 1, model=tiny())
     assert integer["file_bytes"] == len(packed)
     assert codec["bits_per_byte"] > 0
-    redone = cli("report", suffixes[".json"], "--output", tmp_path / "again.html")
+    redone = cli("report", suffixes[".json"], "--output", tmp_path / "again.html", "--pictures", tmp_path / "svg")
+    drawn = {path.name for path in (tmp_path / "svg").iterdir() if path.read_text().startswith("<svg")}
+    assert drawn == {f"{name}.svg" for name in ("bits_per_byte", "by_context", "by_position", "rank_histogram")}
     assert redone.exit_code == 0, redone.output
     assert (tmp_path / "again.html").read_text() == suffixes[".html"].read_text()
 

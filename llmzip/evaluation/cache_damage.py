@@ -108,7 +108,8 @@ def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
     most = 2 ** (bits - 1) - 1
     wide = x.float()
     step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
-    return ((wide / step).round_() * step).to(x.dtype)
+    rounded: torch.Tensor = (wide / step).round_() * step
+    return rounded.to(x.dtype)
 
 
 def reader_of(scorer: Scorer) -> Reader:

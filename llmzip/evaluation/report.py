@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
     if result["testing_only"]:
         parts.append('<p class="warning">Testing only: the texts were cut by --limit.</p>')
     parts += [_list(findings(result), "findings"), _list(_facts(result), "facts")]
-    parts += [_figure(draw(result), caption) for draw, key, caption in _PICTURES if any(rows_of(result, key))]
+    drawn = pictures(result)
+    parts += [_figure(figure, caption) for name, (figure, caption) in drawn.items() if not name.startswith(_DAMAGE)]
     parts += ["<h2>All measures, text by text</h2>", _markdown_html(markdown(result))]
     for heading, columns in (
         ("The real file, and where its bits come from", _FILE),
@@ -102,7 +104,11 @@ def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
     ):
         parts.append(_section(heading, flat, columns))
     for model in dict.fromkeys(point["model"] for point in result["cache_damage"]):
-        parts += _damage(model, [point for point in result["cache_damage"] if point["model"] == model])
+        parts.append(f"<h2>Key/value cache damage: {html.escape(model)}</h2>")
+        parts += [_figure(*drawn[name]) for name in _damage_names(model)]
+        points = [point for point in result["cache_damage"] if point["model"] == model]
+        named = [(key, key.replace("_", " "), 4) for key in points[0] if key != "model"]
+        parts.append(f"<details><summary>All points</summary>{_table(points, named)}</details>")
     numbers = html.escape(json.dumps(result, indent=1))
     parts.append(f"<details><summary>All numbers (JSON)</summary><pre>{numbers}</pre></details>")
     body = "\n".join(parts)
@@ -110,17 +116,24 @@ def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
-def _damage(model: str, points: Sequence[dict[str, Any]]) -> list[str]:
-    mean = plots.damage(points, "extra_bits_per_byte", "extra bits/byte")
-    worst = plots.damage(points, "extra_bits_per_token_p99", "extra bits/token, 99th percentile")
-    return [
-        f"<h2>Key/value cache damage: {html.escape(model)}</h2>",
-        _figure(mean, "On the mean, against the whole cache."),
-        _figure(worst, "The worst hundredth of the tokens: what means hide."),
-        "<details><summary>All points</summary>",
-        _table(points, [(key, key.replace("_", " "), 4) for key in points[0] if key != "model"]),
-        "</details>",
-    ]
+def pictures(result: dict[str, Any]) -> dict[str, tuple[Figure, str]]:
+    """Name -> picture and caption: all that the result has numbers for."""
+    drawn = {draw.__name__: (draw(result), caption) for draw, key, caption in _PICTURES if any(rows_of(result, key))}
+    for model in dict.fromkeys(point["model"] for point in result["cache_damage"]):
+        points = [point for point in result["cache_damage"] if point["model"] == model]
+        mean = plots.damage(points, "extra_bits_per_byte", "extra bits/byte")
+        worst = plots.damage(points, "extra_bits_per_token_p99", "extra bits/token, 99th percentile")
+        captions = "On the mean, against the whole cache.", "The worst hundredth of the tokens: what means hide."
+        drawn |= dict(zip(_damage_names(model), zip((mean, worst), captions, strict=True), strict=True))
+    return drawn
+
+
+_DAMAGE = "damage-"
+
+
+def _damage_names(model: str) -> tuple[str, str]:
+    name = _DAMAGE + re.sub(r"[^\w.-]+", "-", model)
+    return name, f"{name}-p99"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
