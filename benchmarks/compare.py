@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 SIZES = ROOT / "benchmarks" / "sizes.csv"
 
 
-def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, float]:
+def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, Any]:
     """Run benchmarks/job.py. Raises CalledProcessError where the contender fails."""
     described = {**job, "direction": direction, **{name: str(path) for name, path in files.items()}}
     ran = subprocess.run(
@@ -41,7 +41,7 @@ def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> 
         text=True,
         cwd=ROOT,
     )
-    result: dict[str, float] = json.loads(ran.stdout)
+    result: dict[str, Any] = json.loads(ran.stdout)
     return result
 
 
@@ -67,8 +67,8 @@ def measure(contender: Contender, text: Text) -> Row:
         row.bits_per_byte = 8 * row.compressed_bytes / len(text.data)
         row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r["seconds"] for r in (there, again))
         row.encode_peak_bytes, row.decode_peak_bytes = int(there["peak_bytes"]), int(again["peak_bytes"])
-        if contender.job["kind"] == "llmzip":
-            row.model_digest = get_frame_info(packed.read_bytes()).model or ""
+        is_file = contender.job["kind"] == "llmzip"
+        row.model_digest = (get_frame_info(packed.read_bytes()).model if is_file else there["model_digest"][:16]) or ""
     return row
 
 
@@ -77,13 +77,15 @@ def measure_missing(
 ) -> list[Row]:
     """A row per contender and text, in this order: those that are known with a size as they are, the others measured.
 
-    Known rows of other contenders and texts follow. `save` is given all rows after each measurement.
+    Known rows of other contenders and texts follow, but not of another text by one of these names. `save` is given all
+    rows after each measurement.
     """
-    rows = {row.key: row for row in known}
+    digests = {text.name: text.sha256 for text in texts}
+    rows = {row.key: row for row in known if digests.get(row.data, row.data_sha256) == row.data_sha256}
     wanted = [(text, contender) for text in texts for contender in contenders]
-    order = [_key(text, contender) for text, contender in wanted]
-    order += [key for key in rows if key not in set(order)]
-    for (text, contender), key in zip(wanted, order, strict=False):
+    first = [_key(text, contender) for text, contender in wanted]
+    order = list(dict.fromkeys([*first, *rows]))
+    for (text, contender), key in zip(wanted, first, strict=True):
         if key in rows and rows[key].compressed_bytes is not None:
             continue
         print(f"{text.name}: {contender.name}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory.
+"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory as JSON.
 
 A process of its own, so that peak memory is the contender's; but no peak is below that of the Python which starts a program
 (some 12 MiB) or has imported the codecs (some 40 MiB). llmzip's model is loaded before the clock starts.
@@ -38,6 +38,7 @@ def run_codec(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> 
     from llmzip.codecs.registry import get_codec
 
     codec = get_codec(job["codec"], **job["parameters"])
+    job["model_digest"] = codec.get_config().get("model", "")
     codec.decode(codec.encode(b"What is loaded is loaded by the first text."))
     data = source.read_bytes()
     start = time.perf_counter()
@@ -77,7 +78,8 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     work = {"program": run_program, "codec": run_codec, "llmzip": run_llmzip}[job["kind"]]
     seconds = work(job, pathlib.Path(job["source"]), pathlib.Path(job["sink"]))
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes(job["kind"] == "program")}))
+    found = {"seconds": seconds, "peak_bytes": peak_bytes(job["kind"] == "program")}
+    print(json.dumps({**found, "model_digest": job.get("model_digest", "")}))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def pareto(rows: Sequence[Row], data: str) -> Figure:
-    """Ratio against decompression speed for one text, and the front; what lies on it is named."""
+    """Ratio against decompression speed for one text, and the front; what lies on it is in bold."""
     measured = [row for row in rows if row.data == data and row.bits_per_byte and row.decode_bytes_per_s]
     made, axes = figure(
         f"{data}, {measured[0].data_bytes:,} bytes: ratio against speed",

@@ -63,6 +63,7 @@ def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     assert float(ours["decode_bytes_per_s"]) > 0
     assert int(ours["decode_peak_bytes"]) > 10_000_000
     assert len(ours["model_digest"]) == 16
+    assert rows["codec meta-token"]["model_digest"] == ours["model_digest"]
     assert "❌ not installed" in done.stdout
     assert "]: `cat`\n" in done.stdout
     assert (tmp_path / "out" / "speed-prose.svg").read_text().startswith("<svg")
@@ -107,6 +108,8 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
     assert results.read_csv(table) == rows
     assert [row.contender for row in run(["xz:preset=6"])] == ["codec xz:preset=6", *(f"codec {n}" for n in names[:2])]
     assert len(done) == 4
+    other = compare.measure_missing(contenders.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None)
+    assert [row.data_bytes for row in other] == [5]
 
 
 def test_every_codec_of_the_registry_is_compared() -> None:
