@@ -2,8 +2,8 @@
 
     python -m benchmarks.compare [CORPUS|FILE[:BYTES]...] [--levels 1,6,9] [--output FOLDER]
 
-Without arguments: texts that every machine has. Writes results.csv, results.md and a picture per text to FOLDER, prints the
-table, and merges sizes into benchmarks/sizes.csv, whose diff is to be reviewed.
+Without arguments: texts that every machine has. Prints the table; keeps results.csv, results.md and pictures in FOLDER, where the
+same command later adds what is missing only. Merges sizes into benchmarks/sizes.csv, whose diff is to be reviewed.
 """
 
 from __future__ import annotations
@@ -13,28 +13,35 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from benchmarks.contenders import Contender, codecs, llmzip_levels, peer, programs
-from benchmarks.results import Row, markdown, pareto, write_csv, write_sizes
+from benchmarks.contenders import CODECS, Contender, codecs, llmzip_levels, peer, programs
+from benchmarks.pictures import write_pictures
+from benchmarks.results import Key, Row, markdown, read_csv, write_csv, write_sizes
+from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Text, load_texts
-from llmzip.evaluation.plots import svg
 from llmzip.frames import get_frame_info
 from llmzip.levels import MAX_LEVEL, MIN_LEVEL
 
 DEFAULT_DATA = ("python-topics:100000", "python-sources:100000", "logs:50000", "json:50000", "csv:50000")
-SIZES = pathlib.Path(__file__).parent / "sizes.csv"
+ROOT = pathlib.Path(__file__).parent.parent
+SIZES = ROOT / "benchmarks" / "sizes.csv"
 
 
-def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, float]:
+def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, Any]:
     """Run benchmarks/job.py. Raises CalledProcessError where the contender fails."""
     described = {**job, "direction": direction, **{name: str(path) for name, path in files.items()}}
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.job", json.dumps(described)], capture_output=True, check=True, text=True
+        [sys.executable, "-m", "benchmarks.job", json.dumps(described)],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=ROOT,
     )
-    result: dict[str, float] = json.loads(ran.stdout)
+    result: dict[str, Any] = json.loads(ran.stdout)
     return result
 
 
@@ -60,51 +67,92 @@ def measure(contender: Contender, text: Text) -> Row:
         row.bits_per_byte = 8 * row.compressed_bytes / len(text.data)
         row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r["seconds"] for r in (there, again))
         row.encode_peak_bytes, row.decode_peak_bytes = int(there["peak_bytes"]), int(again["peak_bytes"])
-        if contender.job["kind"] == "llmzip":
-            row.model_digest = get_frame_info(packed.read_bytes()).model or ""
+        is_file = contender.job["kind"] == "llmzip"
+        row.model_digest = (get_frame_info(packed.read_bytes()).model if is_file else there["model_digest"][:16]) or ""
     return row
+
+
+def measure_missing(
+    contenders: Sequence[Contender], texts: Sequence[Text], known: Sequence[Row], save: Callable[[list[Row]], None]
+) -> list[Row]:
+    """A row per contender and text, in this order: those that are known with a size as they are, the others measured.
+
+    Known rows of other contenders and texts follow, but not of another text by one of these names. `save` is given all
+    rows after each measurement.
+    """
+    digests = {text.name: text.sha256 for text in texts}
+    rows = {row.key: row for row in known if digests.get(row.data, row.data_sha256) == row.data_sha256}
+    wanted = [(text, contender) for text in texts for contender in contenders]
+    first = [_key(text, contender) for text, contender in wanted]
+    order = list(dict.fromkeys([*first, *rows]))
+    for (text, contender), key in zip(wanted, first, strict=True):
+        if key in rows and rows[key].compressed_bytes is not None:
+            continue
+        print(f"{text.name}: {contender.name}", file=sys.stderr, flush=True)
+        rows[key] = measure(contender, text)
+        save([rows[key] for key in order if key in rows])
+    return [rows[key] for key in order]
+
+
+def _key(text: Text, contender: Contender) -> Key:
+    return text.name, text.sha256, contender.name, contender.command
 
 
 @click.command()
 @click.argument("data", nargs=-1)
 @click.option("--levels", default=",".join(map(str, range(MIN_LEVEL, MAX_LEVEL + 1))), help="Levels of llmzip.")
-@click.option("--model", help="Of llmzip.")
+@click.option("--solid", is_flag=True, help="Each level with --solid, too: differs where a text has several blocks.")
+@click.option("--codecs", "names", default="+".join(CODECS), help="Codecs by themselves, NAME[:key=value,...]+NAME...")
+@click.option("--model", help="Of llmzip and its codecs.")
 @click.option("--threads", type=int, help="Of llmzip.")
 @click.option("--llama-model", help="GGUF file for llama-zip, where that is installed.")
 @click.option("--peer", "peers", multiple=True, help="A further contender: NAME=COMPRESSION|DECOMPRESSION.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=pathlib.Path), help="For CSV, table and pictures.")
+@click.option("--again", is_flag=True, help="Measure what the output folder has already, too.")
+@click.option(
+    "--pictures", type=click.Path(file_okay=False, path_type=pathlib.Path), help="Folder; default: the output."
+)
 @click.option("--sizes/--no-sizes", default=False, help="Merge the sizes into benchmarks/sizes.csv.")
 def main(
     data: tuple[str, ...],
     levels: str,
+    solid: bool,
+    names: str,
     model: str | None,
     threads: int | None,
     llama_model: str | None,
     peers: tuple[str, ...],
     output: pathlib.Path | None,
+    again: bool,
+    pictures: pathlib.Path | None,
     sizes: bool,
 ) -> None:
     """Compare compressors on DATA."""
     try:
         extra = [peer(text) for text in peers]
+        wanted = [int(level) for level in levels.split(",") if level]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    wanted = [int(level) for level in levels.split(",") if level]
-    contenders = [*programs(llama_model), *codecs(), *extra, *llmzip_levels(wanted, model, threads)]
-    rows = []
-    for text in load_texts(data or DEFAULT_DATA):
-        for contender in contenders:
-            print(f"{text.name}: {contender.name}", file=sys.stderr, flush=True)
-            rows.append(measure(contender, text))
-    table = markdown(rows)
-    print(table)
+    if not all(MIN_LEVEL <= level <= MAX_LEVEL for level in wanted):
+        raise click.UsageError(f"levels are {MIN_LEVEL} to {MAX_LEVEL}")
+    try:
+        texts = load_texts(data or DEFAULT_DATA)
+    except LLMZipError as error:
+        raise click.ClickException(str(error)) from error
+    ours = llmzip_levels(wanted, model, threads) + (llmzip_levels(wanted, model, threads, True) if solid else [])
+    contenders = [*programs(llama_model), *codecs([n for n in names.split("+") if n], model), *extra, *ours]
+    table = None
     if output:
         output.mkdir(parents=True, exist_ok=True)
-        write_csv(rows, output / "results.csv")
-        (output / "results.md").write_text(table, "utf-8")
-        for name in dict.fromkeys(row.data for row in rows):
-            file = output / f"pareto-{name.replace('/', '-')}.svg"
-            file.write_text(svg(pareto(rows, name)), "utf-8")
+        table = output / "results.csv"
+    known = read_csv(table) if table and table.is_file() and not again else []
+    rows = measure_missing(contenders, texts, known, lambda rows: write_csv(rows, table) if table else None)
+    print(markdown(rows))
+    if output:
+        (output / "results.md").write_text(markdown(rows), "utf-8")
+    if folder := pictures or output:
+        for path in write_pictures(rows, folder):
+            print(f"written: {path}", file=sys.stderr)
     if sizes:
         for line in write_sizes(rows, SIZES):
             print(f"changed: {line}", file=sys.stderr)

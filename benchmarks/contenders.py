@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import pathlib
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 from llmzip.codecs.registry import get_codec
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import parse_codec
+from llmzip.evaluation.environment import environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,38 +40,72 @@ _PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files
     ("zstd -22", "zstd --ultra -22 -T1 -q -c", "zstd -d -q -c --long=31"),
     ("brotli -q 11", "brotli -q 11 -w 24 -c", "brotli -d -c"),
     ("bzip3", "bzip3 -e -c", "bzip3 -d -c"),
+    ("7z PPMd -o16", "7z a -t7z -m0=PPMd:o=16:mem=192m {sink} {source}", "7z e -so {source}"),
     ("zpaq -m5", "zpaq add {sink} {source} -m5", "zpaq extract {source} {original} -to {sink}"),
 )
 
-CODECS = ("brotli:quality=11", "ppmd")
-"""Those that rarely are installed as programs."""
+CODECS = (
+    "zlib:level=9",
+    "bzip2:level=9",
+    "xz:preset=9",
+    "zstd:level=22",
+    "brotli:quality=11",
+    "ppmd",
+    "meta-token",
+    "rank",
+    "equal-info",
+)
+"""The registry's codecs but `raw` and `llm`, for which llmzip's levels stand, each at its best."""
+
+_MODEL_CODECS = ("meta-token", "rank", "equal-info")
+_PACKAGES = {"zstd": "zstandard", "brotli": "brotli", "ppmd": "pyppmd"}
 
 
-def llmzip_levels(levels: list[int], model: str | None, threads: int | None) -> list[Contender]:
+def llmzip_levels(
+    levels: Sequence[int], model: str | None, threads: int | None, solid: bool = False
+) -> list[Contender]:
     """llmzip at each level."""
-    return [
-        Contender(
-            f"llmzip -{level}",
-            f"llmzip -{level}" + (f" -m {model}" if model else ""),
-            {"kind": "llmzip", "level": level, "model": model, "threads": threads},
-        )
-        for level in levels
-    ]
-
-
-def codecs() -> list[Contender]:
-    """The codecs of the registry that have no program in the list."""
     found = []
-    for text in CODECS:
+    for level in levels:
+        name = f"llmzip -{level}" + (" --solid" if solid else "")
+        job = {"kind": "llmzip", "level": level, "model": model, "threads": threads, "solid": solid}
+        found.append(Contender(name, name + (f" -m {model}" if model else ""), job, version=_own_version()))
+    return found
+
+
+def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Contender]:
+    """Codecs by themselves; their bytes have a size and a check."""
+    found = []
+    for text in names:
         name, parameters = parse_codec(text)
+        if model and name in _MODEL_CODECS:
+            parameters["model"] = model
         missing = None
         try:
-            get_codec(name, **parameters).encode(b"x")
-        except LLMZipError as error:
+            if name not in _MODEL_CODECS:  # a model is left to the process that measures
+                get_codec(name, **parameters).encode(b"x")
+        except (LLMZipError, ValueError, TypeError) as error:
             missing = str(error)
-        command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}, **{parameters})"'
-        found.append(Contender(f"codec {text}", command, {"kind": "codec", "codec": text}, missing))
+        values = "".join(f", {key}={value!r}" for key, value in parameters.items())
+        command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}{values}).encode(...)"'
+        version = _own_version() + (f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else "")
+        job = {"kind": "codec", "codec": name, "parameters": parameters}
+        found.append(Contender(f"codec {text}", command, job, missing, version))
     return found
+
+
+def _package(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def _own_version() -> str:
+    """Of llmzip: its version where it is installed, and the commit where these are its sources."""
+    made = environment()
+    return " ".join(filter(None, ("llmzip", made["packages"]["llmzip"], made["git"])))
 
 
 def programs(llama_model: str | None) -> list[Contender]:
@@ -79,8 +117,9 @@ def programs(llama_model: str | None) -> list[Contender]:
     found = [_program(*row) for row in rows]
     if not llama_model and shutil.which("llama-zip"):
         found.append(Contender("llama-zip", "", {}, "needs --llama-model FILE.gguf"))
-    if importlib.util.find_spec("gptzip"):
-        found.append(Contender("gptzip", "", {}, "a library for str without a file format: give it as --peer"))
+    for library in ("gptzip", "nnzip"):
+        if importlib.util.find_spec(library):
+            found.append(Contender(library, "", {}, "has no command on files of its own: give one as --peer"))
     return found
 
 

@@ -1,7 +1,7 @@
-"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory.
+"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory as JSON.
 
 A process of its own, so that peak memory is the contender's; but no peak is below that of the Python which starts a program
-(some 40 MiB) or has imported the codecs (some 250 MiB). llmzip's model is loaded before the clock starts.
+(some 12 MiB) or has imported the codecs (some 40 MiB). llmzip's model is loaded before the clock starts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import subprocess
 import sys
 import time
 from typing import Any
-
-from llmzip.codecs.registry import get_codec
-from llmzip.evaluation.codec_rows import parse_codec
 
 
 def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
@@ -38,8 +35,11 @@ def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -
 
 
 def run_codec(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
-    name, parameters = parse_codec(job["codec"])
-    codec = get_codec(name, **parameters)
+    from llmzip.codecs.registry import get_codec
+
+    codec = get_codec(job["codec"], **job["parameters"])
+    job["model_digest"] = codec.get_config().get("model", "")
+    codec.decode(codec.encode(b"What is loaded is loaded by the first text."))
     data = source.read_bytes()
     start = time.perf_counter()
     out = codec.encode(data) if job["direction"] == "compress" else codec.decode(data)
@@ -56,7 +56,7 @@ def run_llmzip(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) ->
     data, out = io.BytesIO(source.read_bytes()), io.BytesIO()
     start = time.perf_counter()
     if job["direction"] == "compress":
-        llmzip.compress_stream(data, out, level=job["level"], **options)
+        llmzip.compress_stream(data, out, level=job["level"], solid=job["solid"], **options)
     else:
         llmzip.decompress_stream(data, out, **options)
     seconds = time.perf_counter() - start
@@ -64,12 +64,22 @@ def run_llmzip(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) ->
     return seconds
 
 
+def peak_bytes(of_children: bool) -> int:
+    """Of a program, or of this process: there the kernel's own count, as getrusage's begins with the parent's peak."""
+    status = pathlib.Path("/proc/self/status")
+    if of_children or not status.is_file():
+        who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
+        return resource.getrusage(who).ru_maxrss * 1024
+    line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 def main() -> None:
     job = json.loads(sys.argv[1])
     work = {"program": run_program, "codec": run_codec, "llmzip": run_llmzip}[job["kind"]]
     seconds = work(job, pathlib.Path(job["source"]), pathlib.Path(job["sink"]))
-    who = resource.RUSAGE_CHILDREN if job["kind"] == "program" else resource.RUSAGE_SELF
-    print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(who).ru_maxrss * 1024}))
+    found = {"seconds": seconds, "peak_bytes": peak_bytes(job["kind"] == "program")}
+    print(json.dumps({**found, "model_digest": job.get("model_digest", "")}))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Rows of a comparison as CSV, Markdown, sizes to check in, and pictures."""
+"""Rows of a comparison as CSV, Markdown, and sizes to check in."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+Key = tuple[str, str, str, str]
+"""Text, its digest, contender, command: what is measured once."""
 
 
 @dataclasses.dataclass
@@ -32,23 +32,45 @@ class Row:
     note: str = ""
     """Why there are no numbers; empty after a verified round trip."""
 
+    @property
+    def key(self) -> Key:
+        """What it is a row of."""
+        return self.data, self.data_sha256, self.contender, self.command
+
 
 def write_csv(rows: Sequence[Row], path: pathlib.Path) -> None:
-    """Every field of every row."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    """Every field of every row; the file is never half written."""
+    scratch = path.with_name(path.name + ".tmp")
+    with scratch.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
         names = [field.name for field in dataclasses.fields(Row)]
         writer.writerow(names)
         writer.writerows([getattr(row, name) for name in names] for row in rows)
+    scratch.replace(path)
+
+
+_INTEGERS = ("data_bytes", "compressed_bytes", "encode_peak_bytes", "decode_peak_bytes")
+_FLOATS = ("bits_per_byte", "encode_bytes_per_s", "decode_bytes_per_s")
+
+
+def read_csv(path: pathlib.Path) -> list[Row]:
+    """What `write_csv` has written."""
+    with path.open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    kinds: dict[str, Callable[[str], Any]] = {**dict.fromkeys(_INTEGERS, int), **dict.fromkeys(_FLOATS, float)}
+
+    def value(name: str, text: str) -> Any:
+        return (kinds[name](text) if text else None) if name in kinds else text
+
+    return [Row(**{name: value(name, text) for name, text in row.items()}) for row in found]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table per text, the smallest bold, and the commands as footnotes."""
+    """A table per text, the smallest first, and the commands as footnotes."""
     lines = []
     commands: dict[str, int] = {}
     for data in dict.fromkeys(row.data for row in rows):
-        group = [row for row in rows if row.data == data]
-        best = min((row.compressed_bytes for row in group if row.compressed_bytes is not None), default=None)
+        group = sorted((row for row in rows if row.data == data), key=_by_size)
         lines += [f"### {data}, {group[0].data_bytes:,} bytes (SHA-256 {group[0].data_sha256[:16]})", ""]
         lines += ["| | bytes | bits/byte | compress B/s | decompress B/s | peak MiB |", "| --- |" + " ---: |" * 5]
         for row in group:
@@ -61,12 +83,16 @@ def markdown(rows: Sequence[Row]) -> str:
             bits = f"{row.bits_per_byte:.3f}"
             peak = max(row.encode_peak_bytes or 0, row.decode_peak_bytes or 0) / 2**20
             lines.append(
-                f"| {name} | {row.compressed_bytes:,} | {f'**{bits}**' if row.compressed_bytes == best else bits} | "
+                f"| {name} | {row.compressed_bytes:,} | {bits} | "
                 f"{row.encode_bytes_per_s:,.0f} | {row.decode_bytes_per_s:,.0f} | {peak:,.0f} |"
             )
         lines.append("")
     lines += [f"[^{number}]: `{command}`" for command, number in commands.items()]
     return "\n".join(lines) + "\n"
+
+
+def _by_size(row: Row) -> float:
+    return float("inf") if row.compressed_bytes is None else row.compressed_bytes
 
 
 def write_sizes(rows: Iterable[Row], path: pathlib.Path) -> list[str]:
@@ -89,33 +115,3 @@ def write_sizes(rows: Iterable[Row], path: pathlib.Path) -> list[str]:
         writer.writerow(["data", "data_sha256", "contender", "bytes"])
         writer.writerows([*key, size] for key, size in sorted(known.items()))
     return changes
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (speed, bits/byte) that no other beats in both, by falling speed.
-
-    >>> front([(10.0, 2.0), (5.0, 3.0), (1.0, 1.0)])
-    [(10.0, 2.0), (1.0, 1.0)]
-    """
-    best: list[tuple[float, float]] = []
-    for speed, bits in sorted(points, key=lambda p: (-p[0], p[1])):
-        if not best or bits < best[-1][1]:
-            best.append((speed, bits))
-    return best
-
-
-def pareto(rows: Sequence[Row], data: str) -> Figure:
-    """Ratio against decompression speed for one text, and the front."""
-    from llmzip.evaluation.plots import figure
-
-    made, axes = figure(f"{data}: ratio against speed", "decompression [bytes/s]", "bits/byte")
-    points = []
-    for row in rows:
-        if row.data == data and row.bits_per_byte is not None and row.decode_bytes_per_s is not None:
-            points.append((row.decode_bytes_per_s, row.bits_per_byte))
-            axes.scatter(*points[-1], color="C3" if row.contender.startswith("llmzip") else "C0")
-            axes.annotate(row.contender, points[-1], fontsize=7, xytext=(4, 3), textcoords="offset points")
-    if points:
-        axes.plot(*zip(*front(points), strict=True), color="0.6", linestyle="--", zorder=0)
-    axes.set_xscale("log")
-    return made

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 
 from llmzip.cli.each import say
 from llmzip.cli.measure import SUBCOMMANDS
+from llmzip.cli.meter import Meter
 from llmzip.cli.sizes import parse_size
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
@@ -25,7 +24,7 @@ DEFAULT_DATA = (
     "logs:16384",
     "json:16384",
     "csv:16384",
-    "random-bytes:4096",
+    "random-bytes:2048",
 )
 _DAMAGE_TEXT = "python-topics:65536"
 
@@ -125,30 +124,6 @@ def _write(result: dict[str, Any], table: str, output: Path) -> None:
     except LLMZipError as error:  # matplotlib is missing: the numbers are there all the same
         say(f"no report: {error}")
     say(f"written: {path}")
-
-
-class Meter:
-    """What is measured now: a line that counts on a terminal, else a line per measurement."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bar = sys.stderr.isatty() and not quiet
-
-    def begin(self, label: str) -> Callable[[int], None] | None:
-        """A new measurement; what it returns is told the tokens."""
-        if not self.bar:
-            if not self.quiet:
-                say(label)
-            return None
-        return lambda tokens: self._line(f"{label}: {tokens:,} tokens")
-
-    def done(self) -> None:
-        """Clear the line."""
-        if self.bar:
-            self._line("", end="\r")
-
-    def _line(self, text: str, end: str = "") -> None:
-        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
 
 
 for command in SUBCOMMANDS:

@@ -5,45 +5,37 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from llmzip.cli.measure_options import DEVICE, DTYPE, FILE, LIMIT, MODEL, OUTPUT, draw, emit, scorer_of
+from llmzip.cli.measure_options import FILE, OUTPUT, Work, draw, emit, measuring
 from llmzip.cli.measure_pairs import align, conditional, information, knn
-from llmzip.corpora import library
 from llmzip.errors import LLMZipError
-from llmzip.evaluation.options import load_texts
 from llmzip.metrics.correlation import linear_fit
 
 
 @click.command()
-@click.option("-m", "--model", help="The original; default: the default model.")
 @click.option("--to", required=True, help="The quantised, pruned or distilled model; both with one vocabulary.")
-@DTYPE
-@DEVICE
 @click.option("-d", "--data", multiple=True, default=("python-topics:32768",), show_default=True)
 @click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
-@LIMIT
-@OUTPUT
-def compare(
-    model: str | None,
-    to: str,
-    dtype: str,
-    device: str,
-    data: tuple[str, ...],
-    context: int,
-    limit: int | None,
-    output: Path | None,
-) -> None:
+@measuring
+def compare(work: Work, to: str, data: tuple[str, ...], context: int) -> None:
     """Compare two models per text: bits/byte, KL, JS, flips."""
-    from llmzip.evaluation.compare import compare as measure
+    from llmzip.evaluation.compare import compare_texts
 
-    original, changed = scorer_of(model, dtype, device), scorer_of(to, dtype, device)
-    domains = {text.name: measure(original, changed, text.data, context=context) for text in load_texts(data, limit)}
-    cards = {"original": original.card.name, "changed": changed.card.name, "changed_digest": changed.card.digest}
-    emit({**cards, "testing_only": limit is not None, "texts": domains}, output)
+    texts = work.texts(*data)
+    original, changed = work.scorer(), work.scorer(to)
+    found = compare_texts(original, changed, texts, context=context, partial=work.partial, begin=work.meter.begin)
+    cards = {
+        "original": original.card.name,
+        "original_digest": original.card.digest,
+        "changed": changed.card.name,
+        "changed_digest": changed.card.digest,
+    }
+    work.finish({**cards, **found})
 
 
 @click.command()
@@ -54,13 +46,16 @@ def compare(
 @OUTPUT
 def correlate(table: Path, x: str, y: str, label: str | None, output: Path | None) -> None:
     """Correlate two columns of a CSV file with a header: Pearson's rho, the line, its RMSE."""
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise LLMZipError(f"{table}: no CSV file in UTF-8: {error}") from error
     missing = [column for column in (x, y, *([label] if label else [])) if not rows or column not in rows[0]]
     if missing:
         raise LLMZipError(f"{table}: no column {missing[0]!r}; there are {', '.join(rows[0]) if rows else 'no rows'}")
     try:
-        points = [(float(row[x]), float(row[y])) for row in rows]
+        points = [(float(row[x] or ""), float(row[y] or "")) for row in rows]
         fit = linear_fit(*zip(*points, strict=True))
     except ValueError as error:
         raise LLMZipError(f"{table}: {error}") from error
@@ -79,24 +74,13 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
 
 
 @click.command()
-@MODEL
 @click.option("-d", "--data", default="python-topics:65536", show_default=True)
 @click.option("--contexts", default="128,512,1024", show_default=True, help="Tokens, separated by commas.")
 @click.option("--shares", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Evicted shares.")
 @click.option("--bits", default="8,4,3,2", show_default=True, help="Cache bits.")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True)
-@OUTPUT
-def damage(
-    model: str | None,
-    dtype: str,
-    device: str,
-    data: str,
-    contexts: str,
-    shares: str,
-    bits: str,
-    samples: int,
-    output: Path | None,
-) -> None:
+@measuring
+def damage(work: Work, data: str, contexts: str, shares: str, bits: str, samples: int) -> None:
     """Measure key/value cache damage: bits/byte by context, evicted share and cache bits."""
     from llmzip.evaluation.cache_damage import measure_damage
 
@@ -107,16 +91,24 @@ def damage(
         raise click.UsageError(f"lists are numbers separated by commas: {error}") from error
     if not all(0 <= share <= 1 for share in parts) or min(widths) < 2:
         raise click.UsageError("shares are 0 to 1, bits 2 or more")
-    scorer = scorer_of(model, dtype, device)
+    text = work.texts(data)[0]
+    scorer = work.scorer()
     rows = measure_damage(
-        scorer, load_texts((data,))[0].data, contexts=lengths, shares=parts, bits=widths, samples=samples
+        scorer,
+        text.data,
+        contexts=lengths,
+        shares=parts,
+        bits=widths,
+        samples=samples,
+        partial=work.partial,
+        progress=work.meter.begin(f"{text.name}: cache damage"),
     )
-    emit({"model": scorer.card.name, "data": data, "cache_damage": rows}, output)
+    work.finish({"model": scorer.card.name, "digest": scorer.card.digest, "data": text.name, "cache_damage": rows})
     for suffix, key, label in (
         ("", "extra_bits_per_byte", "extra bits/byte"),
         ("-p99", "extra_bits_per_token_p99", "extra bits/token, 99th percentile"),
     ):
-        draw(output, suffix, functools.partial(_damage_picture, rows, key, label))
+        draw(work.output, suffix, functools.partial(_damage_picture, rows, key, label))
 
 
 def _damage_picture(rows: list[dict[str, Any]], key: str, label: str) -> Any:
@@ -125,49 +117,67 @@ def _damage_picture(rows: list[dict[str, Any]], key: str, label: str) -> Any:
     return plots.damage(rows, key, label)
 
 
+def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value):
+        raise click.BadParameter(f"{value!r} is not a month such as 2025-07.")
+    return value
+
+
 @click.command()
-@MODEL
 @click.option("-d", "--data", default="rust-blog", show_default=True, help="Corpus or folder of dated texts.")
-@click.option("--cutoff", required=True, metavar="YYYY-MM", help="Last month of the model's training data.")
+@click.option(
+    "--cutoff", required=True, metavar="YYYY-MM", callback=_month, help="Last month of the model's training data."
+)
 @click.option("--context", type=click.IntRange(2), default=2048, help="Tokens per segment.")
-@click.option("--bytes", "most", type=int, help="Bytes of each month, at most.")
-@OUTPUT
-def months(
-    model: str | None,
-    dtype: str,
-    device: str,
-    data: str,
-    cutoff: str,
-    context: int,
-    most: int | None,
-    output: Path | None,
-) -> None:
+@click.option("--bytes", "most", type=click.IntRange(1), help="Bytes of each month, at most.")
+@measuring
+def months(work: Work, data: str, cutoff: str, context: int, most: int | None) -> None:
     """Measure month by month, and the gap at the model's cutoff."""
     from llmzip.evaluation.dated import by_month, measure_months
 
-    slices = by_month(library.texts(data))
-    values = measure_months(scorer_of(model, dtype, device), slices, cutoff, context=context, most_bytes=most)
-    emit(values, output)
+    slices = by_month(work.named(data))
+    scorer = work.scorer()
+    values = measure_months(
+        scorer, slices, cutoff, context=context, most_bytes=most, partial=work.partial, begin=work.meter.begin
+    )
+    work.finish({"model": scorer.card.name, "digest": scorer.card.digest, "data": data, **values})
 
     def picture() -> Any:
         from llmzip.evaluation import plots
 
         return plots.months(values)
 
-    draw(output, "", picture)
+    draw(work.output, "", picture)
 
 
 @click.command()
 @click.argument("result", type=FILE)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: beside the JSON.")
-def report(result: Path, output: Path | None) -> None:
+@click.option(
+    "--pictures", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures as SVG, too."
+)
+def report(result: Path, output: Path | None, pictures: Path | None) -> None:
     """Make the HTML report of a result JSON."""
-    from llmzip.evaluation.report import report as page
+    from llmzip.evaluation import report as reports
+    from llmzip.evaluation.plots import svg
+    from llmzip.evaluation.run import FORMAT
 
-    values = json.loads(result.read_text("utf-8"))
+    try:
+        values = json.loads(result.read_text("utf-8"))
+        version = values["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LLMZipError(f"{result}: no result of `llmzip eval --output`") from error
+    if version != FORMAT:
+        raise LLMZipError(f"{result}: a result of format {version}; this version of llmzip reads format {FORMAT}")
     target = output or result.with_suffix(".html")
-    target.write_text(page(values), "utf-8")
+    target.write_text(reports.report(values), "utf-8")
     click.echo(target)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for name, (figure, _) in reports.pictures(values).items():
+            path = pictures / f"{name}.svg"
+            path.write_text(svg(figure), "utf-8")
+            click.echo(path)
 
 
 SUBCOMMANDS = (compare, conditional, knn, align, information, correlate, damage, months, report)

@@ -1,7 +1,8 @@
-"""What the sub-commands of `llmzip eval` share: options, and where results go."""
+"""What the sub-commands of `llmzip eval` share: options, progress, resumption, and where results go."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -10,36 +11,96 @@ from typing import Any
 
 import click
 
-from llmzip.evaluation.options import load_scorer
+from llmzip.cli.meter import Meter
+from llmzip.cli.sizes import parse_size
+from llmzip.corpora import library
+from llmzip.errors import LLMZipError
+from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
+from llmzip.evaluation.partial import Partial
 from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-def options_of(*options: Decorator) -> Decorator:
-    """Several options as one decorator, shown in this order."""
-    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
-
-
-DTYPE = click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0])
-DEVICE = click.option("--device", default="cpu")
-MODEL = options_of(
-    click.option("-m", "--model", help="Integer model, or float:NAME through transformers."),
-    DTYPE,
-    DEVICE,
-)
-CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
 OUTPUT = click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON there, pictures beside it."
 )
-LIMIT = click.option("--limit", type=int, help="Only the first so many bytes of each text: testing only.")
+CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
+
+_OPTIONS = (
+    click.option("-m", "--model", help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."),
+    click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models."),
+    click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
+    click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models."),
+    click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no."),
+    click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only."),
+    OUTPUT,
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+)
 
 
-def scorer_of(model: str | None, dtype: str, device: str) -> Scorer:
-    """The model of MODEL's options."""
-    return load_scorer(model, dtype=dtype, device=device)
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One measurement as it was asked for."""
+
+    model: str | None
+    dtype: str
+    device: str
+    threads: int | None
+    offline: bool
+    limit: int | None
+    output: Path | None
+    quiet: bool
+
+    @functools.cached_property
+    def meter(self) -> Meter:
+        """Its progress."""
+        return Meter(self.quiet)
+
+    @functools.cached_property
+    def partial(self) -> Partial:
+        """What is measured so far: kept beside the output until all is there."""
+        return Partial(self.output.with_name(self.output.name + ".partial") if self.output else None)
+
+    def scorer(self, name: str | None = None) -> Scorer:
+        """The model of that name, else that of `--model`, else the default one."""
+        return load_scorer(
+            name or self.model, dtype=self.dtype, device=self.device, threads=self.threads, fetch=not self.offline
+        )
+
+    def texts(self, *names: str) -> list[Text]:
+        """The texts of corpora, files and folders."""
+        return load_texts(names, self.limit)
+
+    def named(self, name: str) -> dict[str, bytes]:
+        """The same of one corpus, file or folder, by their names in it; without empty ones."""
+        found = {label: data[: self.limit] for label, data in library.texts(name).items() if data[: self.limit]}
+        if not found:
+            raise LLMZipError(f"{name}: there is no text to measure")
+        return found
+
+    def read(self, path: Path) -> bytes:
+        """One file."""
+        return path.read_bytes()[: self.limit]
+
+    def finish(self, values: Mapping[str, Any]) -> None:
+        """The result is there: print it, write it, forget what would have been needed to go on."""
+        self.meter.done()
+        emit({"testing_only": self.limit is not None, **values}, self.output)
+        self.partial.finish()
+
+
+def measuring(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above, as one `Work` that is its first argument."""
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        work = Work(**{field.name: values.pop(field.name) for field in dataclasses.fields(Work)})
+        if work.output:
+            work.output.parent.mkdir(parents=True, exist_ok=True)
+        command(work, **values)
+
+    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), run)
 
 
 def emit(values: Mapping[str, Any], output: Path | None) -> None:

@@ -29,6 +29,10 @@ def download(url: str, target: pathlib.Path, progress: Progress | None = None) -
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
             if response.status != http.client.PARTIAL_CONTENT:
                 have = 0  # the server sends everything
+            elif not response.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-"):
+                raise LLMZipError(
+                    f"{url}: the server sends another part than was asked for; delete {part} and try again"
+                )
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
             with part.open("ab" if have else "wb") as file:
@@ -40,6 +44,9 @@ def download(url: str, target: pathlib.Path, progress: Progress | None = None) -
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise LLMZipError(f"{url}: the server answers {error.code} {error.reason}") from error
+        if error.headers.get("Content-Range") == f"bytes */{have}":  # all was there already
+            part.replace(target)
+            return
         part.unlink()  # longer than what the server has now
         download(url, target, progress)
         return

@@ -10,9 +10,11 @@ import shutil
 import click.testing
 import pytest
 
-from benchmarks import compare, contenders, results
+from benchmarks import compare, contenders, pictures, results
 from benchmarks.results import Row
+from llmzip.codecs.registry import codec_names
 from llmzip.evaluation.options import Text
+from llmzip.evaluation.plots import svg
 from tests.golden import TEXT
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -24,7 +26,7 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch, cache_with_tiny_model: pathlib.
 
 
 def test_the_example() -> None:
-    assert doctest.testmod(results).failed == 0
+    assert doctest.testmod(pictures).failed == 0
 
 
 def test_contenders_that_are_not_here_say_so() -> None:
@@ -49,7 +51,7 @@ def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     data = tmp_path / "prose"
     data.write_bytes(TEXT)
     monkeypatch.setattr(contenders, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat")))
-    arguments = [str(data), "--levels", "1", "--output", str(tmp_path / "out"), "--sizes"]
+    arguments = [str(data), "--levels", "1", "--codecs", "meta-token", "--output", str(tmp_path / "out"), "--sizes"]
     done = click.testing.CliRunner().invoke(compare.main, arguments)
     assert done.exit_code == 0, done.output
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
@@ -61,9 +63,13 @@ def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     assert float(ours["decode_bytes_per_s"]) > 0
     assert int(ours["decode_peak_bytes"]) > 10_000_000
     assert len(ours["model_digest"]) == 16
+    assert rows["codec meta-token"]["model_digest"] == ours["model_digest"]
     assert "❌ not installed" in done.stdout
-    assert "[^1]: `cat`" in done.stdout
-    assert (tmp_path / "out" / "pareto-prose.svg").read_text().startswith("<svg")
+    assert "]: `cat`\n" in done.stdout
+    assert (tmp_path / "out" / "speed-prose.svg").read_text().startswith("<svg")
+    assert (tmp_path / "out" / "sizes.svg").read_text().startswith("<svg")
+    assert (tmp_path / "out" / "results.md").read_text() in done.stdout
+    assert "llmzip" in ours["version"]
     sizes = (tmp_path / "sizes.csv").read_text()
     assert f"llmzip -1,{ours['compressed_bytes']}\n" in sizes
 
@@ -75,3 +81,61 @@ def test_changed_sizes_are_told(tmp_path: pathlib.Path) -> None:
     row.compressed_bytes = 4
     assert results.write_sizes([row], path) == ["t, x: 5 -> 4 bytes"]
     assert path.read_text().splitlines() == ["data,data_sha256,contender,bytes", "t,digest,x,4"]
+
+
+def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, names = Text("t", TEXT), ["zlib:level=9", "bzip2:level=9", "xz:preset=6"]
+    table, done = tmp_path / "results.csv", []
+    honest = compare.measure
+
+    def failing(contender: contenders.Contender, text: Text) -> Row:
+        if len(done) == 1:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        done.append(contender.name)
+        return honest(contender, text)
+
+    def run(names: list[str]) -> list[Row]:
+        known = results.read_csv(table) if table.is_file() else []
+        found = contenders.codecs(names)
+        return compare.measure_missing(found, [text], known, lambda rows: results.write_csv(rows, table))
+
+    monkeypatch.setattr(compare, "measure", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(names)
+    rows = run(names)
+    assert done == ["codec zlib:level=9", "interrupted", "codec bzip2:level=9", "codec xz:preset=6"]
+    assert results.read_csv(table) == rows
+    assert [row.contender for row in run(["xz:preset=6"])] == ["codec xz:preset=6", *(f"codec {n}" for n in names[:2])]
+    assert len(done) == 4
+    other = compare.measure_missing(contenders.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None)
+    assert [row.data_bytes for row in other] == [5]
+
+
+def test_every_codec_of_the_registry_is_compared() -> None:
+    found = {contender.job["codec"] for contender in contenders.codecs() if not contender.missing}
+    assert found == set(codec_names()) - {"raw", "llm"}
+
+
+def test_tables_and_pictures_begin_with_the_smallest() -> None:
+    def row(name: str, size: int | None) -> Row:
+        numbers = (
+            {} if size is None else {"bits_per_byte": size / 10, "decode_bytes_per_s": 1.0, "encode_bytes_per_s": 1.0}
+        )
+        return Row("t", "digest", 80, name, name, compressed_bytes=size, note="" if size else "failed", **numbers)
+
+    rows = [
+        row("gone", None),
+        row("xz -9e", 50),
+        row("codec xz:preset=9", 49),
+        row("llmzip -1", 20),
+        row("llmzip -9", 10),
+    ]
+    lines = [
+        line.split("[")[0] for line in results.markdown(rows).splitlines() if line.startswith("| ") and "[" in line
+    ]
+    assert lines == ["| llmzip -9", "| llmzip -1", "| codec xz:preset=9", "| xz -9e", "| gone"]
+    drawn = svg(pictures.sizes(rows))
+    assert "llmzip -9" in drawn and "xz -9e" in drawn
+    assert "codec xz" not in drawn  # the program stands for it
+    assert drawn == svg(pictures.sizes(rows))

@@ -30,12 +30,16 @@ def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
 
 
 class Server:
-    """Serves `files`; breaks off after `limit` bytes of an answer; understands ranges where `ranges` is set."""
+    """Serves `files`; breaks off after `limit` bytes of an answer; understands ranges where `ranges` is set.
+
+    slip: by how many bytes it says that a part begins elsewhere.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.limit: int | None = None
         self.ranges = True
+        self.slip = 0
         self.starts: list[int] = []
         outer = self
 
@@ -49,9 +53,13 @@ class Server:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and outer.ranges else 0
                 outer.starts.append(start)
                 if start >= len(data) > 0:
-                    self.send_error(416)
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(data)}")
+                    self.end_headers()
                     return
                 self.send_response(206 if start else 200)
+                if start:
+                    self.send_header("Content-Range", f"bytes {start + outer.slip}-{len(data) - 1}/{len(data)}")
                 self.send_header("Content-Length", str(len(data) - start))
                 self.end_headers()
                 self.wfile.write(data[start:][: outer.limit])
@@ -143,6 +151,33 @@ def test_servers_without_ranges_and_shrunken_files_start_again(server: Server, t
     part.write_bytes(b"much longer than the new content")
     download(f"{server.url}/file", target)
     assert target.read_bytes() == b"new content"
+
+
+def test_a_download_that_was_complete_is_not_repeated(server: Server, tmp_path: pathlib.Path) -> None:
+    server.files["/file"] = b"all of it"
+    (tmp_path / "file.part").write_bytes(b"all of it")
+    download(f"{server.url}/file", tmp_path / "file")
+    assert server.starts == [9]
+    assert (tmp_path / "file").read_bytes() == b"all of it"
+
+
+def test_another_part_than_was_asked_for_is_refused(server: Server, tmp_path: pathlib.Path) -> None:
+    server.files["/file"] = b"all of it"
+    server.slip = 1
+    (tmp_path / "file.part").write_bytes(b"all")
+    with pytest.raises(LLMZipError, match="another part"):
+        download(f"{server.url}/file", tmp_path / "file")
+
+
+def test_an_interrupted_corpus_goes_on_and_is_verified(server: Server, cache: pathlib.Path) -> None:
+    data = zipped(a=bytes(range(256)) * 2000)
+    pinned = corpus(server, data, hashlib.sha256(data).hexdigest())
+    server.limit = 100_000
+    with pytest.raises(LLMZipError, match="run the same again"):
+        library.fetch(pinned, say=pytest.fail)
+    server.limit = None
+    assert (library.fetch(pinned, say=pytest.fail) / "a").read_bytes() == bytes(range(256)) * 2000
+    assert server.starts == [0, 100_000]
 
 
 def test_errors_of_the_network_are_one_line(server: Server, tmp_path: pathlib.Path) -> None:

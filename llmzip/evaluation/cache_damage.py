@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import hashlib
+import itertools
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +22,12 @@ import transformers
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.engine.torch_engine import TorchEngine, TorchSession
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.partial import Partial
 from llmzip.metrics.code_length import percentile
-from llmzip.scoring.base import IdArray, Predictions, Scorer
+from llmzip.scoring.base import IdArray, Predictions, Scorer, Tokenized
 from llmzip.scoring.float_scorer import FloatPredictions, FloatScorer
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
+from llmzip.scoring.score import LITERAL_BITS, Progress
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 BITS = (8, 4, 3, 2)
@@ -73,6 +78,7 @@ class IntegerReader:
 
     def __init__(self, scorer: IntegerScorer, device: str = "cpu") -> None:
         engine = scorer.engine
+        self._head = engine  # the scorer's own makes the token weights: the same integers, sooner
         self._engine = engine if isinstance(engine, TorchEngine) else TorchEngine(engine.model, device)
 
     def read(self, ids: IdArray) -> None:
@@ -94,15 +100,16 @@ class IntegerReader:
         for tensor in (session.keys, session.values):
             tensor.copy_(_rounded(tensor.float(), bits).round_())
         head = session.advance(ids)
-        return IntegerPredictions(self._engine, head.vectors.reshape(ids.size, -1), head.scales.flatten())
+        return IntegerPredictions(self._head, head.vectors.reshape(ids.size, -1), head.scales.flatten())
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum."""
+    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in float32."""
     most = 2 ** (bits - 1) - 1
-    step = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
-    rounded: torch.Tensor = (x / step).round_() * step
-    return rounded
+    wide = x.float()
+    step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
+    rounded: torch.Tensor = (wide / step).round_() * step
+    return rounded.to(x.dtype)
 
 
 def reader_of(scorer: Scorer) -> Reader:
@@ -135,34 +142,64 @@ def measure_damage(
     shares: Sequence[float] = SHARES,
     bits: Sequence[int] = BITS,
     samples: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    partial: Partial | None = None,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """The grid context x evicted share x cache bits, as `Damage` rows; `progress(done, total)` counts contexts read.
+    """The grid context x evicted share x cache bits, as `Damage` rows; `progress` counts the tokens behind them.
 
-    All contexts are followed by the same stretches of 64 tokens. Raises LLMZipError for a text that is too short.
+    partial: what an interrupted run has measured. All contexts are followed by the same stretches of 64 tokens. Raises
+    LLMZipError for a text that is too short.
     """
     text = scorer.tokenize(data)
     longest = max(contexts)
     if longest + STRETCH > min(len(text.ids), scorer.max_positions) or min(contexts) <= SINK_TOKENS:
         raise LLMZipError(f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens")
-    reader = reader_of(scorer)
+    partial = partial or Partial()
     starts = np.unique(np.linspace(longest, len(text.ids) - STRETCH, samples).astype(int)).tolist()
-    places = np.array(starts)[:, None] + np.arange(STRETCH)  # [S, 64]
-    fed, targets = text.ids[places - 1], text.ids[places].flatten()
-    literal, size = 8.0 * text.escaped[places].flatten(), int(text.sizes[places].sum())
-    rows = []
-    for number, context in enumerate(contexts):
-        before = text.ids[np.array(starts)[:, None] + np.arange(1 - context, -1)]  # [S, context - 2]
-        start = np.full((len(starts), 1), scorer.vocabulary.start_token, np.int32)
+    identity = ["damage", dataclasses.asdict(scorer.card), hashlib.sha256(data).hexdigest(), starts, [*shares], [*bits]]
+    grid = _Grid(scorer, text, starts, shares, bits, progress)
+    return [point for c in contexts for point in partial.cell([*identity, c], functools.partial(grid.points, c))]
+
+
+class _Grid:
+    """The points of one context after the other; the model is made ready with the first that is not known yet."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        text: Tokenized,
+        starts: Sequence[int],
+        shares: Sequence[float],
+        bits: Sequence[int],
+        progress: Progress | None,
+    ) -> None:
+        self._scorer, self._text, self._starts = scorer, text, np.array(starts)[:, None]
+        self._shares, self._bits = shares, bits
+        self._progress = progress
+        self._done = 0
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        return reader_of(self._scorer)
+
+    def points(self, context: int) -> list[dict[str, Any]]:
+        """The rows of one context length."""
+        text, reader = self._text, self._reader
+        places = self._starts + np.arange(STRETCH)  # [S, 64]
+        fed, targets = text.ids[places - 1], text.ids[places].flatten()
+        literal, size = LITERAL_BITS * text.escaped[places].flatten(), int(text.sizes[places].sum())
+        before = text.ids[self._starts + np.arange(1 - context, -1)]  # [S, context - 2]
+        start = np.full((len(before), 1), self._scorer.vocabulary.start_token, np.int32)
         reader.read(np.concatenate([start, before], axis=1))
         undamaged = reader.predict(fed, 0, _UNDAMAGED_BITS).measure(targets)[0] + literal
-        for share in shares:
-            for b in bits:
-                evicted = round(share * (context - 1 - SINK_TOKENS))
-                cost = reader.predict(fed, evicted, b).measure(targets)[0] + literal
-                extra = cost - undamaged
-                point = Damage(context, share, b, cost.sum() / size, extra.sum() / size, percentile(extra))
-                rows.append(dataclasses.asdict(point))
-        if progress:
-            progress(number + 1, len(contexts))
-    return rows
+        rows = []
+        for share, b in itertools.product(self._shares, self._bits):
+            evicted = round(share * (context - 1 - SINK_TOKENS))
+            cost = reader.predict(fed, evicted, b).measure(targets)[0] + literal
+            extra = cost - undamaged
+            point = Damage(context, share, b, cost.sum() / size, extra.sum() / size, percentile(extra))
+            rows.append(dataclasses.asdict(point))
+            self._done += places.size
+            if self._progress:
+                self._progress(self._done)
+        return rows

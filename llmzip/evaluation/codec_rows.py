@@ -7,6 +7,7 @@ from typing import Any
 from llmzip.codecs.base import Codec
 from llmzip.codecs.registry import get_codec
 from llmzip.errors import LLMZipError
+from llmzip.metrics.code_length import characters
 
 DEFAULT_CODECS = ("zlib:level=9", "bzip2:level=9", "xz:preset=9", "zstd:level=22", "brotli:quality=11", "ppmd")
 
@@ -42,4 +43,10 @@ def measure_codec(text: str, data: bytes) -> dict[str, Any]:
     payload = codec.coder.encode(data)
     if codec.coder.decode(payload, len(data)) != data:
         raise LLMZipError(f"{text}: the round trip failed")
-    return {"config": codec.get_config(), "file_bytes": len(payload), "bits_per_byte": 8 * len(payload) / len(data)}
+    return {
+        "config": codec.get_config(),
+        "file_bytes": len(payload),
+        "bits_per_byte": 8 * len(payload) / len(data),
+        "bits_per_char": 8 * len(payload) / max(1, characters(data)),
+        "raw_rate": len(payload) / len(data),
+    }

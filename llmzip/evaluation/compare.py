@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.options import Text
+from llmzip.evaluation.partial import Partial
 from llmzip.metrics.code_length import FloatArray, percentile
 from llmzip.metrics.divergence import flips, js_bits, kl_bits
 from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Progress, batches
+from llmzip.scoring.score import Begin, Progress, batches
 
 _ROWS = 32
 """How many full distributions are compared at once."""
+
+_MEANS = {
+    "bytes": ("bits_per_byte_original", "bits_per_byte_changed", "delta_bits_per_byte"),
+    "tokens": ("kl_bits_per_token", "js_bits_per_token", "flips"),
+}
+"""What is a mean over what."""
 
 
 def compare(
@@ -67,7 +78,11 @@ def compare(
                     progress(fed + columns.stop * len(batch.inputs))
             fed += batch.inputs.size
     one, other, kl, js, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    for scorer, bits in ((original, one), (changed, other + kl)):
+        if not np.isfinite(bits).all():
+            raise LLMZipError(f"{scorer.card.name} {scorer.card.settings} gives no probability where it is needed")
     return {
+        "bytes": len(data),
         "tokens": len(kl),
         "bits_per_byte_original": float(one.sum()) / len(data),
         "bits_per_byte_changed": float(other.sum()) / len(data),
@@ -78,3 +93,30 @@ def compare(
         "flips": float(flipped.mean()),
         "extra_bits_per_token_p99": percentile(other - one),
     }
+
+
+def compare_texts(
+    original: Scorer,
+    changed: Scorer,
+    texts: Sequence[Text],
+    *,
+    context: int = 1024,
+    partial: Partial | None = None,
+    begin: Begin | None = None,
+) -> dict[str, Any]:
+    """`compare` per text, and over all of them: rates per byte of all bytes, means of all tokens, no percentiles.
+
+    partial: what an interrupted run has measured; begin: told which text comes next.
+    """
+    partial = partial or Partial()
+    cards = [dataclasses.asdict(scorer.card) for scorer in (original, changed)]
+    found = {}
+    for text in texts:
+        progress = begin(f"{original.card.name}, {changed.card.name}: {text.name}") if begin else None
+        measure = functools.partial(compare, original, changed, text.data, context=context, progress=progress)
+        found[text.name] = partial.cell(["compare", cards, text.sha256, context], measure)
+    overall: dict[str, Any] = {unit: sum(row[unit] for row in found.values()) for unit in ("bytes", "tokens")}
+    for unit, keys in _MEANS.items():
+        for key in keys:
+            overall[key] = sum(row[key] * row[unit] for row in found.values()) / overall[unit]
+    return {"segment_tokens": context, "texts": found, "overall": overall}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from llmzip.corpora.library import month_of
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.partial import Partial
 from llmzip.metrics.dated import cutoff_gap
 from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Progress, score
+from llmzip.scoring.score import Begin, Progress, score
 
 
 def by_month(texts: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -33,23 +36,37 @@ def measure_months(
     *,
     context: int = 2048,
     most_bytes: int | None = None,
-    progress: Progress | None = None,
+    partial: Partial | None = None,
+    begin: Begin | None = None,
 ) -> dict[str, Any]:
-    """Rates [%] of the months in segments of `context` tokens (every byte counted and scored), and the gap."""
-    rates, bits_per_byte = {}, {}
-    for month, data in months.items():
-        data = data[:most_bytes]
-        text = scorer.tokenize(data)
-        spans = segments(len(text.ids), min(context, scorer.max_positions))
-        bits = score(scorer, text, spans, progress=progress).total_bits
+    """Rates [%] of the months in segments of `context` tokens (every byte counted and scored), and the gap.
+
+    partial: what an interrupted run has measured; begin: told which month comes next.
+    """
+    partial = partial or Partial()
+    rates, bits_per_byte, sizes = {}, {}, {}
+    length = min(context, scorer.max_positions)
+    card = dataclasses.asdict(scorer.card)
+    for month, whole in months.items():
+        data = whole[:most_bytes]
+        sizes[month] = len(data)
+        progress = begin(f"{scorer.card.name}: {month}") if begin else None
+        identity = ["month", card, length, hashlib.sha256(data).hexdigest()]
+        bits = partial.cell(identity, functools.partial(_code_length, scorer, data, length, progress))
         bits_per_byte[month] = bits / len(data)
         rates[month] = 100 * bits / 8 / len(data)
     gap = cutoff_gap(rates, cutoff)
     return {
         "cutoff": cutoff,
-        "segment_tokens": context,
+        "segment_tokens": length,
+        "bytes_by_month": sizes,
         "rate_percent_by_month": rates,
         "bits_per_byte_by_month": bits_per_byte,
         **dataclasses.asdict(gap),
         "robustness": gap.robustness,
     }
+
+
+def _code_length(scorer: Scorer, data: bytes, length: int, progress: Progress | None) -> float:
+    text = scorer.tokenize(data)
+    return score(scorer, text, segments(len(text.ids), length), progress=progress).total_bits

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.evaluation.codec_rows import make_codec
+from llmzip.evaluation.partial import Partial
 from llmzip.metrics import distances
 from llmzip.metrics.alignment import CodeLength, alignment, bits_saved
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import score
+from llmzip.scoring.score import Progress, score
 
 DISTANCES = ("ncd", "gpt_max", "gpt_min", "gpt_mean")
+
+_TOGETHER = 32
+"""How many pairs a model scores side by side, and that an interruption may lose."""
+
+Pair = tuple[bytes, bytes]
+"""A text y and what is given, z."""
+
+Conditional = Callable[[bytes, bytes], float]
+"""C(y|z) [bits]."""
 
 
 class ModelCodeLengths:
@@ -24,39 +36,51 @@ class ModelCodeLengths:
     Texts that are longer than the model's positions are cut at their ends, all of them alike.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, partial: Partial | None = None) -> None:
         self._scorer = scorer
-        self._lengths: dict[tuple[bytes, bytes], float] = {}
+        self._partial = partial or Partial()
+        self._card = dataclasses.asdict(scorer.card)
 
     def __call__(self, text: bytes, given: bytes = b"") -> float:
         """The code length of `text` given a context."""
-        if not text:
-            return 0.0
-        key = text, given
-        if key not in self._lengths:
-            most = self._scorer.max_positions
-            y = self._scorer.tokenize(text)
-            count = min(len(y.ids), most)
-            z = self._scorer.tokenize(given)
-            both = z + y
-            begin = max(0, len(z.ids) + count - most)
-            span = Span(begin, len(z.ids), len(z.ids) + count)
-            self._lengths[key] = score(self._scorer, both, [span]).total_bits
-        return self._lengths[key]
+        self.prepare([(text, given)])
+        return float(self._partial.get(self._identity((text, given)))) if text else 0.0
+
+    def prepare(self, pairs: Iterable[Pair], progress: Progress | None = None) -> None:
+        """Measure many pairs side by side, which is sooner than one by one; `progress` is told how many are done."""
+        todo = [pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(self._identity(pair)) is None]
+        for start in range(0, len(todo), _TOGETHER):
+            group = todo[start : start + _TOGETHER]
+            for pair, bits in zip(group, self._measure(group), strict=True):
+                self._partial.put(self._identity(pair), float(bits))
+            if progress:
+                progress(start + len(group))
+
+    def _measure(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
+        most = self._scorer.max_positions
+        spans, texts, origin = [], [], 0
+        for text, given in pairs:
+            z, y = self._scorer.tokenize(given), self._scorer.tokenize(text)
+            texts.append(z + y)
+            scored, end = len(z.ids), len(z.ids) + min(len(y.ids), most)
+            spans.append(Span(origin + max(0, end - most), origin + scored, origin + end))
+            origin += len(z.ids) + len(y.ids)
+        return score(self._scorer, functools.reduce(lambda a, b: a + b, texts), spans).span_bits(len(pairs))
+
+    def _identity(self, pair: Pair) -> object:
+        return [self._card, *map(_digest, pair)]
 
 
-def codec_length(name: str) -> CodeLength:
+def codec_length(name: str, partial: Partial | None = None) -> CodeLength:
     """Bits of a codec's payload, remembered per text; `name` as for `--codec`."""
-    codec = make_codec(name)
+    codec, known = make_codec(name), partial or Partial()
 
-    @functools.lru_cache(maxsize=1 << 16)
     def length(data: bytes) -> float:
-        return 8.0 * len(codec.coder.encode(data)) if data else 0.0
+        return known.cell(
+            [codec.get_config(), _digest(data)], lambda: 8.0 * len(codec.coder.encode(data)) if data else 0.0
+        )
 
     return length
-
-
-Conditional = Callable[[bytes, bytes], float]
 
 
 def conditional_by_codec(length: CodeLength) -> Conditional:
@@ -64,29 +88,65 @@ def conditional_by_codec(length: CodeLength) -> Conditional:
     return lambda text, given: length(given + text) - length(given)
 
 
+def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: Progress | None = None) -> None:
+    """Let a model or a codec measure what will be asked of it; both remember."""
+    if isinstance(conditional, ModelCodeLengths):
+        conditional.prepare(pairs, progress)
+        return
+    for done, pair in enumerate(pairs):
+        conditional(*pair)
+        if progress:
+            progress(done + 1)
+
+
+def conditional_table(
+    texts: Sequence[bytes], given: Sequence[bytes], conditional: Conditional, progress: Progress | None = None
+) -> npt.NDArray[np.float64]:
+    """C(y|z) [bits]: [texts, given]."""
+    measure_pairs(conditional, [(y, z) for y in texts for z in given], progress)
+    return np.array([[conditional(y, z) for z in given] for y in texts])
+
+
 def distance_table(
-    tests: Sequence[bytes], training: Sequence[bytes], conditional: Conditional, kind: str
+    tests: Sequence[bytes],
+    training: Sequence[bytes],
+    conditional: Conditional,
+    kind: str,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.float64]:
     """[tests, training] by one of DISTANCES; C(xy) of the NCD is C(x) + C(y|x)."""
+    pairs = [(x, b"") for x in (*tests, *training)] + [(y, x) for x in tests for y in training]
+    if kind != "ncd":
+        pairs += [(x, y) for x in tests for y in training]
+    measure_pairs(conditional, pairs, progress)
     table = np.empty((len(tests), len(training)))
     for i, x in enumerate(tests):
         for j, y in enumerate(training):
             alone = conditional(x, b""), conditional(y, b"")
-            given = conditional(x, y), conditional(y, x)
             if kind == "ncd":
-                table[i, j] = distances.ncd(*alone, alone[0] + given[1])
+                table[i, j] = distances.ncd(*alone, alone[0] + conditional(y, x))
             else:
-                table[i, j] = getattr(distances, kind)(*alone, *given)
+                table[i, j] = getattr(distances, kind)(*alone, conditional(x, y), conditional(y, x))
     return table
 
 
 def fit_scores(
-    sources: Sequence[bytes], targets: Sequence[bytes], *, length: CodeLength | None, conditional: Conditional | None
+    sources: Sequence[bytes],
+    targets: Sequence[bytes],
+    *,
+    length: CodeLength | None,
+    conditional: Conditional | None,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.float64]:
     """How well each source fits the targets: ZIP-FIT's alignment by a codec, or by a model the mean bits saved per byte."""
     if length is not None:
         return alignment(sources, targets, length)
     assert conditional is not None
+    measure_pairs(conditional, [(t, s) for s in (b"", *sources) for t in targets], progress)
     size = sum(map(len, targets))
     saved = [sum(bits_saved(conditional(t, b""), conditional(t, s)) for t in targets) / size for s in sources]
     return np.array(saved, np.float64)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

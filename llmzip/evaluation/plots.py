@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.findings import BITS_PER_BYTE
 from llmzip.evaluation.run import rows_of
 from llmzip.metrics.correlation import Fit
 from llmzip.metrics.ranks import RANK_EDGES
@@ -17,13 +18,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes]:
-    """An empty picture with labelled axes. Raises LLMZipError where matplotlib is missing."""
+def _canvas(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LLMZipError("pictures need matplotlib: pip install 'llmzip[eval]'") from error
-    made = Figure(figsize=(width, 4.2), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid(panels: int, lines: int) -> tuple[Figure, list[Axes]]:
+    """A picture with so many panels, two beside each other, high enough for so many lines of text."""
+    columns = min(2, panels)
+    rows = -(-panels // columns)
+    made = _canvas(4.6 * columns, rows * (1.0 + 0.2 * lines))
+    every = list(made.subplots(rows, columns, squeeze=False).flat)
+    for axes in every[panels:]:
+        axes.remove()
+    return made, every[:panels]
+
+
+def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes]:
+    """An empty picture with labelled axes. Raises LLMZipError where matplotlib is missing."""
+    made = _canvas(width, 4.2)
     axes = made.subplots()
     axes.set_title(title)
     axes.set_xlabel(x)
@@ -44,69 +60,107 @@ def svg(picture: Figure) -> str:
 
 
 def bits_per_byte(result: dict[str, Any]) -> Figure:
-    """Bars: every model and codec on every text."""
-    texts = [text["name"] for text in result["texts"]]
-    names = list(dict.fromkeys(row["name"] for row in rows_of(result, "bits_per_byte")))
-    made, axes = figure("Bits per byte: lower is better", "", "bits/byte", max(7.0, 1.6 * len(texts)))
-    width = 0.8 / max(1, len(names))
-    for i, name in enumerate(names):
-        values = {row["text"]: row["bits_per_byte"] for row in rows_of(result, "bits_per_byte") if row["name"] == name}
-        places = [t + width * (i - (len(names) - 1) / 2) for t, text in enumerate(texts) if text in values]
-        axes.bar(places, [values[text] for text in texts if text in values], width, label=name)
-    axes.set_xticks(range(len(texts)), texts, rotation=15 if len(texts) > 3 else 0)
-    axes.legend(fontsize=8)
+    """Bars: every model and codec on every text, the best on top; a model's real file beside what it predicts."""
+    texts = [
+        text for text in result["texts"] if any(r["text"] == text["name"] for r in rows_of(result, "bits_per_byte"))
+    ]
+    groups = [_bars([row for row in result["rows"] if row["text"] == text["name"]]) for text in texts]
+    made, panels = grid(len(groups), max(len(group) for group in groups))
+    for axes, text, group in zip(panels, texts, groups, strict=True):
+        bars = axes.barh([b[1] for b in group], [b[0] for b in group], color=["C0" if b[2] else "C3" for b in group])
+        axes.bar_label(bars, [f"{b[0]:.3f}" for b in group], fontsize=7, padding=2)
+        axes.set_title(f"{text['name']}, {text['bytes']:,} bytes", fontsize=9)
+        axes.set_xlabel("bits/byte (lower is better)", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.margins(x=0.15)
+        axes.invert_yaxis()
     return made
+
+
+def _bars(rows: Sequence[dict[str, Any]]) -> list[tuple[float, str, bool]]:
+    """Bits/byte, label, whether it is a codec's; sorted."""
+    found = [(r["bits_per_byte"], r["name"], r["kind"] == "codec") for r in rows if r.get("bits_per_byte") is not None]
+    found += [
+        (row["file_bits_per_byte"], f"{row['name']}: file, level {row['level']}", False)
+        for row in rows
+        if row.get("file_bits_per_byte") is not None
+    ]
+    return sorted(found)
+
+
+def _label(result: dict[str, Any], row: dict[str, Any]) -> str:
+    """The text, and the model where there are several."""
+    return row["text"] if len(result["models"]) == 1 else f"{row['text']}, {row['name']}"
+
+
+def _compressed(result: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The rows whose rates are not all beyond 8 bits/byte: on noise a curve says nothing and hides the others."""
+    return [row for row in rows_of(result, key) if min(rate for rate in row[key] if rate is not None) < BITS_PER_BYTE]
 
 
 def by_context(result: dict[str, Any]) -> Figure:
     """Curves: the same tokens with ever longer contexts."""
-    made, axes = figure("The same tokens with longer contexts", "tokens of context", "bits/byte")
-    for row in rows_of(result, "bits_per_byte_by_context"):
-        axes.plot(row["contexts"], row["bits_per_byte_by_context"], marker="o", label=f"{row['name']}, {row['text']}")
-    axes.set_xscale("log", base=2)
-    axes.legend(fontsize=8)
+    made, axes = figure("The same tokens with longer contexts", "tokens of context", "bits/byte (lower is better)", 8.0)
+    for row in _compressed(result, "bits_per_byte_by_context"):
+        axes.plot(row["contexts"], row["bits_per_byte_by_context"], marker="o", label=_label(result, row))
+    _doublings(axes)
     return made
 
 
 def by_position(result: dict[str, Any]) -> Figure:
     """Curves: bits/byte by the position in a segment."""
-    made, axes = figure("By position in the segment", "position (upper end of the bin)", "bits/byte")
-    for row in rows_of(result, "bits_per_byte_by_position"):
+    made, axes = figure(
+        "By position in the segment", "position in tokens, upper end of the bin", "bits/byte (lower is better)", 8.0
+    )
+    for row in _compressed(result, "bits_per_byte_by_position"):
         pairs = zip(row["position_edges"][1:], row["bits_per_byte_by_position"], strict=True)
         known = [(edge, rate) for edge, rate in pairs if rate is not None]
-        axes.plot(*zip(*known, strict=True), marker="o", label=f"{row['name']}, {row['text']}")
-    axes.set_xscale("log", base=2)
-    axes.legend(fontsize=8)
+        axes.plot(*zip(*known, strict=True), marker="o", label=_label(result, row))
+    _doublings(axes)
     return made
+
+
+def _doublings(axes: Axes) -> None:
+    """Tokens in doublings with plain numbers, rates from 0, and the legend beside the curves."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def rank_histogram(result: dict[str, Any]) -> Figure:
     """Bars: how often a token was the model's first, second ... choice."""
-    made, axes = figure("Ranks of the tokens in the predictions", "rank", "share of tokens")
+    made, axes = figure("Ranks of the tokens in the predictions", "rank (0: the first choice)", "share of tokens", 9.0)
     rows = list(rows_of(result, "rank_histogram"))
     width = 0.8 / max(1, len(rows))
     for i, row in enumerate(rows):
-        places = [b + width * i for b in range(len(RANK_EDGES))]
-        axes.bar(places, row["rank_histogram"], width, label=f"{row['name']}, {row['text']}")
+        places = [b + width * (i - (len(rows) - 1) / 2) for b in range(len(RANK_EDGES))]
+        axes.bar(places, row["rank_histogram"], width, label=_label(result, row))
     labels = [f"{a}" if b == a + 1 else f"{a}-{b - 1}" for a, b in itertools.pairwise(RANK_EDGES)]
     axes.set_xticks(range(len(RANK_EDGES)), [*labels, f"{RANK_EDGES[-1]}+"])
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return made
 
 
 def damage(rows: Sequence[dict[str, Any]], key: str, label: str) -> Figure:
-    """Curves: a `key` of the grid over the evicted share, a line per cache width and context."""
-    made, axes = figure("Damage to the key/value cache", "share of the context evicted", label)
-    styles = ("-", "--", ":", "-.")
+    """Curves: a `key` of the grid over the evicted share, a panel per context, a line per cache width."""
     contexts = sorted({row["context"] for row in rows})
     widths = sorted({row["cache_bits"] for row in rows}, reverse=True)
-    for i, context in enumerate(contexts):
-        for j, bits in enumerate(widths):
+    made, panels = grid(len(contexts), 10)
+    top = 1.1 * max(row[key] for row in rows)
+    bottom = min(0.0, *(row[key] for row in rows)) - 0.02 * top
+    for axes, context in zip(panels, contexts, strict=True):
+        for bits in widths:
             points = [r for r in rows if r["context"] == context and r["cache_bits"] == bits]
-            x, y = [r["evicted_share"] for r in points], [r[key] for r in points]
-            axes.plot(x, y, styles[i % 4], color=f"C{j}", marker=".", label=f"{context} tokens, {bits} bits")
-    axes.set_yscale("symlog", linthresh=0.1)
-    axes.legend(fontsize=7, ncols=2)
+            axes.plot([r["evicted_share"] for r in points], [r[key] for r in points], marker=".", label=f"{bits} bits")
+        axes.set_title(f"behind {context} tokens", fontsize=9)
+        axes.set_xlabel("share of the context evicted", fontsize=8)
+        axes.set_ylabel(label, fontsize=8)
+        axes.tick_params(labelsize=7)
+        if top > bottom:
+            axes.set_ylim(bottom, top)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, title="cache", title_fontsize=7)
     return made
 
 

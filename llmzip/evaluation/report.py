@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmzip.evaluation import plots
+from llmzip.evaluation.findings import findings
 from llmzip.evaluation.run import rows_of
 from llmzip.evaluation.tables import markdown
 
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
-th, td { border: 1px solid #ccc; padding: .2rem .6rem; text-align: right } th:first-child, td:first-child { text-align: left }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+.findings { background: #eef4ea; padding: .6rem 1rem .6rem 2rem } .facts { color: #555; font-size: 13px }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-size: 13px }
+th, td { border: 1px solid #ccc; padding: .15rem .5rem; text-align: right; vertical-align: bottom }
+td { white-space: nowrap } th:first-child, td:first-child { text-align: left }
 svg { max-width: 100%; height: auto } figure { margin: 1.5rem 0 } figcaption { color: #555; max-width: 50rem }
 pre { background: #f6f6f6; padding: 1rem; overflow: auto; max-height: 30rem } .warning { background: #fff3c4; padding: .5rem }
 """
@@ -66,13 +70,32 @@ _COST = (
 )
 
 
+_PICTURES = (
+    (plots.bits_per_byte, "bits_per_byte", "Every model and codec on the same bytes; the model's size is not counted."),
+    (
+        plots.by_context,
+        "bits_per_byte_by_context",
+        "The same stretches of 64 tokens each time: are longer contexts easier? Noise is left out.",
+    ),
+    (plots.by_position, "bits_per_byte_by_position", "Where in its segment a token stands. Noise is left out."),
+    (
+        plots.rank_histogram,
+        "rank_histogram",
+        "How often the model's first choice was right, and how wrong it was else.",
+    ),
+)
+
+
 def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
     """The page for a result of `evaluate`."""
     flat = [_flat(row) for row in result["rows"]]
-    parts = [f"<h1>{html.escape(title)}</h1>", _facts(result)]
+    parts = [f"<h1>{html.escape(title)}</h1>"]
     if result["testing_only"]:
         parts.append('<p class="warning">Testing only: the texts were cut by --limit.</p>')
-    parts.append(_markdown_html(markdown(result)))
+    parts += [_list(findings(result), "findings"), _list(_facts(result), "facts")]
+    drawn = pictures(result)
+    parts += [_figure(figure, caption) for name, (figure, caption) in drawn.items() if not name.startswith(_DAMAGE)]
+    parts += ["<h2>All measures, text by text</h2>", _markdown_html(markdown(result))]
     for heading, columns in (
         ("The real file, and where its bits come from", _FILE),
         ("Information capacity", _CAPACITY),
@@ -80,23 +103,12 @@ def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
         ("What the model's size costs", _COST),
     ):
         parts.append(_section(heading, flat, columns))
-    pictures = [
-        (plots.bits_per_byte, "bits_per_byte", "Every model and codec on the same bytes, model size not counted."),
-        (
-            plots.by_context,
-            "bits_per_byte_by_context",
-            "The same stretches of 64 tokens each time: are longer contexts easier?",
-        ),
-        (plots.by_position, "bits_per_byte_by_position", "Where in its segment a token stands."),
-        (
-            plots.rank_histogram,
-            "rank_histogram",
-            "How often the model's first choice was right, and how wrong it was else.",
-        ),
-    ]
-    parts += [_figure(draw(result), caption) for draw, key, caption in pictures if any(rows_of(result, key))]
     for model in dict.fromkeys(point["model"] for point in result["cache_damage"]):
-        parts += _damage(model, [point for point in result["cache_damage"] if point["model"] == model])
+        parts.append(f"<h2>Key/value cache damage: {html.escape(model)}</h2>")
+        parts += [_figure(*drawn[name]) for name in _damage_names(model)]
+        points = [point for point in result["cache_damage"] if point["model"] == model]
+        named = [(key, key.replace("_", " "), 4) for key in points[0] if key != "model"]
+        parts.append(f"<details><summary>All points</summary>{_table(points, named)}</details>")
     numbers = html.escape(json.dumps(result, indent=1))
     parts.append(f"<details><summary>All numbers (JSON)</summary><pre>{numbers}</pre></details>")
     body = "\n".join(parts)
@@ -104,15 +116,24 @@ def report(result: dict[str, Any], title: str = "llmzip evaluation") -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
-def _damage(model: str, points: Sequence[dict[str, Any]]) -> list[str]:
-    mean = plots.damage(points, "extra_bits_per_byte", "extra bits/byte")
-    worst = plots.damage(points, "extra_bits_per_token_p99", "extra bits/token, 99th percentile")
-    return [
-        f"<h2>Key/value cache damage: {html.escape(model)}</h2>",
-        _figure(mean, "On the mean, against the whole cache."),
-        _figure(worst, "The worst hundredth of the tokens: what means hide."),
-        _table(points, [(key, key.replace("_", " "), 4) for key in points[0] if key != "model"]),
-    ]
+def pictures(result: dict[str, Any]) -> dict[str, tuple[Figure, str]]:
+    """Name -> picture and caption: all that the result has numbers for."""
+    drawn = {draw.__name__: (draw(result), caption) for draw, key, caption in _PICTURES if any(rows_of(result, key))}
+    for model in dict.fromkeys(point["model"] for point in result["cache_damage"]):
+        points = [point for point in result["cache_damage"] if point["model"] == model]
+        mean = plots.damage(points, "extra_bits_per_byte", "extra bits/byte")
+        worst = plots.damage(points, "extra_bits_per_token_p99", "extra bits/token, 99th percentile")
+        captions = "On the mean, against the whole cache.", "The worst hundredth of the tokens: what means hide."
+        drawn |= dict(zip(_damage_names(model), zip((mean, worst), captions, strict=True), strict=True))
+    return drawn
+
+
+_DAMAGE = "damage-"
+
+
+def _damage_names(model: str) -> tuple[str, str]:
+    name = _DAMAGE + re.sub(r"[^\w.-]+", "-", model)
+    return name, f"{name}-p99"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +142,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **{key: coders.get(name) for key, name in names.items()}}
 
 
-def _facts(result: dict[str, Any]) -> str:
+def _facts(result: dict[str, Any]) -> list[str]:
+    """Where the numbers come from."""
     machine = result["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     lines = [
@@ -133,11 +155,16 @@ def _facts(result: dict[str, Any]) -> str:
             f"{card['name']} ({card['kind']}, {card['digest'][:16]}): {card['parameters']:,} parameters, "
             f"{card['model_bytes']:,} bytes"
         )
-    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
+    return lines
+
+
+def _list(lines: Sequence[str], name: str) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f'<ul class="{name}">{items}</ul>' if lines else ""
 
 
 def _section(heading: str, rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, int]]) -> str:
-    known = [row for row in rows if any(row.get(key) is not None for key, _, _ in columns)]
+    known = [row for row in rows if row["kind"] != "codec" and any(row.get(key) is not None for key, _, _ in columns)]
     named = [("name", "", 0), ("text", "text", 0), *columns]
     return f"<h2>{html.escape(heading)}</h2>{_table(known, named)}" if known else ""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
-import hashlib
 import json
 import pathlib
 import time
@@ -19,8 +17,9 @@ from llmzip.evaluation.cache_damage import measure_damage
 from llmzip.evaluation.codec_rows import measure_codec
 from llmzip.evaluation.environment import environment
 from llmzip.evaluation.options import Options, Text
+from llmzip.evaluation.partial import Partial
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Progress
+from llmzip.scoring.score import Begin, Progress
 
 FORMAT = 1
 """Version of the result JSON (docs/evaluation.md)."""
@@ -30,36 +29,6 @@ PARTIAL = "partial.jsonl"
 _DAMAGE_SAMPLES = 4
 
 Result = dict[str, Any]
-Begin = Callable[[str], Progress | None]
-"""Told what is measured next; what it returns is told the tokens done."""
-
-
-class Partial:
-    """The cells that are done, kept on disk until the run is complete."""
-
-    def __init__(self, folder: pathlib.Path | None) -> None:
-        self.path = folder / PARTIAL if folder else None
-        self.cells: dict[str, dict[str, Any]] = {}
-        if self.path and self.path.is_file():
-            for line in self.path.read_text("utf-8").splitlines():
-                with contextlib.suppress(ValueError):  # the last line of a run that was killed
-                    cell = json.loads(line)
-                    self.cells[cell["key"]] = cell["values"]
-
-    def cell(self, identity: object, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The values of a cell: from disk if the same was measured before, else by `measure`."""
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        if key not in self.cells:
-            self.cells[key] = measure()
-            if self.path:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": key, "values": self.cells[key]}) + "\n")
-        return self.cells[key]
-
-    def finish(self) -> None:
-        """The run is complete: nothing is left to continue."""
-        if self.path:
-            self.path.unlink(missing_ok=True)
 
 
 def evaluate(
@@ -78,7 +47,7 @@ def evaluate(
     wanted. folder: where finished cells are kept so that the same call goes on after an interruption. What does not apply
     is reported under `errors` with its reason.
     """
-    partial = Partial(folder)
+    partial = Partial(folder / PARTIAL if folder else None)
     rows: list[dict[str, Any]] = []
     for text in texts:
         for codec in codecs:
@@ -86,6 +55,7 @@ def evaluate(
             rows.append(_row(codec, "codec", text, [part]))
     cards: list[dict[str, Any]] = []
     grid: list[dict[str, Any]] = []
+    grid_seconds: dict[str, float] = {}
     errors: dict[str, str] = {}
     for load in models:
         scorer = load()
@@ -102,9 +72,10 @@ def evaluate(
                 parts.append(_timed(task, measure, partial, identity))
             rows.append(_row(scorer.card.name, scorer.card.kind, text, parts))
         if damage:
-            if begin:
-                begin(f"{scorer.card.name}: {damage.name}: cache damage")
-            found = _damage(scorer, damage, options.damage_contexts, partial)
+            progress = begin(f"{scorer.card.name}: {damage.name}: cache damage") if begin else None
+            found = _damage(scorer, damage, options.damage_contexts, partial, progress)
+            if "seconds" in found:
+                grid_seconds[scorer.card.name] = found["seconds"]["cache_damage"]
             grid += [{"model": scorer.card.name, **point} for point in found.get("points", ())]
             errors |= {f"{scorer.card.name}: {task}": reason for task, reason in found.get("errors", {}).items()}
     result = {
@@ -116,6 +87,7 @@ def evaluate(
         "texts": [{"name": t.name, "bytes": len(t.data), "sha256": t.sha256} for t in texts],
         "rows": rows,
         "cache_damage": grid,
+        "cache_damage_seconds": grid_seconds,
         "errors": errors,
         "environment": environment(),
     }
@@ -123,11 +95,16 @@ def evaluate(
     return result
 
 
-def _damage(scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial) -> dict[str, Any]:
+def _damage(
+    scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial, progress: Progress | None
+) -> dict[str, Any]:
     """The cache damage grid of one model."""
 
     def measure() -> dict[str, Any]:
-        return {"points": measure_damage(scorer, text.data, contexts=contexts, samples=_DAMAGE_SAMPLES)}
+        points = measure_damage(
+            scorer, text.data, contexts=contexts, samples=_DAMAGE_SAMPLES, partial=partial, progress=progress
+        )
+        return {"points": points}
 
     identity = [FORMAT, dataclasses.asdict(scorer.card), text.sha256, "cache_damage", contexts]
     return _timed("cache_damage", measure, partial, identity)
@@ -136,15 +113,17 @@ def _damage(scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partia
 def _timed(task: str, measure: Callable[[], dict[str, Any]], partial: Partial, identity: object) -> dict[str, Any]:
     """The values of one task with the seconds it took, or the reason why there are none."""
 
-    def run() -> dict[str, Any]:
-        start = time.perf_counter()
-        try:
-            values = measure()
-        except LLMZipError as error:
-            return {"errors": {task: str(error)}}
-        return {**values, "seconds": {task: time.perf_counter() - start}}
-
-    return partial.cell(identity, run)
+    known: dict[str, Any] | None = partial.get(identity)
+    if known is not None:
+        return known
+    start = time.perf_counter()
+    try:
+        values = measure()
+    except LLMZipError as error:  # not kept: what is missing may be there when the run goes on
+        return {"errors": {task: str(error)}}
+    values = {**values, "seconds": {task: time.perf_counter() - start}}
+    partial.put(identity, values)
+    return values
 
 
 def _row(name: str, kind: str, text: Text, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -155,6 +134,9 @@ def _row(name: str, kind: str, text: Text, parts: Sequence[dict[str, Any]]) -> d
                 row[key] |= value
             else:
                 row[key] = value
+    seconds = row["seconds"].get("codec", row["seconds"].get("code_length"))
+    if seconds is not None:
+        row["seconds_per_megabyte"] = 1e6 * seconds / len(text.data)
     return row
 
 

@@ -22,12 +22,15 @@ COLUMNS = (
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """One table per text: models and codecs as rows, the best of each column bold, ± the standard error."""
+    """One table per text: models and codecs as rows, the fewest bits per byte first, the best of each column bold.
+
+    ± is the standard error.
+    """
     lines = []
     if result["testing_only"]:
         lines += [f"**Testing only**: the first {result['options']['limit']:,} bytes of each text.", ""]
     for text in result["texts"]:
-        rows = [row for row in result["rows"] if row["text"] == text["name"]]
+        rows = sorted((row for row in result["rows"] if row["text"] == text["name"]), key=_by_rate)
         lines += [f"### {text['name']}, {text['bytes']:,} bytes", "", *_table(rows), ""]
         for row in rows:
             lines += [f"- {row['name']}, {task}: {reason}" for task, reason in row["errors"].items()]
@@ -35,6 +38,11 @@ def markdown(result: dict[str, Any]) -> str:
             lines.append("")
     lines += [f"- {what}: {reason}" for what, reason in result["errors"].items()]
     return "\n".join(lines)
+
+
+def _by_rate(row: dict[str, Any]) -> float:
+    rate = row.get("bits_per_byte")
+    return float("inf") if rate is None else rate
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -22,12 +22,14 @@ class Fit:
 def linear_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> Fit:
     """Pearson's rho and the least-squares line; RMSE = sqrt(mean squared residual).
 
-    Raises ValueError for fewer than three points or a constant column.
+    Raises ValueError for fewer than three points, a constant column, or numbers that are not finite.
 
     >>> linear_fit([1, 2, 3], [2, 4, 6]).slope
     2.0
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a correlation needs numbers; some are not finite")
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         raise ValueError("a correlation needs three points or more, and columns that are not constant")
     da, db = a - a.mean(), b - b.mean()

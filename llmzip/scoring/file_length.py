@@ -17,7 +17,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.frames import FrameParser
 from llmzip.metrics.windows import Span
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import Progress, score
+from llmzip.scoring.score import LITERAL_BITS, Progress, batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +60,13 @@ def file_length(
 ) -> FileLength:
     """Compress `data` with the scorer's model, take the file apart, and score its blocks in the file's own layout.
 
-    Each block is coded a second time without the memory, to tell what the tables cost from what the memory saves.
+    The scored tokens get the coder's tables as they are without the memory, too, to tell what the tables cost from what
+    the memory saves.
     """
     compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size)
     with watching() as lengths:
         packed = compressor.compress(data) + compressor.flush()
     parameters = levels.level_parameters(level, block_size)
-    alone = LLMCodec(scorer.engine, parameters, memory=False)
     model_bits = plain_bits = ideal_bits = coded_bits = 0.0
     other_bits = place = 0
     for block in _blocks(packed):
@@ -78,10 +78,9 @@ def file_length(
         length = _encoder_of(block, lengths)
         ideal_bits += length.bits
         coded_bits += 8 * len(length.coded)
-        with watching() as plain:
-            alone.encode(text)
-        plain_bits += plain[-1].bits
-        model_bits += _model_bits(scorer, text, parameters, progress)
+        own, tables = _model_bits(scorer, text, parameters, progress)
+        model_bits += own
+        plain_bits += tables
     return FileLength(
         text_bytes=len(data),
         file_bits=8 * len(packed),
@@ -115,9 +114,22 @@ def _encoder_of(block: Block, lengths: list[CodeLength]) -> CodeLength:
     raise AssertionError("a block of the model's codec has no encoder")
 
 
-def _model_bits(scorer: IntegerScorer, text: bytes, level: levels.Level, progress: Progress | None) -> float:
+def _model_bits(
+    scorer: IntegerScorer, text: bytes, level: levels.Level, progress: Progress | None
+) -> tuple[float, float]:
+    """The code length of a block by the model's weights, and by the integer tables that the coder makes of them."""
     tokens = scorer.tokenize(text)
     layout = levels.plan(level, len(tokens.ids), scorer.engine.model.spec)
     bounds = np.concatenate([[0], np.cumsum([len(p) for p in np.array_split(tokens.ids, layout.streams)])]).tolist()
     spans = [Span(a, a, b) for a, b in itertools.pairwise(bounds)]
-    return score(scorer, tokens, spans, window=layout.window, progress=progress).total_bits
+    model_bits = table_bits = LITERAL_BITS * int(tokens.escaped.sum())
+    fed = 0
+    for batch in batches(scorer, tokens, spans):
+        for columns, predictions in scorer.predict(batch.inputs, batch.wanted, layout.window):
+            targets = batch.targets[:, columns][batch.wanted[:, columns]]
+            model_bits += float(predictions.measure(targets)[0].sum())
+            table_bits += float(predictions.table_bits(targets).sum())
+            if progress:
+                progress(fed + columns.stop * len(batch.inputs))
+        fed += batch.inputs.size
+    return model_bits, table_bits

@@ -90,13 +90,18 @@ class FloatScorer:
         positions = None
         if start is not None:
             positions = torch.arange(start, start + ids.shape[1], device=ids.device)[None].expand_as(ids)
-        out = self.model(
-            input_ids=ids,
-            past_key_values=cache,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=0 if keep else 1,
-        )
+        try:
+            out = self.model(
+                input_ids=ids,
+                past_key_values=cache,
+                position_ids=positions,
+                use_cache=True,
+                logits_to_keep=0 if keep else 1,
+            )
+        except torch.OutOfMemoryError as error:
+            raise LLMZipError(
+                f"{self.model.device} has too little memory: shorter --context, or --dtype bfloat16"
+            ) from error
         logits: torch.Tensor = out.logits[..., : len(self.vocabulary.token_bytes)]
         return logits
 
@@ -132,10 +137,11 @@ def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype), local_files_only=True, **options
             )
-            model = torch.nn.Module.to(model, device)
-    except (OSError, ValueError, KeyError, ImportError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise UnsupportedModelError(f"{path}: transformers cannot load it: {error}") from error
-    except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver
+    try:
+        model = torch.nn.Module.to(model, device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own: no such device, no memory
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
     if path.is_dir():
         words = vocabularies.from_directory(path, model.config.get_text_config().to_dict())

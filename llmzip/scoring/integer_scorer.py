@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.engine.base import Engine
 from llmzip.metrics.capacity import Shape
 from llmzip.metrics.code_length import FloatArray
-from llmzip.scoring.base import BoolArray, IdArray, ModelCard, Predictions, chunks
+from llmzip.scoring.base import BoolArray, IdArray, ModelCard, chunks
 from llmzip.scoring.text import TextCutter
 
 _ZERO_WEIGHT = 2.0**-8
@@ -44,6 +46,18 @@ class IntegerPredictions:
             ranks[rows] = (weights > chosen[:, None]).sum(axis=1)
         return bits, ranks
 
+    def table_bits(self, targets: IdArray) -> FloatArray:
+        """Code lengths [N] by the coder's integer tables (docs/arithmetic.md, section 5) instead of the weights."""
+        bits = np.empty(len(targets))
+        for start in range(0, len(targets), _GROUP):
+            rows = slice(start, start + _GROUP)
+            distributions = self._engine.distributions(self._vectors[rows], self._scales[rows])
+            buckets, here = targets[rows] >> BUCKET_BITS, np.arange(len(targets[rows]))
+            bucket = distributions.bucket_frequencies()[here, buckets]
+            token = distributions.token_frequencies(buckets)[here, targets[rows] & (BUCKET_SIZE - 1)]
+            bits[rows] = 2 * math.log2(FREQUENCY_TOTAL) - np.log2(bucket) - np.log2(token)
+        return bits
+
     def log2_probabilities(self) -> npt.NDArray[np.float32]:
         """See `Predictions.log2_probabilities`."""
         parts = []
@@ -74,7 +88,9 @@ class IntegerScorer:
             settings={"engine": type(engine).__name__},
         )
 
-    def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
+    def predict(
+        self, inputs: IdArray, wanted: BoolArray, window: int | None
+    ) -> Iterator[tuple[slice, IntegerPredictions]]:
         """See `Scorer.predict`; a window also sees the stream's first four tokens."""
         streams, length = inputs.shape
         session = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.errors import LimitError
+from llmzip.errors import LimitError, LLMZipError
 from llmzip.metrics.code_length import FloatArray
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
@@ -16,7 +16,11 @@ from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
 Progress = Callable[[int], None]
 """Called with the number of tokens fed so far."""
 
-_LITERAL_BITS = 8.0
+Begin = Callable[[str], Progress | None]
+"""Told what is measured next; what it returns is told the tokens done."""
+
+LITERAL_BITS = 8.0
+"""What the byte behind an escape token costs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +105,10 @@ def score(
     start: bool = True,
     progress: Progress | None = None,
 ) -> TokenScores:
-    """The code lengths of the tokens that the spans score; `start` and errors as for `batches`, window as for `predict`."""
+    """The code lengths of the tokens that the spans score; `start` as for `batches`, window as for `predict`.
+
+    Raises LimitError as `batches`, and LLMZipError for a model that breaks down: half precision can overflow.
+    """
     found: list[tuple[FloatArray, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
     fed = 0
     for batch in batches(scorer, text, spans, start=start):
@@ -109,6 +116,8 @@ def score(
         for part, predictions in scorer.predict(batch.inputs, batch.wanted, window):
             here = batch.wanted[:, part]
             bits, ranks = predictions.measure(batch.targets[:, part][here])
+            if not np.isfinite(bits).all():
+                raise LLMZipError(f"{scorer.card.name} {scorer.card.settings} gives tokens of the text no probability")
             found.append(
                 (bits, ranks, batch.places[:, part][here], batch.positions[:, part][here], rows[:, part][here])
             )
@@ -122,7 +131,7 @@ def score(
     order = np.lexsort((places, indices))
     places = places[order]
     return TokenScores(
-        bits=bits[order] + _LITERAL_BITS * text.escaped[places],
+        bits=bits[order] + LITERAL_BITS * text.escaped[places],
         ranks=ranks[order],
         sizes=text.sizes[places],
         characters=text.characters[places],

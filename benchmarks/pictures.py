@@ -1,0 +1,127 @@
+"""Pictures of a comparison: sizes of everything on every text, and ratio against speed.
+
+They are SVG without dates and random ids: the same rows give the same files.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from benchmarks.results import Row
+from llmzip.evaluation.plots import figure, grid, svg
+from llmzip.levels import DEFAULT_LEVEL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OURS, _MODEL, _OTHERS = "#c4452f", "#e8a08f", "#7f93ad"
+_DECADE = 0.7
+"""How near two speeds are whose names could cover each other: powers of ten."""
+
+_MODEL_CODECS = ("codec rank", "codec equal-info")
+
+
+def write_pictures(rows: Sequence[Row], folder: pathlib.Path) -> list[pathlib.Path]:
+    """`sizes.svg`, and `speed-TEXT.svg` for each text; the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(dict.fromkeys(row.data for row in rows if row.bits_per_byte is not None))
+    made = {"sizes": sizes(rows)} if names else {}
+    made |= {"speed-" + re.sub(r"[^\w.-]+", "-", name): pareto(rows, name) for name in names}
+    paths = [folder / f"{name}.svg" for name in made]
+    for path, picture in zip(paths, made.values(), strict=True):
+        path.write_text(svg(picture), "utf-8")
+    return paths
+
+
+def _colour(row: Row) -> str:
+    return _OURS if row.contender.startswith("llmzip") else _MODEL if row.contender in _MODEL_CODECS else _OTHERS
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (speed, bits/byte) that no other beats in both, by falling speed.
+
+    >>> front([(10.0, 2.0), (5.0, 3.0), (1.0, 1.0)])
+    [(10.0, 2.0), (1.0, 1.0)]
+    """
+    best: list[tuple[float, float]] = []
+    for speed, bits in sorted(points, key=lambda p: (-p[0], p[1])):
+        if not best or bits < best[-1][1]:
+            best.append((speed, bits))
+    return best
+
+
+def pareto(rows: Sequence[Row], data: str) -> Figure:
+    """Ratio against decompression speed for one text, and the front; what lies on it is in bold."""
+    measured = [row for row in rows if row.data == data and row.bits_per_byte and row.decode_bytes_per_s]
+    made, axes = figure(
+        f"{data}, {measured[0].data_bytes:,} bytes: ratio against speed",
+        "decompression [bytes/s]",
+        "bits/byte (lower is better)",
+        9.0,
+    )
+    points = {row.contender: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
+    best = front(list(points.values()))
+    axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=0, label="best ratio at a speed")
+    heights = _spread(points)
+    for row in measured:
+        place = points[row.contender]
+        axes.scatter(*place, color=_colour(row), s=24)
+        bold = "bold" if place in best else "normal"
+        at = place[0] * 1.12, heights[row.contender]
+        axes.annotate(row.contender, place, at, fontsize=7, fontweight=bold, verticalalignment="center")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.06 * max(heights.values()))
+    axes.margins(x=0.2)
+    axes.legend(fontsize=8, loc="lower right")
+    return made
+
+
+def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """At which height each point's name stands, so that those of about one speed do not cover each other."""
+    gap = 0.035 * max(bits for _, bits in points.values())
+    heights: dict[str, float] = {}
+    for name, (speed, bits) in sorted(points.items(), key=lambda item: item[1][1]):
+        near = [heights[other] for other in heights if abs(math.log10(points[other][0] / speed)) < _DECADE]
+        heights[name] = max([bits, *(height + gap for height in near)])
+    return heights
+
+
+def sizes(rows: Sequence[Row]) -> Figure:
+    """Bars: bits/byte on each text, the smallest on top; of llmzip's levels each text's smallest and the default."""
+    groups = {
+        row.data: _shown([r for r in rows if r.data == row.data]) for row in rows if row.bits_per_byte is not None
+    }
+    made, panels = grid(len(groups), max(len(group) for group in groups.values()))
+    for axes, (data, group) in zip(panels, groups.items(), strict=True):
+        bits = [row.bits_per_byte or 0.0 for row in group]
+        bars = axes.barh([row.contender for row in group], bits, color=[_colour(row) for row in group])
+        axes.bar_label(bars, [f"{b:.2f}" for b in bits], fontsize=7, padding=2)
+        axes.set_title(f"{data}, {group[0].data_bytes:,} bytes", fontsize=9)
+        axes.set_xlabel("bits/byte (lower is better)", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.margins(x=0.12)
+        axes.invert_yaxis()
+    return made
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """The rows that were measured, by size; codecs that stand beside their program are left out."""
+    measured = sorted(
+        (row for row in rows if row.compressed_bytes is not None), key=lambda row: row.compressed_bytes or 0
+    )
+    programs = {row.contender.split()[0] for row in measured if not row.contender.startswith("codec ")}
+    programs |= {"zlib"} if "gzip" in programs else set()
+    programs |= {"ppmd"} if any(row.contender.startswith("7z PPMd") for row in measured) else set()
+    levels = [row for row in measured if row.contender.startswith("llmzip")]
+    kept = {levels[0].contender, f"llmzip -{DEFAULT_LEVEL}"} if levels else set()
+
+    def is_shown(row: Row) -> bool:
+        if row.contender.startswith("llmzip"):
+            return row.contender in kept
+        return not row.contender.startswith("codec ") or re.split("[ :]", row.contender)[1] not in programs
+
+    return [row for row in measured if is_shown(row)]
