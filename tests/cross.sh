@@ -33,14 +33,15 @@ arm() { # an interpreter of ARM64 on the processor $1
 }
 if [ ! -e "$wheels/numpy" ]; then
     version=$(arm max -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    "$python" -m pip install -q --no-deps --target "$wheels" --only-binary=:all: --python-version "$version" \
+    "$python" -m pip install -qq --no-deps --target "$wheels" --only-binary=:all: --python-version "$version" \
         --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 \
         numpy platformdirs safetensors tokenizers xxhash zstandard # what neither trains nor converts needs
 fi
 
 rm -rf "$tree" "$vectors"
 mkdir "$tree" "$vectors"
-cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" "$tree"
+cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" \
+    "$here/README.md" "$here/LICENSE" "$tree"
 PYTHONPATH="$here" "$python" -m tests.cross write "$vectors"
 cd "$tree"
 rm -f llmzip/engine/_native*.so

@@ -13,7 +13,8 @@ sanitizers=${SANITIZERS:-address,undefined}
 here=$(cd "$(dirname "$0")/.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" "$copy"
+cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" \
+    "$here/README.md" "$here/LICENSE" "$copy"
 rm -f "$copy"/llmzip/engine/_native*.so
 cd "$copy"
 case $sanitizers in
