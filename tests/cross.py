@@ -1,7 +1,7 @@
 """Another machine computes what this one does: `tests/cross.sh` runs `write` here and `check` there.
 
-    python -m tests.cross write FOLDER    needs torch: the reference's numbers, and the models by which golden files decode
-    python -m tests.cross check FOLDER    needs neither torch nor pytest: compares the native engine, on all its kernels
+python -m tests.cross write FOLDER    needs torch: the reference's numbers, and the models by which golden files decode
+python -m tests.cross check FOLDER    needs neither torch nor pytest: compares the native engine, on all its kernels
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def check_default_model(folder: pathlib.Path) -> None:
     model, frame = IntegerModel.load(folder / "default.safetensors"), golden.OF_DEFAULT_MODEL.read_bytes()
     assert llmzip.decompress(frame, model=model) == golden.TEXT
     assert llmzip.compress(golden.TEXT, model=model) == frame
-    print(f"  the default model's golden file decodes and is made again ({time.perf_counter() - start:.0f} s)", flush=True)
+    print(
+        f"  the default model's golden file decodes and is made again ({time.perf_counter() - start:.0f} s)", flush=True
+    )
 
 
 def same(what: str, actual: np.ndarray, expected: np.ndarray) -> None:
