@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--cpu", help="kernels: avx512vnni, avxvnni, avx2 or portable")
+    parser.add_argument("--cpu", help="kernels: avx512vnni, avxvnni, avx2, dotprod or portable")
     parser.add_argument("--llama", help="a GGUF file for llama.cpp")
     arguments = parser.parse_args()
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import llmzip
 from llmzip.model.registry import DEFAULT_MODEL
-from tests.conftest import TESTS, tiny
 
-FOLDER = TESTS / "data" / "golden"
-OF_DEFAULT_MODEL = TESTS / "data" / "golden-default" / "text.llmz"
+DATA = pathlib.Path(__file__).parent / "data"
+FOLDER = DATA / "golden"
+OF_DEFAULT_MODEL = DATA / "golden-default" / "text.llmz"
 
 TEXT = b"""\
 The value of an expression is an object, and the type of that object determines which operations it supports. When a
@@ -61,6 +61,8 @@ def needs(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    from tests.conftest import tiny  # needs torch, which readers of the frames need not have
+
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (data, options) in CASES.items():
         frame_path(name).write_bytes(llmzip.compress(data, model=tiny(), **options))

@@ -1,14 +1,15 @@
-"""Small integer models of odd shapes for the tests of the native engine."""
+"""Small integer models of odd shapes for the tests of the native engine, and what runs them; without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
+from llmzip.engine.base import Engine, HeadInput
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
@@ -56,6 +57,44 @@ def with_weights(model: IntegerModel, value: int | None = None, zero_rows: bool 
 
 def build(spec: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]]) -> IntegerModel:
     return IntegerModel.build(spec, Vocabulary((b"",) * spec.vocab, 0, 0, ""), tensors)
+
+
+EXTREMES = ("all +-127", "zero rows", "flat attention", "sharp attention", "zero scales", "constant")
+
+
+def extreme_model(kind: str) -> IntegerModel:
+    """One of EXTREMES."""
+    shape = "one key head, head size 64"
+    model = random_model(shape)
+    if kind == "all +-127":
+        return with_weights(model, value=127)
+    if kind == "zero rows":
+        return with_weights(model, zero_rows=True)
+    if kind == "flat attention":
+        return random_model(shape, gain=1e-9)
+    if kind == "sharp attention":  # one position takes the whole weight 2**16
+        return random_model(shape, gain=3.0)
+    if kind == "zero scales":
+        return build(model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()})
+    rows = {n: np.full_like(a, 127) for n, a in model.tensors.items() if n.endswith("weight")}
+    return build(model.spec, {**model.tensors, **rows})
+
+
+def random_tokens(model: IntegerModel, streams: int, count: int, seed: int = 1) -> npt.NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(0, model.spec.vocab, (streams, count)).astype(np.int32)
+
+
+def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: Sequence[int]) -> HeadInput:
+    """Feed the tokens in chunks of the given sizes, in turn."""
+    session = engine.session(len(tokens), window, max(chunks))
+    outputs, position, i = [], 0, 0
+    while position < tokens.shape[1]:
+        size = chunks[i % len(chunks)]
+        outputs.append(session.advance(tokens[:, position : position + size]))
+        position, i = position + size, i + 1
+    return HeadInput(
+        np.concatenate([o.vectors for o in outputs], axis=1), np.concatenate([o.scales for o in outputs], axis=1)
+    )
 
 
 def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:

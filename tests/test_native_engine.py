@@ -9,16 +9,15 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from llmzip.engine import native_engine
-from llmzip.engine.base import Engine, HeadInput
+from llmzip.engine.base import HeadInput
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
-from tests.native_models import SHAPES, build, random_model, with_weights
+from tests.native_models import EXTREMES, SHAPES, build, extreme_model, random_model, random_tokens, run
 
 if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
@@ -41,23 +40,6 @@ def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_engine, "_WEIGHTS_PER_THREAD", 1)
 
 
-def random_tokens(model: IntegerModel, streams: int, count: int, seed: int = 1) -> npt.NDArray[np.int32]:
-    return np.random.default_rng(seed).integers(0, model.spec.vocab, (streams, count)).astype(np.int32)
-
-
-def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: list[int]) -> HeadInput:
-    """Feed the tokens in chunks of the given sizes, in turn."""
-    session = engine.session(len(tokens), window, max(chunks))
-    outputs, position, i = [], 0, 0
-    while position < tokens.shape[1]:
-        size = chunks[i % len(chunks)]
-        outputs.append(session.advance(tokens[:, position : position + size]))
-        position, i = position + size, i + 1
-    return HeadInput(
-        np.concatenate([o.vectors for o in outputs], axis=1), np.concatenate([o.scales for o in outputs], axis=1)
-    )
-
-
 def assert_same(actual: HeadInput, expected: HeadInput) -> None:
     np.testing.assert_array_equal(actual.vectors, expected.vectors)
     np.testing.assert_array_equal(actual.scales, expected.scales)
@@ -78,24 +60,9 @@ def test_equals_reference(shape: str, cpu: str) -> None:
 
 
 @pytest.mark.parametrize("cpu", KERNELS)
-@pytest.mark.parametrize(
-    "kind", ["all +-127", "zero rows", "flat attention", "sharp attention", "zero scales", "constant"]
-)
+@pytest.mark.parametrize("kind", EXTREMES)
 def test_extreme_values(kind: str, cpu: str) -> None:
-    model = random_model("one key head, head size 64")
-    if kind == "all +-127":
-        model = with_weights(model, value=127)
-    elif kind == "zero rows":
-        model = with_weights(model, zero_rows=True)
-    elif kind == "flat attention":
-        model = random_model("one key head, head size 64", gain=1e-9)
-    elif kind == "sharp attention":  # one position takes the whole weight 2**16
-        model = random_model("one key head, head size 64", gain=3.0)
-    elif kind == "zero scales":
-        model = build(model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()})
-    else:
-        rows = {n: np.full_like(a, 127) for n, a in model.tensors.items() if n.endswith("weight")}
-        model = build(model.spec, {**model.tensors, **rows})
+    model = extreme_model(kind)
     reference, engine = TorchEngine(model), NativeEngine(model, 1, cpu)
     tokens = random_tokens(model, 2, 60)
     expected = run(reference, tokens, 100, [1, 7])

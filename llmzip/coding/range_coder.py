@@ -1,7 +1,8 @@
-"""Symbols with integer frequencies <-> bytes, on constriction's range coder.
+"""Symbols with integer frequencies <-> bytes.
 
-The coder is constriction's `RangeEncoder` (32-bit words, 64-bit state); docs/format.md, "Range coder", describes it so
-that it can be rewritten. Its words are stored big-endian without trailing zero bytes, which decoding supplies again.
+docs/format.md, "Range coder", describes the coder so that it can be rewritten. It is constriction's (32-bit words, 64-bit
+state), or the same in plain Python where PyPI has no constriction, as on Linux on ARM64. The words are stored big-endian
+without trailing zero bytes, which decoding supplies again.
 """
 
 from __future__ import annotations
@@ -9,25 +10,22 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import importlib.util
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import constriction
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import IntegrityError
 
+if TYPE_CHECKING or importlib.util.find_spec("constriction"):
+    from llmzip.coding.constriction_coder import Decoder, Encoder
+else:
+    from llmzip.coding.plain_coder import Decoder, Encoder
+
 _WORD_BYTES = 4
 _STATE_WORDS = 2  # the coder's state, and what the decoder may read past the end
-
-
-def _tables(frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """What makes `Categorical(perfect=False)` use exactly these frequencies.
-
-    It gives each symbol 1 plus its share of the rest, rounded down cumulatively; with f - 1 as the shares, whose sum is
-    the rest, the scale is exactly 1.
-    """
-    return (frequencies - 1).astype(np.float64)
 
 
 @dataclasses.dataclass
@@ -62,8 +60,7 @@ class RangeEncoder:
         if watched is not None:
             self._length = CodeLength()
             watched.append(self._length)
-        self._coder = constriction.stream.queue.RangeEncoder()
-        self._model = constriction.stream.model.Categorical(perfect=False)
+        self._coder = Encoder()
 
     def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
         """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at least 1.
@@ -71,20 +68,14 @@ class RangeEncoder:
         Tables of one symbol code nothing.
         """
         if len(symbols) and frequencies.shape[1] > 1:
-            self._coder.encode(symbols.astype(np.int32), self._model, _tables(frequencies))
+            self._coder.encode(symbols, frequencies)
             if self._length is not None:
                 chosen = frequencies[np.arange(len(symbols)), symbols]
                 self._length.bits += float(np.log2(frequencies.sum(axis=1) / chosen).sum())
 
     def finish(self) -> bytes:
         """The coded bytes so far."""
-        words: npt.NDArray[np.uint32] = self._coder.get_compressed()
-        # Any number in [lower, lower + width) will do.
-        state: tuple[int, tuple[int, int]] = self._coder.pos()
-        position, (lower, width) = state
-        size = _WORD_BYTES * (position + _STATE_WORDS)
-        sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")
-        lowest = sealed - (sealed - lower) % (1 << 64)
+        lowest, width, size = self._coder.interval()  # any number in it will do
         for shift in range(56, -1, -8):  # the roundest one has the fewest bytes
             number = -(-lowest >> shift) << shift
             if number < lowest + width:
@@ -101,17 +92,13 @@ class RangeDecoder:
     def __init__(self, coded: bytes) -> None:
         missing = -len(coded) % _WORD_BYTES + _STATE_WORDS * _WORD_BYTES
         words = np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
-        self._model = constriction.stream.model.Categorical(perfect=False)
+        self._coder = Decoder(words)
 
     def decode(self, frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """The next N symbols, given their tables [N, n]."""
         if not len(frequencies) or frequencies.shape[1] == 1:
             return np.zeros(len(frequencies), np.int32)
-        try:
-            symbols: npt.NDArray[np.int32] = self._coder.decode(self._model, _tables(frequencies))
-        except AssertionError as error:  # constriction: the code words cannot have come from these tables
-            raise IntegrityError(
-                "the coded symbols do not fit the model's predictions; the block is damaged"
-            ) from error
+        symbols = self._coder.decode(frequencies)
+        if symbols is None:
+            raise IntegrityError("the coded symbols do not fit the model's predictions; the block is damaged")
         return symbols

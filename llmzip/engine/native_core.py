@@ -88,7 +88,7 @@ def native_is_available() -> bool:
 def kernel_names() -> tuple[str, ...]:
     """The sets of kernels that this processor runs, best first."""
     library = core()
-    names = ("avx512vnni", "avxvnni", "avx2", "portable")
+    names = ("avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
     return tuple(name for name in names if library.kernels(name.encode()))
 
 

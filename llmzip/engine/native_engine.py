@@ -31,7 +31,7 @@ from llmzip.model.integer_model import IntegerModel
 __all__ = ["NativeEngine", "NativeSession", "kernel_names", "native_is_available", "why_not_available"]
 
 CPU_VARIABLE = "LLMZIP_CPU"
-"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2 or portable."""
+"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or portable."""
 
 _MAX_HEAD_DIM = 1040  # a score must stay below 2**24: 127 * 127 * D
 _MAX_WIDTH = 133_000  # a product must fit int32

@@ -5,7 +5,15 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature) /* Clang's way, before GCC 14 */
+#if __has_feature(address_sanitizer)
+#define ON_HEAP
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ON_HEAP
+#endif
+
+#if defined(ON_HEAP)
 
 /* From the heap, where AddressSanitizer sees what runs past an end. */
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 extern const struct kernels kernels_portable;
 
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx512, kernels_avx2, kernels_avxvnni;
+extern const struct kernels kernels_avx512, kernels_avx2;
 
 static int has_avx512(void)
 {
@@ -15,7 +15,32 @@ static int has_avx512(void)
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("popcnt");
 }
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
-static int has_avxvnni(void) { return has_avx2() && __builtin_cpu_supports("avxvnni"); }
+#endif
+
+#if defined(HAS_AVXVNNI_KERNELS)
+#include <cpuid.h>
+
+extern const struct kernels kernels_avxvnni;
+
+static int has_avxvnni(void) /* a name that some versions of Clang do not let one ask for */
+{
+    unsigned a = 0, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
+
+#if defined(HAS_DOTPROD_KERNELS)
+extern const struct kernels kernels_dotprod;
+
+#if defined(__ARM_FEATURE_DOTPROD) /* the whole build needs it, as all builds for Apple's processors do */
+static int has_dotprod(void) { return 1; }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+
+static int has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#else
+static int has_dotprod(void) { return 0; }
+#endif
 #endif
 
 static int always(void) { return 1; }
@@ -26,8 +51,15 @@ static const struct {
 } table[] = {
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
+#endif
+#if defined(HAS_AVXVNNI_KERNELS)
     {&kernels_avxvnni, has_avxvnni},
+#endif
+#if defined(__x86_64__)
     {&kernels_avx2, has_avx2},
+#endif
+#if defined(HAS_DOTPROD_KERNELS)
+    {&kernels_dotprod, has_dotprod},
 #endif
     {&kernels_portable, always},
 };

@@ -11,6 +11,13 @@
 #error "the engine needs IEEE-754 float arithmetic: no -ffast-math, no x87"
 #endif
 
+/* Kernels that not every compiler and target can build; dispatch.c asks the processor. */
+#if defined(__x86_64__) && __has_include(<avxvnniintrin.h>) /* GCC 11, Clang 12 */
+#define HAS_AVXVNNI_KERNELS
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
+#define HAS_DOTPROD_KERNELS
+#endif
+
 #define PANEL 32      /* columns of a packed panel */
 #define SINKS 4       /* the first positions of a stream stay visible for ever */
 #define QUERY_TILE 6  /* queries that attention takes at a time */

@@ -148,15 +148,16 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
 static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries, struct panel panel, int32_t *out,
                                  struct prefetch *wanted)
 {
-    vi sums[TILE_ROWS * VECTORS];
+    vi sums[TILE_ROWS * VECTORS], missing[VECTORS];
     size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    lacking(panel, missing);
     for (size_t i = 0; i < tiles; i++) {
         size_t start = tile_start(rows, tiles, i), count = tile_start(rows, tiles, i + 1) - start;
         tile(count, limbs + start * stride, stride, panel, sums, wanted);
         for (size_t r = start; r < start + count; r++)
             for (size_t v = 0; v < VECTORS; v++) {
                 int32_t *to = out + r / 2 * PANEL + v * LANES;
-                vi sum = sums[(r - start) * VECTORS + v];
+                vi sum = vi_add(sums[(r - start) * VECTORS + v], missing[v]);
                 vi_store(to, r % 2 ? vi_add(vi_load(to), vi_shift_left(sum, 8)) : sum);
             }
     }

@@ -1,7 +1,7 @@
 /* The kernels for AVX2 with AVX-VNNI. */
-#if defined(__x86_64__)
 #include "kernels.h"
 
+#if defined(HAS_AVXVNNI_KERNELS)
 #include <immintrin.h>
 #include <string.h>
 

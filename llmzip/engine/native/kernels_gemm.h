@@ -85,6 +85,36 @@ static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel pane
     }
 }
 
+/* Rows of activations are x + 128, and what that adds to a sum is taken off again, unless the dot product did so. */
+static inline vi corrected(vi sum, const int32_t *correction)
+{
+#if defined(SIGNED_ROWS)
+    (void)correction;
+    return sum;
+#else
+    return vi_add(sum, vi_load(correction));
+#endif
+}
+
+/* What a sum lacks when its row holds the numbers 0 ... 255 themselves: [VECTORS]. */
+static inline void lacking(struct panel panel, vi *missing)
+{
+    for (size_t v = 0; v < VECTORS; v++)
+        missing[v] = vi_set(0);
+#if defined(SIGNED_ROWS)
+    const int8_t *b = panel.data;
+    for (size_t k = 0; k < panel.groups; k++) {
+        for (size_t v = 0; v < VECTORS; v++)
+            missing[v] = vi_dot(missing[v], vi_set(0x01010101), vi_load(b + v * LANES * 4));
+        b += PANEL * 4 + (k % RUN == RUN - 1 ? panel.gap : 0);
+    }
+    for (size_t v = 0; v < VECTORS; v++)
+        missing[v] = vi_shift_left(missing[v], 7);
+#else
+    (void)panel;
+#endif
+}
+
 /* Rows of tile i of n: as equal as can be, since a low tile costs almost as much as a full one. */
 static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return rows * i / tiles; }
 
@@ -100,7 +130,7 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
         for (size_t r = 0; r < rows; r++) {
             float *to = out + (start + r) * stride;
             for (size_t v = 0; v < VECTORS; v++) {
-                vi sum = vi_add(sums[r * VECTORS + v], vi_load(correction + v * LANES));
+                vi sum = corrected(sums[r * VECTORS + v], correction + v * LANES);
                 vf y = vf_mul(vf_from(sum), vf_load(scale + v * LANES));
                 if (row_scale)
                     y = vf_add(vf_load(to + v * LANES), vf_mul(y, vf_set(row_scale[start + r])));

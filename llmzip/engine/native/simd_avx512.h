@@ -1,4 +1,4 @@
-/* Vectors of 16 lanes: AVX-512 with VNNI. The three simd_*.h offer the same functions; the kernels are written on them.
+/* Vectors of 16 lanes: AVX-512 with VNNI. The simd_*.h offer the same functions; the kernels are written on them.
  *
  * vf: float32 lanes, vi: int32 lanes (sums wrap). Nothing here rounds twice or fuses. */
 #include <immintrin.h>
