@@ -103,7 +103,8 @@ def _mapped_tensors(path: pathlib.Path) -> Tensors:
     for name, entry in header.items():
         if name != "__metadata__":
             first, end = entry["data_offsets"]
-            tensors[name] = np.asarray(data[first:end]).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            little = np.asarray(data[first:end]).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            tensors[name] = little.astype(little.dtype.newbyteorder("="), copy=False)
     return tensors
 
 
