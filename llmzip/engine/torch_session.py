@@ -74,7 +74,7 @@ class TorchSession:
             self.largest_value = torch.zeros(*shape[:3], device=device)  # of the positions so far
             # An empty slot holds a position that never comes: no token sees it.
             self.slot_positions = torch.full((slots,), spec.max_positions, device=device)
-        self._replay = Replay(device)
+        self.replay = Replay(device)
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""
@@ -92,7 +92,7 @@ class TorchSession:
             if engine.replay and count == 1 and streams == self.streams:
                 used = step_slots(used, slots)
                 step = functools.partial(self._feed, used=used, hides=True)
-                q, scale = self._replay(used, step, ids, positions)
+                q, scale = self.replay(used, step, ids, positions)
             else:
                 hides = count > 1 or (self.ring > self.window and used > self.window)
                 q, scale = self._feed(ids, positions, used, hides)
@@ -134,7 +134,7 @@ class TorchSession:
         with torch.inference_mode():
             for name in ("keys", "values", "key_scales", "value_scales", "largest_value", "slot_positions"):
                 setattr(other, name, getattr(self, name).clone())
-        other._replay = Replay(self.engine.device)
+        other.replay = Replay(self.engine.device)
         return other
 
     def _caches(self) -> tuple[Tensor, ...]:
