@@ -4,7 +4,7 @@
 
 Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes), decoding (a step of
 one token per stream, token weights and both frequency tables), encoding, the time of each part, and memory. Ceiling
-means the products of torch._int_mm at the same number of rows. With --llama, and llama-cpp-python installed (measured with
+means the products of torch._int_mm at the same number of rows. With --llama, and llama-cpp-python installed (tried with
 0.3.36 from PyPI), the rate of llama.cpp behind the same context.
 """
 

@@ -28,15 +28,15 @@ options = {"engine": job["engine"], "threads": job["threads"], "model": job["mod
 engine = EngineOptions(**options).for_compression()
 if job["batch"]:  # other chunks, other groups of tables
     engine.batches = Batches(encode=job["batch"], tables=job["batch"])
-if job["replay"]:
-    engine.replay = True
+if job["replays"]:
+    engine.replays = True
 packed = llmzip.compress(data, job["level"], **options)
 if job["given"]:
     assert llmzip.decompress(pathlib.Path(job["given"]).read_bytes(), **options) == data
 pathlib.Path(job["output"]).write_bytes(packed)
 """
 
-DEFAULT = {"engine": "torch", "threads": None, "batch": None, "replay": False}
+DEFAULT = {"engine": "torch", "threads": None, "batch": None, "replays": False}
 
 SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "plain": ({}, {}),
@@ -44,7 +44,7 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "five threads": ({"threads": 5}, {}),
     "narrow batches": ({"batch": 1}, {}),
     "wide batches": ({"batch": 4096}, {}),
-    "steps of fixed shapes": ({"replay": True}, {}),
+    "steps of fixed shapes": ({"replays": True}, {}),
     "torch without vectors": ({}, {"ATEN_CPU_CAPABILITY": "default"}),
     "numpy without vectors": (
         {},

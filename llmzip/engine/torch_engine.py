@@ -73,19 +73,19 @@ class TorchEngine:
     """A model on a torch device."""
 
     def __init__(
-        self, model: IntegerModel, device: str = "cpu", kernel: Int8Kernel | None = None, replay: bool | None = None
+        self, model: IntegerModel, device: str = "cpu", kernel: Int8Kernel | None = None, replays: bool | None = None
     ) -> None:
         """Load the weights.
 
         kernel: instead of the one that the self-test would select (tests use it).
-        replay: whether a decoder's steps have fixed shapes and are replayed (`torch_graph`); by default on CUDA.
+        replays: whether a decoder's steps have fixed shapes and are replayed (`torch_graph`); by default on CUDA.
         """
         self.model = model
         self.device = torch.device(device)
         on_cuda = self.device.type == "cuda"
         self.batches = _CUDA_BATCHES if on_cuda else Batches()
         self.passes = _CUDA_PASSES if on_cuda else Passes()
-        self.replay = on_cuda if replay is None else replay
+        self.replays = on_cuda if replays is None else replays
         self._head_replay = Replay(self.device)
         spec, tensors = model.spec, model.tensors
         with torch.inference_mode(), exact_products():
@@ -145,7 +145,7 @@ class TorchEngine:
             # A copy, because numpy may give a single row the stride 0, with which torch._int_mm returns garbage.
             x = torch.from_numpy(np.array(vectors, order="C")).to(self.device)
             s = torch.from_numpy(np.array(scales, order="C")).to(self.device)[:, None]
-            weights, sums, top = self._head_replay("head", self._head, x, s) if self.replay else self._head(x, s)
+            weights, sums, top = self._head_replay("head", self._head, x, s) if self.replays else self._head(x, s)
             return weights, sums, top
 
     def _head(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -89,7 +89,7 @@ class TorchSession:
             positions = torch.arange(self.position, self.position + count, device=engine.device)
             slots = len(self.slot_positions)
             used = min(self.position + count, slots)
-            if engine.replay and count == 1 and streams == self.streams:
+            if engine.replays and count == 1 and streams == self.streams:
                 used = step_slots(used, slots)
                 step = functools.partial(self._feed, used=used, hides=True)
                 q, scale = self.replay(used, step, ids, positions)
