@@ -124,6 +124,25 @@ def test_later_results_leave_earlier_ones_alone(monkeypatch: pytest.MonkeyPatch)
         assert np.array_equal(tables.token_frequencies(np.ones(3, int)), again.token_frequencies(np.ones(3, int)))
 
 
+def test_a_copy_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the session that it is a copy of has a graph, which writes to that one's cache."""
+    graphs(monkeypatch)
+    model = random_model()
+    ids = np.random.default_rng(0).integers(0, model.spec.vocab, (2, 30)).astype(np.int32)
+    session = TorchEngine(model, replays=True).session(2, 9, 1)
+    alone = TorchEngine(model).session(2, 9, 1)
+    for t in range(10):
+        session.advance(ids[:, t : t + 1])
+        alone.advance(ids[:, t : t + 1])
+    assert session.replay.recorded
+    copied = session.copy()
+    for t in range(10, 30):
+        copied.advance(ids[::-1, t : t + 1])
+        got, expected = (s.advance(ids[:, t : t + 1]) for s in (session, alone))
+        assert np.array_equal(got.vectors, expected.vectors)
+        assert np.array_equal(got.scales, expected.scales)
+
+
 def test_a_step_never_waits_for_a_number(tiny_engine: TorchEngine) -> None:
     """On torch's meta device nothing has a value: work passes there only if it asks for none and stays on its device."""
     engine = TorchEngine(tiny_engine.model, kernel=PaddedIntegerKernel())  # as on CUDA

@@ -129,11 +129,10 @@ class TorchSession:
         return other
 
     def copy(self) -> TorchSession:
-        """An independent session that has been fed the same."""
+        """An independent session that has been fed the same, whose tensors the caller may change."""
         other = copy.copy(self)
-        with torch.inference_mode():
-            for name in ("keys", "values", "key_scales", "value_scales", "largest_value", "slot_positions"):
-                setattr(other, name, getattr(self, name).clone())
+        for name in ("keys", "values", "key_scales", "value_scales", "largest_value", "slot_positions"):
+            setattr(other, name, getattr(self, name).clone())
         other.replay = Replay(self.engine.device)
         return other
 
