@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -126,12 +127,23 @@ def test_the_self_test_refuses_a_saturating_kernel() -> None:
         gemm.select_int8_kernel(torch.device("cpu"), [saturating])
 
 
-def test_low_precision_float_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch.bmm
+def bfloat16(x: torch.Tensor) -> torch.Tensor:
+    return x.bfloat16().float()
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    """Rounded to 11 bits, as tensor cores take it."""
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("lower", [bfloat16, tf32])
+@pytest.mark.parametrize("product", ["bmm", "matmul"])
+def test_low_precision_float_products_are_refused(
+    monkeypatch: pytest.MonkeyPatch, product: str, lower: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    real = getattr(torch, product)
     monkeypatch.setattr(
-        torch,
-        "bmm",
-        lambda a, b: real(a.bfloat16(), b.bfloat16()).to(a.dtype) if a.dtype == torch.float32 else real(a, b),
+        torch, product, lambda a, b: real(lower(a), lower(b)) if a.dtype == torch.float32 else real(a, b)
     )
     assert gemm.select_float_type(torch.device("cpu")) is torch.float64
 

@@ -214,6 +214,18 @@ def test_cuda_gives_the_same_bits(shape: str, replays: bool) -> None:
 
 
 @needs_cuda
+def test_tf32_changes_no_bit_on_cuda() -> None:
+    model = random_model()
+    expected = fed(TorchEngine(model), 3, 33, [9, 2])
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert_equal(fed(TorchEngine(model, "cuda"), 3, 33, [9, 2]), expected)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@needs_cuda
 def test_cuda_records_its_steps() -> None:
     engine = TorchEngine(random_model(), "cuda")
     session = engine.session(2, 33, 1)

@@ -158,7 +158,8 @@ def select_float_type(device: torch.device) -> torch.dtype:
                 w = w.clamp(-127, 127)
             a, b = x.to(device, dtype), w.to(device, dtype).t()
             if any(
-                not torch.equal(y.to("cpu", torch.int64), x @ w.t()) for y in (torch.bmm(a[None], b[None])[0], a @ b)
+                not torch.equal(y.to("cpu", torch.int64), x @ w.t())
+                for y in (torch.bmm(a[None], b[None])[0], torch.matmul(a, b))
             ):
                 break
         else:
