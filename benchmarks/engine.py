@@ -4,7 +4,8 @@
 
 Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes), decoding (a step of
 one token per stream, token weights and both frequency tables), encoding, the time of each part, and memory. Ceiling
-means the products of torch._int_mm at the same number of rows. With --llama and llama_cpp installed, llama.cpp's rate.
+means the products of torch._int_mm at the same number of rows. With --llama, and llama-cpp-python installed (tried with
+0.3.36 from PyPI), the rate of llama.cpp behind the same context.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 
 from llmzip.engine.native_engine import ROWS_AT_ONCE, NativeEngine, NativeSession
 from llmzip.model.integer_model import IntegerModel
+from llmzip.model.spec import ModelSpec
 
 WINDOW = 2048
 PRODUCTS = {"q": "qkv", "o": "o", "gate": "gate+up", "down": "down"}  # first tensor of each stacked product
@@ -37,17 +39,21 @@ def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
     return statistics.median(times)
 
 
+def product_shapes(spec: ModelSpec) -> list[tuple[int, int]]:
+    """Outputs and inputs of each product of a step."""
+    d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
+    return [(q + 2 * kv, d), (d, q), (2 * f, d), (d, f)] * spec.layers + [(spec.vocab, d)]
+
+
 class Products:
     """All matrix products of a step and nothing else."""
 
     def __init__(self, engine: NativeEngine) -> None:
-        spec = engine.model.spec
-        d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-        shapes = [(q + 2 * kv, d), (d, q), (2 * f, d), (d, f)] * spec.layers + [(spec.vocab, d)]
+        shapes = product_shapes(engine.model.spec)
         self.engine = engine
         self.weights = [torch.randint(-127, 128, shape, dtype=torch.int8).t() for shape in shapes]
-        self.widest = max(-(-k // 32) * 32 for k in (d, q, f))
-        self.columns = max(-(-n // 32) * 32 for n in (2 * f + 64, spec.vocab, q + 2 * kv))
+        self.widest = max(-(-k // 32) * 32 for _, k in shapes)
+        self.columns = max(-(-n // 32) * 32 for n, _ in shapes) + 64
 
     def torch_seconds(self, rows: int) -> float:
         inputs = {w.shape[0]: torch.randint(-127, 128, (rows, w.shape[0]), dtype=torch.int8) for w in self.weights}
@@ -108,17 +114,21 @@ def encode_seconds(engine: NativeEngine, streams: int, chunk: int, context: int)
     return (time.perf_counter() - start) / steps, {part: s / steps for part, s in engine.profile().items()}
 
 
-def llama_rate(path: str, threads: int) -> str:
+def llama_rate(path: str, threads: int, context: int, steps: int) -> str:
+    """One stream, a token at a time, its logits included, behind a context: as `decode 1`, but for our frequency tables."""
     if importlib.util.find_spec("llama_cpp") is None:
-        return "llama_cpp is not installed"
-    from llama_cpp import Llama
+        return "not installed (pip install llama-cpp-python)"
+    from llama_cpp import Llama, __version__
 
-    llama = Llama(path, n_ctx=WINDOW, n_threads=threads, logits_all=True, verbose=False)
-    tokens = np.random.default_rng(3).integers(1000, 2000, 64).tolist()
-    start = time.perf_counter()
-    for token in tokens:
+    llama = Llama(path, n_ctx=WINDOW, n_threads=threads, n_threads_batch=threads, verbose=False)
+    tokens = np.random.default_rng(3).integers(1000, 2000, context + steps).tolist()
+    llama.eval(tokens[:context])
+    times = []
+    for token in tokens[context:]:
+        start = time.perf_counter()
         llama.eval([token])
-    return f"{len(tokens) / (time.perf_counter() - start):.0f} tokens/s, one stream, one token at a time"
+        times.append(time.perf_counter() - start)
+    return f"{1 / statistics.median(times):.0f} tokens/s, one stream (llama-cpp-python {__version__})"
 
 
 def parts_text(parts: dict[str, float]) -> str:
@@ -157,7 +167,7 @@ def main() -> None:
     report(label, encode_rows, encode_seconds(engine, *arguments.encode, arguments.context))
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.llama:
-        print("llama.cpp:", llama_rate(arguments.llama, engine.threads))
+        print("llama.cpp:", llama_rate(arguments.llama, engine.threads, arguments.context, arguments.steps))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmzip.arithmetic import gemm
 from llmzip.arithmetic.elementwise import exp2_, quantise_
-from llmzip.arithmetic.frequencies import TokenDistributions, frequencies
+from llmzip.arithmetic.frequencies import frequencies
 from llmzip.arithmetic.hadamard import matrix, rotate
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.errors import LLMZipError
@@ -87,24 +88,17 @@ def test_frequencies_stay_close_to_the_weights() -> None:
     assert np.abs(got - weights / weights.sum(axis=1, keepdims=True)).max() < 2**-15
 
 
-def test_a_vocabulary_that_fills_no_whole_bucket_is_padded() -> None:
-    weights = np.zeros((2, 600), np.int32)
-    weights[:, 599] = 1 << 23
-    tables = TokenDistributions(weights, np.zeros((2, 8), np.int32))
-    assert tables.bucket_frequencies().shape == (2, 3)
-    inside = tables.token_frequencies(np.array([2, 0]))
-    assert inside.shape == (2, 256)
-    assert inside[0, 87] > 1 << 23
-    assert inside[1].tolist() == [1 << 16] * 256
+KERNELS = [*gemm.int8_kernels(torch.device("cpu")), gemm.PaddedIntegerKernel()]
+"""All of them run on CPUs."""
 
 
-@pytest.mark.parametrize("kernel", gemm.int8_kernels(), ids=lambda k: k.name)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
 def test_int8_kernels_pass_their_self_test_or_are_refused(kernel: gemm.Int8Kernel) -> None:
     exact = gemm.int8_kernel_is_exact(kernel, torch.device("cpu"))
-    assert exact or kernel.name == "int8"  # the float kernels work everywhere, the integer one needs VNNI
+    assert exact or isinstance(kernel, gemm.IntegerKernel)  # the float kernels work everywhere, int8 products need VNNI
 
 
-@pytest.mark.parametrize("kernel", gemm.int8_kernels(), ids=lambda k: k.name)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
 @given(data=st.data())
 def test_int8_kernels_are_exact_on_any_shape(kernel: gemm.Int8Kernel, data: st.DataObject) -> None:
     if not gemm.int8_kernel_is_exact(kernel, torch.device("cpu")):
@@ -112,14 +106,15 @@ def test_int8_kernels_are_exact_on_any_shape(kernel: gemm.Int8Kernel, data: st.D
     rows, columns, depth = (data.draw(st.integers(low, high)) for low, high in ((1, 40), (1, 70), (2, 2200)))
     generator = np.random.Generator(np.random.PCG64(data.draw(st.integers(0, 99))))
     x, w = (generator.integers(-127, 128, (n, depth)) for n in (rows, columns))
-    got = kernel.multiply(torch.from_numpy(x).to(torch.int8), kernel.prepare(torch.from_numpy(w).to(torch.int8)))
+    prepared = kernel.prepare(torch.from_numpy(w).to(torch.int8))
+    got = kernel.multiply(torch.from_numpy(x).to(torch.int8), prepared, columns)
     assert torch.equal(got, torch.from_numpy(x @ w.T).to(torch.float32))
 
 
 class SaturatingKernel(gemm.FloatKernel):
     """What int8 products do on CPUs that add pairs in 16 bits."""
 
-    def multiply(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def multiply(self, x: torch.Tensor, weight: torch.Tensor, columns: int) -> torch.Tensor:
         unsigned = x[:, :, None].float() + 128  # they want one operand without sign
         pairs = unsigned[:, 0::2] * weight[0::2] + unsigned[:, 1::2] * weight[1::2]
         return pairs.clamp(-32768, 32767).sum(1) - 128 * weight.sum(0)
@@ -132,12 +127,23 @@ def test_the_self_test_refuses_a_saturating_kernel() -> None:
         gemm.select_int8_kernel(torch.device("cpu"), [saturating])
 
 
-def test_low_precision_float_products_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = torch.bmm
+def bfloat16(x: torch.Tensor) -> torch.Tensor:
+    return x.bfloat16().float()
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    """Rounded to 11 bits, as tensor cores take it."""
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("lower", [bfloat16, tf32])
+@pytest.mark.parametrize("product", ["bmm", "matmul"])
+def test_low_precision_float_products_are_refused(
+    monkeypatch: pytest.MonkeyPatch, product: str, lower: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    real = getattr(torch, product)
     monkeypatch.setattr(
-        torch,
-        "bmm",
-        lambda a, b: real(a.bfloat16(), b.bfloat16()).to(a.dtype) if a.dtype == torch.float32 else real(a, b),
+        torch, product, lambda a, b: real(lower(a), lower(b)) if a.dtype == torch.float32 else real(a, b)
     )
     assert gemm.select_float_type(torch.device("cpu")) is torch.float64
 

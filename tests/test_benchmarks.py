@@ -8,11 +8,15 @@ import pathlib
 import shutil
 
 import click.testing
+import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
-from benchmarks import compare, contenders, pictures, results
+from benchmarks import compare, contenders, gpu, pictures, results
 from benchmarks.results import Row
 from llmzip.codecs.registry import codec_names
+from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
 from tests.golden import TEXT
@@ -139,3 +143,34 @@ def test_tables_and_pictures_begin_with_the_smallest() -> None:
     assert "llmzip -9" in drawn and "xz -9e" in drawn
     assert "codec xz" not in drawn  # the program stands for it
     assert drawn == svg(pictures.sizes(rows))
+
+
+def test_the_check_of_a_gpu(
+    cache_with_tiny_model: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the CPU: the script itself, and that it does tell a difference."""
+    monkeypatch.setattr(gpu, "COPIED_BYTES", 1 << 16)
+    (model,) = cache_with_tiny_model.rglob("*.safetensors")
+    arguments = [str(model), "--device", "cpu", "--streams", "2", "--context", "20", "--steps", "3", "--bytes", "300"]
+    assert gpu.main(arguments) == 0
+    told = capsys.readouterr().out
+    assert told.count("    equal  ") == 9
+    assert "decode 2" in told
+    assert "no graph" in told
+
+    class Wrong(TorchEngine):
+        def token_weights(
+            self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+        ) -> npt.NDArray[np.int32]:
+            return super().token_weights(vectors, scales) ^ 1
+
+    monkeypatch.setattr(gpu, "TorchEngine", Wrong)
+    assert gpu.main(arguments) == 1
+    assert capsys.readouterr().out.count("DIFFERENT") == 6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_its_check_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main(["model.safetensors"])
+    assert "finds no CUDA device" in capsys.readouterr().err

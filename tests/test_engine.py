@@ -99,17 +99,6 @@ def test_attention_in_float64_gives_the_same_bits(tiny_model: IntegerModel, tiny
     assert np.array_equal(got[0], expected[0])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_a_gpu_gives_the_same_bits(tiny_engine: TorchEngine) -> None:
-    other = TorchEngine(tiny_engine.model, "cuda")
-    ids = tokens(4, 60, tiny_engine.model.spec.vocab)
-    expected, got = evaluate(tiny_engine, ids, 16, [1, 2, 30]), evaluate(other, ids, 16, [1, 2, 30])
-    assert np.array_equal(got[0], expected[0])
-    assert np.array_equal(got[1], expected[1])
-    rows = expected[0].reshape(-1, expected[0].shape[-1]), expected[1].reshape(-1)
-    assert np.array_equal(other.token_weights(*rows), tiny_engine.token_weights(*rows))
-
-
 def test_the_host_program_cannot_lower_the_precision(tiny_engine: TorchEngine) -> None:
     ids = tokens(2, 50, tiny_engine.model.spec.vocab)
     expected = evaluate(tiny_engine, ids, 32, [])
@@ -121,6 +110,26 @@ def test_the_host_program_cannot_lower_the_precision(tiny_engine: TorchEngine) -
     finally:
         torch.set_float32_matmul_precision(before)
     assert np.array_equal(got[0], expected[0])
+
+
+def test_nor_by_the_newer_settings(tiny_engine: TorchEngine) -> None:
+    """After which torch's older ones can no longer be read."""
+    ids = tokens(2, 50, tiny_engine.model.spec.vocab)
+    expected = evaluate(tiny_engine, ids, 32, [])
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend, precision in zip(backends, ("tf32", "bf16"), strict=True):
+            backend.fp32_precision = precision
+        with pytest.raises(RuntimeError, match="legacy"):
+            torch.get_float32_matmul_precision()
+        got = evaluate(tiny_engine, ids, 32, [])
+        assert [backend.fp32_precision for backend in backends] == ["tf32", "bf16"]
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+    assert np.array_equal(got[0], expected[0])
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_extreme_weights_stay_exact() -> None:

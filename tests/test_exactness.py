@@ -22,18 +22,21 @@ import hashlib, json, pathlib, sys
 import llmzip
 from llmzip.engines import EngineOptions
 job = json.loads(sys.argv[1])
-if job["batch"]:  # evaluate more streams than there are, in other chunks: rows of other texts beside each row
-    from llmzip.predictor import lockstep
-    lockstep._ENCODE_ROWS = job["batch"]
+from llmzip.engine.base import Batches
 data = pathlib.Path(job["input"]).read_bytes()
 options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
+engine = EngineOptions(**options).for_compression()
+if job["batch"]:  # other chunks, other groups of tables
+    engine.batches = Batches(encode=job["batch"], tables=job["batch"])
+if job["replays"]:
+    engine.replays = True
 packed = llmzip.compress(data, job["level"], **options)
 if job["given"]:
     assert llmzip.decompress(pathlib.Path(job["given"]).read_bytes(), **options) == data
 pathlib.Path(job["output"]).write_bytes(packed)
 """
 
-DEFAULT = {"engine": "torch", "threads": None, "batch": None}
+DEFAULT = {"engine": "torch", "threads": None, "batch": None, "replays": False}
 
 SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "plain": ({}, {}),
@@ -41,6 +44,7 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "five threads": ({"threads": 5}, {}),
     "narrow batches": ({"batch": 1}, {}),
     "wide batches": ({"batch": 4096}, {}),
+    "steps of fixed shapes": ({"replays": True}, {}),
     "torch without vectors": ({}, {"ATEN_CPU_CAPABILITY": "default"}),
     "numpy without vectors": (
         {},

@@ -37,3 +37,11 @@ def quantise_(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 rows and their maxima: [..., K] float32 -> [..., K] int8, [..., 1] float32; x ~ q * maximum / 127."""
     q, maximum = round_to_range_(x, INT8_MAX)
     return q.to(torch.int8), maximum
+
+
+def largest(x: Tensor, count: int) -> Tensor:
+    """The indices of each row's `count` largest numbers, equal ones by index: [M, V] float32 -> [M, count] int64."""
+    bits = x.contiguous().view(torch.int32).to(torch.int64)
+    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # as the numbers are ordered; -0 is 0
+    places = torch.arange(x.shape[-1], device=x.device)
+    return (ordered * 2**32 - places).topk(count, dim=-1).indices

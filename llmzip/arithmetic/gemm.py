@@ -7,15 +7,19 @@ answers with extreme operands on the very device and settings at hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.backends import cuda, mkldnn
+from torch.nn.functional import pad
 
 from llmzip.errors import LLMZipError
 
 _FLOAT32_DEPTH = 1024  # 127 * 127 * 1024 < 2**24
-_MIN_CUDA_ROWS = 32  # cuBLASLt's int8 product wants more than 16 rows and multiples of 8
+_MIN_CUDA_ROWS = 32  # cuBLASLt's int8 product wants more than 16 rows, and
+_CUDA_MULTIPLE = 8  # multiples of 8 in each direction
 
 
 class Int8Kernel:
@@ -27,28 +31,41 @@ class Int8Kernel:
         """Bring a weight [N, K] int8 into the layout and type that `multiply` wants."""
         raise NotImplementedError
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The product with a prepared weight."""
+    def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
+        """The product with a prepared weight of N = `columns` rows."""
         raise NotImplementedError
 
 
 class IntegerKernel(Int8Kernel):
-    """int8 products with int32 sums (VNNI, dot-product, tensor cores)."""
+    """int8 products with int32 sums (VNNI, dot-product)."""
 
     name = "int8"
 
     def prepare(self, weight: Tensor) -> Tensor:
         """See `Int8Kernel.prepare`."""
-        return weight.t() if weight.is_cuda else weight.t().contiguous()
+        return weight.t().contiguous()
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
         """See `Int8Kernel.multiply`."""
-        rows = x.shape[0]
-        if x.is_cuda and (rows < _MIN_CUDA_ROWS or rows % 8):
-            padded = x.new_zeros(max(_MIN_CUDA_ROWS, -(-rows // 8) * 8), x.shape[1])
-            padded[:rows] = x
-            return torch._int_mm(padded, weight)[:rows].to(torch.float32)
         return torch._int_mm(x, weight).to(torch.float32)
+
+
+class PaddedIntegerKernel(IntegerKernel):
+    """The same in the shapes and the layout that CUDA's tensor cores want: padded by zeros, which add nothing to a sum."""
+
+    name = "padded int8"
+
+    def prepare(self, weight: Tensor) -> Tensor:
+        """See `Int8Kernel.prepare`."""
+        columns, depth = weight.shape
+        return pad(weight, (0, -depth % _CUDA_MULTIPLE, 0, -columns % _CUDA_MULTIPLE)).t()
+
+    def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
+        """See `Int8Kernel.multiply`."""
+        rows, depth = x.shape
+        missing = max(_MIN_CUDA_ROWS - rows, -rows % _CUDA_MULTIPLE)
+        padded = pad(x, (0, len(weight) - depth, 0, missing))
+        return torch._int_mm(padded, weight)[:rows, :columns].to(torch.float32)
 
 
 class FloatKernel(Int8Kernel):
@@ -63,7 +80,7 @@ class FloatKernel(Int8Kernel):
         """See `Int8Kernel.prepare`."""
         return weight.t().to(self.dtype).contiguous()
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
         """See `Int8Kernel.multiply`."""
         x = x.to(self.dtype)
         depth = x.shape[1]
@@ -98,7 +115,7 @@ def int8_kernel_is_exact(kernel: Int8Kernel, device: torch.device) -> bool:
             x, w = _known_operands(rows, 96, depth, -127, 127)
             expected = (x @ w.t()).to(torch.float32)
             try:
-                got = kernel.multiply(x.to(device, torch.int8), kernel.prepare(w.to(device, torch.int8)))
+                got = kernel.multiply(x.to(device, torch.int8), kernel.prepare(w.to(device, torch.int8)), len(w))
             except RuntimeError:
                 return False
             if not torch.equal(got.cpu(), expected):
@@ -106,9 +123,10 @@ def int8_kernel_is_exact(kernel: Int8Kernel, device: torch.device) -> bool:
     return True
 
 
-def int8_kernels() -> tuple[Int8Kernel, ...]:
-    """All kernels, the fastest first."""
-    return IntegerKernel(), FloatKernel(torch.float32), FloatKernel(torch.float64)
+def int8_kernels(device: torch.device) -> tuple[Int8Kernel, ...]:
+    """The kernels for a device, the fastest first."""
+    integer = PaddedIntegerKernel() if device.type == "cuda" else IntegerKernel()
+    return integer, FloatKernel(torch.float32), FloatKernel(torch.float64)
 
 
 def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | None = None) -> Int8Kernel:
@@ -116,7 +134,7 @@ def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | Non
 
     Raises LLMZipError if none does (a broken device or math library): better no answer than a wrong one.
     """
-    for kernel in kernels or int8_kernels():
+    for kernel in kernels or int8_kernels(device):
         if int8_kernel_is_exact(kernel, device):
             return kernel
     raise LLMZipError(
@@ -125,7 +143,12 @@ def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | Non
 
 
 def select_float_type(device: torch.device) -> torch.dtype:
-    """The narrowest float type whose batched products are exact up to 2**24 here: float32, or float64 under TF32 and the like."""
+    """The narrowest float type whose products are exact up to 2**24 here: float32, or float64 under TF32 and the like.
+
+    float32 holds every integer up to 2**24, so sums that stay below it are exact in any order, if the device multiplies
+    in float32 indeed. TF32 and bfloat16 keep 11 and 8 bits of a factor: enough for int8, but not for attention weights (up
+    to 2**16) nor for what the rotation adds up (15 bits), so one factor of 65535 finds them out.
+    """
     for dtype in (torch.float32, torch.float64):
         for depth in (64, 1000):  # scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total
             largest = 127 if depth == 64 else (1 << 17) // depth
@@ -133,9 +156,34 @@ def select_float_type(device: torch.device) -> torch.dtype:
             if depth == 1000:
                 x[0, 0], x[0, 1:] = 65535, 1
                 w = w.clamp(-127, 127)
-            got = torch.bmm(x.to(device, dtype)[None], w.to(device, dtype).t()[None])
-            if not torch.equal(got[0].to("cpu", torch.int64), x @ w.t()):
+            a, b = x.to(device, dtype), w.to(device, dtype).t()
+            if any(
+                not torch.equal(y.to("cpu", torch.int64), x @ w.t())
+                for y in (torch.bmm(a[None], b[None])[0], torch.matmul(a, b))
+            ):
                 break
         else:
             return dtype
     raise LLMZipError(f"no float product on {device} is exact on integers below 2**24")
+
+
+@contextlib.contextmanager
+def exact_products() -> Iterator[None]:
+    """Keep float32 products in float32, whatever the host program has set, and leave its choice as it was.
+
+    torch has an older and a newer way to choose, and the older one raises an error where a program has used the newer.
+    """
+    backends = cuda.matmul, mkldnn.matmul  # type: ignore[attr-defined]
+    newer = [backend.fp32_precision for backend in backends]
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        older = None
+    torch.set_float32_matmul_precision("highest")  # in both ways
+    try:
+        yield
+    finally:
+        if older is not None:
+            torch.set_float32_matmul_precision(older)
+        for backend, precision in zip(backends, newer, strict=True):
+            backend.fp32_precision = precision

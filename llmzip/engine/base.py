@@ -1,6 +1,6 @@
 """What an engine is: integer weights and token ids in, exact head inputs and token weights out.
 
-Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the reference.
+Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` and `torch_session` are the reference.
 """
 
 from __future__ import annotations
@@ -72,10 +72,21 @@ class Session(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """How many tokens an engine likes to be given at once. No byte depends on them."""
+
+    encode: int = 512
+    """By an encoder to a session, over all streams."""
+    tables: int = 64
+    """By an encoder to `distributions`: enough for fast products, on a CPU few enough for the cache."""
+
+
 class Engine(Protocol):
     """A model on a device."""
 
     model: IntegerModel
+    batches: Batches
 
     def session(self, streams: int, window: int, chunk: int) -> Session:
         """A session at position 0 whose calls feed at most `chunk` tokens to a stream.

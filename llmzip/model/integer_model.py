@@ -90,7 +90,7 @@ class IntegerModel:
         return model
 
 
-_DTYPES = {"I8": np.dtype("i1"), "I16": np.dtype("<i2"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype[np.generic]] = {"I8": np.dtype("i1"), "I16": np.dtype("<i2"), "F32": np.dtype("<f4")}
 
 
 def _mapped_tensors(path: pathlib.Path) -> Tensors:

@@ -27,12 +27,6 @@ Progress = Callable[[int], None]
 
 IdArray = npt.NDArray[np.int32]
 
-_ENCODE_ROWS = 512
-"""How many tokens the encoder evaluates at once, over all streams."""
-
-_TABLE_ROWS = 64
-"""How many tokens' tables the encoder makes at once: enough for fast products, few enough for the cache."""
-
 _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
 
@@ -114,9 +108,9 @@ def encode_tokens(
     inputs = _shifted(rows, begin.last_token)
     literals = schedule.split(_literal_values(tokens, spec.escape_token))
     coder = RangeEncoder()
-    chunk = max(1, min(_ENCODE_ROWS // streams, schedule.steps))
+    chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
     session = begin.session(streams, window, chunk)
-    group = max(1, _TABLE_ROWS // streams)
+    group = max(1, engine.batches.tables // streams)
     if memory:
         memory.start(streams, begin.context)
     for origin in range(0, schedule.steps, chunk):
