@@ -98,7 +98,7 @@ def _mapped_tensors(path: pathlib.Path) -> Tensors:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    data = np.memmap(path, np.uint8, "r", offset=8 + length)
+    data = np.memmap(path, np.uint8, "c", offset=8 + length)  # writable, for torch, but never written back
     tensors = {}
     for name, entry in header.items():
         if name != "__metadata__":
