@@ -82,7 +82,7 @@ LEVELS = [
         help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
     flag("--no-memory", help="Do not correct predictions by what has been coded."),
-    flag("--solid", help="Carry that memory from block to block: smaller, without random access."),
+    flag("--solid", help="Carry that memory, and find repeats, from block to block: smaller, without random access."),
     OFFLINE,
 ]
 PRIME = click.Option(
