@@ -50,8 +50,11 @@ class RepeatFinder:
         self._hashes: Hashes = np.empty(0, np.uint64)  # ascending
         self._places: Places = np.empty(0, np.int64)  # in the history's count; those of equal hashes ascending
 
-    def find(self, data: bytes, shortest: int = WINDOW) -> list[Copy]:
-        """Copies of at least `shortest` bytes (none is found below `WINDOW`), in order; greedy from the left."""
+    def find(self, data: bytes, shortest: int = WINDOW, shortest_with_zeros: int = WINDOW) -> list[Copy]:
+        """Copies of at least `shortest` bytes, or so many where there is a zero byte in them, in order; greedy from the left.
+
+        None is found below `WINDOW`.
+        """
         start = len(self.history)
         text = self.history.last(start) + data
         if len(text) <= WINDOW:
@@ -70,11 +73,15 @@ class RepeatFinder:
                 if distance:
                     sources.append(place - distance)
                 length, ahead, source = max(_match(octets, text, place, s, end) for s in sources)
-                if length < shortest:  # the next window that reaches beyond this match
+                begin = place + ahead - length
+                zeros = text.find(0, begin, place + ahead) >= 0
+                if length < (
+                    shortest_with_zeros if zeros else shortest
+                ):  # the next window that reaches beyond this match
                     i = bisect.bisect_left(places, place + max(ahead - WINDOW, 0) + 1, i)
                     continue
                 distance = place - source
-                copies.append(Copy(place + ahead - length - end, length, distance))
+                copies.append(Copy(begin - end, length, distance))
                 end = place + ahead
         return copies
 

@@ -35,8 +35,8 @@ CHOICES = tuple(name for number, name in CODEC_NAMES.items() if number != Copies
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
 
-_SHORTEST_IN_TEXT, _SHORTEST_IN_BINARY = 64, 32
-"""Bytes from which on a copy is smaller than what the model, or a dictionary coder, makes of a repeat (docs/codecs.md)."""
+_SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS = 256, 32
+"""Bytes of the shortest copy: the memory makes a model good at repeats, but not at the padding of archives (docs/codecs.md)."""
 
 Encoded = tuple[int, bytes]
 """Codec and payload."""
@@ -68,9 +68,9 @@ def encode_block(data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder
     data = data[:size]
     copies: list[Copy] = []
     if kind is Kind.TEXT:
-        copies = repeats.find(data, _SHORTEST_IN_TEXT)
+        copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
     elif len(repeats.history):  # in the block itself, dictionary coders find their own
-        copies = repeats.find(data, _SHORTEST_IN_BINARY)
+        copies = repeats.find(data)
     candidates = _without_model(data, copies, kind)
     worthwhile = _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size
     if kind is Kind.TEXT and worthwhile and rest_of(data, copies):
@@ -89,7 +89,9 @@ def encode_block_as(codec: BlockCodec, data: bytes, repeats: RepeatFinder) -> tu
     """
     assert codec.id is not None
     if isinstance(codec, LLMCodec):
-        (number, payload), covered, _ = _with_model(codec, data, repeats.find(data, _SHORTEST_IN_TEXT))
+        (number, payload), covered, _ = _with_model(
+            codec, data, repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
+        )
         data = data[:covered]
     else:
         number, payload = codec.id, codec.encode(data)

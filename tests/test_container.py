@@ -47,7 +47,15 @@ def test_memory_codes_are_the_smallest_that_suffice(need: int) -> None:
 @given(
     st.booleans(),
     st.integers(0, 255),
-    st.sampled_from([(b"", b"", False), (b"", b"", True), (b"12345678", b"", True), (b"12345678", b"", False), (b"1234", b"5678", True)]),
+    st.sampled_from(
+        [
+            (b"", b"", False),
+            (b"", b"", True),
+            (b"12345678", b"", True),
+            (b"12345678", b"", False),
+            (b"1234", b"5678", True),
+        ]
+    ),
 )
 def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, bool]) -> None:
     header = FrameHeader(single, code, *names)
@@ -136,7 +144,17 @@ def test_an_index_must_match_the_blocks(tiny_model: IntegerModel) -> None:
         llmzip.decompress(frame[:-length] + index_bytes(lying), model=tiny_model)
 
 
-SWEPT = ("empty", "short", "streams", "stored", "repeats", "primed", "copies", "copies-primed", "copies-binary")  # each kind of block, one block and several
+SWEPT = (
+    "empty",
+    "short",
+    "streams",
+    "stored",
+    "repeats",
+    "primed",
+    "copies",
+    "copies-primed",
+    "copies-binary",
+)  # each kind of block, one block and several
 
 
 @pytest.mark.parametrize("name", SWEPT)

@@ -81,8 +81,12 @@ def test_long_repeats_are_found_whole(first: int, between: int, size: int) -> No
 
 def test_short_repeats_are_left() -> None:
     data = NOISE[:100] + NOISE[200:300] + NOISE[:100]
+    data = data.replace(b"\0", b"\1")
     assert RepeatFinder(History()).find(data, 101) == []
     assert RepeatFinder(History()).find(data, 100) == [Copy(200, 100, 200)]
+    data = data.replace(data[50:51], b"\0")
+    assert RepeatFinder(History()).find(data, 101, 101) == []
+    assert RepeatFinder(History()).find(data, 101, 100) == [Copy(200, 100, 200)]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 500])
@@ -117,7 +121,7 @@ HOSTILE = {
 def test_nothing_takes_long(make, shortest: int) -> None:  # type: ignore[no-untyped-def]
     data = make(1 << 17)
     start = time.process_time()
-    found = RepeatFinder(History()).find(data, shortest)
+    found = RepeatFinder(History()).find(data, shortest, shortest)
     assert time.process_time() - start < 1
     rest = rest_of(data, found)
     payload = join_payload(found, RawCodec.id if rest else 0, rest)
@@ -243,7 +247,11 @@ FRAMES = {
     "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "copies", "copies(raw)"}),
     "primed": (NEW + TEXT[200:900], {"prime": TEXT}, {"copies(llm)"}),
     "primed by noise": (NOISE[500:2500], {"prime": NOISE[:3000], "block_size": 1024}, {"copies"}),
-    "primed and solid": (NEW * 12 + TEXT, {"prime": TEXT, "block_size": 1024, "solid": True}, {"copies(llm)", "copies"}),
+    "primed and solid": (
+        NEW * 12 + TEXT,
+        {"prime": TEXT, "block_size": 1024, "solid": True},
+        {"copies(llm)", "copies"},
+    ),
     "text behind binary": (
         NOISE[:2048] + TEXT[:1024] + NOISE[:2048] + TEXT[:1024],
         {"block_size": 1024, "solid": True},

@@ -10,7 +10,7 @@ import pytest
 import llmzip
 from llmzip.codecs.copies import CopiesCodec
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.selection import MODEL_FREE
 from llmzip.container.varint import ByteReader
 from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
@@ -50,8 +50,8 @@ def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerMode
 
     def decode(codec: int, payload: bytes, size: int) -> bytes:
         nonlocal memory
-        if codec == RawCodec.id:
-            return payload
+        if codec in MODEL_FREE:
+            return MODEL_FREE[codec].decode(payload, size)
         if codec == CopiesCodec.id:
             return naive.decode_copies_payload(payload, size, reference + out * header.solid, decode)
         assert codec == LLMCodec.id

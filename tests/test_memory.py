@@ -203,7 +203,8 @@ def test_any_reference_primes(reference: bytes, memory: bool) -> None:
 
 # ---- several blocks --------------------------------------------------------------------------------------------------
 
-LONG = TEXT + b"".join(b"%d: user %d of group %d\n" % (i, i * i % 97, i * i % 89) for i in range(70))
+LONG = TEXT + b"".join(b"%d: the request of user %d was refused
+" % (i * i % 97, i * i % 79) for i in range(40, 75))
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
 SOLID = [{"solid": True}, {"prime": REFERENCE}, {"solid": True, "prime": REFERENCE}]
 
