@@ -250,7 +250,7 @@ FRAMES = {
     "primed and solid": (
         NEW * 12 + TEXT,
         {"prime": TEXT, "block_size": 1024, "solid": True},
-        {"copies(llm)", "copies"},
+        {"llm", "copies(llm)"},
     ),
     "text behind binary": (
         NOISE[:2048] + TEXT[:1024] + NOISE[:2048] + TEXT[:1024],
