@@ -1,9 +1,11 @@
 """What the second copy of a folder costs: an archive with it once, and with it twice, after a verified round trip.
 
     python -m benchmarks.copies [FOLDER] [--level 6] [--block-size BYTES] [--solid]
+    python -m benchmarks.copies [FOLDER or FILE] [--bytes 45000] --shortest 64 --shortest 256
 
 FOLDER is a package of Python's library (json), or a path; its .py files are archived. Prints a Markdown table. Seconds are the
-processor's, of all threads together, which other programs disturb less than a clock.
+processor's, of all threads together, which other programs disturb less than a clock. The second form prints what the model makes
+of the archive or file if no shorter copies are taken out, except those with zero bytes in them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 import click
 
 import llmzip
+from llmzip.codecs.registry import get_codec
 
 
 def tar_of(folder: pathlib.Path, names: tuple[str, ...]) -> bytes:
@@ -35,9 +38,27 @@ def tar_of(folder: pathlib.Path, names: tuple[str, ...]) -> bytes:
 @click.option("--block-size", type=int, default=None)
 @click.option("--solid", is_flag=True)
 @click.option("--threads", type=int, default=None)
-def main(folder: str, level: int, block_size: int | None, solid: bool, threads: int | None) -> None:
+@click.option("--bytes", "size", type=int, default=None, help="With --shortest: only the first so many.")
+@click.option("--shortest", type=int, multiple=True, help="Bytes of the shortest copy.")
+def main(
+    folder: str,
+    level: int,
+    block_size: int | None,
+    solid: bool,
+    threads: int | None,
+    size: int | None,
+    shortest: tuple[int, ...],
+) -> None:
     """Measure."""
     files = pathlib.Path(random.__file__).parent / folder
+    if shortest:
+        data = (files.read_bytes() if files.is_file() else tar_of(files, ("first",)))[:size]
+        for length in shortest:
+            coder = get_codec("copies", inner="llm", shortest=length, level=level, threads=threads).coder
+            print(
+                f"{files.name}, {len(data):,} bytes, copies from {length} on: {len(coder.encode(data)):,}", flush=True
+            )
+        return
     llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, threads=threads), threads=threads)
     titles = ("", "bytes", "compressed", "blocks", "compression s", "decompression s")
     print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")

@@ -19,6 +19,8 @@ NOTHING_LEFT = 0
 MIN_LENGTH = 16
 """No copy is shorter."""
 
+_SAME_DISTANCE = 0  # in the place of a distance: that of the copy before
+
 
 @dataclasses.dataclass(frozen=True)
 class CopiesCodec:
@@ -30,11 +32,12 @@ class CopiesCodec:
     inner: BlockCodec
     """Codes the rest."""
     shortest: int = WINDOW
-    """Bytes of the shortest copy that is made."""
+    shortest_with_zeros: int = WINDOW
+    """Bytes of the shortest copy that is made, and of the shortest with a zero byte in it."""
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`."""
-        copies = RepeatFinder(History()).find(data, self.shortest)
+        copies = RepeatFinder(History()).find(data, self.shortest, self.shortest_with_zeros)
         rest = rest_of(data, copies)
         assert self.inner.id is not None
         return join_payload(copies, self.inner.id if rest else NOTHING_LEFT, self.inner.encode(rest) if rest else b"")
@@ -73,7 +76,13 @@ def leading_copies(copies: Sequence[Copy], rest: int) -> tuple[list[Copy], int]:
 
 def join_payload(copies: Sequence[Copy], inner: int, payload: bytes) -> bytes:
     """The payload; `inner` is the codec of the rest, and `payload` its payload."""
-    return bytes([inner]) + varint(len(copies)) + b"".join(varint(n) for copy in copies for n in copy) + payload
+    parts = [bytes([inner]), varint(len(copies))]
+    last = _SAME_DISTANCE
+    for copy in copies:
+        shown = _SAME_DISTANCE if copy.distance == last else copy.distance
+        parts += varint(copy.gap), varint(copy.length), varint(shown)
+        last = copy.distance
+    return b"".join([*parts, payload])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +120,13 @@ def read_layout(payload: bytes, size: int) -> Layout:
 def _read_copies(reader: ByteReader) -> Iterator[Copy]:
     """From the beginning of a payload; not as a list, which could be many times as large as the block."""
     what = "a block's copies"
+    distance = 0
     try:
         reader.byte(what)
         for _ in range(reader.varint(what)):
-            yield Copy(reader.varint(what), reader.varint(what), reader.varint(what))
+            gap, length, shown = reader.varint(what), reader.varint(what), reader.varint(what)
+            distance = distance if shown == _SAME_DISTANCE else shown
+            yield Copy(gap, length, distance)
     except TruncatedError as error:
         raise FormatError("a block ends inside its copies: the file is damaged") from error
 

@@ -22,6 +22,7 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.rank import RankCodec
 from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.repeats import WINDOW
 from llmzip.codecs.standard import Bzip2Codec, ZlibCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
@@ -47,12 +48,15 @@ def _llm(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec,
     return LLMCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
 
 
-def _copies(inner: str = "xz", **parameters: Any) -> tuple[BlockCodec, dict[str, Any]]:
-    """inner: the codec of the rest, one that blocks can have; parameters: that codec's."""
+def _copies(
+    inner: str = "xz", shortest: int = WINDOW, shortest_with_zeros: int = WINDOW, **parameters: Any
+) -> tuple[BlockCodec, dict[str, Any]]:
+    """inner: the codec of the rest, one that blocks can have; shortest: copies; parameters: the inner codec's."""
     coder, config = _factory(inner)(**parameters)
     if coder.id is None or coder.id == CopiesCodec.id:
         raise ValueError(f"codec {inner!r} cannot code what copies leave")
-    return CopiesCodec(coder), {"inner": inner, **config}
+    lengths = {"shortest": shortest, "shortest_with_zeros": shortest_with_zeros}
+    return CopiesCodec(coder, **lengths), {"inner": inner, **lengths, **config}
 
 
 def _meta_token(**options: Any) -> tuple[BlockCodec, dict[str, Any]]:

@@ -252,7 +252,9 @@ def decode_copies_payload(
     left = size - sum(length for _, length, _ in copies)
     rest = io.BytesIO(decode(inner, source.read(), left) if inner else b"")
     out = bytearray(before)
-    for gap, length, distance in copies:
+    distance = 0
+    for gap, length, field in copies:
+        distance = field or distance
         out += rest.read(gap)
         for _ in range(length):
             out.append(out[-distance])

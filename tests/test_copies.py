@@ -202,13 +202,13 @@ def test_impossible_payloads_are_refused(payload: bytes, said: str) -> None:
 
 
 def test_the_most_that_is_allowed() -> None:
-    """A block that lies in what was before but for one byte, and a copy of its own copy."""
+    """A block that lies in what was before but for one byte, a copy of its own copy, and the same distance again."""
     blocks = [
         Block(RawCodec.id, 10, b"0123456789"),
         Block(CopiesCodec.id, 100, b"\x01" + numbers(2, 0, 30, 10, 1, 69, 1) + b"x"),
-        Block(CopiesCodec.id, 20, b"\x00" + numbers(1, 0, 20, 110)),
+        Block(CopiesCodec.id, 36, b"\x00" + numbers(2, 0, 20, 110, 0, 16, 0)),
     ]
-    content = b"0123456789" * 4 + b"x" * 70 + b"0123456789" * 2
+    content = b"0123456789" * 4 + b"x" * 70 + (b"0123456789" * 4)[:36]
     frame = assembled(FrameHeader(False, 0, solid=True), blocks, content)
     assert llmzip.decompress(frame) == content
     for solid, single in ((False, False), (False, True)):
