@@ -74,10 +74,8 @@ class RepeatFinder:
                     sources.append(place - distance)
                 length, ahead, source = max(_match(octets, text, place, s, end) for s in sources)
                 begin = place + ahead - length
-                zeros = text.find(0, begin, place + ahead) >= 0
-                if length < (
-                    shortest_with_zeros if zeros else shortest
-                ):  # the next window that reaches beyond this match
+                needed = shortest_with_zeros if text.find(0, begin, place + ahead) >= 0 else shortest
+                if length < needed:  # on with the next window that reaches beyond this match
                     i = bisect.bisect_left(places, place + max(ahead - WINDOW, 0) + 1, i)
                     continue
                 distance = place - source
@@ -143,23 +141,34 @@ def _match(octets: ByteArray, text: bytes, place: int, source: int, end: int) ->
     """
     if source < 0:
         return 0, 0, source
-    ahead = _common(octets, text, place, source, len(text) - place)
-    back, most = 0, min(place - end, source)
-    if most and ahead >= WINDOW:
-        different = octets[place - most : place][::-1] != octets[source - most : source][::-1]
-        back = int(different.argmax()) if different.any() else most
+    ahead = _common_ahead(octets, text, place, source)
+    back = _common_back(octets, place, source, min(place - end, source)) if ahead >= WINDOW else 0
     return back + ahead, ahead, source
 
 
-def _common(octets: ByteArray, text: bytes, place: int, source: int, most: int) -> int:
-    """The length of the common prefix, up to `most`."""
-    done, piece = 0, _FIRST_PIECE
+def _common_ahead(octets: ByteArray, text: bytes, place: int, source: int) -> int:
+    """How many bytes from `place` on are as those from `source` on."""
+    done, most, piece = 0, len(text) - place, _FIRST_PIECE
     while done < most:
         size = min(piece, most - done)
         here, there = place + done, source + done
         if text[here : here + size] != text[there : there + size]:
             different = octets[here : here + size] != octets[there : there + size]
             return done + int(different.argmax())
+        done += size
+        piece = min(2 * piece, _LAST_PIECE)
+    return most
+
+
+def _common_back(octets: ByteArray, place: int, source: int, most: int) -> int:
+    """How many bytes before `place` are as those before `source`, up to `most`."""
+    done, piece = 0, _FIRST_PIECE
+    while done < most:
+        size = min(piece, most - done)
+        here, there = place - done, source - done
+        different = np.flatnonzero(octets[here - size : here] != octets[there - size : there])
+        if len(different):
+            return done + size - 1 - int(different[-1])
         done += size
         piece = min(2 * piece, _LAST_PIECE)
     return most

@@ -33,7 +33,7 @@ from tests.conformance import check_codec
 from tests.golden import BINARY, TEXT
 from tests.test_memory import assembled
 
-NOISE = random.Random(6).randbytes(1 << 17)
+NOISE = random.Random(6).randbytes(1 << 18)
 SOUND = 2 * WINDOW - 1
 """A repeat of so many bytes is found wherever it is."""
 
@@ -119,7 +119,7 @@ HOSTILE = {
 @pytest.mark.parametrize("shortest", [WINDOW, 4 * WINDOW])
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 def test_nothing_takes_long(make, shortest: int) -> None:  # type: ignore[no-untyped-def]
-    data = make(1 << 17)
+    data = make(1 << 18)
     start = time.process_time()
     found = RepeatFinder(History()).find(data, shortest, shortest)
     assert time.process_time() - start < 1
