@@ -31,10 +31,10 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
     if name is None:
         return None
-    from llmzip.codecs.selection import CODEC_NAMES  # brings the coders, which most command lines do without
+    from llmzip.codecs.selection import CHOICES  # brings the coders, which most command lines do without
 
-    if name not in CODEC_NAMES.values():
-        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(CODEC_NAMES.values()))}.")
+    if name not in CHOICES:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(CHOICES))}.")
     return name
 
 
@@ -82,7 +82,7 @@ LEVELS = [
         help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
     flag("--no-memory", help="Do not correct predictions by what has been coded."),
-    flag("--solid", help="Carry that memory from block to block: smaller, without random access."),
+    flag("--solid", help="Carry that memory, and find repeats, from block to block: smaller, without random access."),
     OFFLINE,
 ]
 PRIME = click.Option(

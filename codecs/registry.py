@@ -15,12 +15,14 @@ from typing import Any
 
 from llmzip import levels
 from llmzip.codecs.base import BlockCodec, Codec
+from llmzip.codecs.copies import CopiesCodec
 from llmzip.codecs.equal_info import EqualInfoCodec
 from llmzip.codecs.extra import BrotliCodec, PpmdCodec
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.rank import RankCodec
 from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.repeats import WINDOW
 from llmzip.codecs.standard import Bzip2Codec, ZlibCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
@@ -46,6 +48,17 @@ def _llm(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec,
     return LLMCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
 
 
+def _copies(
+    inner: str = "xz", shortest: int = WINDOW, shortest_with_zeros: int = WINDOW, **parameters: Any
+) -> tuple[BlockCodec, dict[str, Any]]:
+    """inner: the codec of the rest, one that blocks can have; shortest: copies; parameters: the inner codec's."""
+    coder, config = _factory(inner)(**parameters)
+    if coder.id is None or coder.id == CopiesCodec.id:
+        raise ValueError(f"codec {inner!r} cannot code what copies leave")
+    lengths = {"shortest": shortest, "shortest_with_zeros": shortest_with_zeros}
+    return CopiesCodec(coder, **lengths), {"inner": inner, **lengths, **config}
+
+
 def _meta_token(**options: Any) -> tuple[BlockCodec, dict[str, Any]]:
     """options: `model`, of which the vocabulary serves, and the others of `EngineOptions`."""
     model = EngineOptions(**options).chosen_model()
@@ -66,6 +79,7 @@ def _rank(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec
 
 _FACTORIES: dict[str, Factory] = {
     "raw": _plain(RawCodec),
+    "copies": _copies,
     "zstd": _plain(ZstdCodec),
     "llm": _llm,
     "xz": _plain(XzCodec),
@@ -79,6 +93,12 @@ _FACTORIES: dict[str, Factory] = {
 }
 
 
+def _factory(name: str) -> Factory:
+    if name not in _FACTORIES:
+        raise ValueError(f"codec {name!r}: codecs are {', '.join(_FACTORIES)}")
+    return _FACTORIES[name]
+
+
 def codec_names() -> tuple[str, ...]:
     """The names that `get_codec` knows."""
     return tuple(_FACTORIES)
@@ -90,9 +110,7 @@ def get_codec(name: str, **parameters: Any) -> Codec:
     Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter, LLMZipError
     where a package or a model is missing.
     """
-    if name not in _FACTORIES:
-        raise ValueError(f"codec {name!r}: codecs are {', '.join(_FACTORIES)}")
-    coder, config = _FACTORIES[name](**parameters)
+    coder, config = _factory(name)(**parameters)
     return Codec(coder, {"id": name, **config})
 
 

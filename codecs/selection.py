@@ -1,14 +1,19 @@
-"""Which codec a block gets: the smallest of those that may have an idea of it, the model asked only where it can win."""
+"""Which codec a block gets: the smallest of those that may have an idea of it, the model asked only where it can win.
+
+Long repeats are taken out first where that pays: the codecs then code the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmzip.codecs.base import BlockCodec
+from llmzip.codecs.copies import NOTHING_LEFT, CopiesCodec, join_payload, leading_copies, read_layout, rest_of
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.probe import Kind, leading_run
 from llmzip.codecs.raw import RawCodec
+from llmzip.codecs.repeats import Copy, RepeatFinder
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.container.block import MAX_EXPANSION, Block
@@ -21,17 +26,39 @@ OF_A_MODEL = (LLMCodec.id, MetaTokenCodec.id)
 """Those of which a frame must name the model."""
 
 CODEC_NAMES: dict[int, str] = {
-    codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec, XzCodec, MetaTokenCodec)
+    codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec, XzCodec, MetaTokenCodec, CopiesCodec)
 }
+
+CHOICES = tuple(name for number, name in CODEC_NAMES.items() if number != CopiesCodec.id)
+"""The codecs that all blocks can be made to have."""
 
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
+
+_SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS = 256, 32
+"""Bytes of the shortest copy: the memory makes a model good at repeats, but not at the padding of archives (docs/codecs.md)."""
 
 Encoded = tuple[int, bytes]
 """Codec and payload."""
 
 
-def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
+def coded_part(block: Block) -> Encoded:
+    """The codec and the payload of what copies leave of a block; its own where there are none.
+
+    Raises FormatError where the copies are none that docs/format.md allows.
+    """
+    if block.codec != CopiesCodec.id:
+        return block.codec, block.payload
+    layout = read_layout(block.payload, block.size)
+    return layout.inner, layout.rest_payload
+
+
+def reach(block: Block) -> int:
+    """How many bytes before it a block needs."""
+    return read_layout(block.payload, block.size).reach if block.codec == CopiesCodec.id else 0
+
+
+def encode_block(data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder) -> tuple[Block, int]:
     """The smallest block that holds a prefix of `data`, and how many bytes that prefix has.
 
     `llm` is called only if the model is to be asked. The prefix is shorter than the data where text turns into binary or
@@ -39,40 +66,73 @@ def encode_block(data: bytes, llm: Callable[[], LLMCodec]) -> tuple[Block, int]:
     """
     kind, size = leading_run(data)
     data = data[:size]
-    candidates = _without_model(data, kind)
-    if kind is Kind.TEXT and _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size:
-        payload, covered = llm().encode_prefix(data)
+    copies: list[Copy] = []
+    if kind is Kind.TEXT:
+        copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
+    elif len(repeats.history):  # in the block itself, dictionary coders find their own
+        copies = repeats.find(data)
+    candidates = _without_model(data, copies, kind)
+    worthwhile = _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size
+    if kind is Kind.TEXT and worthwhile and rest_of(data, copies):
+        encoded, covered, copies = _with_model(llm(), data, copies)
         if covered < size:
             data = data[:covered]
-            candidates = _without_model(data, kind)
-        candidates.insert(0, (LLMCodec.id, payload))
+            candidates = _without_model(data, copies, kind)
+        candidates.insert(0, encoded)
     return _smallest(data, candidates)
 
 
-def _without_model(data: bytes, kind: Kind) -> list[Encoded]:
+def encode_block_as(codec: BlockCodec, data: bytes, repeats: RepeatFinder) -> tuple[Block, int]:
+    """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored.
+
+    For the model, too, long repeats are taken out.
+    """
+    assert codec.id is not None
+    if isinstance(codec, LLMCodec):
+        (number, payload), covered, _ = _with_model(
+            codec, data, repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
+        )
+        data = data[:covered]
+    else:
+        number, payload = codec.id, codec.encode(data)
+    if len(payload) > len(data) + MAX_EXPANSION:
+        return Block(RawCodec.id, len(data), data), len(data)
+    return Block(number, len(data), payload), len(data)
+
+
+def _with_model(llm: LLMCodec, data: bytes, copies: list[Copy]) -> tuple[Encoded, int, list[Copy]]:
+    """A prefix of the data, its size and its copies; the model codes the rest."""
+    rest = rest_of(data, copies)
+    payload, covered = llm.encode_prefix(rest) if rest else (b"", 0)
+    copies, size = leading_copies(copies, covered)
+    return _with_copies(copies, (LLMCodec.id if rest else NOTHING_LEFT, payload)), size, copies
+
+
+def _without_model(data: bytes, copies: Sequence[Copy], kind: Kind) -> list[Encoded]:
+    """The data, and the same with the copies."""
+    candidates = _dictionary_coded(data, kind)
+    if copies:
+        rest = rest_of(data, copies)
+        of_rest = _dictionary_coded(rest, kind) if rest else [(NOTHING_LEFT, b"")]
+        candidates += [_with_copies(copies, encoded) for encoded in of_rest]
+    return candidates
+
+
+def _dictionary_coded(data: bytes, kind: Kind) -> list[Encoded]:
     stored = (RawCodec.id, data)
     if kind is Kind.NOISE:
         return [stored]
     return [*((i, MODEL_FREE[i].encode(data)) for i in (ZstdCodec.id, XzCodec.id)), stored]
 
 
-def encode_block_as(codec: BlockCodec, data: bytes) -> tuple[Block, int]:
-    """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored."""
-    assert codec.id is not None
-    if isinstance(codec, LLMCodec):
-        payload, covered = codec.encode_prefix(data)
-        data = data[:covered]
-    else:
-        payload = codec.encode(data)
-    if len(payload) > len(data) + MAX_EXPANSION:
-        return Block(RawCodec.id, len(data), data), len(data)
-    return Block(codec.id, len(data), payload), len(data)
+def _with_copies(copies: Sequence[Copy], encoded: Encoded) -> Encoded:
+    return (CopiesCodec.id, join_payload(copies, *encoded)) if copies else encoded
 
 
 def _smallest(data: bytes, candidates: list[Encoded]) -> tuple[Block, int]:
-    def cost(candidate: Encoded) -> int:
-        codec, payload = candidate
-        return len(payload) + (FINGERPRINT_PREFIX if codec == LLMCodec.id else 0)  # the header then names the model
+    def cost(block: Block) -> int:
+        names_model = coded_part(block)[0] == LLMCodec.id
+        return len(block.payload) + FINGERPRINT_PREFIX * names_model  # the header then names it
 
-    chosen, payload = min(candidates, key=cost)
-    return Block(chosen, len(data), payload), len(data)
+    chosen = min((Block(codec, len(data), payload) for codec, payload in candidates), key=cost)
+    return chosen, len(data)

@@ -9,9 +9,11 @@ import xxhash
 
 from llmzip import levels
 from llmzip.codecs.base import BlockCodec, Buffer, Progress
+from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
-from llmzip.codecs.selection import CODEC_NAMES, MODEL_FREE, OF_A_MODEL, encode_block, encode_block_as
+from llmzip.codecs.repeats import RepeatFinder
+from llmzip.codecs.selection import CHOICES, MODEL_FREE, OF_A_MODEL, coded_part, encode_block, encode_block_as, reach
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FINGERPRINT_PREFIX, PRIMED_FINGERPRINT_PREFIX, FrameHeader, memory_code
@@ -44,18 +46,20 @@ class LLMZipCompressor:
         level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
         block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
         None: the smallest for each. memory: whether predictions are corrected by what has been coded. solid: whether that memory
-        is carried from block to block: smaller, but reading begins at the frame's first block. progress: called with the
+        is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
+        block. progress: called with the
         uncompressed bytes and tokens done. engine: `prime`, a reference text (bytes, or a `Prime` that is kept), and `engine`,
         `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
-        if codec is not None and codec not in CODEC_NAMES.values():
-            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CODEC_NAMES.values())}")
+        if codec is not None and codec not in CHOICES:
+            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CHOICES)}")
         if solid and not memory:
             raise ValueError("solid compression carries a memory on: it cannot go without one")
         self._forced = codec
-        self._memory, self._solid = memory, solid
+        self._memory = memory
+        self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
         self._progress = progress
@@ -63,12 +67,13 @@ class LLMZipCompressor:
         self._header: FrameHeader | None = None
         self._entries: Entries = []
         self._hash = xxhash.xxh3_64()
-        self._done_bytes = self._done_tokens = self._block_tokens = 0
+        self._done_bytes = self._done_tokens = self._block_bytes = self._block_tokens = 0
         self._codec: LLMCodec | None = None
         self._tokens_codec: MetaTokenCodec | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._finished = False
+        self._repeats = RepeatFinder(History(self._options.reference))
 
     def compress(self, data: Buffer) -> bytes:
         """Take more data, return what is ready. Raises ValueError after `flush`, TypeError for a str."""
@@ -101,17 +106,22 @@ class LLMZipCompressor:
     def _next_block(self, last: bool) -> bytes:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
-        self._block_tokens = 0
-        if self._forced is None:
-            block, covered = encode_block(data, self._llm)
-        else:
-            block, covered = encode_block_as(self._named(self._forced), data)
-        if block.codec == LLMCodec.id:
-            self._llm().commit()
+        self._block_bytes = self._block_tokens = 0
+        block, covered = self._encode(data)
+        out = b""
+        if self._header is not None and not self._header.fingerprint and coded_part(block)[0] in OF_A_MODEL:
+            out = self._close_frame()  # it names no model, and its header is written: start another
+            if reach(block):
+                block, covered = self._encode(data)  # without what it can no longer reach
         data = data[:covered]
-        only = last and covered == len(self._pending) and self._header is None
-        out = self._frame_for(block, only)
+        if self._header is None:
+            only = last and covered == len(self._pending) and not out
+            out += self._open_frame(self._header_for(block, only))
         assert self._header is not None
+        if coded_part(block)[0] == LLMCodec.id:
+            self._llm().commit()
+        if self._header.solid:
+            self._repeats.history.extend(data)
         written = block.to_bytes(b"" if self._entries else self._header.to_bytes())
         self._entries.append((len(written), block.size))
         self._hash.update(data)
@@ -122,31 +132,32 @@ class LLMZipCompressor:
             self._progress(self._done_bytes, self._done_tokens)
         return out + written
 
-    def _frame_for(self, block: Block, only: bool) -> bytes:
-        """Make sure that a frame is open that this block may join; return what that writes."""
-        needs_model = block.codec in OF_A_MODEL
-        closing = b""
-        if self._header is not None:
-            if not needs_model or self._header.fingerprint:
-                return b""
-            closing = self._close_frame()  # it names no model, and its header is written: start another
-        return closing + self._open_frame(self._header_for(block, only))
+    def _encode(self, data: bytes) -> tuple[Block, int]:
+        """The next block and how much of the data it holds."""
+        if self._forced is None:
+            return encode_block(data, self._llm, self._repeats)
+        return encode_block_as(self._named(self._forced), data, self._repeats)
 
     def _header_for(self, block: Block, only: bool) -> FrameHeader:
         """The header of a frame that begins with this block."""
-        if block.codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
+        codec, payload = coded_part(block)
+        solid = self._solid and not only
+        if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
             return FrameHeader(only, 0, self._meta_token().model.fingerprint[:FINGERPRINT_PREFIX])
-        if block.codec != LLMCodec.id:
-            return FrameHeader(only, 0)
+        if codec != LLMCodec.id and not reach(block):  # into the prime, as nothing else lies before
+            return FrameHeader(only, 0, solid=solid)
         llm = self._llm()
         fingerprint = llm.model.fingerprint
-        code = memory_code(llm.memory_need(block.payload) if only else llm.memory_bound())
+        need = llm.memory_need(payload) if codec == LLMCodec.id else 0
+        code = memory_code(need if only else llm.memory_bound())
         prime = llm.primed.digest if llm.primed else b""
         prefix = PRIMED_FINGERPRINT_PREFIX if prime else FINGERPRINT_PREFIX
-        return FrameHeader(only, code, fingerprint[:prefix], prime, self._solid and not only)
+        return FrameHeader(only, code, fingerprint[:prefix], prime, solid)
 
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header
+        if not header.prime:
+            self._repeats = RepeatFinder(History())
         self.frames += 1
         self._entries = []
         self._hash.reset()
@@ -157,6 +168,7 @@ class LLMZipCompressor:
         end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
+        self._repeats = RepeatFinder(History(self._options.reference))
         return end + content_check(self._hash) + index
 
     def _named(self, codec: str) -> BlockCodec:
@@ -185,6 +197,8 @@ class LLMZipCompressor:
         return self._codec
 
     def _report(self, block_bytes: int, block_tokens: int) -> None:
-        self._block_tokens = block_tokens
+        if block_bytes < self._block_bytes:
+            return  # the same block once more
+        self._block_bytes, self._block_tokens = block_bytes, block_tokens
         if self._progress:
             self._progress(self._done_bytes + block_bytes, self._done_tokens + block_tokens)

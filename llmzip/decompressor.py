@@ -9,15 +9,17 @@ from typing import Any, BinaryIO
 import xxhash
 
 from llmzip.codecs.base import BlockCodec, Buffer, Progress
+from llmzip.codecs.copies import CopiesCodec, decode_copies
+from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
-from llmzip.codecs.selection import MODEL_FREE
+from llmzip.codecs.selection import MODEL_FREE, OF_A_MODEL
 from llmzip.container.block import Block
 from llmzip.container.content import content_check
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
-from llmzip.errors import IntegrityError, LimitError, TruncatedError
+from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
 from llmzip.frames import FrameParser, frames_source
 from llmzip.model.integer_model import IntegerModel
 
@@ -40,6 +42,7 @@ class BlockDecoder:
         self.done_bytes = self.done_tokens = 0
         self._block_tokens = 0
         self._header: FrameHeader | None = None
+        self._history: History | None = None
         self._llm: LLMCodec | None = None
         self._meta_token: MetaTokenCodec | None = None
 
@@ -50,7 +53,7 @@ class BlockDecoder:
                 f"the frame needs {header.memory} bytes of memory, the limit is {self._max_memory}; raise the limit to decode it"
             )
         self._header = header
-        self._llm = self._meta_token = None
+        self._history = self._llm = self._meta_token = None
 
     def decode(self, block: Block) -> bytes:
         """The bytes of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises."""
@@ -59,17 +62,42 @@ class BlockDecoder:
                 f"the output exceeds the limit of {self._max_output} bytes; raise the limit to decode it all"
             )
         self._block_tokens = 0
-        data = self._codec(block.codec).decode(block.payload, block.size)
+        try:
+            data = self._decode(block)
+        except TruncatedError as error:  # a payload is complete: waiting for more would not help
+            raise FormatError(f"a block's payload is damaged: {error}") from error
         self.done_bytes += block.size
         self.done_tokens += self._block_tokens
         if self._progress:
             self._progress(self.done_bytes, self.done_tokens)
         return data
 
+    def _decode(self, block: Block) -> bytes:
+        assert self._header is not None
+        if self._history is None:
+            self._history = History(self._reference())
+        if block.codec == CopiesCodec.id:
+            data = decode_copies(block.payload, block.size, self._history, self._codec)
+        else:
+            data = self._codec(block.codec).decode(block.payload, block.size)
+        if self._header.solid:
+            self._history.extend(data)
+        return data
+
+    def _reference(self) -> bytes:
+        """What lies before the frame's first block: the reference text, if it is the one that the frame names."""
+        assert self._header is not None
+        if not self._header.prime:
+            return b""
+        self._options.primed_for(self._options.for_fingerprint(self._header.fingerprint), self._header.prime)
+        return self._options.reference
+
     def _codec(self, codec: int) -> BlockCodec:
         if codec in MODEL_FREE:
             return MODEL_FREE[codec]
         assert self._header is not None
+        if codec not in OF_A_MODEL or not self._header.fingerprint:
+            raise FormatError(f"a block of codec {codec}, unknown or of a model that the frame does not name: damaged")
         if codec == MetaTokenCodec.id:
             if self._meta_token is None:
                 self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))

@@ -46,6 +46,11 @@ class EngineOptions:
         if self.prime is not None and not isinstance(self.prime, Prime):
             object.__setattr__(self, "prime", Prime(self.prime))  # kept, so that it is read only once
 
+    @property
+    def reference(self) -> bytes:
+        """The reference text, or nothing."""
+        return self.prime.reference if isinstance(self.prime, Prime) else b""
+
     def primed(self, engine: Engine) -> Primed | None:
         """The reference text as this engine knows it."""
         return self.prime.on(engine) if isinstance(self.prime, Prime) else None

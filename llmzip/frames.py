@@ -6,7 +6,8 @@ import dataclasses
 import io
 from typing import BinaryIO
 
-from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL
+from llmzip.codecs.copies import NOTHING_LEFT
+from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
 from llmzip.container.block import Block, read_block
 from llmzip.container.content import CONTENT_CHECK_BYTES, CONTENT_CHECK_NAME
 from llmzip.container.header import VERSION, FrameHeader
@@ -51,10 +52,10 @@ class FrameParser:
 
     def _check(self, block: Block, start: int) -> None:
         assert self.header is not None
-        name = CODEC_NAMES.get(block.codec)
-        if name is None:
-            raise FormatError(f"block at byte {start}: unknown codec {block.codec}: the file needs a newer llmzip")
-        if block.codec in OF_A_MODEL and not self.header.fingerprint:
+        inner, _ = coded_part(block) if block.codec in CODEC_NAMES else (block.codec, b"")
+        if inner not in CODEC_NAMES and inner != NOTHING_LEFT:
+            raise FormatError(f"block at byte {start}: unknown codec {inner}: the file needs a newer llmzip")
+        if inner in OF_A_MODEL and not self.header.fingerprint:
             raise FormatError(f"block at byte {start}: it needs a model, but the frame names none: the file is damaged")
 
 
@@ -76,7 +77,13 @@ class FrameInfo:
     solid: bool
     """Whether blocks build on those before them."""
     codecs: tuple[str, ...]
-    """The codec of each block."""
+    """The codec of each block; where copies have left something, with that of the rest: copies(llm)."""
+
+
+def _label(block: Block) -> str:
+    name = CODEC_NAMES[block.codec]
+    inner, _ = coded_part(block)
+    return name if inner in (block.codec, NOTHING_LEFT) else f"{name}({CODEC_NAMES[inner]})"
 
 
 def _read_info(reader: ByteReader) -> FrameInfo:
@@ -85,7 +92,7 @@ def _read_info(reader: ByteReader) -> FrameInfo:
     header = parser.read_header(reader)
     codecs = []
     while block := parser.read_block(reader):
-        codecs.append(CODEC_NAMES[block.codec])
+        codecs.append(_label(block))
     return FrameInfo(
         version=VERSION,
         compressed_size=reader.offset - start,

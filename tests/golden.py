@@ -45,8 +45,12 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "xz": (BINARY * 2, {"codec": "xz"}),
     "meta-token": (TEXT * 2 + b"\x04 caf\xe9", {"codec": "meta-token"}),
     "no-memory": (TEXT, {"level": 1, "memory": False}),
-    "solid": (TEXT * 4, {"level": 1, "block_size": 1024, "solid": True}),
+    "solid": (TEXT, {"level": 1, "block_size": 1024, "solid": True}),
     "primed": (TEXT[600:800], {"prime": TEXT[:600]}),
+    "copies": (TEXT + BINARY[:30] + TEXT[:400] + b"--" + TEXT[402:900], {"level": 1}),
+    "copies-solid": (TEXT * 3, {"level": 1, "block_size": 1024, "solid": True}),
+    "copies-primed": (TEXT[600:700] + TEXT[:300], {"prime": TEXT[:600]}),
+    "copies-binary": (BINARY[:700] * 4, {"block_size": 1024, "solid": True}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
 

@@ -6,7 +6,7 @@ Integers are Python's, so sums cannot round; floats are numpy float32 scalars an
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -240,6 +240,25 @@ def decode_llm_payload(
                 texts[s] += bytes([decoder.decode(range(0, (1 << 24) + 1, 1 << 16))])
         block.learn(last)
     return b"".join(texts), memory
+
+
+def decode_copies_payload(
+    payload: bytes, size: int, before: bytes, decode: Callable[[int, bytes, int], bytes]
+) -> bytes:
+    """docs/format.md, "Payload of the copies codec"; `decode` gets the rest's codec, payload and size."""
+    source = io.BytesIO(payload)
+    inner = source.read(1)[0]
+    copies = [(varint(source), varint(source), varint(source)) for _ in range(varint(source))]
+    left = size - sum(length for _, length, _ in copies)
+    rest = io.BytesIO(decode(inner, source.read(), left) if inner else b"")
+    out = bytearray(before)
+    distance = 0
+    for gap, length, field in copies:
+        distance = field or distance
+        out += rest.read(gap)
+        for _ in range(length):
+            out.append(out[-distance])
+    return bytes(out[len(before) :] + rest.read())
 
 
 def decode_meta_token_payload(payload: bytes, spec: dict[str, Any], token_bytes: Sequence[bytes]) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import time
 
 import numpy as np
 import pytest
 
 import llmzip
+from benchmarks.copies import tar_of
 from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import varint
@@ -55,6 +58,21 @@ def test_nasty_strings(default_model: IntegerModel, data: bytes) -> None:
     packed = llmzip.compress(data, model=default_model)
     assert llmzip.decompress(packed, model=default_model) == data
     assert len(packed) <= len(data) * 1.001 + 32
+
+
+def test_a_folder_that_an_archive_holds_twice(default_model: IntegerModel) -> None:
+    folder = pathlib.Path(json.__file__).parent
+    once, twice = tar_of(folder, ("json",)), tar_of(folder, ("json", "json"))
+    sizes, seconds = [], []
+    for data in (once, twice):
+        start = time.process_time()
+        packed = llmzip.compress(data, 1, model=default_model)
+        middle = time.process_time()
+        assert llmzip.decompress(packed, model=default_model) == data
+        sizes.append(len(packed))
+        seconds.append((middle - start, time.process_time() - middle))
+    assert sizes[1] < 1.01 * sizes[0]
+    assert all(pair < 1.3 * single for single, pair in zip(*seconds, strict=True))
 
 
 @pytest.mark.parametrize("name", CORPUS_FILES)

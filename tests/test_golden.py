@@ -8,7 +8,9 @@ import json
 import pytest
 
 import llmzip
+from llmzip.codecs.copies import CopiesCodec
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.selection import MODEL_FREE
 from llmzip.container.varint import ByteReader
 from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
@@ -25,28 +27,43 @@ def test_golden_frames_decode_and_are_reproduced(tiny_model: IntegerModel, name:
 
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     infos = {name: llmzip.get_frame_info(golden.frame_path(name).read_bytes()) for name in golden.CASES}
-    assert {c for info in infos.values() for c in info.codecs} == {"raw", "zstd", "llm", "xz", "meta-token"}
+    assert {c for info in infos.values() for c in info.codecs} == {
+        *("raw", "zstd", "llm", "xz", "meta-token", "copies", "copies(llm)", "copies(raw)")
+    }
     assert infos["blocks"].blocks > 2
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 
 
-@pytest.mark.parametrize("name", ["short", "escapes", "streams", "no-memory", "primed", "solid"])
+COPIES = ("copies", "copies-solid", "copies-primed", "copies-binary")
+
+
+@pytest.mark.parametrize("name", [*("short", "escapes", "streams", "no-memory", "primed", "solid"), *COPIES])
 def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerModel, name: str) -> None:
     data, options = golden.CASES[name]
     parser = FrameParser()
     reader = ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
     header = parser.read_header(reader)
     spec, tensors = json.loads(tiny_model.spec.to_json()), dict(tiny_model.tensors)
-    prime = tiny_model.tokenizer.encode(options.get("prime", b"")).ids.tolist()
+    reference = options.get("prime", b"")
+    prime = tiny_model.tokenizer.encode(reference).ids.tolist()
     out, memory = b"", None
+
+    def decode(codec: int, payload: bytes, size: int) -> bytes:
+        nonlocal memory
+        if codec in MODEL_FREE:
+            return MODEL_FREE[codec].decode(payload, size)
+        if codec == CopiesCodec.id:
+            return naive.decode_copies_payload(payload, size, reference + out * header.solid, decode)
+        assert codec == LLMCodec.id
+        text, memory = naive.decode_llm_payload(
+            payload, spec, tensors, tiny_model.vocabulary.token_bytes, prime, memory if header.solid else None
+        )
+        return text
+
     for _ in range(2):  # blocks: it is slow
         block = parser.read_block(reader)
         if block is None:
             break
-        assert block.codec == LLMCodec.id
-        text, memory = naive.decode_llm_payload(
-            block.payload, spec, tensors, tiny_model.vocabulary.token_bytes, prime, memory if header.solid else None
-        )
-        out += text
+        out += decode(block.codec, block.payload, block.size)
     assert len(out) >= min(len(data), 2048)
     assert out == data[: len(out)]

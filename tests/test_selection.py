@@ -18,7 +18,7 @@ import zstandard
 
 import llmzip
 from llmzip.codecs.probe import SEGMENT, Kind, leading_run, looks_like_text
-from llmzip.codecs.selection import CODEC_NAMES
+from llmzip.codecs.selection import CHOICES
 from llmzip.model.integer_model import IntegerModel
 from tests.conftest import corpus
 from tests.test_tokenizer import NASTY
@@ -127,7 +127,7 @@ def test_mixed_data_come_back(tiny_model: IntegerModel, english: bytes) -> None:
     assert llmzip.decompress(packed, model=tiny_model) == data
 
 
-@pytest.mark.parametrize("codec", sorted(CODEC_NAMES.values()))
+@pytest.mark.parametrize("codec", CHOICES)
 def test_a_forced_codec(tiny_model: IntegerModel, english: bytes, codec: str) -> None:
     for data in (english[:3000], NOISE[:1500], b"x"):
         packed = llmzip.compress(data, 1, model=tiny_model, codec=codec)

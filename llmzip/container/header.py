@@ -8,7 +8,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
-VERSION = 2
+VERSION = 3
 FINGERPRINT_PREFIX = 8
 PRIMED_FINGERPRINT_PREFIX = PRIME_DIGEST = 4
 
@@ -27,7 +27,7 @@ class FrameHeader:
     prime: bytes = b""
     """The digest of the reference that primes the frame, 4 bytes, or nothing."""
     solid: bool = False
-    """Whether blocks build on what those before them taught."""
+    """Whether blocks build on those before them: on what these taught, and on their bytes."""
 
     @property
     def memory(self) -> int:
@@ -58,8 +58,8 @@ class FrameHeader:
             )
         code = reader.byte("a frame header")
         names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
-        if (primed or solid) and not names_model:
-            raise FormatError(f"byte {start}: a primed or solid frame names no model: the file is damaged")
+        if primed and not names_model:
+            raise FormatError(f"byte {start}: a primed frame names no model: the file is damaged")
         size = (PRIMED_FINGERPRINT_PREFIX if primed else FINGERPRINT_PREFIX) * names_model
         fingerprint = reader.read(size, "a frame header")
         prime = reader.read(PRIME_DIGEST * primed, "a frame header")

@@ -83,12 +83,13 @@ class Prime:
     """
 
     def __init__(self, reference: bytes | bytearray | memoryview) -> None:
-        self._reference = bytes(memoryview(reference))
+        self.reference = bytes(memoryview(reference))
+        """The text itself."""
         self._primed: tuple[Engine, Primed] | None = None
 
     def on(self, engine: Engine) -> Primed:
         """The reference as this engine knows it; the last engine's is kept."""
         kept = self._primed
         if kept is None or kept[0] is not engine:
-            kept = self._primed = engine, Primed(self._reference, engine)
+            kept = self._primed = engine, Primed(self.reference, engine)
         return kept[1]
