@@ -243,7 +243,11 @@ FRAMES = {
     "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "copies", "copies(raw)"}),
     "primed": (NEW + TEXT[200:900], {"prime": TEXT}, {"copies(llm)"}),
     "primed by noise": (NOISE[500:2500], {"prime": NOISE[:3000], "block_size": 1024}, {"copies"}),
-    "primed and solid": (NEW * 12 + TEXT, {"prime": TEXT, "block_size": 1024, "solid": True}, {"copies(llm)", "copies"}),
+    "primed and solid": (
+        NEW * 12 + TEXT,
+        {"prime": TEXT, "block_size": 1024, "solid": True},
+        {"copies(llm)", "copies"},
+    ),
     "text behind binary": (
         NOISE[:2048] + TEXT[:1024] + NOISE[:2048] + TEXT[:1024],
         {"block_size": 1024, "solid": True},
