@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -86,14 +87,13 @@ class LLMCodec:
             tokens = Tokens(kept, tokens.literals[:escapes])
             data = self.model.tokenizer.decode(tokens)
         count = len(tokens.ids)
-        plan = levels.plan(self._level, count, spec, self._context)
         bits = self._memory_bits(count)
+        plan = dataclasses.replace(levels.plan(self._level, count, spec, self._context), memory_bits=bits)
         self._encoded = self._memory(bits, copied=True)
         start = self._primed.start() if self._primed else None
         report = self._reporter(count, len(data))
         coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, self._encoded, start, report)
-        parameters = (count, plan.streams, plan.window // levels.WINDOW_UNIT, bits)
-        return b"".join(map(varint, parameters)) + coded, len(data)
+        return self._parameters(plan) + coded, len(data)
 
     def commit(self) -> None:
         """The payload made last becomes a block of the frame: the next one may build on what it taught."""
@@ -172,11 +172,25 @@ class LLMCodec:
             return self._carried.copy() if copied else self._carried
         return self._primed.memory(bits) if self._primed else self._engine.memory(bits)
 
+    def _usual_plan(self, tokens: int) -> levels.Plan:
+        """One stream that sees everything, and a memory that holds everything: what short texts get."""
+        window = -(-(self._context + tokens) // levels.WINDOW_UNIT) * levels.WINDOW_UNIT
+        bits = capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
+        return levels.Plan(tokens, 1, window, self._context, bits)
+
+    def _parameters(self, plan: levels.Plan) -> bytes:
+        """The parameters at the beginning of a payload; "0 streams" stands for the usual plan."""
+        if plan == self._usual_plan(plan.tokens):
+            return varint(plan.tokens) + varint(0)
+        return b"".join(map(varint, (plan.tokens, plan.streams, plan.window // levels.WINDOW_UNIT, plan.memory_bits)))
+
     def _read_plan(self, payload: io.BytesIO) -> levels.Plan:
-        """The parameters at the beginning of a payload."""
+        """The inverse of `_parameters`."""
         reader = ByteReader(payload)
-        names = ("tokens", "streams", "window", "memory")
-        count, streams, units, bits = (reader.varint(f"a block's {what}") for what in names)
+        count, streams = (reader.varint(f"a block's {what}") for what in ("tokens", "streams"))
+        if streams == 0:
+            return self._usual_plan(count)
+        units, bits = (reader.varint(f"a block's {what}") for what in ("window", "memory"))
         return levels.Plan(count, streams, units * levels.WINDOW_UNIT, self._context, bits)
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:

@@ -7,14 +7,14 @@ import io
 from typing import BinaryIO
 
 from llmzip.container.block import Block, read_block
-from llmzip.container.content import CONTENT_CHECK_BYTES
+from llmzip.container.checks import CHECK_BYTES
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import FOOTER_BYTES, Entries, index_length, read_index
 from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 from llmzip.frames import FrameParser, PeekingSource
 
-_END_AND_CHECK_BYTES = 1 + CONTENT_CHECK_BYTES
+_END_AND_CHECK_BYTES = 1 + CHECK_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Place:
     def read(self, file: BinaryIO) -> Block:
         """The block itself. Raises FormatError where the file does not hold it."""
         file.seek(self.offset)
-        block = read_block(ByteReader(file, self.offset), self.header.to_bytes() if self.first else b"")
+        block = read_block(ByteReader(file, self.offset), self.header if self.first else None)
         if block is None or block.size != self.size:
             raise FormatError(
                 f"byte {self.offset}: no block of {self.size} bytes begins here, as the index says: damaged"

@@ -15,8 +15,8 @@ from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.repeats import RepeatFinder
 from llmzip.codecs.selection import CHOICES, MODEL_FREE, OF_A_MODEL, coded_part, encode_block, encode_block_as, reach
 from llmzip.container.block import END_OF_BLOCKS, Block
-from llmzip.container.content import content_check
-from llmzip.container.header import FINGERPRINT_PREFIX, PRIMED_FINGERPRINT_PREFIX, FrameHeader, memory_code
+from llmzip.container.checks import content_check, is_short
+from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel
@@ -122,7 +122,7 @@ class LLMZipCompressor:
             self._llm().commit()
         if self._header.solid:
             self._repeats.history.extend(data)
-        written = block.to_bytes(b"" if self._entries else self._header.to_bytes())
+        written = block.to_bytes(None if self._entries else self._header)
         self._entries.append((len(written), block.size))
         self._hash.update(data)
         del self._pending[:covered]
@@ -143,7 +143,7 @@ class LLMZipCompressor:
         codec, payload = coded_part(block)
         solid = self._solid and not only
         if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
-            return FrameHeader(only, 0, self._meta_token().model.fingerprint[:FINGERPRINT_PREFIX])
+            return FrameHeader(only, 0, self._meta_token().model.fingerprint[: fingerprint_bytes(only, False)])
         if codec != LLMCodec.id and not reach(block):  # into the prime, as nothing else lies before
             return FrameHeader(only, 0, solid=solid)
         llm = self._llm()
@@ -151,8 +151,7 @@ class LLMZipCompressor:
         need = llm.memory_need(payload) if codec == LLMCodec.id else 0
         code = memory_code(need if only else llm.memory_bound())
         prime = llm.primed.digest if llm.primed else b""
-        prefix = PRIMED_FINGERPRINT_PREFIX if prime else FINGERPRINT_PREFIX
-        return FrameHeader(only, code, fingerprint[:prefix], prime, solid)
+        return FrameHeader(only, code, fingerprint[: fingerprint_bytes(only, bool(prime))], prime, solid)
 
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header
@@ -165,11 +164,12 @@ class LLMZipCompressor:
 
     def _close_frame(self) -> bytes:
         assert self._header is not None
+        short = bool(self._entries) and is_short(self._header.single_block, self._entries[0][1])
         end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
         self._repeats = RepeatFinder(History(self._options.reference))
-        return end + content_check(self._hash) + index
+        return end + content_check(self._hash, short) + index
 
     def _named(self, codec: str) -> BlockCodec:
         if codec == LLMCodec.name:

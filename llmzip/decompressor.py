@@ -15,7 +15,7 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.selection import MODEL_FREE, OF_A_MODEL
 from llmzip.container.block import Block
-from llmzip.container.content import content_check
+from llmzip.container.checks import content_check
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
@@ -121,7 +121,7 @@ class BlockDecoder:
 
 def verify_content(parser: FrameParser, state: xxhash.xxh3_64) -> None:
     """Compare a complete frame's content check. Raises IntegrityError."""
-    if parser.content_check != content_check(state):
+    if parser.content_check != content_check(state, parser.is_short):
         raise IntegrityError(
             "the decoded content does not match its checksum: the file is damaged, or was written by a faulty encoder"
         )

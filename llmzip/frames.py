@@ -9,7 +9,7 @@ from typing import BinaryIO
 from llmzip.codecs.copies import NOTHING_LEFT
 from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
 from llmzip.container.block import Block, read_block
-from llmzip.container.content import CONTENT_CHECK_BYTES, CONTENT_CHECK_NAME
+from llmzip.container.checks import check_bytes, is_short
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.container.index import Entries, read_index
 from llmzip.container.varint import ByteReader
@@ -25,6 +25,12 @@ class FrameParser:
         self.content_check: bytes | None = None
         """Known once the frame is complete."""
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it is a short frame; known after the first block."""
+        assert self.header is not None
+        return bool(self.entries) and is_short(self.header.single_block, self.entries[0][1])
+
     def read_header(self, reader: ByteReader) -> FrameHeader:
         """The frame's header: the first part."""
         self.header = FrameHeader.read(reader)
@@ -34,17 +40,16 @@ class FrameParser:
         """The next block, or None after the last, when the frame has been read to its end."""
         assert self.header is not None
         start = reader.offset
-        if self.header.single_block and self.entries:
-            block = None
-        else:
-            block = read_block(reader, b"" if self.entries else self.header.to_bytes())
+        block = None
+        if not self.header.single_block or not self.entries:
+            block = read_block(reader, None if self.entries else self.header)
         if block is not None:
             self._check(block, start)
             self.entries.append((reader.offset - start, block.size))
             return block
         if not self.entries and self.header.to_bytes() != FrameHeader(False, 0).to_bytes():
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
-        check = reader.read(CONTENT_CHECK_BYTES, "a content check")
+        check = reader.read(check_bytes(self.is_short), "a content check")
         if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
             raise FormatError(f"index before byte {reader.offset}: it does not match the blocks: the file is damaged")
         self.content_check = check
@@ -68,7 +73,7 @@ class FrameInfo:
     uncompressed_size: int
     blocks: int
     model: str | None
-    """The first 16 hex digits of the model's fingerprint (8 in a primed frame); None where no block needs a model."""
+    """What the header has of the model's fingerprint, 4 to 16 hex digits; None where no block needs a model."""
     check: str
     memory: int
     """Bytes of key/value cache and memory that decoding takes at most, beside the model's weights."""
@@ -99,7 +104,7 @@ def _read_info(reader: ByteReader) -> FrameInfo:
         uncompressed_size=sum(size for _, size in parser.entries),
         blocks=len(codecs),
         model=header.fingerprint.hex() or None,
-        check=CONTENT_CHECK_NAME,
+        check="XXH3-16" if parser.is_short else "XXH3-32",
         memory=header.memory,
         prime=header.prime.hex() or None,
         solid=header.solid,

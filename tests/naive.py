@@ -220,7 +220,12 @@ def decode_llm_payload(
 ) -> tuple[bytes, NaiveMemory | None]:
     """docs/format.md, "Payload of the llm codec"; the memory, for the next block of a solid frame, which is `carried`."""
     source = io.BytesIO(payload)
-    tokens, streams, window, capacity = varint(source), varint(source), varint(source) * 64, varint(source)
+    tokens, streams = varint(source), varint(source)
+    if streams:
+        window, capacity = varint(source) * 64, varint(source)
+    else:
+        streams, window = 1, -(-(len(prime[-512:]) + tokens) // 64) * 64
+        capacity = max(8, min(22, (len(prime) + tokens - 1).bit_length()))
     decoder = RangeDecoder(source.read())
     memory = (carried or primed_memory(prime, capacity, spec, tensors)) if capacity else None
     block = NaiveBlock(spec, tensors, streams, window, memory, prime[-512:])

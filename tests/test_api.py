@@ -129,7 +129,7 @@ def test_a_frame_finds_its_model_by_fingerprint(cache_with_tiny_model: pathlib.P
     text = b"The value of the expression is the value of the last operand."
     packed = llmzip.compress(text)
     info = llmzip.get_frame_info(packed)
-    assert info.model == tiny().fingerprint.hex()[:16]
+    assert info.model == tiny().fingerprint.hex()[:8]
     assert llmzip.decompress(packed) == text
 
 
@@ -188,10 +188,10 @@ def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: 
 
 
 @pytest.mark.parametrize("size", [1, 50, 300, 900])
-def test_a_short_message_costs_at_most_32_bytes_more(tiny_engine: TorchEngine, english: bytes, size: int) -> None:
+def test_a_short_message_costs_at_most_24_bytes_more(tiny_engine: TorchEngine, english: bytes, size: int) -> None:
     for place in range(0, 20_000, 2_000):
         message = english[place : place + size]
         ids = Tokenizer(tiny_engine.model.vocabulary).encode(message).ids[None]
         inputs = np.concatenate([np.zeros((1, 1), np.int32), ids[:, :-1]], axis=1)
         packed = llmzip.compress(message, model=tiny_engine.model)
-        assert len(packed) <= ideal_bytes(tiny_engine, ids, inputs) + 32
+        assert len(packed) <= ideal_bytes(tiny_engine, ids, inputs) + 24

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
 import io
-import zlib
 
 import pytest
 from hypothesis import given
@@ -58,7 +58,8 @@ def test_memory_codes_are_the_smallest_that_suffice(need: int) -> None:
     ),
 )
 def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, bool]) -> None:
-    header = FrameHeader(single, code, *names)
+    fingerprint, prime, solid = names
+    header = FrameHeader(single, code, fingerprint[: len(fingerprint) >> single], prime, solid)
     assert FrameHeader.read(reader(header.to_bytes())) == header
 
 
@@ -78,11 +79,12 @@ def test_foreign_headers_are_refused(data: bytes, message: str) -> None:
         FrameHeader.read(reader(data))
 
 
-def test_a_blocks_check_covers_the_header_before_it() -> None:
-    block = Block(1, 3, b"abc")
-    assert read_block(reader(block.to_bytes(b"head")), b"head") == block
+@pytest.mark.parametrize("single", [False, True])
+def test_a_blocks_check_covers_the_header_before_it(single: bool) -> None:
+    block, header = Block(1, 3, b"abc"), FrameHeader(single, 5)
+    assert read_block(reader(block.to_bytes(header)), header) == block
     with pytest.raises(IntegrityError, match="checksum"):
-        read_block(reader(block.to_bytes(b"head")), b"heat")
+        read_block(reader(block.to_bytes(header)), FrameHeader(single, 6))
 
 
 @pytest.mark.parametrize(("size", "payload"), [(0, b""), ((1 << 26) + 1, b"x"), (1, b"x" * 66)])
@@ -97,9 +99,9 @@ def test_an_index_comes_back(entries: list[tuple[int, int]]) -> None:
 
 
 def rechecked(frame: bytes, block: bytes) -> bytes:
-    """A single-block frame around block bytes (codec ... payload), with correct checks."""
-    head = frame[: 13 if frame[3] & 2 else 5]
-    return head + block + zlib.crc32(head + block).to_bytes(4, "little") + frame[-4:]
+    """A short frame around block bytes (codec ... payload), with correct checks."""
+    head = frame[: 9 if frame[3] & 2 else 5]
+    return head + block + binascii.crc_hqx(head + block, 0xFFFF).to_bytes(2, "little") + frame[-2:]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,8 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
     [
         (b"\x03\x10\x06\x11\x01\x01\x00ab", "impossible block parameters"),  # more tokens than bytes
         (b"\x03\x10\x06\x05\x06\x01\x00ab", "impossible block parameters"),  # more streams than tokens
-        (b"\x03\x10\x06\x05\x00\x01\x00ab", "impossible block parameters"),
+        (b"\x03\x10\x06\x11\x00ab\x01\x01", "impossible block parameters"),
+        (b"\x03\x90\x4e\x04\x90\x4e\x00a", "impossible block parameters"),
         (b"\x03\x10\x06\x05\x01\x00\x00ab", "impossible block parameters"),
         (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),  # less memory than there is
         (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more

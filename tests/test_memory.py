@@ -22,7 +22,7 @@ from llmzip.arithmetic.powers import exp2, log2
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.llm import LLMCodec
 from llmzip.container.block import END_OF_BLOCKS, Block, read_block
-from llmzip.container.content import content_check
+from llmzip.container.checks import content_check, is_short
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader, varint
@@ -236,7 +236,7 @@ def test_blocks_of_a_solid_frame_need_those_before() -> None:
 def taken_apart(frame: bytes) -> tuple[FrameHeader, list[Block]]:
     reader = ByteReader(io.BytesIO(frame))
     header = FrameHeader.read(reader)
-    first = read_block(reader, header.to_bytes())
+    first = read_block(reader, header)
     blocks = [first] if first else []
     while not header.single_block and (block := read_block(reader)):
         blocks.append(block)
@@ -245,22 +245,30 @@ def taken_apart(frame: bytes) -> tuple[FrameHeader, list[Block]]:
 
 def assembled(header: FrameHeader, blocks: Sequence[Block], content: bytes) -> bytes:
     """A frame with right checks around whatever the blocks are."""
-    written = [block.to_bytes(header.to_bytes() if i == 0 else b"") for i, block in enumerate(blocks)]
+    written = [block.to_bytes(header if i == 0 else None) for i, block in enumerate(blocks)]
     end = b"" if header.single_block else bytes([END_OF_BLOCKS])
     entries = [(len(data), block.size) for data, block in zip(written, blocks, strict=True)]
     index = index_bytes(entries) if len(blocks) > 1 else b""
-    return header.to_bytes() + b"".join(written) + end + content_check(xxhash.xxh3_64(content)) + index
+    check = content_check(xxhash.xxh3_64(content), is_short(header.single_block, blocks[0].size))
+    return header.to_bytes() + b"".join(written) + end + check + index
 
 
 FIELDS = ("tokens", "streams", "window", "memory")
 
 
 def changed(block: Block, **fields: int) -> Block:
-    """The block with other parameters in its payload."""
+    """The block with other parameters in its payload, which are all spelt out then."""
     source = io.BytesIO(block.payload)
     reader = ByteReader(source)
-    values = {name: reader.varint(name) for name in FIELDS} | fields
-    return Block(block.codec, block.size, b"".join(varint(values[name]) for name in FIELDS) + source.read())
+    values = {name: reader.varint(name) for name in FIELDS[:2]}
+    if values["streams"]:
+        values |= {name: reader.varint(name) for name in FIELDS[2:]}
+    elif fields:
+        values |= {"streams": 1, "window": 64, "memory": 12}
+    values |= fields
+    return Block(
+        block.codec, block.size, b"".join(varint(values[name]) for name in FIELDS if name in values) + source.read()
+    )
 
 
 PLENTY = memory_code(1 << 40)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 
+from llmzip.container.checks import block_check, is_short
+from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError
 
@@ -12,8 +13,6 @@ END_OF_BLOCKS = 0
 MAX_BLOCK_SIZE = 1 << 26
 MAX_EXPANSION = 64
 """A payload is at most this many bytes longer than what it stands for."""
-
-CHECK_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +24,14 @@ class Block:
     """Uncompressed bytes."""
     payload: bytes
 
-    def to_bytes(self, preceding: bytes = b"") -> bytes:
-        """The block as it is written; `preceding` is the frame header before a first block."""
+    def to_bytes(self, header: FrameHeader | None = None) -> bytes:
+        """The block as it is written; `header` is the frame's, before a first block."""
         body = bytes([self.codec]) + varint(self.size) + varint(len(self.payload)) + self.payload
-        return body + zlib.crc32(preceding + body).to_bytes(CHECK_BYTES, "little")
+        return body + _check(header, self.size, body)
 
 
-def read_block(reader: ByteReader, preceding: bytes = b"") -> Block | None:
-    """The next block, its check verified, or None at the end byte.
+def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block | None:
+    """The next block, its check verified, or None at the end byte; `header` is the frame's, before a first block.
 
     Raises FormatError, TruncatedError or IntegrityError.
     """
@@ -46,9 +45,15 @@ def read_block(reader: ByteReader, preceding: bytes = b"") -> Block | None:
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
         raise FormatError(f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged")
     payload = reader.read(coded_size, "a block")
-    computed = zlib.crc32(preceding + reader.seen)
-    if int.from_bytes(reader.read(CHECK_BYTES, "a block's check"), "little") != computed:
+    computed = _check(header, size, bytes(reader.seen))
+    if reader.read(len(computed), "a block's check") != computed:
         raise IntegrityError(
             f"block at byte {start}: checksum mismatch: the file is damaged; copy or download it again"
         )
     return Block(codec, size, payload)
+
+
+def _check(header: FrameHeader | None, size: int, body: bytes) -> bytes:
+    if header is None:
+        return block_check(body)
+    return block_check(header.to_bytes() + body, is_short(header.single_block, size))

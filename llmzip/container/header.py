@@ -10,10 +10,18 @@ from llmzip.errors import FormatError
 MAGIC = b"\x8cLZ"
 VERSION = 3
 FINGERPRINT_PREFIX = 8
-PRIMED_FINGERPRINT_PREFIX = PRIME_DIGEST = 4
+PRIME_DIGEST = 4
 
 _SINGLE_BLOCK, _NAMES_MODEL, _PRIMED, _SOLID = 1, 2, 64, 128
 _VERSION_SHIFT, _VERSION_MASK = 2, 15
+
+
+def fingerprint_bytes(single_block: bool, primed: bool) -> int:
+    """How many bytes of the model's fingerprint a frame that names one has.
+
+    Half as many where every byte counts, half as many where the prime's digest vouches for the model as well.
+    """
+    return FINGERPRINT_PREFIX >> single_block + primed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +31,7 @@ class FrameHeader:
     single_block: bool
     memory_code: int
     fingerprint: bytes = b""
-    """The first 8 bytes of the model's fingerprint, 4 in a primed frame, nothing where no block needs a model."""
+    """The first `fingerprint_bytes` of the model's fingerprint, nothing where no block needs a model."""
     prime: bytes = b""
     """The digest of the reference that primes the frame, 4 bytes, or nothing."""
     solid: bool = False
@@ -60,10 +68,10 @@ class FrameHeader:
         names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
         if primed and not names_model:
             raise FormatError(f"byte {start}: a primed frame names no model: the file is damaged")
-        size = (PRIMED_FINGERPRINT_PREFIX if primed else FINGERPRINT_PREFIX) * names_model
-        fingerprint = reader.read(size, "a frame header")
+        single = bool(byte & _SINGLE_BLOCK)
+        fingerprint = reader.read(fingerprint_bytes(single, primed) * names_model, "a frame header")
         prime = reader.read(PRIME_DIGEST * primed, "a frame header")
-        return cls(bool(byte & _SINGLE_BLOCK), code, fingerprint, prime, solid)
+        return cls(single, code, fingerprint, prime, solid)
 
 
 def memory_code(need: int) -> int:
