@@ -51,6 +51,7 @@ CODECS = (
     "zstd:level=22",
     "brotli:quality=11",
     "ppmd",
+    "copies",
     "meta-token",
     "rank",
     "equal-info",
