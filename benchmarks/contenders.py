@@ -40,7 +40,7 @@ _PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files
     ("zstd -22", "zstd --ultra -22 -T1 -q -c", "zstd -d -q -c --long=31"),
     ("brotli -q 11", "brotli -q 11 -w 24 -c", "brotli -d -c"),
     ("bzip3", "bzip3 -e -c", "bzip3 -d -c"),
-    ("7z PPMd -o16", "7z a -t7z -m0=PPMd:o=16:mem=192m {sink} {source}", "7z e -so {source}"),
+    ("7z PPMd -o8", "7z a -t7z -m0=PPMd:o=8:mem=192m {sink} {source}", "7z e -so {source}"),
     ("zpaq -m5", "zpaq add {sink} {source} -m5", "zpaq extract {source} {original} -to {sink}"),
 )
 
