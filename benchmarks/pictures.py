@@ -66,15 +66,21 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
     points = {row.contender: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
     best = front(list(points.values()))
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=0, label="best ratio at a speed")
-    heights = _spread(points)
+    levels = {name: place for name, place in points.items() if name.startswith("llmzip")}
+    heights = _spread({name: place for name, place in points.items() if name not in levels})
     for row in measured:
         place = points[row.contender]
-        axes.scatter(*place, color=_colour(row), s=24)
+        label = "llmzip's levels" if row.contender == next(iter(levels), None) else None
+        axes.scatter(*place, color=_colour(row), s=24, zorder=4, label=label)
         bold = "bold" if place in best else "normal"
-        at = place[0] * 1.12, heights[row.contender]
-        axes.annotate(row.contender, place, at, fontsize=7, fontweight=bold, verticalalignment="center")
+        if row.contender in levels:
+            name, offset = row.contender.removeprefix("llmzip "), (0, -12)
+            axes.annotate(name, place, offset, textcoords="offset points", fontsize=7, fontweight=bold, ha="center")
+        else:
+            at = place[0] * 1.12, heights[row.contender]
+            axes.annotate(row.contender, place, at, fontsize=7, fontweight=bold, va="center")
     axes.set_xscale("log")
-    axes.set_ylim(0, 1.06 * max(heights.values()))
+    axes.set_ylim(0, 1.06 * max([*heights.values(), *(bits for _, bits in points.values())]))
     axes.margins(x=0.2)
     axes.legend(fontsize=8, loc="lower right")
     return made
@@ -82,7 +88,7 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
 
 def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     """At which height each point's name stands, so that those of about one speed do not cover each other."""
-    gap = 0.035 * max(bits for _, bits in points.values())
+    gap = 0.035 * max((bits for _, bits in points.values()), default=0.0)
     heights: dict[str, float] = {}
     for name, (speed, bits) in sorted(points.items(), key=lambda item: item[1][1]):
         near = [heights[other] for other in heights if abs(math.log10(points[other][0] / speed)) < _DECADE]
