@@ -530,10 +530,12 @@ def test_progress_is_for_terminals(terminal: tuple[int, Callable[[], bytes]], mo
 
 @pytest.fixture
 def heard_interrupts() -> Iterator[None]:
-    """A shell that starts the tests in the background has them ignore SIGINT, and what they start inherits that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell has what it starts in the background ignore SIGINT, nohup SIGHUP, and what that starts inherits it."""
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.usefixtures("heard_interrupts")

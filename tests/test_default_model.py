@@ -105,9 +105,9 @@ def test_a_block_too_large_for_the_machine_is_a_limit_error(default_model: Integ
     """A hostile frame that states a huge cache: an error, not a crash."""
     size = 1 << 26
     need = size * default_model.spec.cache_bytes_per_token
-    header = FrameHeader(True, memory_code(need), default_model.fingerprint[:8]).to_bytes()
+    header = FrameHeader(True, memory_code(need), default_model.fingerprint[:4])
     payload = varint(size) + varint(size // 512) + varint(64) + varint(0) + b"abc"
-    frame = header + Block(3, size, payload).to_bytes(header) + b"\0\0\0\0"
+    frame = header.to_bytes() + Block(3, size, payload).to_bytes(header) + b"\0\0\0\0"
     with pytest.raises(llmzip.LimitError, match="more than this machine can give"):
         llmzip.decompress(frame, model=default_model, engine=engine)
 
