@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.results import Row
-from llmzip.evaluation.plots import figure, grid, svg
+from llmzip.evaluation.plots import draw_bits_per_byte, figure, grid, svg
 from llmzip.levels import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
@@ -104,13 +104,8 @@ def sizes(rows: Sequence[Row]) -> Figure:
     made, panels = grid(len(groups), max(len(group) for group in groups.values()))
     for axes, (data, group) in zip(panels, groups.items(), strict=True):
         bits = [row.bits_per_byte or 0.0 for row in group]
-        bars = axes.barh([row.contender for row in group], bits, color=[_colour(row) for row in group])
-        axes.bar_label(bars, [f"{b:.2f}" for b in bits], fontsize=7, padding=2)
-        axes.set_title(f"{data}, {group[0].data_bytes:,} bytes", fontsize=9)
-        axes.set_xlabel("bits/byte (lower is better)", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.margins(x=0.12)
-        axes.invert_yaxis()
+        names, colours = [row.contender for row in group], [_colour(row) for row in group]
+        draw_bits_per_byte(axes, f"{data}, {group[0].data_bytes:,} bytes", names, bits, colours, 2)
     return made
 
 

@@ -160,6 +160,10 @@ class LLMCodec:
             return 0
         if self._solid:
             return max(SOLID_MEMORY_BITS, capacity_bits_for(self._level.block_size))
+        return self._bits_for_all(tokens)
+
+    def _bits_for_all(self, tokens: int) -> int:
+        """The capacity that holds so many tokens and the prime's."""
         return capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
 
     def _memory(self, bits: int, copied: bool = False) -> Memory | None:
@@ -175,8 +179,7 @@ class LLMCodec:
     def _usual_plan(self, tokens: int) -> levels.Plan:
         """One stream that sees everything, and a memory that holds everything: what short texts get."""
         window = -(-(self._context + tokens) // levels.WINDOW_UNIT) * levels.WINDOW_UNIT
-        bits = capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
-        return levels.Plan(tokens, 1, window, self._context, bits)
+        return levels.Plan(tokens, 1, window, self._context, self._bits_for_all(tokens))
 
     def _parameters(self, plan: levels.Plan) -> bytes:
         """The parameters at the beginning of a payload; "0 streams" stands for the usual plan."""

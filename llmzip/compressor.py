@@ -15,7 +15,7 @@ from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.repeats import RepeatFinder
 from llmzip.codecs.selection import CHOICES, MODEL_FREE, OF_A_MODEL, coded_part, encode_block, encode_block_as, reach
 from llmzip.container.block import END_OF_BLOCKS, Block
-from llmzip.container.checks import content_check, is_short
+from llmzip.container.checks import content_check, is_short_frame
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
@@ -164,7 +164,7 @@ class LLMZipCompressor:
 
     def _close_frame(self) -> bytes:
         assert self._header is not None
-        short = bool(self._entries) and is_short(self._header.single_block, self._entries[0][1])
+        short = is_short_frame(self._header.single_block, self._entries)
         end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from llmzip.codecs.copies import NOTHING_LEFT
 from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
 from llmzip.container.block import Block, read_block
-from llmzip.container.checks import check_bytes, is_short
+from llmzip.container.checks import check_bytes, is_short_frame
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.container.index import Entries, read_index
 from llmzip.container.varint import ByteReader
@@ -29,7 +29,7 @@ class FrameParser:
     def is_short(self) -> bool:
         """Whether it is a short frame; known after the first block."""
         assert self.header is not None
-        return bool(self.entries) and is_short(self.header.single_block, self.entries[0][1])
+        return is_short_frame(self.header.single_block, self.entries)
 
     def read_header(self, reader: ByteReader) -> FrameHeader:
         """The frame's header: the first part."""

@@ -45,7 +45,7 @@ def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block |
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
         raise FormatError(f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged")
     payload = reader.read(coded_size, "a block")
-    computed = _check(header, size, bytes(reader.seen))
+    computed = _check(header, size, reader.seen)
     if reader.read(len(computed), "a block's check") != computed:
         raise IntegrityError(
             f"block at byte {start}: checksum mismatch: the file is damaged; copy or download it again"
@@ -53,7 +53,7 @@ def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block |
     return Block(codec, size, payload)
 
 
-def _check(header: FrameHeader | None, size: int, body: bytes) -> bytes:
+def _check(header: FrameHeader | None, size: int, body: bytes | bytearray) -> bytes:
     if header is None:
         return block_check(body)
     return block_check(header.to_bytes() + body, is_short(header.single_block, size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import zlib
+from collections.abc import Sequence
 
 import xxhash
 
@@ -18,12 +19,17 @@ def is_short(single_block: bool, size: int) -> bool:
     return single_block and size < SHORT_FRAME_SIZE
 
 
+def is_short_frame(single_block: bool, entries: Sequence[tuple[int, int]]) -> bool:
+    """Whether a frame is short whose blocks are these: coded and uncompressed bytes of each."""
+    return bool(entries) and is_short(single_block, entries[0][1])
+
+
 def check_bytes(short: bool) -> int:
     """The size of each check of a frame."""
     return SHORT_CHECK_BYTES if short else CHECK_BYTES
 
 
-def block_check(covered: bytes, short: bool = False) -> bytes:
+def block_check(covered: bytes | bytearray, short: bool = False) -> bytes:
     """CRC-32 (zlib's) of the coded bytes; CRC-16/CCITT-FALSE in a short frame. Little-endian."""
     value = binascii.crc_hqx(covered, 0xFFFF) if short else zlib.crc32(covered)
     return value.to_bytes(check_bytes(short), "little")

@@ -67,14 +67,23 @@ def bits_per_byte(result: dict[str, Any]) -> Figure:
     groups = [_bars([row for row in result["rows"] if row["text"] == text["name"]]) for text in texts]
     made, panels = grid(len(groups), max(len(group) for group in groups))
     for axes, text, group in zip(panels, texts, groups, strict=True):
-        bars = axes.barh([b[1] for b in group], [b[0] for b in group], color=["C0" if b[2] else "C3" for b in group])
-        axes.bar_label(bars, [f"{b[0]:.3f}" for b in group], fontsize=7, padding=2)
-        axes.set_title(f"{text['name']}, {text['bytes']:,} bytes", fontsize=9)
-        axes.set_xlabel("bits/byte (lower is better)", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.margins(x=0.15)
-        axes.invert_yaxis()
+        colours = ["C0" if b[2] else "C3" for b in group]
+        title = f"{text['name']}, {text['bytes']:,} bytes"
+        draw_bits_per_byte(axes, title, [b[1] for b in group], [b[0] for b in group], colours, 3)
     return made
+
+
+def draw_bits_per_byte(
+    axes: Axes, title: str, names: Sequence[str], bits: Sequence[float], colours: Sequence[str], decimals: int
+) -> None:
+    """Fill a panel with labelled bars, the first on top."""
+    bars = axes.barh(names, bits, color=colours)
+    axes.bar_label(bars, [f"{b:.{decimals}f}" for b in bits], fontsize=7, padding=2)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("bits/byte (lower is better)", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.margins(x=0.03 * (decimals + 2))  # room for the labels
+    axes.invert_yaxis()
 
 
 def _bars(rows: Sequence[dict[str, Any]]) -> list[tuple[float, str, bool]]:
