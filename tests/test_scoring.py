@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import pathlib
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +59,43 @@ def test_a_float_scorer_says_what_transformers_says(floating: FloatScorer) -> No
     assert scores.spans.tolist() == [0] * 150 + [1] * 30 + [2] * 30
     assert scores.positions.tolist() == [*range(150), *range(30), *range(70, 100)]
     assert scores.span_bits(3) == pytest.approx([e.sum() for e in expected], abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_either_name_of_the_cache_serves_and_nothing_deprecated_is_called(floating: FloatScorer, name: str) -> None:
+    """transformers renamed the argument; each version takes one of the names without a warning."""
+    inner, known = floating.model, floating._cache_argument
+    calls: list[set[str]] = []
+
+    def forward(**arguments: object) -> object:
+        calls.append(set(arguments))
+        arguments[known] = arguments.pop(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return inner(**arguments)
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    model = _WithForward(inner, forward)
+    renamed = FloatScorer(model, floating.vocabulary, "renamed", "")
+    text = floating.tokenize(TEXT[:100])
+    spans = segments(len(text.ids), 16)
+    assert score(renamed, text, spans).bits.tolist() == score(floating, text, spans).bits.tolist()
+    assert calls
+    assert all(name in arguments for arguments in calls)
+
+
+class _WithForward:
+    """A model with another forward pass."""
+
+    def __init__(self, model: torch.nn.Module, forward: Callable[..., object]) -> None:
+        self._model, self.forward = model, forward
+
+    def __call__(self, **arguments: object) -> object:
+        return self.forward(**arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda: self) if name == "eval" else getattr(self._model, name)
 
 
 def test_without_a_start_token_the_first_token_is_not_scored(floating: FloatScorer) -> None:

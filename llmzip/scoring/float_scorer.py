@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import math
 import pathlib
@@ -54,6 +55,7 @@ class FloatScorer:
     def __init__(self, model: Any, vocabulary: Vocabulary, name: str, digest: str) -> None:
         """model: as `AutoModelForCausalLM` gives it, on its device; digest: of its files."""
         self.model = model.eval()
+        self._cache_argument = _cache_argument(model)
         self.vocabulary = vocabulary
         self.tokenize = TextCutter(vocabulary)
         config = model.config.get_text_config()
@@ -93,10 +95,10 @@ class FloatScorer:
         try:
             out = self.model(
                 input_ids=ids,
-                past_key_values=cache,
                 position_ids=positions,
                 use_cache=True,
                 logits_to_keep=0 if keep else 1,
+                **{self._cache_argument: cache},
             )
         except torch.OutOfMemoryError as error:
             raise LLMZipError(
@@ -160,6 +162,12 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.enable_progress_bar()
+
+
+def _cache_argument(model: Any) -> str:
+    """What the model's forward pass calls the cache: `cache` since transformers 5.24, `past_key_values` before."""
+    parameters = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in parameters else "past_key_values"
 
 
 def _shape(config: Any, modules: list[str]) -> Shape:
