@@ -45,12 +45,12 @@ class CopiesCodec:
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`."""
 
-        def known(number: int) -> BlockCodec:
+        def decode_rest(number: int, rest: bytes, rest_size: int) -> bytes:
             if number != self.inner.id:
                 raise FormatError(f"the rest of a block has codec {number} instead of {self.inner.id}")
-            return self.inner
+            return self.inner.decode(rest, rest_size)
 
-        return decode_copies(payload, size, History(), known)
+        return decode_copies(payload, size, History(), decode_rest)
 
 
 def rest_of(data: bytes, copies: Sequence[Copy]) -> bytes:
@@ -131,14 +131,18 @@ def _read_copies(reader: ByteReader) -> Iterator[Copy]:
         raise FormatError("a block ends inside its copies: the file is damaged") from error
 
 
-def decode_copies(payload: bytes, size: int, history: History, codec: Callable[[int], BlockCodec]) -> bytes:
-    """The `size` bytes of a payload; `codec` knows the rest's codec by its number. Raises what that and decoding raise."""
+def decode_copies(
+    payload: bytes, size: int, history: History, decode_rest: Callable[[int, bytes, int], bytes]
+) -> bytes:
+    """The `size` bytes of a payload; `decode_rest` gets the rest's codec, payload and size. Raises what that raises."""
     layout = read_layout(payload, size)
     if layout.reach > len(history):
         raise FormatError(
             f"a copy begins {layout.reach} bytes before its block, where only {len(history)} are: the file is damaged"
         )
-    rest = b"" if layout.inner == NOTHING_LEFT else codec(layout.inner).decode(layout.rest_payload, layout.rest_size)
+    rest = b""
+    if layout.inner != NOTHING_LEFT:
+        rest = decode_rest(layout.inner, layout.rest_payload, layout.rest_size)
     out = bytearray(history.last(layout.reach))
     place = 0
     for copy in _read_copies(ByteReader(io.BytesIO(payload))):

@@ -25,8 +25,22 @@ SOLID_MEMORY_BITS = 18
 """The least capacity of a memory that is carried from block to block; larger blocks get as many positions as bytes."""
 
 
+@dataclasses.dataclass(frozen=True)
+class EncodedPrefix:
+    """What became of the first bytes of some data."""
+
+    payload: bytes
+    covered: int
+    """How many bytes the payload stands for."""
+    taught: Memory | None
+    """The block's memory, after it has learned the block: what the next block of a solid frame begins with."""
+
+
 class LLMCodec:
-    """Codes blocks of text with one model at one level; decoding takes its parameters from the payload."""
+    """Codes blocks of text with one model at one level; decoding takes its parameters from the payload.
+
+    No call leaves a trace, so threads may share one: what a solid frame carries from block to block, its owner hands over.
+    """
 
     id = 3
     name = "llm"
@@ -42,7 +56,7 @@ class LLMCodec:
         most_bytes: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """level, memory: what encoding follows. primed, solid: what the frame says, for encoding and decoding.
+        """level, memory, solid: what encoding follows. primed: what the frame says, for encoding and decoding.
 
         most_bytes: of key/value cache and memory that decoding may use.
         """
@@ -53,8 +67,6 @@ class LLMCodec:
         self._solid = solid
         self._most_bytes = most_bytes
         self._progress = progress
-        self._carried: Memory | None = None
-        self._encoded: Memory | None = None
 
     @property
     def model(self) -> IntegerModel:
@@ -68,15 +80,17 @@ class LLMCodec:
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
-        payload, covered = self.encode_prefix(data)
-        if covered < len(data):
-            raise LimitError(f"{len(data)} bytes are more than one block holds ({covered}); use a smaller block size")
-        return payload
+        made = self.encode_prefix(data)
+        if made.covered < len(data):
+            raise LimitError(
+                f"{len(data)} bytes are more than one block holds ({made.covered}); use a smaller block size"
+            )
+        return made.payload
 
-    def encode_prefix(self, data: bytes) -> tuple[bytes, int]:
-        """The payload of one block that holds as much of `data` as fits, and how many bytes that is.
+    def encode_prefix(self, data: bytes, carried: Memory | None = None) -> EncodedPrefix:
+        """One block that holds as much of `data` as fits.
 
-        Where the memory is carried on, the payload counts only after `commit`.
+        carried: in a solid frame, what the blocks before have taught; it stays as it is, as the new block may be dropped.
         """
         spec = self.model.spec
         tokens = self.model.tokenizer.encode(data)
@@ -89,19 +103,21 @@ class LLMCodec:
         count = len(tokens.ids)
         bits = self._memory_bits(count)
         plan = dataclasses.replace(levels.plan(self._level, count, spec, self._context), memory_bits=bits)
-        self._encoded = self._memory(bits, copied=True)
+        memory = self._memory(bits, carried and carried.copy())
         start = self._primed.start() if self._primed else None
         report = self._reporter(count, len(data))
-        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, self._encoded, start, report)
-        return self._parameters(plan) + coded, len(data)
-
-    def commit(self) -> None:
-        """The payload made last becomes a block of the frame: the next one may build on what it taught."""
-        if self._solid:
-            self._carried = self._encoded
+        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, memory, start, report)
+        return EncodedPrefix(self._parameters(plan) + coded, len(data), memory)
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`. Raises LimitError where the block needs more memory than allowed."""
+        return self.decode_after(payload, size, None)[0]
+
+    def decode_after(self, payload: bytes, size: int, carried: Memory | None) -> tuple[bytes, Memory | None]:
+        """The same, and the memory for the next block of a solid frame: the block's own, or `carried` where it has none.
+
+        carried: what the blocks before have taught; it learns the block.
+        """
         source = io.BytesIO(payload)
         plan = self._read_plan(source)
         if (
@@ -121,7 +137,7 @@ class LLMCodec:
                 f"a block needs {need} bytes of memory, more than the {self._most_bytes} that its frame states"
             )
         try:
-            memory = self._memory(plan.memory_bits)
+            memory = self._memory(plan.memory_bits, carried)
             start = self._primed.start() if self._primed else None
             report = self._reporter(plan.tokens, size)
             tokens = decode_tokens(
@@ -134,9 +150,7 @@ class LLMCodec:
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
-        if self._solid and memory is not None:  # a block without one leaves it as it is
-            self._carried = memory
-        return data
+        return data, carried if memory is None else memory
 
     def memory_need(self, payload: bytes) -> int:
         """The bytes of cache and memory that decoding this payload takes."""
@@ -166,14 +180,14 @@ class LLMCodec:
         """The capacity that holds so many tokens and the prime's."""
         return capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
 
-    def _memory(self, bits: int, copied: bool = False) -> Memory | None:
+    def _memory(self, bits: int, carried: Memory | None) -> Memory | None:
         """What a block starts with: the memory carried on, a primed or an empty one."""
         if not bits:
             return None
-        if self._carried is not None:
-            if self._carried.capacity_bits != bits:
+        if carried is not None:
+            if carried.capacity_bits != bits:
                 raise FormatError("the memory changes its size between the blocks of a frame: the file is damaged")
-            return self._carried.copy() if copied else self._carried
+            return carried
         return self._primed.memory(bits) if self._primed else self._engine.memory(bits)
 
     def _usual_plan(self, tokens: int) -> levels.Plan:

@@ -5,6 +5,7 @@ Long repeats are taken out first where that pays: the codecs then code the rest.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from llmzip.codecs.base import BlockCodec
@@ -18,6 +19,7 @@ from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.container.block import MAX_EXPANSION, Block
 from llmzip.container.header import FINGERPRINT_PREFIX
+from llmzip.memory.base import Memory
 
 MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
 """The codecs of docs/format.md that need no model."""
@@ -42,6 +44,15 @@ Encoded = tuple[int, bytes]
 """Codec and payload."""
 
 
+@dataclasses.dataclass(frozen=True)
+class EncodedBlock:
+    """A block that may become the next one of a frame."""
+
+    block: Block
+    taught: Memory | None
+    """The memory with which the frame goes on if it is solid, where the model coded the block; else None."""
+
+
 def coded_part(block: Block) -> Encoded:
     """The codec and the payload of what copies leave of a block; its own where there are none.
 
@@ -58,11 +69,14 @@ def reach(block: Block) -> int:
     return read_layout(block.payload, block.size).reach if block.codec == CopiesCodec.id else 0
 
 
-def encode_block(data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder) -> tuple[Block, int]:
-    """The smallest block that holds a prefix of `data`, and how many bytes that prefix has.
+def encode_block(
+    data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder, carried: Memory | None = None
+) -> EncodedBlock:
+    """The smallest block that holds a prefix of `data`.
 
-    `llm` is called only if the model is to be asked. The prefix is shorter than the data where text turns into binary or
-    the other way round, and for a text with more tokens than one block takes.
+    `llm` is called only if the model is to be asked. `carried` is what the blocks before have taught, in a solid frame. The
+    prefix is shorter than the data where text turns into binary or the other way round, and for a text with more tokens than
+    one block takes.
     """
     kind, size = leading_run(data)
     data = data[:size]
@@ -72,40 +86,48 @@ def encode_block(data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder
     elif len(repeats.history):  # in the block itself, dictionary coders find their own
         copies = repeats.find(data)
     candidates = _without_model(data, copies, kind)
+    taught: Memory | None = None
     worthwhile = _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size
     if kind is Kind.TEXT and worthwhile and rest_of(data, copies):
-        encoded, covered, copies = _with_model(llm(), data, copies)
+        encoded, covered, copies, taught = _with_model(llm(), data, copies, carried)
         if covered < size:
             data = data[:covered]
             candidates = _without_model(data, copies, kind)
         candidates.insert(0, encoded)
-    return _smallest(data, candidates)
+    block = _smallest(data, candidates)
+    return EncodedBlock(block, taught if coded_part(block)[0] == LLMCodec.id else None)
 
 
-def encode_block_as(codec: BlockCodec, data: bytes, repeats: RepeatFinder) -> tuple[Block, int]:
+def encode_block_as(
+    codec: BlockCodec, data: bytes, repeats: RepeatFinder, carried: Memory | None = None
+) -> EncodedBlock:
     """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored.
 
     For the model, too, long repeats are taken out.
     """
     assert codec.id is not None
+    taught: Memory | None = None
     if isinstance(codec, LLMCodec):
-        (number, payload), covered, _ = _with_model(
-            codec, data, repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
-        )
+        copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
+        (number, payload), covered, _, taught = _with_model(codec, data, copies, carried)
         data = data[:covered]
     else:
         number, payload = codec.id, codec.encode(data)
     if len(payload) > len(data) + MAX_EXPANSION:
-        return Block(RawCodec.id, len(data), data), len(data)
-    return Block(number, len(data), payload), len(data)
+        return EncodedBlock(Block(RawCodec.id, len(data), data), None)
+    return EncodedBlock(Block(number, len(data), payload), taught)
 
 
-def _with_model(llm: LLMCodec, data: bytes, copies: list[Copy]) -> tuple[Encoded, int, list[Copy]]:
-    """A prefix of the data, its size and its copies; the model codes the rest."""
+def _with_model(
+    llm: LLMCodec, data: bytes, copies: list[Copy], carried: Memory | None
+) -> tuple[Encoded, int, list[Copy], Memory | None]:
+    """A prefix of the data, its size and its copies; the model codes the rest, which teaches the memory."""
     rest = rest_of(data, copies)
-    payload, covered = llm.encode_prefix(rest) if rest else (b"", 0)
-    copies, size = leading_copies(copies, covered)
-    return _with_copies(copies, (LLMCodec.id if rest else NOTHING_LEFT, payload)), size, copies
+    if not rest:
+        return _with_copies(copies, (NOTHING_LEFT, b"")), len(data), copies, None
+    made = llm.encode_prefix(rest, carried)
+    copies, size = leading_copies(copies, made.covered)
+    return _with_copies(copies, (LLMCodec.id, made.payload)), size, copies, made.taught
 
 
 def _without_model(data: bytes, copies: Sequence[Copy], kind: Kind) -> list[Encoded]:
@@ -129,10 +151,9 @@ def _with_copies(copies: Sequence[Copy], encoded: Encoded) -> Encoded:
     return (CopiesCodec.id, join_payload(copies, *encoded)) if copies else encoded
 
 
-def _smallest(data: bytes, candidates: list[Encoded]) -> tuple[Block, int]:
+def _smallest(data: bytes, candidates: list[Encoded]) -> Block:
     def cost(block: Block) -> int:
         names_model = coded_part(block)[0] == LLMCodec.id
         return len(block.payload) + FINGERPRINT_PREFIX * names_model  # the header then names it
 
-    chosen = min((Block(codec, len(data), payload) for codec, payload in candidates), key=cost)
-    return chosen, len(data)
+    return min((Block(codec, len(data), payload) for codec, payload in candidates), key=cost)

@@ -13,12 +13,22 @@ from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.repeats import RepeatFinder
-from llmzip.codecs.selection import CHOICES, MODEL_FREE, OF_A_MODEL, coded_part, encode_block, encode_block_as, reach
+from llmzip.codecs.selection import (
+    CHOICES,
+    MODEL_FREE,
+    OF_A_MODEL,
+    EncodedBlock,
+    coded_part,
+    encode_block,
+    encode_block_as,
+    reach,
+)
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.checks import content_check, is_short_frame
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
+from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -70,6 +80,7 @@ class LLMZipCompressor:
         self._done_bytes = self._done_tokens = self._block_bytes = self._block_tokens = 0
         self._codec: LLMCodec | None = None
         self._tokens_codec: MetaTokenCodec | None = None
+        self._carried: Memory | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._finished = False
@@ -107,20 +118,20 @@ class LLMZipCompressor:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._block_bytes = self._block_tokens = 0
-        block, covered = self._encode(data)
+        made = self._encode(data)
         out = b""
-        if self._header is not None and not self._header.fingerprint and coded_part(block)[0] in OF_A_MODEL:
+        if self._header is not None and not self._header.fingerprint and coded_part(made.block)[0] in OF_A_MODEL:
             out = self._close_frame()  # it names no model, and its header is written: start another
-            if reach(block):
-                block, covered = self._encode(data)  # without what it can no longer reach
+            if reach(made.block):
+                made = self._encode(data)  # without what it can no longer reach
+        block, covered = made.block, made.block.size
         data = data[:covered]
         if self._header is None:
             only = last and covered == len(self._pending) and not out
             out += self._open_frame(self._header_for(block, only))
         assert self._header is not None
-        if coded_part(block)[0] == LLMCodec.id:
-            self._llm().commit()
         if self._header.solid:
+            self._carried = made.taught or self._carried
             self._repeats.history.extend(data)
         written = block.to_bytes(None if self._entries else self._header)
         self._entries.append((len(written), block.size))
@@ -132,11 +143,11 @@ class LLMZipCompressor:
             self._progress(self._done_bytes, self._done_tokens)
         return out + written
 
-    def _encode(self, data: bytes) -> tuple[Block, int]:
-        """The next block and how much of the data it holds."""
+    def _encode(self, data: bytes) -> EncodedBlock:
+        """What may become the next block: as much of the data as it holds."""
         if self._forced is None:
-            return encode_block(data, self._llm, self._repeats)
-        return encode_block_as(self._named(self._forced), data, self._repeats)
+            return encode_block(data, self._llm, self._repeats, self._carried)
+        return encode_block_as(self._named(self._forced), data, self._repeats, self._carried)
 
     def _header_for(self, block: Block, only: bool) -> FrameHeader:
         """The header of a frame that begins with this block."""
@@ -155,6 +166,7 @@ class LLMZipCompressor:
 
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header
+        self._carried = None
         if not header.prime:
             self._repeats = RepeatFinder(History())
         self.frames += 1

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from llmzip.codecs.base import BlockCodec, Buffer, Progress
+from llmzip.codecs.base import Buffer, Progress
 from llmzip.codecs.copies import CopiesCodec, decode_copies
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
@@ -21,6 +21,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
 from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
 from llmzip.frames import FrameParser, frames_source
+from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -44,6 +45,7 @@ class BlockDecoder:
         self._header: FrameHeader | None = None
         self._history: History | None = None
         self._llm: LLMCodec | None = None
+        self._carried: Memory | None = None
         self._meta_token: MetaTokenCodec | None = None
 
     def open_frame(self, header: FrameHeader) -> None:
@@ -53,7 +55,7 @@ class BlockDecoder:
                 f"the frame needs {header.memory} bytes of memory, the limit is {self._max_memory}; raise the limit to decode it"
             )
         self._header = header
-        self._history = self._llm = self._meta_token = None
+        self._history = self._llm = self._carried = self._meta_token = None
 
     def decode(self, block: Block) -> bytes:
         """The bytes of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises."""
@@ -77,9 +79,9 @@ class BlockDecoder:
         if self._history is None:
             self._history = History(self._reference())
         if block.codec == CopiesCodec.id:
-            data = decode_copies(block.payload, block.size, self._history, self._codec)
+            data = decode_copies(block.payload, block.size, self._history, self._decode_coded)
         else:
-            data = self._codec(block.codec).decode(block.payload, block.size)
+            data = self._decode_coded(block.codec, block.payload, block.size)
         if self._header.solid:
             self._history.extend(data)
         return data
@@ -92,23 +94,29 @@ class BlockDecoder:
         self._options.primed_for(self._options.for_fingerprint(self._header.fingerprint), self._header.prime)
         return self._options.reference
 
-    def _codec(self, codec: int) -> BlockCodec:
+    def _decode_coded(self, codec: int, payload: bytes, size: int) -> bytes:
+        """The `size` bytes of a payload of any codec but copies."""
         if codec in MODEL_FREE:
-            return MODEL_FREE[codec]
+            return MODEL_FREE[codec].decode(payload, size)
         assert self._header is not None
         if codec not in OF_A_MODEL or not self._header.fingerprint:
             raise FormatError(f"a block of codec {codec}, unknown or of a model that the frame does not name: damaged")
         if codec == MetaTokenCodec.id:
             if self._meta_token is None:
                 self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
-            return self._meta_token
+            return self._meta_token.decode(payload, size)
+        data, taught = self._llm_codec(self._header).decode_after(payload, size, self._carried)
+        if self._header.solid:
+            self._carried = taught
+        return data
+
+    def _llm_codec(self, header: FrameHeader) -> LLMCodec:
         if self._llm is None:
-            engine = self._options.for_fingerprint(self._header.fingerprint)
+            engine = self._options.for_fingerprint(header.fingerprint)
             self._llm = LLMCodec(
                 engine,
-                primed=self._options.primed_for(engine, self._header.prime),
-                solid=self._header.solid,
-                most_bytes=self._header.memory,
+                primed=self._options.primed_for(engine, header.prime),
+                most_bytes=header.memory,
                 progress=self._report,
             )
         return self._llm

@@ -115,7 +115,8 @@ class EngineOptions:
 
 def _kept_model(prefix: bytes) -> IntegerModel | None:
     """The model of the loaded engine, if it has this fingerprint."""
-    return next((e.model for (fingerprint, *_), e in _loaded.items() if fingerprint.startswith(prefix)), None)
+    loaded = list(_loaded.items())  # at once, as other threads load engines too
+    return next((e.model for (fingerprint, *_), e in loaded if fingerprint.startswith(prefix)), None)
 
 
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:

@@ -97,7 +97,10 @@ class NativeDistributions:
     def _take_buffer(self, size: int) -> npt.NDArray[np.float32]:
         """A buffer that comes back when this object dies: fresh megabytes in every step cost page faults."""
         spare = self._engine._spare
-        buffer = spare.pop() if spare else np.empty(0, np.float32)
+        try:
+            buffer = spare.pop()
+        except IndexError:  # asked instead of looked for: other threads take from it too
+            buffer = np.empty(0, np.float32)
         if len(buffer) < size:
             buffer = np.empty(size, np.float32)
         weakref.finalize(self, spare.append, buffer)
