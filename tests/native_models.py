@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.engine.base import Engine, HeadInput
+from llmzip.model.bounds import weight_shapes
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
@@ -95,10 +96,3 @@ def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: Sequ
     return HeadInput(
         np.concatenate([o.vectors for o in outputs], axis=1), np.concatenate([o.scales for o in outputs], axis=1)
     )
-
-
-def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-    parts = {"q": (q, d), "k": (kv, d), "v": (kv, d), "o": (d, q), "gate": (f, d), "up": (f, d), "down": (d, f)}
-    layers = {f"layers.{i}.{part}": shape for i in range(spec.layers) for part, shape in parts.items()}
-    return {"embedding": (spec.vocab, d), "head": (spec.vocab, d), **layers}

@@ -14,6 +14,7 @@ import zipfile
 from typing import Any, NoReturn
 
 import huggingface_hub
+import numpy as np
 import pytest
 
 from llmzip.errors import (
@@ -360,6 +361,22 @@ def test_every_flipped_byte_is_found(store: ModelStore, directory: pathlib.Path)
         with pytest.raises(IntegrityError):
             store.cache.load(cached)
         data[position] ^= 1
+
+
+@pytest.mark.parametrize("change", ["overwritten", "cut short"])
+def test_a_loaded_model_does_not_depend_on_its_file(store: ModelStore, directory: pathlib.Path, change: str) -> None:
+    model = store.resolve(str(directory))
+    expected = {name: array.copy() for name, array in model.tensors.items()}
+    path = store.cache.root / FINGERPRINT / MODEL_FILE
+    if change == "overwritten":
+        with path.open("r+b") as file:
+            file.write(b"\xff" * path.stat().st_size)
+    else:
+        os.truncate(path, 0)
+    for name, array in model.tensors.items():
+        assert np.array_equal(array, expected[name]), name
+    with pytest.raises(IntegrityError):
+        store.resolve(str(directory))
 
 
 def test_damage_names_its_repair(store: ModelStore, entry: RegistryEntry) -> None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
 """What the profile tells apart; the last three are the memory's steps."""
-TENSORS = ("q", "k", "v", "o", "gate", "up", "down", "head")
+LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
+TENSORS = (*LAYER_TENSORS, "head")
 
 _MODULE = "llmzip.engine._native"
 _STATUS = {

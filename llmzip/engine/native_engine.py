@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llmzip.engine.base import Batches, HeadInput
 from llmzip.engine.native_core import (
+    LAYER_TENSORS,
     PARTS,
     TENSORS,
     Spec,
@@ -33,8 +34,6 @@ __all__ = ["NativeEngine", "NativeSession", "kernel_names", "native_is_available
 CPU_VARIABLE = "LLMZIP_CPU"
 """Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or portable."""
 
-_MAX_HEAD_DIM = 1040  # a score must stay below 2**24: 127 * 127 * D
-_MAX_WIDTH = 133_000  # a product must fit int32
 _MAX_SIZE = 2**31 - 1
 _WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for another thread costs more
 
@@ -66,14 +65,8 @@ class NativeEngine:
         self.kernels: str = name.decode()
 
         spec = model.spec
-        if spec.head_dim > _MAX_HEAD_DIM or max(spec.d_model, spec.d_ff, spec.heads * spec.head_dim) > _MAX_WIDTH:
-            raise ValueError("the model is wider than its integer sums allow (docs/arithmetic.md)")
         described = Spec(*(getattr(spec, field[0]) for field in Spec._fields_))
-        self._kept = (
-            self._tensor("embedding.weight", np.int8, (spec.vocab, spec.d_model)),
-            self._tensor("embedding.scale", np.float32, (spec.vocab,)),
-            self._tensor("rope", np.int16, (spec.max_positions, 2, spec.head_dim // 2)),
-        )
+        self._kept = [self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")]
         useful = min(self.threads, 1 + spec.weight_bytes // _WEIGHTS_PER_THREAD)
         self._handle = self._core.engine_new(described, useful, name, *map(address, self._kept))
         if self._handle is None:
@@ -82,20 +75,13 @@ class NativeEngine:
         self._put_all()
         self._spare: list[npt.NDArray[np.float32]] = []
 
-    def _tensor(self, name: str, kind: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        array = self.model.tensors[name]
-        if array.dtype != kind or array.shape != shape:
-            raise ValueError(f"tensor {name}: {array.dtype} {array.shape} instead of {np.dtype(kind)} {shape}")
-        return np.ascontiguousarray(array)
+    def _tensor(self, name: str) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(self.model.tensors[name])
 
     def _put_all(self) -> None:
-        spec = self.model.spec
-        d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-        shapes = {"q": (q, d), "k": (kv, d), "v": (kv, d), "o": (d, q), "gate": (f, d), "up": (f, d), "down": (d, f)}
-        places = [(f"layers.{i}.{part}", shape, part, i) for i in range(spec.layers) for part, shape in shapes.items()]
-        for prefix, shape, part, layer in [*places, ("head", (spec.vocab, d), "head", 0)]:
-            weight = self._tensor(f"{prefix}.weight", np.int8, shape)
-            scale = self._tensor(f"{prefix}.scale", np.float32, shape[:1])
+        places = [(f"layers.{i}.{part}", part, i) for i in range(self.model.spec.layers) for part in LAYER_TENSORS]
+        for name, part, layer in [*places, ("head", "head", 0)]:
+            weight, scale = self._tensor(f"{name}.weight"), self._tensor(f"{name}.scale")
             self._core.engine_put(self._handle, TENSORS.index(part), layer, address(weight), address(scale))
 
     def session(self, streams: int, window: int, chunk: int) -> NativeSession:

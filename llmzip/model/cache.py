@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 import safetensors
 
-from llmzip.errors import IntegrityError, LLMZipError, ModelError, ModelMismatchError
+from llmzip.errors import IntegrityError, LLMZipError, ModelError, ModelMismatchError, UnsupportedModelError
 from llmzip.model import registry
 from llmzip.model.integer_model import MODEL_FILE, IntegerModel
 from llmzip.model.spec import ARITHMETIC_VERSION
@@ -107,6 +107,8 @@ class ModelCache:
         path = self.root / entry.fingerprint
         try:
             model = IntegerModel.load(path / MODEL_FILE)
+        except UnsupportedModelError:
+            raise
         except (LLMZipError, OSError) as error:
             raise _damaged(entry, path) from error
         if entry.state == "damaged" or model.fingerprint.hex() != entry.fingerprint:

@@ -16,6 +16,7 @@ from llmzip.arithmetic.constants import INT8_MAX, LOG2_E
 from llmzip.arithmetic.hadamard import rotate
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.errors import UnsupportedModelError
+from llmzip.model.bounds import check_scales
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.sources import FloatModel
 
@@ -23,7 +24,11 @@ Matrix = npt.NDArray[np.float64]
 
 
 def convert(source: FloatModel, progress: Callable[[int, int], None] | None = None) -> IntegerModel:
-    """Rotate and quantise a float model. `progress(done, total)` is called after each layer."""
+    """Rotate and quantise a float model. `progress(done, total)` is called after each layer.
+
+    Raises UnsupportedModelError for weights that are not finite, of another shape, or too large
+    (docs/arithmetic.md, section 2.5).
+    """
     spec = source.spec
     tensors: dict[str, npt.NDArray[np.generic]] = {}
 
@@ -36,7 +41,9 @@ def convert(source: FloatModel, progress: Callable[[int, int], None] | None = No
         return array.astype(np.float64)
 
     def put(name: str, rows: Matrix, factor: float = 1.0) -> None:
-        tensors[f"{name}.weight"], tensors[f"{name}.scale"] = quantise_rows(rows, factor)
+        weight, scale = quantise_rows(rows, factor)
+        check_scales(name, scale)
+        tensors[f"{name}.weight"], tensors[f"{name}.scale"] = weight, scale
 
     d, inner, keys = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim
     put("embedding", _orthonormal(load("embedding", spec.vocab, d), spec.model_rotation))
@@ -74,4 +81,5 @@ def quantise_rows(rows: Matrix, factor: float) -> tuple[npt.NDArray[np.int8], np
     """
     step = np.maximum(np.abs(rows).max(axis=1) / INT8_MAX, 2.0**-40)
     weight = np.rint(rows / step[:, None]).astype(np.int8)
-    return weight, (step * factor).astype(np.float32)
+    with np.errstate(over="ignore"):  # such scales are refused by whoever asked
+        return weight, (step * factor).astype(np.float32)

@@ -8,22 +8,20 @@ import hashlib
 import json
 import pathlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-import safetensors
 import safetensors.numpy
 
-from llmzip.errors import IntegrityError, ModelMismatchError
+from llmzip.errors import FormatError, IntegrityError, ModelMismatchError, UnsupportedModelError
+from llmzip.model.bounds import Tensors, check_tensors
+from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.model.vocabulary import Vocabulary
 
 MODEL_FILE = "model.safetensors"
 _FORMAT = "llmzip-integer-model"
-
-Tensors = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +35,15 @@ class IntegerModel:
     float32; `rope` [positions, 2, D/2] int16."""
     fingerprint: bytes
 
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together or are outside docs/arithmetic.md, section 2.5: UnsupportedModelError."""
+        words = self.vocabulary
+        if len(words.token_bytes) != self.spec.vocab or words.token_bytes[self.spec.escape_token]:
+            raise UnsupportedModelError(
+                f"{len(words.token_bytes)} tokens for a vocabulary of {self.spec.vocab}, or an escape token with text"
+            )
+        check_tensors(self.spec, self.tensors)
+
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """Cuts text into this model's tokens."""
@@ -44,7 +51,7 @@ class IntegerModel:
 
     @classmethod
     def build(cls, spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> IntegerModel:
-        """Put the parts together and compute the fingerprint."""
+        """Put the parts together and compute the fingerprint. Raises what the constructor raises."""
         return cls(spec, vocabulary, tensors, fingerprint(spec, vocabulary, tensors))
 
     def save(self, path: pathlib.Path) -> None:
@@ -65,47 +72,35 @@ class IntegerModel:
     def load(cls, path: pathlib.Path) -> IntegerModel:
         """Read a model and verify its fingerprint: a damaged model would write files that nothing can read.
 
-        Raises ModelMismatchError for another arithmetic version, IntegrityError for damage.
+        Its tensors are read into memory, and what was read is verified: the file may change afterwards.
+
+        Raises ModelMismatchError for another arithmetic version, IntegrityError for damage, UnsupportedModelError for
+        a sound file of a model that is outside the bounds of docs/arithmetic.md, section 2.5.
         """
         repair = "run `llmzip models remove` and `llmzip models pull` for this model"
         try:
-            with safetensors.safe_open(path, framework="np") as opened:
-                metadata = opened.metadata() or {}
-            tensors = _mapped_tensors(path)
-            if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
-                raise ModelMismatchError(
-                    f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
-                    f"{repair}"
-                )
-            spec = ModelSpec.from_json(metadata["spec"])
+            with SafetensorsFile(path) as file:
+                metadata = file.metadata
+                if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
+                    raise ModelMismatchError(
+                        f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
+                        f"{repair}"
+                    )
+                tensors = {name: file.tensor(name) for name in file.names}
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))
-            stated = bytes.fromhex(metadata["fingerprint"])
-            rules = metadata["rules"]
+            rules, stated = metadata["rules"], bytes.fromhex(metadata["fingerprint"])
             intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == _text_digest(rules)
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            described = metadata["spec"]
+            intact = intact and _fingerprint(described, token_bytes, tensors) == stated
+        except (UnsupportedModelError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise IntegrityError(f"{path}: damaged or not an integer model ({error}); {repair}") from error
-        model = cls.build(spec, Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules), tensors)
-        if not intact or model.fingerprint != stated:
+        if not intact:
             raise IntegrityError(f"{path}: the weights or cutting rules do not match their digests; {repair}")
-        return model
-
-
-_DTYPES: dict[str, np.dtype[np.generic]] = {"I8": np.dtype("i1"), "I16": np.dtype("<i2"), "F32": np.dtype("<f4")}
-
-
-def _mapped_tensors(path: pathlib.Path) -> Tensors:
-    """The tensors of a safetensors file that the library has found sound, in the page cache instead of copied."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    data = np.memmap(path, np.uint8, "c", offset=8 + length)  # writable, for torch, but never written back
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, end = entry["data_offsets"]
-            little = np.asarray(data[first:end]).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-            tensors[name] = little.astype(little.dtype.newbyteorder("="), copy=False)
-    return tensors
+        try:
+            spec = ModelSpec.from_json(described)
+            return cls(spec, Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules), tensors, stated)
+        except (FormatError, UnsupportedModelError) as error:
+            raise UnsupportedModelError(f"{path}: {error}") from error
 
 
 def _text_digest(text: str) -> str:
@@ -114,6 +109,10 @@ def _text_digest(text: str) -> str:
 
 def fingerprint(spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> bytes:
     """SHA-256 over everything that decides a coded bit (docs/arithmetic.md, section 3.4)."""
+    return _fingerprint(spec.to_json(), vocabulary.token_bytes, tensors)
+
+
+def _fingerprint(spec: str, token_bytes: Sequence[bytes], tensors: Tensors) -> bytes:
     digest = hashlib.sha256()
 
     def field(data: bytes) -> None:
@@ -121,12 +120,12 @@ def fingerprint(spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> by
         digest.update(data)
 
     field(b"llmzip arithmetic %d" % ARITHMETIC_VERSION)
-    field(spec.to_json().encode("ascii"))
-    field(b"".join(struct.pack("<I", len(t)) + t for t in vocabulary.token_bytes))
+    field(spec.encode("utf-8"))
+    field(b"".join(struct.pack("<I", len(t)) + t for t in token_bytes))
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        field(f"{name} {array.dtype.name} {list(array.shape)}".encode("ascii"))
+        field(f"{name} {array.dtype.name} {list(array.shape)}".encode())
         digest.update(struct.pack("<Q", little.nbytes))
         digest.update(little.data)
     return digest.digest()

@@ -6,11 +6,19 @@ import dataclasses
 import json
 
 from llmzip.errors import FormatError, UnsupportedModelError
+from llmzip.model.files import shown
 
 ARITHMETIC_VERSION = 1
 """Version of docs/arithmetic.md; part of every fingerprint, so a change of arithmetic is a change of model."""
 
 MAX_MLP_ROTATION = 512  # 32767 * 512 < 2**24: the rotation's sums stay exact in float32
+
+MAX_LAYERS = 256
+MAX_WIDTH = 1 << 17  # 128 * 127 * 2**17 < 2**31: a product's sums fit int32
+MAX_HEAD_DIM = 1040  # 127 * 127 * 1040 < 2**24: a score stays exact in float32
+MAX_POSITIONS = 1 << 17  # 127 * (2**16 + 2**17 / 2) < 2**24: so does what attention sums up
+MAX_VOCAB = 1 << 20  # at most 2**16 buckets, and far from it
+MIN_NORM_EPS, MAX_NORM_EPS = 2.0**-60, 1.0
 
 
 def rotation_size(width: int, limit: int) -> int:
@@ -39,17 +47,31 @@ class ModelSpec:
     escape_token: int
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.name not in ("norm_eps", "start_token", "escape_token") and getattr(self, field.name) < 1:
-                raise UnsupportedModelError(f"model specification: {field.name} must be positive")
+        """Refuse what docs/arithmetic.md, section 2.5, does not allow: UnsupportedModelError."""
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise UnsupportedModelError(f"model specification: {name} is {shown(value)}, not from 1 to {most:,}")
+        if self.heads * self.head_dim > MAX_WIDTH:
+            raise UnsupportedModelError(
+                f"model specification: {self.heads} heads of {self.head_dim} are wider than {MAX_WIDTH:,}"
+            )
         if self.heads % self.kv_heads:
             raise UnsupportedModelError(
                 f"model specification: {self.heads} heads do not share {self.kv_heads} key heads"
             )
         if self.head_dim % 2:
             raise UnsupportedModelError(f"model specification: odd head size {self.head_dim}")
-        if max(self.start_token, self.escape_token) >= self.vocab:
-            raise UnsupportedModelError("model specification: start or escape token outside the vocabulary")
+        if type(self.norm_eps) is not float or not MIN_NORM_EPS <= self.norm_eps <= MAX_NORM_EPS:
+            raise UnsupportedModelError(
+                f"model specification: norm_eps is {shown(self.norm_eps)}, not from 2^-60 to {MAX_NORM_EPS:g}"
+            )
+        for name in ("start_token", "escape_token"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < self.vocab:
+                raise UnsupportedModelError(
+                    f"model specification: {name} {shown(value)} is outside the vocabulary of {self.vocab}"
+                )
 
     @property
     def model_rotation(self) -> int:
@@ -86,5 +108,17 @@ class ModelSpec:
         """The specification written by `to_json`. Raises FormatError for anything else."""
         try:
             return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"not a model specification: {error}") from error
+
+
+_MOST = {
+    "layers": MAX_LAYERS,
+    "d_model": MAX_WIDTH,
+    "heads": MAX_WIDTH,
+    "kv_heads": MAX_WIDTH,
+    "head_dim": MAX_HEAD_DIM,
+    "d_ff": MAX_WIDTH,
+    "vocab": MAX_VOCAB,
+    "max_positions": MAX_POSITIONS,
+}

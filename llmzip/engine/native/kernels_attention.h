@@ -138,10 +138,10 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
     }
     if (vi_reduce_max(largest) < 1 << 16)
         return -1;
-    ptrdiff_t alone = 0;
-    while (powers[alone] == 0)
+    size_t alone = 0;
+    while (alone + 1 < n && powers[alone] == 0)
         alone++;
-    return alone;
+    return (ptrdiff_t)alone;
 }
 
 /* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */

@@ -214,7 +214,7 @@ static void recall_rows(void *context, int rank)
 
 static void mix_row(const struct memory *m, struct row *row, const int32_t *weights, int64_t total, int64_t *mixed)
 {
-    row->total = total;
+    row->total = total > 0 ? total : 1; /* of a model within its bounds it is 2^23 at least */
     for (size_t i = 0; i < row->count; i++) {
         row->before[i] = weights[i];
         row->weights[i] = weights[i] > 1 ? weights[i] : 1;

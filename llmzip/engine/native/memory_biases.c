@@ -47,7 +47,7 @@ void biases_learn(struct biases *biases, const struct row *rows, const struct ou
     for (size_t r = 0; r < count; r++)
         for (size_t i = 0; i < rows[r].count; i++) {
             int64_t came = outcomes[r].place == (int)i ? BIAS_UNIT : 0;
-            int64_t expected = llrintf(rows[r].probabilities[i] * (float)BIAS_UNIT);
+            int64_t expected = llrintf(smaller_of(rows[r].probabilities[i], 1.0f) * (float)BIAS_UNIT);
             add(&biases->alone[rows[r].tokens[i]], came, expected);
             add(&biases->hashed[rows[r].places[0][i]], came, expected);
             add(&biases->hashed[rows[r].places[1][i]], came, expected);
