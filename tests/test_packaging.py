@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -30,11 +32,36 @@ def test_imports_are_light(statement: str, forbidden: list[str]) -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_every_package_is_listed_for_the_wheel() -> None:
+def pyproject() -> dict[str, Any]:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and newer")
-
     with (TESTS.parent / "pyproject.toml").open("rb") as file:
-        listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
+        read: dict[str, Any] = tomllib.load(file)
+    return read
+
+
+def test_every_package_is_listed_for_the_wheel() -> None:
+    listed = set(pyproject()["tool"]["setuptools"]["packages"])
     found = {"llmzip", "llmzip.codecs", "llmzip.cli", "llmzip.corpora"}
     found |= {f"llmzip.{p.parent.name}" for p in (TESTS.parent / "llmzip").glob("*/__init__.py")}
     assert listed == found
+
+
+def requirements() -> dict[str, str]:
+    """Name -> lower bound, of all that pyproject.toml asks for."""
+    project = pyproject()["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    found = [re.match(r"([\w-]+)(?:>=|==)([\d.]+)", line) for line in wanted if not line.startswith("llmzip[")]
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    written = (TESTS.parent / "requirements" / "oldest.txt").read_text("utf-8").splitlines()
+    lines = dict(line.split("==") for line in written if not line.startswith("#"))
+    assert lines == requirements()
+
+
+def test_the_constraints_name_every_requirement_and_nothing_of_one_machine() -> None:
+    lines = (TESTS.parent / "requirements" / "constraints.txt").read_text("utf-8").splitlines()
+    versions = [re.fullmatch(r"([\w-]+)==[\w.]+ ; python_version >= '3\.\d+'", line) for line in lines]
+    assert all(versions), lines
+    assert requirements().keys() <= {match[1] for match in versions if match}
