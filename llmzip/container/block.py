@@ -30,13 +30,12 @@ class Block:
         return body + _check(header, self.size, body)
 
 
-def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block | None:
-    """The next block, its check verified, or None at the end byte; `header` is the frame's, before a first block.
+def read_block_head(reader: ByteReader) -> tuple[int, int, int] | None:
+    """What stands before the next payload: codec, size and coded size, or None at the end byte.
 
-    Raises FormatError, TruncatedError or IntegrityError.
+    Raises FormatError or TruncatedError.
     """
     start = reader.offset
-    reader.mark()
     codec = reader.byte("a block")
     if codec == END_OF_BLOCKS:
         return None
@@ -44,6 +43,20 @@ def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block |
     coded_size = reader.varint("a block's coded size")
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
         raise FormatError(f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged")
+    return codec, size, coded_size
+
+
+def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block | None:
+    """The next block, its check verified, or None at the end byte; `header` is the frame's, before a first block.
+
+    Raises FormatError, TruncatedError or IntegrityError.
+    """
+    start = reader.offset
+    reader.mark()
+    head = read_block_head(reader)
+    if head is None:
+        return None
+    codec, size, coded_size = head
     payload = reader.read(coded_size, "a block")
     computed = _check(header, size, reader.seen)
     if reader.read(len(computed), "a block's check") != computed:
