@@ -1,0 +1,205 @@
+"""Frames from the parts of a damaged file: which blocks each had, in order, and which of them are missing."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+from llmzip.container.index import Entries
+from llmzip.salvage.headers import MAX_HEADER_BYTES
+from llmzip.salvage.survey import BlockPart, EndPart, Gap, HeaderPart, Part
+
+_END_IS_MISSING = "the end of the frame is missing: what else it held is unknown"
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """A place in a frame's content: a block, or what is missing there."""
+
+    block: BlockPart | None
+    size: int | None
+    """Uncompressed bytes; None where nothing says."""
+    offset: int
+    end: int
+    """In the file; of what is missing as far as that is known."""
+    reason: str = ""
+    """Why the block is missing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flaw:
+    """Damage that costs no content."""
+
+    offset: int
+    end: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundFrame:
+    """What is there of one frame, or, without blocks that are there, of what may have been one."""
+
+    header: HeaderPart | None
+    slots: Sequence[Slot]
+    end: EndPart | None
+    flaws: Sequence[Flaw]
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether anything of a frame was found."""
+        return bool(self.header or self.end) or any(slot.block for slot in self.slots)
+
+
+def group(parts: Sequence[Part]) -> list[FoundFrame]:
+    """The frames in order. A gap between frames may have been one: it becomes a frame of nothing but a missing slot."""
+    frames: list[list[FoundFrame]] = []
+    members: list[Part] = []
+    unfinished: tuple[int, list[Part]] | None = None  # the last frame without an end: its number and parts
+    for part in parts:
+        if isinstance(part, HeaderPart):
+            if members:
+                unfinished = len(frames), members
+                frames.append(_frames_of(members, None))
+            members = [part]
+        elif isinstance(part, EndPart):
+            if unfinished and _go_on(unfinished[1], members, part):
+                frames[unfinished[0]] = _frames_of([*unfinished[1], *members], part)
+                unfinished = None
+            else:
+                frames.append(_frames_of(members, part))
+            members = []
+        else:
+            members.append(part)
+    frames.append(_frames_of(members, None))
+    return [frame for several in frames for frame in several]
+
+
+def _go_on(first: Sequence[Part], then: Sequence[Part], end: EndPart) -> bool:
+    """Whether parts of a frame without an end are what the index at the end of later parts misses at its beginning."""
+    if end.entries is None or (then and isinstance(then[0], HeaderPart)):
+        return False
+    places = _places(end.entries, end.offset)
+    without, within = (
+        len(_align([part for part in members if isinstance(part, BlockPart)], end.entries, places))
+        for members in (then, [*first, *then])
+    )
+    return within > without
+
+
+def _frames_of(members: Sequence[Part], end: EndPart | None) -> list[FoundFrame]:
+    """The frame of these parts, with its end if that is there; before and behind it those of parts that are not its."""
+    if not members and end is None:
+        return []
+    header = members[0] if members and isinstance(members[0], HeaderPart) else None
+    if end is not None and end.entries is not None:
+        return _by_index(header, members, end, end.entries)
+    if header is None and end is None and not any(isinstance(part, BlockPart) for part in members):
+        return [_no_frame(members)]
+    slots = _by_order(members)
+    single = header is not None and header.header.single_block
+    if end is None and not (single and slots) and (not slots or slots[-1].size is not None):
+        place = members[-1].end
+        slots.append(Slot(None, None, place, place, _END_IS_MISSING))
+    return [FoundFrame(header, slots, end, _flaws(header, end))]
+
+
+def _by_order(members: Sequence[Part]) -> list[Slot]:
+    """Slots as the parts lie there."""
+    slots = []
+    for part in members:
+        if isinstance(part, BlockPart):
+            slots.append(Slot(part, part.size, part.offset, part.end))
+        elif isinstance(part, Gap):
+            sizes = (None,) if part.sizes is None else part.sizes
+            slots += [Slot(None, size, part.offset, part.end, part.reason) for size in sizes]
+    return slots
+
+
+def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, entries: Entries) -> list[FoundFrame]:
+    """The frame that ends with this index; before and behind it frames of the blocks that the index does not know."""
+    places = _places(entries, end.offset)
+    blocks = [part for part in members if isinstance(part, BlockPart)]
+    own = _align(blocks, entries, places)
+    known = {block.offset for block in own.values()}
+    strangers = [block for block in blocks if block.offset not in known]
+    first = min(known, default=end.offset)
+    earlier = [block for block in strangers if block.offset < first]
+    frames = []
+    if earlier:
+        frames += _frames_of([part for part in members if part.end <= earlier[-1].end], None)
+        members = [part for part in members if part.end > earlier[-1].end]
+        header = None
+    begin = members[0].offset if members else end.offset
+    if header is None and places[0] - begin > MAX_HEADER_BYTES:
+        frames.append(FoundFrame(None, [_unknown(begin, places[0], _reason(members, begin))], None, ()))
+    slots = []
+    for number, (coded, size) in enumerate(entries):
+        if block := own.get(number):
+            slots.append(Slot(block, size, block.offset, block.end))
+        else:
+            offset = max(places[number], 0)
+            slots.append(Slot(None, size, offset, max(places[number] + coded, 0), _reason(members, offset)))
+    frames.append(FoundFrame(header, slots, end, _flaws(header, end)))
+    return frames + _frames_of(strangers[len(earlier) :], None)
+
+
+def _places(entries: Entries, end: int) -> list[int]:
+    """Where the blocks of an index begin if nothing was cut out or added between them and it; negative: cut off."""
+    places = []
+    for coded, _ in reversed(entries):
+        end -= coded
+        places.append(end)
+    return places[::-1]
+
+
+def _align(blocks: Sequence[BlockPart], entries: Entries, places: Sequence[int]) -> dict[int, BlockPart]:
+    """The blocks of an index by number: from the last backwards, each the last that it can be."""
+    numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, entry in enumerate(entries):
+        numbers[entry].append(number)
+    at = {place: number for number, place in enumerate(places)}
+    own: dict[int, BlockPart] = {}
+    limit = len(entries)
+    for block in reversed(blocks):
+        alike = numbers.get((block.end - block.offset, block.size), [])
+        exact = at.get(block.offset, limit)
+        found = bisect.bisect_left(alike, limit) - 1
+        if exact < limit and entries[exact] == (block.end - block.offset, block.size):
+            limit = exact
+        elif found >= 0:
+            limit = alike[found]
+        else:
+            continue
+        own[limit] = block
+    return own
+
+
+def _no_frame(gaps: Sequence[Part]) -> FoundFrame:
+    """What is missing where there is neither a header nor a block; padding is not."""
+    slots = _by_order(gaps)
+    flaws = [Flaw(gap.offset, gap.end, gap.reason) for gap in gaps if isinstance(gap, Gap) and gap.sizes == ()]
+    return FoundFrame(None, slots, None, flaws)
+
+
+def _unknown(offset: int, end: int, reason: str) -> Slot:
+    return Slot(None, None, offset, end, reason)
+
+
+def _reason(members: Sequence[Part], offset: int) -> str:
+    """Why there is no block at this place."""
+    number = bisect.bisect_right(members, offset, key=lambda part: part.offset) - 1
+    part = members[number] if number >= 0 else None
+    return part.reason if isinstance(part, Gap) and offset < part.end else "the block is not in the file"
+
+
+def _flaws(header: HeaderPart | None, end: EndPart | None) -> list[Flaw]:
+    flaws = []
+    if header is not None and header.restored:
+        flaws.append(
+            Flaw(header.offset, header.end, "the frame's header is damaged; its first block's check proves what it was")
+        )
+    if end is not None and end.fault:
+        flaws.append(Flaw(end.offset, end.end, end.fault))
+    return flaws

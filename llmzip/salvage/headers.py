@@ -1,0 +1,97 @@
+"""Frame headers that are damaged or gone: what they can have been, and which of it a first block's check proves."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
+from llmzip.container.header import FINGERPRINT_PREFIX, PRIME_DIGEST, FrameHeader, fingerprint_bytes, memory_limit
+from llmzip.engines import EngineOptions
+from llmzip.model.store import ModelStore
+from llmzip.salvage.search import Words, combined
+
+MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + PRIME_DIGEST
+
+_CODES = range(256)
+_GUESSED_MEMORY = 1 << 32
+"""Bytes that a decoder may take for a frame whose header is lost, where the caller sets no limit."""
+_MOST_WRONG = 4
+"""Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a witness."""
+
+
+class HeaderGuesses:
+    """The headers that this machine's models, and the reference text that was given, allow."""
+
+    def __init__(self, options: EngineOptions, max_memory: int | None) -> None:
+        """options: with a model only that one is considered. max_memory: bytes that decoding may take."""
+        self._options = options
+        self._max_memory = max_memory
+
+    def proven_by(self, observed: bytes, body: bytes, size: int, stated: bytes) -> FrameHeader | None:
+        """The header that makes the check of a frame's first block hold, or None.
+
+        observed: the bytes where its end must have been. body: the block up to its check; size: its uncompressed bytes. stated:
+        what stands in the place of the check, in four bytes.
+        """
+        headers, encoded, crcs = self._all
+        hits: list[int] = []
+        if len(stated) == CHECK_BYTES:
+            wanted = int.from_bytes(stated, "little")
+            hits += np.flatnonzero(combined(crcs, zlib.crc32(body), len(body)) == wanted).tolist()
+            hits = [i for i in hits if not is_short(headers[i].single_block, size)]
+        wanted = int.from_bytes(stated[:SHORT_CHECK_BYTES], "little")
+        for i, header in enumerate(headers):
+            likely = is_short(header.single_block, size) and _wrong_bytes(encoded[i], observed) <= _MOST_WRONG
+            if likely and binascii.crc_hqx(body, binascii.crc_hqx(encoded[i], 0xFFFF)) == wanted:
+                hits.append(i)
+        if not hits:
+            return None
+        return headers[min(hits, key=lambda i: _wrong_bytes(encoded[i], observed))]
+
+    def likely(self) -> Iterator[FrameHeader]:
+        """Headers to decode blocks with that nothing proves: of frames of several blocks that are not solid."""
+        most = self._max_memory if self._max_memory is not None else _GUESSED_MEMORY
+        code = max(code for code in _CODES if memory_limit(code) <= most)
+        for fingerprint in self._fingerprints:
+            for prime in self._primes(fingerprint):
+                yield FrameHeader(False, code, fingerprint[: fingerprint_bytes(False, bool(prime))], prime)
+
+    @functools.cached_property
+    def _all(self) -> tuple[Sequence[FrameHeader], Sequence[bytes], Words]:
+        """All headers that frames can have here, as they are written, and the CRC-32 of that."""
+        headers = [FrameHeader(single, 0, solid=solid) for single in (True, False) for solid in (False, True)]
+        for fingerprint in self._fingerprints:
+            for prime in self._primes(fingerprint):
+                for single in (True, False):
+                    named = fingerprint[: fingerprint_bytes(single, bool(prime))]
+                    headers += [
+                        FrameHeader(single, code, named, prime, solid) for solid in (False, True) for code in _CODES
+                    ]
+        encoded = [header.to_bytes() for header in headers]
+        return headers, encoded, np.array([zlib.crc32(data) for data in encoded], np.uint32)
+
+    @functools.cached_property
+    def _fingerprints(self) -> list[bytes]:
+        if self._options.model is not None:
+            return [self._options.chosen_model().fingerprint]
+        return [bytes.fromhex(model.fingerprint) for model in ModelStore().list() if model.state == "ready"]
+
+    def _primes(self, fingerprint: bytes) -> list[bytes]:
+        """The digest of the reference text under a model, where one was given, and none."""
+        if self._options.prime is None:
+            return [b""]
+        primed = self._options.primed(self._options.for_fingerprint(fingerprint))
+        return [primed.digest, b""] if primed else [b""]
+
+
+def _wrong_bytes(header: bytes, observed: bytes) -> int:
+    """How many bytes of a header differ from those observed where its end must have been; those that are absent count."""
+    kept = header[max(0, len(header) - len(observed)) :]
+    if len(observed) > len(header):
+        return len(header)
+    return len(header) - len(kept) + sum(a != b for a, b in zip(kept, observed, strict=True))

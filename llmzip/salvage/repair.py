@@ -1,0 +1,308 @@
+"""Everything that can be had of a damaged file: its sound blocks, decoded, each at its place."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import xxhash
+
+from llmzip.codecs.base import Progress
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.selection import OF_A_MODEL, coded_part, reach
+from llmzip.container.block import Block, read_block
+from llmzip.container.checks import content_check, is_short
+from llmzip.container.header import FrameHeader
+from llmzip.container.varint import ByteReader
+from llmzip.decompressor import BlockDecoder
+from llmzip.engines import EngineOptions
+from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
+from llmzip.salvage.frames import FoundFrame, Slot, group
+from llmzip.salvage.headers import HeaderGuesses
+from llmzip.salvage.survey import BlockPart, Survey
+
+_ZEROS = bytes(1 << 16)
+_NO_MODEL = FrameHeader(False, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """Something that is not as it was written."""
+
+    offset: int
+    end: int
+    """Bytes offset … end − 1 of the file; an empty range where something is absent."""
+    start: int
+    """Where it is in the content, counted as if holes of unknown length had none."""
+    size: int | None
+    """How many bytes of content are missing; 0: none, None: unknown."""
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RepairReport:
+    """What came out."""
+
+    frames: int
+    blocks: int
+    """Those that were recovered."""
+    recovered_bytes: int
+    compressed_bytes: int
+    """Of the whole file."""
+    tokens: int
+    damages: tuple[Damage, ...]
+    """In the order of the file."""
+    verified: bool
+    """Whether all frames have a content check and it holds."""
+
+    @property
+    def holes(self) -> tuple[Damage, ...]:
+        """The damages that cost content."""
+        return tuple(damage for damage in self.damages if damage.size != 0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all content is there, and its checks say so."""
+        return self.verified and not self.holes
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing at all is damaged."""
+        return self.is_complete and not self.damages
+
+
+def repair_stream(
+    source: BinaryIO,
+    sink: BinaryIO,
+    *,
+    join: bool = False,
+    sparse: bool = False,
+    model: str | None = None,
+    max_memory: int | None = None,
+    max_output: int | None = None,
+    progress: Progress | None = None,
+    **engine: Any,
+) -> RepairReport:
+    """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for `decompress_stream`.
+
+    Missing content of known length is zeros, with `sparse` places that were sought over, with `join` nothing; of unknown length
+    it is nothing. Damage is no error: the report names it. A source that cannot seek is copied first.
+
+    Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what reading and writing raise.
+    """
+    options = EngineOptions(model=model, **engine)
+    with _seekable(source) as file:
+        salvage = _Salvage(file, _Place(sink, join, sparse), options, max_memory, progress)
+        return salvage.run(max_output)
+
+
+def survey_frames(source: BinaryIO, options: EngineOptions | None = None) -> list[FoundFrame]:
+    """What is there of a seekable file, frame by frame; nothing is decoded."""
+    return group(Survey(source, HeaderGuesses(options or EngineOptions(), None)).walk())
+
+
+class _Place:
+    """Where the content goes."""
+
+    def __init__(self, sink: BinaryIO, join: bool, sparse: bool) -> None:
+        self._sink = sink
+        self._join = join
+        self._sparse = sparse
+        self.position = 0
+        """In the content, with the holes whose length is known."""
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self.position += len(data)
+
+    def skip(self, size: int) -> None:
+        self.position += size
+        if self._join:
+            return
+        if self._sparse:
+            self._sink.seek(size, os.SEEK_CUR)
+            return
+        for done in range(0, size, len(_ZEROS)):
+            self._sink.write(_ZEROS[: size - done])
+
+    def finish(self) -> None:
+        if self._sparse:
+            self._sink.truncate()  # as long as it is with a hole at the end
+
+
+class _Salvage:
+    """One run over one file."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        place: _Place,
+        options: EngineOptions,
+        max_memory: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self._file = file
+        self._place = place
+        self._options = options
+        self._max_memory = max_memory
+        self._guesses = HeaderGuesses(options, max_memory)
+        self._decoder = BlockDecoder(options, max_memory=max_memory, progress=progress)
+        self._blocks = 0
+        self._damages: list[Damage] = []
+        self._verified = True
+
+    def run(self, max_output: int | None) -> RepairReport:
+        frames = group(Survey(self._file, self._guesses).walk())
+        if not frames:
+            raise TruncatedError("the data is empty: not an llmzip file")
+        total = sum(slot.size or 0 for frame in frames for slot in frame.slots)
+        if max_output is not None and total > max_output:
+            raise LimitError(
+                f"the output, {total} bytes with its holes, exceeds the limit of {max_output} bytes; raise the limit"
+            )
+        for frame in frames:
+            self._frame(frame)
+        self._place.finish()
+        return RepairReport(
+            frames=sum(frame.is_frame for frame in frames),
+            blocks=self._blocks,
+            recovered_bytes=self._decoder.done_bytes,
+            compressed_bytes=self._file.seek(0, os.SEEK_END),
+            tokens=self._decoder.done_tokens,
+            damages=tuple(self._damages),
+            verified=self._verified,
+        )
+
+    # ---- one frame ---------------------------------------------------------------------------------------------------
+
+    def _frame(self, frame: FoundFrame) -> None:
+        for flaw in frame.flaws:
+            self._damages.append(Damage(flaw.offset, flaw.end, self._place.position, 0, flaw.reason))
+        if not frame.is_frame:
+            for slot in frame.slots:
+                self._miss(slot, slot.reason)
+            self._verified &= not frame.slots
+            return
+        start = self._place.position
+        try:
+            header = self._header_for(frame)
+            self._decoder.open_frame(header)
+        except LLMZipError as error:
+            self._verified = False
+            for slot in frame.slots:
+                self._miss(slot, slot.reason or str(error))
+            return
+        state = xxhash.xxh3_64()
+        whole = True
+        for slot in frame.slots:
+            data = self._decoded(slot, header, whole)
+            if data is not None:
+                state.update(data)
+                self._place.write(data)
+                self._blocks += 1
+            elif whole:
+                whole = False
+                if header.solid:  # what still can be had does not depend on the blocks before
+                    self._decoder.open_frame(dataclasses.replace(header, solid=False))
+        self._verify(frame, header, start, state if whole else None)
+
+    def _decoded(self, slot: Slot, header: FrameHeader, whole: bool) -> bytes | None:
+        """A block's bytes, or None, and the hole noted, where they cannot be had."""
+        if slot.block is None:
+            self._miss(slot, slot.reason)
+            return None
+        try:
+            block = self._read(slot.block)
+            if header.solid and not whole and _builds_on_others(block):
+                self._miss(
+                    slot, "the block is sound, but builds on those before it in a solid frame, of which one is missing"
+                )
+                return None
+            return self._decoder.decode(block)
+        except LLMZipError as error:
+            self._miss(slot, str(error))
+            return None
+
+    def _read(self, part: BlockPart) -> Block:
+        self._file.seek(part.offset)
+        block = read_block(ByteReader(self._file, part.offset), part.header)
+        assert block is not None
+        return block
+
+    def _miss(self, slot: Slot, reason: str) -> None:
+        self._damages.append(Damage(slot.offset, slot.end, self._place.position, slot.size, reason))
+        self._place.skip(slot.size or 0)
+
+    def _verify(self, frame: FoundFrame, header: FrameHeader, start: int, state: xxhash.xxh3_64 | None) -> None:
+        """Compare the content check; `state` is None where content is missing."""
+        check = frame.end.check if frame.end else None
+        if state is None or check is None or not frame.end:
+            self._verified = False
+            return
+        first = frame.slots[0].size or 0 if frame.slots else 0
+        short = bool(frame.slots) and is_short(header.single_block, first)
+        if content_check(state, short) != check:
+            self._verified = False
+            why = "the content check does not match: it is damaged itself, or the content is not what it was"
+            self._damages.append(Damage(frame.end.offset, frame.end.end, start, 0, why))
+
+    # ---- lost headers ------------------------------------------------------------------------------------------------
+
+    def _header_for(self, frame: FoundFrame) -> FrameHeader:
+        """The frame's header; where nothing proves it, one with which its blocks decode. Raises what the first one raises."""
+        if frame.header and frame.header.proven:
+            return frame.header.header
+        stated = [frame.header.header] if frame.header else []
+        block = next(
+            (block for slot in frame.slots if slot.block and _needs_model(block := self._read(slot.block))), None
+        )
+        if block is None:
+            return stated[0] if stated else FrameHeader(False, 0)
+        first_error: LLMZipError | None = None
+        for header in [*stated, *self._guesses.likely()]:
+            probe = BlockDecoder(self._options, max_memory=self._max_memory)
+            try:
+                probe.open_frame(header)
+                probe.decode(block)
+            except LLMZipError as error:
+                first_error = first_error or error
+                continue
+            if header not in stated:
+                self._note_guess(frame, header)
+            return header
+        raise first_error or ModelNotFoundError(
+            "the frame's header is lost and no model is installed; name its model with -m"
+        )
+
+    def _note_guess(self, frame: FoundFrame, header: FrameHeader) -> None:
+        reason = f"the frame's header is lost; decoded with model {header.fingerprint.hex()}, a guess that its blocks bear out"
+        offset = frame.slots[0].offset
+        self._damages.append(Damage(offset, offset, self._place.position, 0, reason))
+
+
+def _needs_model(block: Block) -> bool:
+    try:
+        return coded_part(block)[0] in OF_A_MODEL
+    except LLMZipError:
+        return False
+
+
+def _builds_on_others(block: Block) -> bool:
+    """Whether a block of a solid frame needs those before it."""
+    return coded_part(block)[0] == LLMCodec.id or reach(block) > 0
+
+
+@contextlib.contextmanager
+def _seekable(source: BinaryIO) -> Iterator[BinaryIO]:
+    """The source, or a temporary copy of one that cannot seek."""
+    if source.seekable():
+        yield source
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(source, copy)
+        yield copy

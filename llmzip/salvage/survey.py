@@ -1,0 +1,368 @@
+"""The sound parts of a damaged file in the order in which they lie there, and the gaps between them.
+
+The walk reads part after part as any reader does. Where a part is not sound it goes on at the next place that is one, by
+what knows best: an index whose check holds, the sizes that the damaged block states if a sound part follows where they
+end, else a search for checks that hold. Only what nothing accounts for is searched, so that a file inside a damaged
+block is not taken for a part of this one.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import os
+from typing import BinaryIO
+
+from llmzip.codecs.selection import CODEC_NAMES
+from llmzip.container.block import END_OF_BLOCKS, read_block, read_block_head
+from llmzip.container.checks import CHECK_BYTES, check_bytes, is_short
+from llmzip.container.header import MAGIC, FrameHeader
+from llmzip.container.index import Entries, index_bytes, read_index
+from llmzip.container.varint import ByteReader
+from llmzip.errors import LLMZipError
+from llmzip.salvage.headers import MAX_HEADER_BYTES, HeaderGuesses
+from llmzip.salvage.indexes import KnownExtents, find_in, find_indexes
+from llmzip.salvage.search import block_offsets
+
+_READ_BYTES = 1 << 20
+_MOST_CLAIMS = 256  # damaged blocks in a row that may vouch for each other
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Bytes of the file, offset … end − 1."""
+
+    offset: int
+    end: int
+
+
+@dataclasses.dataclass(frozen=True)
+class HeaderPart(Part):
+    """A frame's header."""
+
+    header: FrameHeader
+    proven: bool
+    """Whether the check of the block behind it holds, which covers it."""
+    restored: bool = False
+    """Whether it was damaged or absent, and follows from that check."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockPart(Part):
+    """A block whose check holds."""
+
+    codec: int
+    size: int
+    header: FrameHeader | None
+    """Its frame's, where the check covers it: in a first block."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EndPart(Part):
+    """A frame's end: end byte, content check, index, as far as the frame has them."""
+
+    check: bytes | None
+    """The content check; None where the file ends before."""
+    entries: Entries | None
+    """What the index says; None where there is none or it is damaged."""
+    fault: str = ""
+    """What is wrong with it, if anything."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap(Part):
+    """Bytes that are no sound part."""
+
+    sizes: tuple[int, ...] | None
+    """The uncompressed bytes of the blocks that were here; None where nothing says."""
+    reason: str
+
+
+class Survey:
+    """Walks through a seekable file once."""
+
+    def __init__(self, file: BinaryIO, guesses: HeaderGuesses) -> None:
+        self.parts: list[Part] = []
+        self._file = file
+        self._guesses = guesses
+        self._end = file.seek(0, os.SEEK_END)
+        self._extents: KnownExtents | None = None
+        self._why = ""
+        # Of the frame that is open: its header where it is known, what its blocks are, and whether no gap was in it.
+        self._open = False
+        self._header: FrameHeader | None = None
+        self._entries: Entries | None = []
+        self._unbroken = True
+
+    def walk(self) -> list[Part]:
+        """All parts, which cover the file."""
+        place = 0
+        while place < self._end:
+            part = self._part_at(place)
+            if part is None and self._extents is None:  # the first damage: what the indexes know is needed now
+                self._extents = KnownExtents(find_indexes(self._file, self._end))
+                part = self._part_at(place)
+            part = part or self._gap_at(place)
+            self._note(part)
+            self.parts.append(part)
+            place = part.end
+        return self.parts
+
+    # ---- the open frame ----------------------------------------------------------------------------------------------
+
+    def _note(self, part: Part) -> None:
+        if isinstance(part, HeaderPart):
+            self._begin_frame(part.header)
+        elif isinstance(part, EndPart):
+            self._open = False
+        elif isinstance(part, BlockPart):
+            if not self._open:
+                self._begin_frame(None)
+                self._entries, self._unbroken = None, False
+            if self._entries is not None:
+                self._entries.append((part.end - part.offset, part.size))
+        elif isinstance(part, Gap):
+            self._unbroken = False
+            if part.sizes is None or len(part.sizes) != 1:
+                self._entries = None
+            elif self._entries is not None:
+                self._entries.append((part.end - part.offset, part.sizes[0]))
+
+    def _begin_frame(self, header: FrameHeader | None) -> None:
+        self._open, self._header, self._entries, self._unbroken = True, header, [], True
+
+    @property
+    def _awaits_first_block(self) -> bool:
+        return bool(self.parts) and isinstance(self.parts[-1], HeaderPart)
+
+    @property
+    def _awaits_check_only(self) -> bool:
+        """Whether the frame has a single block, which lies behind."""
+        return self._open and self._header is not None and self._header.single_block and not self._awaits_first_block
+
+    # ---- sound parts -------------------------------------------------------------------------------------------------
+
+    def _reader(self, place: int) -> ByteReader:
+        self._file.seek(place)
+        return ByteReader(self._file, place)
+
+    def _part_at(self, place: int) -> Part | None:
+        """The sound part that begins at this place in the frame that is open."""
+        if self._extents and place in self._extents.ends:
+            return self._indexed_end(place)
+        if self._awaits_first_block:
+            return self._block_at(place, self._header) or self._end_at(place)
+        if self._awaits_check_only:
+            return self._single_end_at(place)
+        if found := self._header_at(place):
+            return found
+        if not self._open and (restored := self._restored_at(place)):
+            return restored
+        return self._block_at(place, None) or (self._end_at(place) if self._open else None)
+
+    def _header_at(self, place: int) -> HeaderPart | None:
+        reader = self._reader(place)
+        try:
+            header = FrameHeader.read(reader)
+        except LLMZipError as error:
+            self._why = str(error)
+            return None
+        end = reader.offset
+        proven = self._block_at(end, header) is not None
+        return (None if proven else self._restored_at(place)) or HeaderPart(place, end, header, proven)
+
+    def _restored_at(self, place: int) -> HeaderPart | None:
+        """A header that was here, with the block behind it as the witness."""
+        for length in range(MAX_HEADER_BYTES + 1):
+            reader = self._reader(place + length)
+            try:
+                head = read_block_head(reader)
+            except LLMZipError:
+                continue
+            if head is None or head[0] not in CODEC_NAMES or reader.offset + head[2] + 2 > self._end:
+                continue
+            body = self._reader(place + length).read(reader.offset + head[2] - place - length, "a block")
+            observed = self._reader(place).read_available(length)
+            stated = self._reader(reader.offset + head[2]).read_available(CHECK_BYTES)
+            header = self._guesses.proven_by(observed, body, head[1], stated)
+            if header is not None:
+                return HeaderPart(place, place + length, header, proven=True, restored=True)
+        return None
+
+    def _block_at(self, place: int, header: FrameHeader | None) -> BlockPart | None:
+        reader = self._reader(place)
+        try:
+            block = read_block(reader, header)
+        except LLMZipError as error:
+            self._why = str(error)
+            return None
+        if block is None:
+            return None
+        return BlockPart(place, reader.offset, block.codec, block.size, header)
+
+    def _end_at(self, place: int) -> EndPart | None:
+        """The end of a frame of any number of blocks, if it can be told from a damaged block."""
+        if self._reader(place).read_available(1) != bytes([END_OF_BLOCKS]):
+            return None
+        reader = self._reader(place + 1)
+        check = reader.read_available(CHECK_BYTES)
+        if len(check) < CHECK_BYTES:
+            return EndPart(place, self._end, None, None, "the file ends inside the content check")
+        end = reader.offset
+        if self._entries is not None and len(self._entries) < 2:
+            return EndPart(place, end, check, None) if self._unbroken or self._is_boundary(end) else None
+        try:
+            entries = read_index(reader)
+            return EndPart(place, reader.offset, check, entries)
+        except LLMZipError as error:
+            fault = _plain(str(error))
+        if self._entries is not None:
+            expected = end + len(index_bytes(self._entries))
+            if self._is_boundary(expected) or expected > self._end:
+                return EndPart(place, min(expected, self._end), check, None, fault)
+        return EndPart(place, end, check, None, fault) if self._unbroken else None
+
+    def _single_end_at(self, place: int) -> EndPart:
+        """What follows the block of a single-block frame: nothing tells a content check from other bytes."""
+        size = self._entries[0][1] if self._entries else 0
+        wanted = check_bytes(is_short(True, size))
+        check = self._reader(place).read_available(wanted)
+        fault = "" if len(check) == wanted else "the file ends inside the content check"
+        return EndPart(place, place + len(check), None if fault else check, None, fault)
+
+    def _indexed_end(self, place: int) -> EndPart:
+        assert self._extents is not None
+        end, entries = self._extents.ends[place]
+        data = self._reader(place).read(1 + CHECK_BYTES, "a frame's end")
+        fault = "" if data[0] == END_OF_BLOCKS else f"byte {place}: the end byte is {data[0]}"
+        return EndPart(place, end, data[1:], entries, fault)
+
+    def _is_boundary(self, place: int) -> bool:
+        """Whether the file ends here, or a frame begins."""
+        if place == self._end:
+            return True
+        try:
+            FrameHeader.read(self._reader(place))
+        except LLMZipError:
+            return False
+        return True
+
+    # ---- gaps --------------------------------------------------------------------------------------------------------
+
+    def _gap_at(self, place: int) -> Gap:
+        """The gap that begins at this place: up to the next sound part, or to where an index says that a block begins."""
+        assert self._extents is not None
+        why = _plain(self._why)
+        known = self._extents.blocks.get(place)
+        if known:
+            return Gap(place, known[0], (known[1],), why)
+        claimed = self._claimed(place)
+        if claimed:
+            return Gap(place, *claimed, why)
+        stop = self._next_indexed(place + 1)
+        end = self._search(place + 1, stop)
+        sizes: tuple[int, ...] | None = None
+        if end == stop and stop in self._extents.firsts and stop - place <= MAX_HEADER_BYTES:
+            sizes = ()
+            why = "a frame's header is damaged"
+        elif not self._open and self._is_padding(place, end):
+            sizes = ()
+            why = "zeros where there should be a frame or nothing"
+        elif end == self._end and (size := self._claims_more(place)):
+            sizes = (size,)
+        return Gap(place, end, sizes, why)
+
+    def _claimed(self, place: int) -> tuple[int, tuple[int, ...]] | None:
+        """Where the sizes that damaged blocks state lead to a sound part, and what they held."""
+        sizes: list[int] = []
+        while len(sizes) < _MOST_CLAIMS:
+            head = self._head_at(place)
+            if head is None:
+                return None
+            size, place = head
+            sizes.append(size)
+            if place > self._end:
+                return None
+            if self._is_sound(place, size):
+                return place, tuple(sizes)
+        return None
+
+    def _claims_more(self, place: int) -> int | None:
+        """The uncompressed size that a block states which seems to end beyond the file."""
+        head = self._head_at(place)
+        return head[0] if head and head[1] > self._end else None
+
+    def _head_at(self, place: int) -> tuple[int, int] | None:
+        """The uncompressed size that the block at this place states, and where it ends; None where it is none."""
+        reader = self._reader(place)
+        try:
+            head = read_block_head(reader)
+        except LLMZipError:
+            return None
+        if head is None or head[0] not in CODEC_NAMES:
+            return None
+        single = self._header is not None and self._header.single_block
+        return head[1], reader.offset + head[2] + check_bytes(is_short(single, head[1]))
+
+    def _is_sound(self, place: int, size: int) -> bool:
+        """Whether a sound part follows a block of so many uncompressed bytes."""
+        if self._header is not None and self._header.single_block:
+            return self._is_boundary(place + check_bytes(is_short(True, size)))
+        if self._block_at(place, None):
+            return True
+        if self._reader(place).read_available(1) != bytes([END_OF_BLOCKS]):
+            return False
+        assert self._extents is not None
+        return place in self._extents.ends or self._is_boundary(place + 1 + CHECK_BYTES)
+
+    def _next_indexed(self, place: int) -> int:
+        """The next place that an index names and where there is what it names, or the file's end."""
+        assert self._extents is not None
+        places = self._extents.places
+        for found in places[bisect.bisect_left(places, place) :]:
+            if found in self._extents.ends:
+                return found
+            end, size = self._extents.blocks[found]
+            if found in self._extents.firsts:  # only with its frame's header can its check be computed
+                if self._head_at(found) == (size, end):
+                    return found
+            elif (block := self._block_at(found, None)) and block.end == end:
+                return found
+        return self._end
+
+    def _search(self, place: int, stop: int) -> int:
+        """Where in [place, stop) the first block or frame begins; `stop` where none does."""
+        for found in find_in(self._file, MAGIC, place, stop):
+            header = self._plain_header(found)
+            if header is not None:
+                stop = found
+                break
+        for found in block_offsets(self._file, place, stop, self._end):
+            if self._block_at(found, None):
+                return found
+        return stop
+
+    def _is_padding(self, place: int, end: int) -> bool:
+        """Whether these bytes are all zeros."""
+        self._file.seek(place)
+        while place < end:
+            data = self._file.read(min(end - place, _READ_BYTES))
+            if data.count(0) < len(data) or not data:
+                return False
+            place += len(data)
+        return True
+
+    def _plain_header(self, place: int) -> FrameHeader | None:
+        """A header with something like a block behind it."""
+        reader = self._reader(place)
+        try:
+            header = FrameHeader.read(reader)
+            head = read_block_head(reader)
+        except LLMZipError:
+            return None
+        return header if head is None or head[0] in CODEC_NAMES else None
+
+
+def _plain(message: str) -> str:
+    """An error's message without what it advises those who only read the file."""
+    return message.partition(": the file is ")[0]
