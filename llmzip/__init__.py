@@ -32,12 +32,14 @@ from llmzip.frames import FrameInfo, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.model.integer_model import IntegerModel
 from llmzip.predictor.prime import Prime
+from llmzip.salvage.repair import Damage, RepairReport, repair_stream
 from llmzip.streams import compress_stream, decompress_stream
 
 __all__ = [
     "DEFAULT_LEVEL",
     "MAX_LEVEL",
     "MIN_LEVEL",
+    "Damage",
     "FormatError",
     "FrameInfo",
     "IntegrityError",
@@ -51,6 +53,7 @@ __all__ = [
     "ModelNotFoundError",
     "Prime",
     "PrimeError",
+    "RepairReport",
     "TruncatedError",
     "UnsupportedModelError",
     "compress",
@@ -60,6 +63,7 @@ __all__ = [
     "get_frame_info",
     "list_frames",
     "open",
+    "repair_stream",
 ]
 
 

@@ -35,15 +35,18 @@ def read_block_head(reader: ByteReader) -> tuple[int, int, int] | None:
 
     Raises FormatError or TruncatedError.
     """
-    start = reader.offset
     codec = reader.byte("a block")
-    if codec == END_OF_BLOCKS:
-        return None
+    return None if codec == END_OF_BLOCKS else (codec, *read_block_sizes(reader))
+
+
+def read_block_sizes(reader: ByteReader) -> tuple[int, int]:
+    """What follows the codec: size and coded size. Raises FormatError or TruncatedError."""
+    start = reader.offset - 1
     size = reader.varint("a block's size")
     coded_size = reader.varint("a block's coded size")
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
         raise FormatError(f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged")
-    return codec, size, coded_size
+    return size, coded_size
 
 
 def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block | None:

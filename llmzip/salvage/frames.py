@@ -80,9 +80,8 @@ def _go_on(first: Sequence[Part], then: Sequence[Part], end: EndPart) -> bool:
     """Whether parts of a frame without an end are what the index at the end of later parts misses at its beginning."""
     if end.entries is None or (then and isinstance(then[0], HeaderPart)):
         return False
-    places = _places(end.entries, end.offset)
     without, within = (
-        len(_align([part for part in members if isinstance(part, BlockPart)], end.entries, places))
+        len(_align(None, [part for part in members if isinstance(part, BlockPart)], end))
         for members in (then, [*first, *then])
     )
     return within > without
@@ -121,7 +120,7 @@ def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, 
     """The frame that ends with this index; before and behind it frames of the blocks that the index does not know."""
     places = _places(entries, end.offset)
     blocks = [part for part in members if isinstance(part, BlockPart)]
-    own = _align(blocks, entries, places)
+    own = _align(header, blocks, end)
     known = {block.offset for block in own.values()}
     strangers = [block for block in blocks if block.offset not in known]
     first = min(known, default=end.offset)
@@ -154,26 +153,44 @@ def _places(entries: Entries, end: int) -> list[int]:
     return places[::-1]
 
 
-def _align(blocks: Sequence[BlockPart], entries: Entries, places: Sequence[int]) -> dict[int, BlockPart]:
-    """The blocks of an index by number: from the last backwards, each the last that it can be."""
+def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPart) -> dict[int, BlockPart]:
+    """The blocks of an index by number.
+
+    First come those that lie where the index says, then those that follow the header without a gap; the others, from the last
+    backwards, are each the last that they can be. Only where blocks of the same sizes were cut out cleanly is that a guess.
+    """
+    entries = index.entries or []
+    own: dict[int, BlockPart] = {}
+    at = {place: number for number, place in enumerate(_places(entries, index.offset))}
+    for block in blocks:
+        number = at.get(block.offset) if block.header is None else 0
+        if number is not None and number not in own and entries[number] == _entry(block):
+            own[number] = block
+    place = header.end if header else None
+    for number, block in enumerate(blocks):
+        if block.offset != place or number in own or number >= len(entries) or entries[number] != _entry(block):
+            break
+        own[number], place = block, block.end
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, entry in enumerate(entries):
         numbers[entry].append(number)
-    at = {place: number for number, place in enumerate(places)}
-    own: dict[int, BlockPart] = {}
+    known = {block.offset: number for number, block in own.items()}
     limit = len(entries)
     for block in reversed(blocks):
-        alike = numbers.get((block.end - block.offset, block.size), [])
-        exact = at.get(block.offset, limit)
-        found = bisect.bisect_left(alike, limit) - 1
-        if exact < limit and entries[exact] == (block.end - block.offset, block.size):
-            limit = exact
-        elif found >= 0:
-            limit = alike[found]
-        else:
+        if block.offset in known:
+            limit = known[block.offset]
             continue
-        own[limit] = block
+        alike = numbers.get(_entry(block), [])
+        found = bisect.bisect_left(alike, limit) - 1
+        if found >= 0 and alike[found] not in own:
+            limit = alike[found]
+            own[limit] = block
     return own
+
+
+def _entry(block: BlockPart) -> tuple[int, int]:
+    """What an index says of a block."""
+    return block.end - block.offset, block.size
 
 
 def _no_frame(gaps: Sequence[Part]) -> FoundFrame:

@@ -93,7 +93,8 @@ def repair_stream(
     Missing content of known length is zeros, with `sparse` places that were sought over, with `join` nothing; of unknown length
     it is nothing. Damage is no error: the report names it. A source that cannot seek is copied first.
 
-    Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what reading and writing raise.
+    Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what
+    reading and writing raise.
     """
     options = EngineOptions(model=model, **engine)
     with _seekable(source) as file:

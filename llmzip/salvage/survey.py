@@ -14,7 +14,7 @@ import os
 from typing import BinaryIO
 
 from llmzip.codecs.selection import CODEC_NAMES
-from llmzip.container.block import END_OF_BLOCKS, read_block, read_block_head
+from llmzip.container.block import END_OF_BLOCKS, read_block, read_block_head, read_block_sizes
 from llmzip.container.checks import CHECK_BYTES, check_bytes, is_short
 from llmzip.container.header import MAGIC, FrameHeader
 from llmzip.container.index import Entries, index_bytes, read_index
@@ -88,11 +88,10 @@ class Survey:
         self._end = file.seek(0, os.SEEK_END)
         self._extents: KnownExtents | None = None
         self._why = ""
-        # Of the frame that is open: its header where it is known, what its blocks are, and whether no gap was in it.
+        # Of the frame that is open: its header and what its blocks are, where that is known.
         self._open = False
         self._header: FrameHeader | None = None
         self._entries: Entries | None = []
-        self._unbroken = True
 
     def walk(self) -> list[Part]:
         """All parts, which cover the file."""
@@ -118,18 +117,17 @@ class Survey:
         elif isinstance(part, BlockPart):
             if not self._open:
                 self._begin_frame(None)
-                self._entries, self._unbroken = None, False
+                self._entries = None
             if self._entries is not None:
                 self._entries.append((part.end - part.offset, part.size))
         elif isinstance(part, Gap):
-            self._unbroken = False
             if part.sizes is None or len(part.sizes) != 1:
                 self._entries = None
             elif self._entries is not None:
                 self._entries.append((part.end - part.offset, part.sizes[0]))
 
     def _begin_frame(self, header: FrameHeader | None) -> None:
-        self._open, self._header, self._entries, self._unbroken = True, header, [], True
+        self._open, self._header, self._entries = True, header, []
 
     @property
     def _awaits_first_block(self) -> bool:
@@ -210,7 +208,7 @@ class Survey:
             return EndPart(place, self._end, None, None, "the file ends inside the content check")
         end = reader.offset
         if self._entries is not None and len(self._entries) < 2:
-            return EndPart(place, end, check, None) if self._unbroken or self._is_boundary(end) else None
+            return EndPart(place, end, check, None) if self._is_boundary(end) else None
         try:
             entries = read_index(reader)
             return EndPart(place, reader.offset, check, entries)
@@ -220,7 +218,7 @@ class Survey:
             expected = end + len(index_bytes(self._entries))
             if self._is_boundary(expected) or expected > self._end:
                 return EndPart(place, min(expected, self._end), check, None, fault)
-        return EndPart(place, end, check, None, fault) if self._unbroken else None
+        return None
 
     def _single_end_at(self, place: int) -> EndPart:
         """What follows the block of a single-block frame: nothing tells a content check from other bytes."""
@@ -268,7 +266,7 @@ class Survey:
         elif not self._open and self._is_padding(place, end):
             sizes = ()
             why = "zeros where there should be a frame or nothing"
-        elif end == self._end and (size := self._claims_more(place)):
+        elif end == self._end and self._open and (size := self._claims_more(place)):
             sizes = (size,)
         return Gap(place, end, sizes, why)
 
@@ -293,16 +291,14 @@ class Survey:
         return head[0] if head and head[1] > self._end else None
 
     def _head_at(self, place: int) -> tuple[int, int] | None:
-        """The uncompressed size that the block at this place states, and where it ends; None where it is none."""
-        reader = self._reader(place)
+        """The uncompressed size that a block at this place states, whatever its codec, and where it ends; None: impossible."""
+        reader = self._reader(place + 1)
         try:
-            head = read_block_head(reader)
+            size, coded_size = read_block_sizes(reader)
         except LLMZipError:
             return None
-        if head is None or head[0] not in CODEC_NAMES:
-            return None
         single = self._header is not None and self._header.single_block
-        return head[1], reader.offset + head[2] + check_bytes(is_short(single, head[1]))
+        return size, reader.offset + coded_size + check_bytes(is_short(single, size))
 
     def _is_sound(self, place: int, size: int) -> bool:
         """Whether a sound part follows a block of so many uncompressed bytes."""
