@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +16,7 @@ from llmzip.cli import files
 from llmzip.cli.each import say
 from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
+from llmzip.cli.plan import output_of
 from llmzip.cli.progress import metering
 from llmzip.cli.settings import Action, Settings
 from llmzip.errors import LLMZipError
@@ -30,21 +31,25 @@ if TYPE_CHECKING:
 
 def compress(source: Source, settings: Settings) -> None:
     """Compress one input."""
-    with reading(source) as reader, _output(source, reader, files.compressed_name, settings) as sink:
+    with reading(source) as reader, _output(source, reader, settings) as sink:
+        read = os.fstat(reader.fileno())
         begun = time.monotonic()
         totals = _encode(reader, sink, source.label, settings)
         seconds = time.monotonic() - begun
         if settings.remove and source.path is not None and sink.draft is not None:
             _verify(reader, sink.draft, settings)
+    _remove(source, read, settings)
     _finish(source, totals, seconds, settings)
 
 
 def decompress(source: Source, settings: Settings) -> None:
     """Decompress one input; what --rm then removes was checked against its checksums on the way."""
-    with reading(source) as reader, _output(source, reader, files.restored_name, settings) as sink:
+    with reading(source) as reader, _output(source, reader, settings) as sink:
+        read = os.fstat(reader.fileno())
         begun = time.monotonic()
         totals = _decode(reader, sink, source.label, settings)
         seconds = time.monotonic() - begun
+    _remove(source, read, settings)
     _finish(source, totals, seconds, settings)
 
 
@@ -122,31 +127,33 @@ def _verify(original: BinaryIO, compressed: Path, settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _output(source: Source, reader: BinaryIO, name: Callable[[Path], Path], settings: Settings) -> Iterator[Sink]:
-    """Where the output of `source` goes: standard output, -o FILE, or the file beside it that `name` gives."""
-    if settings.output is not None:
-        target = Path(settings.output)
-    elif source.path is not None and not settings.stdout:
-        target = name(source.path)
-    else:
-        if settings.action is Action.COMPRESS and os.isatty(1) and not settings.force:
+def _output(source: Source, reader: BinaryIO, settings: Settings) -> Iterator[Sink]:
+    """What the output of `source` is written to."""
+    with _sink(output_of(source, settings), source, reader, settings) as sink:
+        if settings.action is Action.COMPRESS and sink.isatty() and not settings.force:
             raise RefusalError("compressed data is not written to a terminal (-o FILE, or -c -f; llmzip --help)")
-        yield Sink(1, "stdout", closefd=False)
-        return
-
-    status = os.fstat(reader.fileno())
-    if target.exists() and os.path.samestat(status, target.stat()):
-        raise RefusalError("is also the output")
-    like = status if source.path is not None and stat.S_ISREG(status.st_mode) else None
-    with files.writing(target, force=settings.force, like=like) as sink:
         if settings.remove and sink.draft is None:
-            raise RefusalError(f"--rm needs an output that can be read back, and {target} is a device")
+            raise RefusalError(f"--rm needs an output that can be read back, and {sink.label} is not a regular file")
         yield sink
 
 
-def _finish(source: Source, totals: Totals, seconds: float, settings: Settings) -> None:
+@contextlib.contextmanager
+def _sink(target: Path | None, source: Source, reader: BinaryIO, settings: Settings) -> Iterator[Sink]:
+    if target is None:
+        yield Sink(1, "stdout", closefd=False)
+        return
+    status = os.fstat(reader.fileno())
+    like = status if source.path is not None and stat.S_ISREG(status.st_mode) else None
+    with files.writing(target, force=settings.force, like=like) as sink:
+        yield sink
+
+
+def _remove(source: Source, read: os.stat_result, settings: Settings) -> None:
     if settings.remove and source.path is not None:
-        source.path.unlink()
+        files.remove_source(source.path, read)
+
+
+def _finish(source: Source, totals: Totals, seconds: float, settings: Settings) -> None:
     interactive = sys.stderr.isatty() and source.path is not None and not settings.stdout
     if not settings.quiet and (settings.verbose or interactive):
         say(f"{source.label}: {_summary(totals, seconds, settings.action)}")

@@ -8,6 +8,7 @@ import sys
 import click
 
 from llmzip.cli.each import say
+from llmzip.cli.names import NAME
 from llmzip.cli.sizes import format_size
 from llmzip.corpora import library, registry
 from llmzip.corpora.builtin import BUILTIN
@@ -50,7 +51,7 @@ def list_corpora(as_json: bool) -> None:
 
 
 @corpora.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", type=NAME, nargs=-1, required=True)
 def fetch(names: tuple[str, ...]) -> None:
     """Download corpora, verify and unpack them; an interrupted download goes on where it stopped."""
     for name in names:
@@ -58,7 +59,7 @@ def fetch(names: tuple[str, ...]) -> None:
 
 
 @corpora.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 def path(name: str) -> None:
     """Print the folder of a fetched corpus."""
     folder = library.folder_of(_known(name))

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from llmzip.cli.files import RefusalError
-from llmzip.cli.inputs import Source, check, sources
+from llmzip.cli.inputs import Source, check
+from llmzip.cli.paths import shown
+from llmzip.cli.plan import plan
 from llmzip.cli.settings import Settings
 from llmzip.errors import LLMZipError
 
@@ -22,7 +24,7 @@ def each(settings: Settings, work: Callable[[Source], None]) -> int:
         code = 1
         say_error(label, error)
 
-    for source in sources(settings, lambda error: complain("-r", error)):
+    for source in plan(settings, complain):
         try:
             check(source, settings)
             work(source)
@@ -42,21 +44,22 @@ def reporting(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except BrokenPipeError:  # nobody reads any more: not an error to report
             raise
-        except (LLMZipError, OSError) as error:
-            say(str(error))
+        except (LLMZipError, RefusalError, OSError) as error:
+            say_error(None, error)
             raise SystemExit(1) from error
 
     return run
 
 
-def say_error(label: str, error: Exception) -> None:
-    """The one line of an error; the operating system's name their own file."""
+def say_error(label: str | None, error: Exception) -> None:
+    """The one line of an error; the operating system's name their own file. label: the input that was worked on, if any."""
     if isinstance(error, OSError) and error.strerror:
-        say(f"{error.filename or label}: {error.strerror}")
+        label, reason = shown(str(error.filename)) if error.filename else label, error.strerror
     else:
-        say(f"{label}: {str(error) or 'not enough memory'}")
+        reason = str(error) or "not enough memory"
+    say(reason if label is None else f"{label}: {reason}")
 
 
 def say(message: str) -> None:
     """One line on stderr, however many `message` has."""
-    print("llmzip:", " ".join(line.strip() for line in message.splitlines()), file=sys.stderr, flush=True)
+    print("llmzip:", shown(" ".join(line.strip() for line in message.splitlines())), file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import click
 from llmzip.cli.each import say
 from llmzip.cli.measure import SUBCOMMANDS
 from llmzip.cli.meter import Meter
+from llmzip.cli.names import NAME, Place
 from llmzip.cli.sizes import parse_size
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
@@ -31,14 +32,21 @@ _DAMAGE_TEXT = "python-topics:65536"
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "-m", "--model", "models", multiple=True, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."
+    "-m",
+    "--model",
+    "models",
+    type=NAME,
+    multiple=True,
+    help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers.",
 )
-@click.option("-d", "--data", multiple=True, help="Corpus, file or folder; NAME:BYTES takes the first so many bytes.")
+@click.option(
+    "-d", "--data", type=NAME, multiple=True, help="Corpus, file or folder; NAME:BYTES takes the first so many bytes."
+)
 @click.option("-c", "--codec", "codecs", multiple=True, help="Classical codec NAME[:key=value,...] on the same bytes.")
 @click.option(
     "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What to measure; all of them if none is named."
 )
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for JSON, Markdown and HTML.")
+@click.option("--output", type=Place(file_okay=False), help="Folder for JSON, Markdown and HTML.")
 @click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only.")
 @click.option("--level", type=click.IntRange(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
 @click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")

@@ -6,17 +6,16 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from llmzip.cli.drafts import Draft, draft_in
+from llmzip.cli.paths import descriptor_of
 from llmzip.errors import IntegrityError
 
 SUFFIX = ".llmz"
-
-_drafts: set[Path] = set()
 
 
 class RefusalError(Exception):
@@ -95,59 +94,101 @@ def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterat
     """A sink whose bytes become `target` when the block ends well; when it does not, nothing is left.
 
     `like` gives the new file its permissions, owner (where allowed) and modification time. An existing target is
-    replaced only with `force`. A target that is a device or a pipe is written directly.
+    replaced only with `force`; of a symbolic link to a file, it is the link. What is not a regular file, and what stands
+    behind a descriptor (/dev/stdout), is never replaced but written into.
     """
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        with blaming(str(target)):
-            fd = os.open(target, os.O_WRONLY)
-        with Sink(fd, str(target)) as sink:
+    if is_written_into(target):
+        with _written_into(target, force) as sink:
             yield sink
         return
     if not force and os.path.lexists(target):
         raise _exists(target)
-
-    draft = target.with_name(f".llmzip-{secrets.token_hex(8)}.tmp")
-    _drafts.add(draft)
-    try:
+    with contextlib.ExitStack() as stack:
         with blaming(str(target)):
             # A copy of a private file is private from its first byte; other files follow the umask.
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if like is None else 0o600)
-        with Sink(fd, str(target), draft=draft) as sink:
+            draft = stack.enter_context(draft_in(target.parent, 0o666 if like is None else 0o600))
+        with Sink(draft.fd, str(target), draft=draft.path, closefd=False) as sink:
             yield sink
-            with blaming(str(target)):
-                if like is not None:
-                    _copy_attributes(fd, like)
-                os.fsync(fd)
-        _publish(draft, target, force)
-    finally:
-        draft.unlink(missing_ok=True)
-        _drafts.discard(draft)
+        with blaming(str(target)):
+            if like is not None:
+                _copy_attributes(draft.fd, like)
+            os.fsync(draft.fd)
+            _publish(draft, target, force)
 
 
-def remove_drafts() -> None:
-    """Remove every unfinished file now."""
-    for draft in _drafts:
-        draft.unlink(missing_ok=True)
+def is_written_into(target: Path) -> bool:
+    """Whether an output of this name is written into, not replaced. Raises OSError where the name cannot be one."""
+    if descriptor_of(target) is not None:
+        return True
+    try:
+        return not stat.S_ISREG(target.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
-def _publish(draft: Path, target: Path, force: bool) -> None:
+@contextlib.contextmanager
+def _written_into(target: Path, force: bool) -> Iterator[Sink]:
+    place = descriptor_of(target)
+    if place is not None and place[0] is None:
+        yield Sink(place[1], str(target), closefd=False)
+        return
     with blaming(str(target)):
-        if force:
-            draft.replace(target)
-        else:
-            # Unlike a rename, a link never takes the place of a file that appeared in the meantime.
-            try:
-                target.hardlink_to(draft)
-            except FileExistsError:
-                raise _exists(target) from None
-            except OSError:  # a file system without hard links
-                draft.replace(target)
+        mode = target.stat().st_mode
+        if not force and (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):  # the latter behind another process's descriptor
+            raise _exists(target)
+        fd = os.open(target, os.O_WRONLY | (os.O_TRUNC if stat.S_ISREG(mode) else 0))
+    with Sink(fd, str(target)) as sink:
+        yield sink
+
+
+def remove_source(path: Path, read: os.stat_result) -> None:
+    """Remove the file that has been read, as it was when it was opened: never another that has got its name meanwhile.
+
+    Raises RefusalError where it is not that file any more.
+    """
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        now = None
+    if now is None or _version(now) != _version(read):
+        raise RefusalError("was changed, moved or replaced while it was read: it stays, beside the new file")
+    path.unlink()
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _publish(draft: Draft, target: Path, force: bool) -> None:
+    if force:
+        draft.path.replace(target)
+    else:
+        # Unlike a rename, a link never takes the place of a file that appeared in the meantime.
+        try:
+            target.hardlink_to(draft.path)
+        except FileExistsError:
+            raise _exists(target) from None
+        except OSError:  # a file system without hard links
+            _replace_own(draft.path, target)
     with contextlib.suppress(OSError):  # some file systems cannot; the file itself is complete
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _replace_own(draft: Path, target: Path) -> None:
+    """Rename a draft to a name that is not taken: an empty file takes it first, which only one process can make."""
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise _exists(target) from None
+    try:
+        draft.replace(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _copy_attributes(fd: int, like: os.stat_result) -> None:

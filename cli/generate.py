@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from llmzip.cli import options
+from llmzip.cli import environment, options
 from llmzip.cli.each import reporting
 from llmzip.codecs.registry import codec_names, get_codec
 from llmzip.engines import EngineOptions
@@ -30,7 +30,7 @@ def _run(
     """Continue PROMPT (- reads it from standard input); the same seed is the same text on every machine."""
     given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
     chosen = {"model": model, "offline": offline, "fetch": not offline}
-    speed = {"device": device, "engine": engine, "threads": threads}
+    speed = {"device": device, "engine": engine, "threads": environment.threads(threads)}
     try:
         if codec is None:
             served = EngineOptions(**chosen, **speed).for_compression()  # type: ignore[arg-type]

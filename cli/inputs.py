@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from llmzip.cli import paths
+from llmzip.cli.drafts import is_draft
 from llmzip.cli.files import SUFFIX, RefusalError, has_suffix
 from llmzip.cli.settings import Action, Settings
+
+Complain = Callable[[str, Exception], None]
+"""Reports what could not be done with something of this name, and remembers that there was an error."""
 
 
 @dataclass(frozen=True)
@@ -20,33 +24,38 @@ class Source:
     """One input; `path` is None for standard input."""
 
     path: Path | None
+    named: bool = True
+    """Whether the user has named it; otherwise -r came across it."""
 
     @property
     def label(self) -> str:
         """What messages call it."""
-        return "stdin" if self.path is None else str(self.path)
+        return "stdin" if self.path is None else paths.shown(str(self.path))
+
+    @property
+    def place(self) -> Path | int:
+        """What the operating system knows it by."""
+        return 0 if self.path is None else self.path
 
 
-def sources(settings: Settings, unreadable: Callable[[OSError], None]) -> Iterator[Source]:
-    """The inputs in the order of the arguments; standard input where there are none.
-
-    `unreadable` is told of folders that -r cannot enter.
-    """
+def sources(settings: Settings, complain: Complain) -> Iterator[Source]:
+    """The inputs in the order of the arguments; standard input where there are none."""
     for name in settings.files or ("-",):
-        path = Path(name)
-        if name == "-":
-            yield Source(None)
-        elif settings.recursive and path.is_dir():
-            # The list is complete before the first file is written, so that no new file is taken for an old one.
-            yield from [Source(found) for found in _walk(path, unreadable) if _suits(found, settings.action)]
-        else:
-            yield Source(path)
+        try:
+            if name == "-":
+                yield Source(None)
+            elif settings.recursive and stat.S_ISDIR(paths.from_name(name).stat().st_mode):
+                yield from _walk(Path(name), settings.action, complain)
+            else:
+                yield Source(paths.from_name(name))
+        except OSError as error:
+            complain(paths.shown(name), error)
 
 
 def check(source: Source, settings: Settings) -> None:
     """Raise RefusalError where this input should not be touched."""
     if source.path is None:
-        if settings.action is not Action.COMPRESS and sys.stdin.isatty() and not settings.force:
+        if settings.action is not Action.COMPRESS and os.isatty(0) and not settings.force:
             raise RefusalError("compressed data is not read from a terminal (llmzip --help)")
         return
     mode = source.path.lstat().st_mode
@@ -74,15 +83,16 @@ def reading(source: Source) -> Iterator[BinaryIO]:
             yield file
 
 
-def _walk(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
+def _walk(folder: Path, action: Action, complain: Complain) -> Iterator[Source]:
+    """The regular files in a folder that the action is for."""
+    for parent, folders, names in os.walk(folder, onerror=lambda error: complain(paths.shown(str(folder)), error)):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if stat.S_ISREG(path.lstat().st_mode):
-                yield path
-
-
-def _suits(path: Path, action: Action) -> bool:
-    """Whether a file that -r came across is one that the action is for."""
-    return has_suffix(path) is not (action is Action.COMPRESS)
+            if has_suffix(path) is (action is Action.COMPRESS) or is_draft(name):
+                continue
+            try:
+                if stat.S_ISREG(path.lstat().st_mode):
+                    yield Source(path, named=False)
+            except OSError as error:
+                complain(paths.shown(str(path)), error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import click
 
 from llmzip.cli.files import blaming
 from llmzip.cli.inputs import Source, reading
+from llmzip.cli.paths import shown
 from llmzip.cli.settings import Settings
 from llmzip.cli.sizes import format_size
 
@@ -26,7 +28,8 @@ _TITLES = ("Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model"
 class Listed:
     """One file of the list."""
 
-    label: str
+    name: str
+    """As Python has it: bytes that are no text are surrogates."""
     frames: Sequence[FrameInfo]
 
     @property
@@ -63,7 +66,7 @@ class Listing:
 
         with reading(source) as reader:
             frames = list_frames(reader)
-        listed = Listed(click.format_filename(source.label), frames)
+        listed = Listed("stdin" if source.path is None else str(source.path), frames)
         self.listed.append(listed)
         if self.settings.json:
             return
@@ -98,7 +101,7 @@ def _line(listed: Listed) -> str:
         "-" if bits_per_byte is None else f"{bits_per_byte:.3f}",
         _only([model[:12] for model in listed.models]),
         _only(listed.checks),
-        listed.label,
+        shown(listed.name),
     )
 
 
@@ -116,7 +119,7 @@ def _details(number: int, frame: FrameInfo) -> str:
 def _record(listed: Listed) -> dict[str, Any]:
     ratio, bits_per_byte = _rates(listed)
     return {
-        "filename": listed.label,
+        **_filename(listed.name),
         "compressed_bytes": listed.compressed_bytes,
         "uncompressed_bytes": listed.uncompressed_bytes,
         "ratio": ratio,
@@ -125,6 +128,12 @@ def _record(listed: Listed) -> dict[str, Any]:
         "checks": listed.checks,
         "frames": [asdict(frame) for frame in listed.frames],
     }
+
+
+def _filename(name: str) -> dict[str, str]:
+    """The name as text; where that is not all of it, its bytes in hex, too."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return {"filename": text} if text == name else {"filename": text, "filename_hex": os.fsencode(name).hex()}
 
 
 def _rates(listed: Listed) -> tuple[float | None, float | None]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from llmzip.cli import convert, files, options, signals
+from llmzip.cli import convert, drafts, environment, options, signals, standard
 from llmzip.cli.each import each, say_error
 from llmzip.cli.listing import Listing
 from llmzip.cli.settings import Action, Settings
@@ -58,23 +59,16 @@ class Front(Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Make the context of the command that the arguments are for."""
-        if args and args[0] in self.commands:
-            command = self.commands[args[0]]()
-            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
+        with _reporting():
+            if args and args[0] in self.commands:
+                command = self.commands[args[0]]()
+                return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run that command; its text has reached standard output when this returns."""
-        try:
-            try:
-                return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            raise signals.Stopped(signal.SIGPIPE) from None
-        except (LLMZipError, OSError) as error:  # from a sub-command, or from the last words of a list
-            say_error("stdout" if isinstance(error, OSError) else str(ctx.info_name), error)
-            ctx.exit(1)
+        """Run that command."""
+        with _reporting():
+            return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, then the sub-commands."""
@@ -88,13 +82,32 @@ class Front(Command):
         return [*map(CompletionItem, names), *super().complete_file(ctx, param, incomplete)]
 
 
+@contextlib.contextmanager
+def _reporting() -> Iterator[None]:
+    """Say what goes wrong beside the files, and exit with 1; all text has reached standard output when the block ends."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise signals.Stopped(signal.SIGPIPE) from None
+    except (LLMZipError, OSError) as error:  # from a sub-command, a help, or from the last words of a list
+        say_error(None, error)
+        raise click.exceptions.Exit(1) from None
+
+
 def execute(action: Action | None = None, digit: int | None = None, **given: Any) -> None:
     """Do what the options say and exit with 0, or 1 if something could not be done."""
-    if digit is not None:
-        given["level"] = digit
+    action = action or Action.COMPRESS
+    level = given.pop("level", None) if digit is None else digit
+    if action is Action.COMPRESS:
+        given["level"] = environment.level(level)
+    if action is not Action.LIST:
+        given["threads"] = environment.threads(given.get("threads"))
     if given.get("output") == "-":
         given.update(output=None, stdout=True)
-    settings = Settings(action or Action.COMPRESS, **given)
+    settings = Settings(action, **given)
     if settings.output is not None:
         if settings.stdout:
             raise click.UsageError("-c and -o FILE exclude each other")
@@ -195,7 +208,8 @@ llmzip = Front(
 
 def main() -> None:
     """Run the command line of this process."""
-    signals.install(files.remove_drafts)
+    standard.prepare()
+    signals.install(drafts.remove_all)
     try:
         llmzip.main(prog_name="llmzip")
     except signals.Stopped as stopped:

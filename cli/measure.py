@@ -13,13 +13,16 @@ import click
 
 from llmzip.cli.measure_options import FILE, OUTPUT, Work, draw, emit, measuring
 from llmzip.cli.measure_pairs import align, conditional, information, knn
+from llmzip.cli.names import NAME, Place
 from llmzip.errors import LLMZipError
 from llmzip.metrics.correlation import linear_fit
 
 
 @click.command()
-@click.option("--to", required=True, help="The quantised, pruned or distilled model; both with one vocabulary.")
-@click.option("-d", "--data", multiple=True, default=("python-topics:32768",), show_default=True)
+@click.option(
+    "--to", type=NAME, required=True, help="The quantised, pruned or distilled model; both with one vocabulary."
+)
+@click.option("-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True)
 @click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
 @measuring
 def compare(work: Work, to: str, data: tuple[str, ...], context: int) -> None:
@@ -74,7 +77,7 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
 
 
 @click.command()
-@click.option("-d", "--data", default="python-topics:65536", show_default=True)
+@click.option("-d", "--data", type=NAME, default="python-topics:65536", show_default=True)
 @click.option("--contexts", default="128,512,1024", show_default=True, help="Tokens, separated by commas.")
 @click.option("--shares", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Evicted shares.")
 @click.option("--bits", default="8,4,3,2", show_default=True, help="Cache bits.")
@@ -124,7 +127,9 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 @click.command()
-@click.option("-d", "--data", default="rust-blog", show_default=True, help="Corpus or folder of dated texts.")
+@click.option(
+    "-d", "--data", type=NAME, default="rust-blog", show_default=True, help="Corpus or folder of dated texts."
+)
 @click.option(
     "--cutoff", required=True, metavar="YYYY-MM", callback=_month, help="Last month of the model's training data."
 )
@@ -152,10 +157,8 @@ def months(work: Work, data: str, cutoff: str, context: int, most: int | None) -
 
 @click.command()
 @click.argument("result", type=FILE)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: beside the JSON.")
-@click.option(
-    "--pictures", type=click.Path(file_okay=False, path_type=Path), help="Folder for the pictures as SVG, too."
-)
+@click.option("--output", type=Place(dir_okay=False), help="Default: beside the JSON.")
+@click.option("--pictures", type=Place(file_okay=False), help="Folder for the pictures as SVG, too.")
 def report(result: Path, output: Path | None, pictures: Path | None) -> None:
     """Make the HTML report of a result JSON."""
     from llmzip.evaluation import report as reports

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from llmzip.cli.meter import Meter
+from llmzip.cli.names import NAME, Place
 from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
@@ -21,14 +22,12 @@ from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-OUTPUT = click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON there, pictures beside it."
-)
+FILE = Place(exists=True, dir_okay=False)
+OUTPUT = click.option("--output", type=Place(dir_okay=False), help="Write the JSON there, pictures beside it.")
 CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
 
 _OPTIONS = (
-    click.option("-m", "--model", help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."),
+    click.option("-m", "--model", type=NAME, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."),
     click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models."),
     click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
     click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models."),

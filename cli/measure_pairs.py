@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from llmzip.cli.measure_options import CODEC, FILE, Work, measuring
+from llmzip.cli.names import Place
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import pairs
 from llmzip.metrics import conditional as conditionals
@@ -53,7 +54,7 @@ def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: s
     work.finish(values)
 
 
-_LABELLED = click.Path(exists=True, file_okay=False, path_type=Path)
+_LABELLED = Place(exists=True, file_okay=False)
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from llmzip.cli.each import reporting
+from llmzip.cli.names import NAME
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel
 from llmzip.model.download import Progress
@@ -49,7 +50,7 @@ def list_models(as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @reporting
 def pull(name: str, offline: bool) -> None:
@@ -63,7 +64,7 @@ def pull(name: str, offline: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def show(name: str, as_json: bool) -> None:
@@ -86,7 +87,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @reporting
 def remove(name: str) -> None:
     """Delete an installed model, given by its name or at least 8 hex digits of its fingerprint."""

@@ -6,6 +6,8 @@ from importlib import metadata
 
 import click
 
+from llmzip.cli import environment
+from llmzip.cli.names import NAME
 from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
@@ -57,7 +59,7 @@ ACTIONS = [
 ]
 TARGETS = [
     flag("-c", "--stdout", help="Write to standard output."),
-    click.Option(["-o", "--output"], metavar="FILE", help="Write to FILE (one input only)."),
+    click.Option(["-o", "--output"], type=NAME, metavar="FILE", help="Write to FILE (one input only)."),
     flag("-f", "--force", help="Overwrite; follow symbolic links; compressed data to a terminal."),
     click.Option(["-k", "--keep"], is_flag=True, expose_value=False, help="Keep the input; always the case."),
     flag("--rm", "remove", help="Remove the input once the output was decoded and compared with it."),
@@ -69,10 +71,7 @@ LEVELS = [
     click.Option(
         ["--level"],
         type=click.IntRange(MIN_LEVEL, MAX_LEVEL),
-        default=DEFAULT_LEVEL,
-        envvar="LLMZIP_LEVEL",
-        show_envvar=True,
-        help="The same as a number.",
+        help=f"The same as a number; without it {environment.LEVEL} tells.",
     ),
     click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
     click.Option(
@@ -86,18 +85,21 @@ LEVELS = [
     OFFLINE,
 ]
 PRIME = click.Option(
-    ["--prime"], metavar="FILE", help="A text like the content, known to both sides: short files get much smaller."
+    ["--prime"],
+    type=NAME,
+    metavar="FILE",
+    help="A text like the content, known to both sides: short files get much smaller.",
 )
 ENGINE = [
     click.Option(
-        ["-m", "--model"], help="Name or path of the model, else LLMZIP_MODEL; a compressed file knows its own."
+        ["-m", "--model"],
+        type=NAME,
+        help="Name or path of the model, else LLMZIP_MODEL; a compressed file knows its own.",
     ),
     click.Option(
         ["-T", "--threads"],
         type=click.IntRange(min=0),
-        envvar="LLMZIP_NUM_THREADS",
-        show_envvar=True,
-        help="Number of threads, 0 for all cores; the bytes stay the same.",
+        help=f"Number of threads, 0 for all cores, else {environment.THREADS}; the bytes stay the same.",
     ),
     click.Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model runs."),
     click.Option(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import sys
+from pathlib import Path
 
 import click
 
+from llmzip.cli import files, paths
 from llmzip.cli.each import reporting, say
+from llmzip.cli.files import RefusalError
+from llmzip.cli.names import NAME
 from llmzip.ltsc.prompts import ShortPrompt, load_tokenizer, shorten
 from llmzip.ltsc.transform import attention_saving, reduction
 
-_FILE = click.argument("file", type=click.File("rb"), default="-")
-_OUTPUT = click.option("-o", "--output", type=click.File("wb", lazy=True), default="-", help="Write to this file.")
+_FILE = click.argument("file", type=NAME, default="-")
+_OUTPUT = click.option("-o", "--output", type=NAME, default="-", metavar="FILE", help="Write to this file.")
+_FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite it.")
 _TOKENIZER = click.option(
     "-t",
     "--tokenizer",
+    type=NAME,
     metavar="NAME",
     help="A tokenizer.json, a folder with one, or an installed model; the default model's without.",
 )
@@ -28,20 +34,21 @@ def tokens() -> None:
 @tokens.command()
 @_FILE
 @_OUTPUT
+@_FORCE
 @_TOKENIZER
 @click.option("--hierarchical", is_flag=True, help="Let meta-tokens stand for meta-tokens: fewer tokens.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not say what was saved.")
 @reporting
-def compress(file: BinaryIO, output: BinaryIO, tokenizer: str | None, hierarchical: bool, quiet: bool) -> None:
+def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarchical: bool, quiet: bool) -> None:
     """Cut FILE into tokens and replace repeats; JSON with the ids, dictionary first.
 
     With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is meta-token k.
     """
-    data = file.read()
+    data = _read(file)
     cutter = load_tokenizer(tokenizer)
     cut = cutter.encode(data)
     prompt = shorten(cut, tokenizer, cutter.vocabulary, hierarchical)
-    output.write(prompt.to_json().encode() + b"\n")
+    _write(prompt.to_json().encode() + b"\n", file, output, force)
     if not quiet:
         share = reduction(len(cut.ids), len(prompt.ids))
         say(
@@ -55,14 +62,30 @@ def compress(file: BinaryIO, output: BinaryIO, tokenizer: str | None, hierarchic
 @tokens.command()
 @_FILE
 @_OUTPUT
+@_FORCE
 @_TOKENIZER
 @click.option("--ids", is_flag=True, help="Write the token ids as JSON, not the text.")
 @reporting
-def expand(file: BinaryIO, output: BinaryIO, tokenizer: str | None, ids: bool) -> None:
+def expand(file: str, output: str, force: bool, tokenizer: str | None, ids: bool) -> None:
     """Restore the text, or with --ids the tokens, of what compress has written."""
-    prompt = ShortPrompt.from_json(file.read())
+    prompt = ShortPrompt.from_json(_read(file))
     restored = prompt.expand()
     if ids:
-        output.write(f"{restored.ids.tolist()}\n".encode())
+        _write(f"{restored.ids.tolist()}\n".encode(), file, output, force)
     else:
-        output.write(load_tokenizer(tokenizer or prompt.tokenizer).decode(restored))
+        _write(load_tokenizer(tokenizer or prompt.tokenizer).decode(restored), file, output, force)
+
+
+def _read(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+
+
+def _write(data: bytes, file: str, output: str, force: bool) -> None:
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    if file != "-" and paths.identity_of(file, regular=True) == paths.identity_of(output, regular=True) is not None:
+        raise RefusalError(f"{output}: is also the input")
+    with files.writing(Path(output), force=force, like=None) as sink:
+        sink.write(data)

@@ -19,6 +19,8 @@ FetchProgress = Callable[[str, int, int], None]
 
 ENGINE_NAMES = ("auto", "native", "torch")
 
+_MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
+
 _log = logging.getLogger("llmzip")
 _lock = threading.Lock()
 _loaded: dict[tuple[bytes, str, str, int | None], Engine] = {}
@@ -39,10 +41,14 @@ class EngineOptions:
     engine: str = "auto"
     device: str = "cpu"
     threads: int | None = None
+    """None or 0: as many as there are processors for this process."""
     prime: Prime | bytes | bytearray | memoryview | None = None
     """The reference text that primes frames. A `Prime` that is kept is read only once."""
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 0:
+            raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
+        object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
         if self.prime is not None and not isinstance(self.prime, Prime):
             object.__setattr__(self, "prime", Prime(self.prime))  # kept, so that it is read only once
 
@@ -134,7 +140,7 @@ def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -
     from llmzip.engine.torch_engine import TorchEngine
 
     if threads:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, _MOST_TORCH_THREADS))
     try:
         return TorchEngine(model, device)
     except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import random
 import resource
 import shutil
 import signal
@@ -19,56 +18,14 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 import llmzip.streams
 from llmzip.cli import files
-from llmzip.cli.main import llmzip as command
 from llmzip.cli.sizes import format_size, parse_size
 from tests import tiny
+from tests.command import LLMZIP, MTIME_NS, NOISE, folder, process, run, tree  # noqa: F401 (a fixture)
 
-ROOT = Path(__file__).parents[1]
-LLMZIP = [sys.executable, "-m", "llmzip"]
-NOISE = random.Random(0).randbytes(3000)  # no model is needed for what no model could predict
-MTIME_NS = 1_000_000_000_123_456_789
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in: a file, a link to it, its compressed form in a folder of its own, and junk."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.with_name(tmp_path.name + "-cache")))
-    for name in ("LLMZIP_LEVEL", "LLMZIP_MODEL", "LLMZIP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("a", "sub/b", "sub/deep/c"):
-        path = Path(name)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(NOISE)
-    Path("a").chmod(0o640)
-    os.utime("a", ns=(MTIME_NS, MTIME_NS))
-    Path("link").symlink_to("a")
-    Path("junk.llmz").write_bytes(b"junk" * 10)
-    os.mkfifo("pipe")
-    Path("packed").mkdir()
-    with Path("a").open("rb") as source, Path("packed/a.llmz").open("wb") as sink:
-        llmzip.streams.compress_stream(source, sink)
-    return tmp_path
-
-
-def run(*args: str) -> Result:
-    """Run in this process."""
-    return CliRunner().invoke(command, args, prog_name="llmzip")
-
-
-def process(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run as a process."""
-    return subprocess.run([*LLMZIP, *args], capture_output="stdout" not in options, timeout=60, **options)
-
-
-def tree() -> set[str]:
-    """All files below the folder."""
-    return {str(path) for path in Path().rglob("*") if not path.is_dir()}
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 # ---- what each command line does -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from llmzip.engine import native_engine
 from llmzip.engine.base import HeadInput
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
+from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
 from tests.native_models import EXTREMES, SHAPES, extreme_model, random_model, random_tokens, run
 
@@ -139,8 +140,8 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="positions"):
         session.advance(np.zeros((2, 1), np.int32))
     with pytest.raises(ValueError, match="threads"):
-        NativeEngine(model, 0)
-    with pytest.raises(ValueError, match="LLMZIP_CPU"):
+        NativeEngine(model, -1)
+    with pytest.raises(ValueError, match="kernels: this processor runs"):
         NativeEngine(model, 1, "sse9")
     with pytest.raises(ValueError, match="head inputs"):
         engine.distributions(np.zeros((2, 3), np.int8), np.zeros(2, np.float32))
@@ -150,6 +151,17 @@ def test_bad_arguments() -> None:
 def test_environment_selects_kernels(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMZIP_CPU", cpu)
     assert NativeEngine(random_model("smallest"), 1).kernels == cpu
+
+
+def test_wrong_kernels_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMZIP_CPU", "sse9")
+    with pytest.raises(LLMZipError, match="the environment variable LLMZIP_CPU is 'sse9': this processor runs"):
+        NativeEngine(random_model("smallest"), 1)
+
+
+def test_no_threads_are_all_processors() -> None:
+    model = random_model("smallest")
+    assert NativeEngine(model, 0).threads == NativeEngine(model).threads >= 1
 
 
 def test_needs_neither_torch_nor_transformers() -> None:

@@ -27,6 +27,7 @@ from llmzip.engine.native_core import (
 )
 from llmzip.engine.native_distributions import NativeDistributions
 from llmzip.engine.native_memory import NativeMemory
+from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
 
 __all__ = ["NativeEngine", "NativeSession", "kernel_names", "native_is_available", "why_not_available"]
@@ -43,32 +44,40 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _kernels(cpu: str | None) -> str:
+    """The set of kernels of this name, of the environment, or the best. Raises ValueError, for the variable LLMZipError."""
+    chosen = cpu or os.environ.get(CPU_VARIABLE)
+    name: bytes | None = core().kernels(chosen.encode("utf-8", "surrogateescape") if chosen else None)
+    if name is not None:
+        return name.decode()
+    there = f"this processor runs {', '.join(kernel_names())}"
+    if cpu:
+        raise ValueError(f"{cpu!r} kernels: {there}")
+    raise LLMZipError(f"the environment variable {CPU_VARIABLE} is {chosen!r}: {there}; correct it or unset it")
+
+
 class NativeEngine:
     """A model on this machine's processor."""
 
     def __init__(self, model: IntegerModel, threads: int | None = None, cpu: str | None = None) -> None:
         """Pack the weights.
 
-        threads: how many to compute with; by default as many processors as this process may use.
+        threads: how many to compute with; None or 0: as many as there are processors that this process may use.
         cpu: the kernels, one of `kernel_names()`; by default what LLMZIP_CPU says, else the best.
         """
         self._core = core()
         self.model = model
         self.batches = Batches()
-        self.threads = _processors() if threads is None else threads
-        if self.threads < 1:
-            raise ValueError(f"{threads} threads: at least 1 is needed")
-        cpu = cpu or os.environ.get(CPU_VARIABLE)
-        name = self._core.kernels(cpu.encode() if cpu else None)
-        if name is None:
-            raise ValueError(f"{cpu!r} kernels ({CPU_VARIABLE}): this processor runs {', '.join(kernel_names())}")
-        self.kernels: str = name.decode()
+        self.threads = threads or _processors()
+        if self.threads < 0:
+            raise ValueError(f"{threads} threads: 0 for all processors, or how many")
+        self.kernels = _kernels(cpu)
 
         spec = model.spec
         described = Spec(*(getattr(spec, field[0]) for field in Spec._fields_))
         self._kept = [self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")]
         useful = min(self.threads, 1 + spec.weight_bytes // _WEIGHTS_PER_THREAD)
-        self._handle = self._core.engine_new(described, useful, name, *map(address, self._kept))
+        self._handle = self._core.engine_new(described, useful, self.kernels.encode(), *map(address, self._kept))
         if self._handle is None:
             raise MemoryError("the native engine is out of memory or threads")
         self._finalizer = weakref.finalize(self, self._core.engine_free, self._handle)

@@ -1,0 +1,50 @@
+"""Environment variables that stand for options; they are read by the commands that use them, and only there."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import IO, Any
+
+import click
+
+from llmzip.cli.each import say
+from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+
+LEVEL = "LLMZIP_LEVEL"
+THREADS = "LLMZIP_NUM_THREADS"
+
+_MOST_DIGITS = 9
+
+
+class VariableError(click.ClickException):
+    """An environment variable that this command uses has a value that it cannot have."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say so in one line."""
+        say(self.message)
+
+
+def level(given: int | None) -> int:
+    """The level that was given, else that of the environment, else the default. Raises VariableError."""
+    if given is not None:
+        return given
+    chosen = _number(LEVEL, f"a level, {MIN_LEVEL} to {MAX_LEVEL}", MIN_LEVEL, MAX_LEVEL)
+    return DEFAULT_LEVEL if chosen is None else chosen
+
+
+def threads(given: int | None) -> int | None:
+    """The number of threads that was given, else that of the environment, else None. Raises VariableError."""
+    return given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
+
+
+def _number(variable: str, what: str, least: int, most: int | None = None) -> int | None:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    number = int(text) if re.fullmatch(f"[0-9]{{1,{_MOST_DIGITS}}}", text) else -1
+    if number < least or (most is not None and number > most):
+        raise VariableError(f"the environment variable {variable} is {text!r}, not {what}: correct it or unset it")
+    return number

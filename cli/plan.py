@@ -1,0 +1,116 @@
+"""What a call is going to read, write and remove, looked through before anything starts.
+
+No input may be overwritten while it waits, and nothing that decompression needs (the text of --prime, the model, the store
+of the models) may be overwritten or removed. Files are compared by device and inode, so that other names do not hide them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llmzip.cli import files, paths
+from llmzip.cli.files import RefusalError
+from llmzip.cli.inputs import Complain, Source, sources
+from llmzip.cli.paths import Identity
+from llmzip.cli.settings import Action, Settings
+
+
+def output_of(source: Source, settings: Settings) -> Path | None:
+    """Where the output of an input goes; None: standard output. Raises RefusalError where no name can be given to it."""
+    if settings.output is not None:
+        return Path(settings.output)
+    if source.path is None or settings.stdout:
+        return None
+    return (
+        files.compressed_name(source.path) if settings.action is Action.COMPRESS else files.restored_name(source.path)
+    )
+
+
+def plan(settings: Settings, complain: Complain) -> list[Source]:
+    """The inputs that can be worked on. Those that -r came across are left out where they are in the way of others, or
+    others of them; where an input that the user has named is, there is nothing to work on at all.
+    """
+    found = list(sources(settings, complain))
+    if settings.action not in (Action.COMPRESS, Action.DECOMPRESS):
+        return found
+    if settings.writes_beside:
+        found = list(_once(found))
+    conflict = _conflicts(found, settings)
+    left, go = [], True
+    for source in found:
+        try:
+            conflict(source)
+            left.append(source)
+        except RefusalError as error:
+            go = go and not source.named
+            complain(source.label, error)
+        except OSError:
+            left.append(source)  # the work will meet the same error and report it
+    return left if go else []
+
+
+def _once(found: list[Source]) -> Iterator[Source]:
+    """The inputs without those that were named or come across again: their output would be the same file."""
+    seen = set()
+    for source in found:
+        if source.path is not None:
+            folder, name = os.path.split(source.path)
+            place = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+            if place in seen:
+                continue
+            seen.add(place)
+        yield source
+
+
+def _conflicts(found: list[Source], settings: Settings) -> Callable[[Source], None]:
+    """A function that raises RefusalError where an input is not to be removed, or its output not to be written."""
+    needed = functools.cache(lambda: _Needed(settings))
+    inputs: dict[Identity, Source] = {}
+    for source in found:
+        if (identity := paths.identity_of(source.place)) is not None:
+            inputs.setdefault(identity, source)
+
+    def check(source: Source) -> None:
+        if settings.remove and source.path is not None and (what := needed().name(source.path)):
+            raise RefusalError(f"is {what}, which decompression needs: --rm does not remove it")
+        try:
+            target = output_of(source, settings)
+        except RefusalError:
+            return  # of this input alone: the work will meet it
+        place = 1 if target is None else target
+        identity = paths.identity_of(place, regular=True)  # what is not regular loses nothing when it is written into
+        if identity is None or not (settings.force or target is None or files.is_written_into(target)):
+            return  # nothing is overwritten
+        if identity == paths.identity_of(source.place):
+            raise RefusalError("is also the output")
+        other = inputs.get(identity)
+        if other and (other.named or target is not None):  # else that one is left out, and this one can be worked on
+            raise RefusalError(f"its output would overwrite {other.label}, which is an input, too")
+        if what := needed().name(place):
+            raise RefusalError(f"its output would overwrite {what}, which decompression needs")
+
+    return check
+
+
+class _Needed:
+    """What decompression needs besides the compressed file."""
+
+    def __init__(self, settings: Settings) -> None:
+        from llmzip.model.store import MODEL_VARIABLE, ModelStore  # loads more than most calls need
+
+        model = settings.model or os.environ.get(MODEL_VARIABLE)
+        store = ModelStore().cache.root
+        names = {"the text of --prime": settings.prime, "the model": model, "part of the store of models": store}
+        self._names = {
+            identity: what for what, path in names.items() if path and (identity := paths.identity_of(path)) is not None
+        }
+
+    def name(self, place: Path | int) -> str | None:
+        """What a file is, or is part of; None if it is nothing that is needed."""
+        known = [paths.identity_of(place)]
+        if isinstance(place, Path):
+            known += paths.folders_above(place)
+        return next((self._names[identity] for identity in known if identity in self._names), None)
