@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from llmzip.container.varint import ByteReader, varint
-from llmzip.errors import IntegrityError, TruncatedError
+from llmzip.errors import FormatError, IntegrityError, TruncatedError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -21,6 +21,14 @@ Progress = Callable[[int, int], None]
 """Called with the uncompressed bytes and the tokens of a block that are done."""
 
 _CHECK_BYTES = 4
+
+
+def flat(data: Buffer) -> memoryview:
+    """The bytes of any buffer, in the order of its elements, as `bytes` gives them. Raises TypeError for a str."""
+    view = memoryview(data)
+    if view.ndim == 1 and view.c_contiguous and view.format == "B":
+        return view
+    return memoryview(view.tobytes())
 
 
 class BlockCodec(Protocol):
@@ -65,13 +73,13 @@ class Codec:
 
     def encode(self, data: Buffer) -> bytes:
         """Compress. Raises TypeError for a str, LimitError for more than the codec takes at once."""
-        data = bytes(memoryview(data))
+        data = bytes(flat(data))
         body = varint(len(data)) + (self.coder.encode(data) if data else b"")
         return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")
 
     def decode(self, data: Buffer) -> bytes:
         """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not made."""
-        data = bytes(memoryview(data))
+        data = bytes(flat(data))
         if len(data) <= _CHECK_BYTES:
             raise TruncatedError(f"{len(data)} bytes are too few for anything that {self.name} has made")
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
@@ -84,7 +92,10 @@ class Codec:
             if payload:
                 raise IntegrityError("data of no bytes has a payload: damaged")
             return b""
-        return self.coder.decode(payload, size)
+        try:
+            return self.coder.decode(payload, size)
+        except OverflowError as error:
+            raise FormatError(f"{size} bytes are more than {self.name} can have made: the data is damaged") from error
 
     def get_config(self) -> dict[str, Any]:
         """What `registry.from_config` makes an equal codec of."""

@@ -12,7 +12,7 @@ import io
 import os
 from typing import Any
 
-from llmzip.codecs.base import Buffer
+from llmzip.codecs.base import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import LLMZipDecompressor
 from llmzip.errors import (
@@ -96,5 +96,5 @@ def decompress(
     """
     out = io.BytesIO()
     limits = {"max_memory": max_memory, "max_output": max_output}
-    decompress_stream(io.BytesIO(memoryview(data)), out, model=model, **limits, **options)  # type: ignore[arg-type]
+    decompress_stream(io.BytesIO(flat(data)), out, model=model, **limits, **options)  # type: ignore[arg-type]
     return out.getvalue()

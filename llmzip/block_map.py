@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import io
 from typing import BinaryIO
 
-from llmzip.container.block import Block, read_block
+from llmzip.container.block import MAX_BLOCK_SIZE, MAX_HEAD_BYTES, Block, read_block, read_block_head
 from llmzip.container.checks import CHECK_BYTES
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import FOOTER_BYTES, Entries, index_length, read_index
@@ -24,6 +25,8 @@ class Place:
     header: FrameHeader
     offset: int
     """In the file, in bytes."""
+    coded: int
+    """Bytes in the file, from codec to check."""
     first: bool
     """Whether it is its frame's first block, whose check covers the header."""
     start: int
@@ -33,20 +36,63 @@ class Place:
     def read(self, file: BinaryIO) -> Block:
         """The block itself. Raises FormatError where the file does not hold it."""
         file.seek(self.offset)
-        block = read_block(ByteReader(file, self.offset), self.header if self.first else None)
-        if block is None or block.size != self.size:
-            raise FormatError(
-                f"byte {self.offset}: no block of {self.size} bytes begins here, as the index says: damaged"
-            )
+        reader = ByteReader(file, self.offset)
+        block = read_block(reader, self.header if self.first else None)
+        if block is None or (block.size, reader.offset) != (self.size, self.offset + self.coded):
+            raise self._error()
         return block
 
+    def check(self, file: BinaryIO) -> None:
+        """Raise FormatError where no block of these sizes begins here; the payload is not read."""
+        file.seek(self.offset)
+        reader = ByteReader(io.BytesIO(file.read(MAX_HEAD_BYTES)), self.offset)
+        head = read_block_head(reader)
+        if head is None:
+            raise self._error()
+        _, size, coded = head
+        if (size, reader.offset + coded + CHECK_BYTES) != (self.size, self.offset + self.coded):
+            raise self._error()
 
-def find_places(file: BinaryIO, origin: int) -> list[Place]:
-    """All blocks from byte `origin` to the end of a seekable file, in order.
+    def _error(self) -> FormatError:
+        return FormatError(
+            f"byte {self.offset}: no block of {self.size} bytes begins here, as the index says: the file is damaged"
+        )
 
-    Raises FormatError, TruncatedError or IntegrityError.
-    """
-    return _places_by_index(file, origin) or _places_by_walk(file, origin)
+
+class BlockMap:
+    """All blocks of a seekable file, in order."""
+
+    def __init__(self, file: BinaryIO, origin: int) -> None:
+        """Map the blocks from byte `origin` to the end. Raises FormatError, TruncatedError or IntegrityError."""
+        self._file = file
+        self.places = _places_by_index(file, origin)
+        self._checked = 0
+        if not self.places:
+            self.places = _places_by_walk(file, origin)
+            self._checked = len(self.places)
+
+    @property
+    def size(self) -> int:
+        """Bytes of uncompressed content."""
+        return self.places[-1].start + self.places[-1].size if self.places else 0
+
+    def find(self, position: int) -> int | None:
+        """The number of the block that holds an uncompressed position, or None behind the end. Raises as `read` does."""
+        if position < self.size:
+            return bisect.bisect_right(self.places, position, key=lambda place: place.start) - 1
+        self._check(len(self.places))
+        return None
+
+    def read(self, number: int) -> Block:
+        """A block. Raises FormatError or IntegrityError where it or the way to it is damaged."""
+        self._check(number)
+        return self.places[number].read(self._file)
+
+    def _check(self, end: int) -> None:
+        """Compare what the index says of the blocks before `end` with what these say: reading in order goes by that."""
+        for place in self.places[self._checked : end]:
+            place.check(self._file)
+        self._checked = max(self._checked, end)
 
 
 def _places_by_index(file: BinaryIO, origin: int) -> list[Place]:
@@ -61,8 +107,12 @@ def _places_by_index(file: BinaryIO, origin: int) -> list[Place]:
     file.seek(origin)
     reader = ByteReader(file, origin)
     header = FrameHeader.read(reader)
+    if header.single_block or len(entries) < 2:  # such frames have none
+        return []
     if reader.offset + sum(coded for coded, _ in entries) + _END_AND_CHECK_BYTES + length != end:
         return []
+    if not all(1 <= size <= MAX_BLOCK_SIZE for _, size in entries):
+        raise FormatError(f"index at byte {end - length}: impossible block sizes: the file is damaged")
     return _places(header, entries, reader.offset, 0)
 
 
@@ -87,7 +137,7 @@ def _places(header: FrameHeader, entries: Entries, offset: int, start: int) -> l
     """The places of one frame's blocks; the first block lies at `offset`, its content at `start`."""
     places: list[Place] = []
     for coded, size in entries:
-        places.append(Place(header, offset, not places, start, size))
+        places.append(Place(header, offset, coded, not places, start, size))
         offset += coded
         start += size
     return places

@@ -8,7 +8,7 @@ from typing import Any
 import xxhash
 
 from llmzip import levels
-from llmzip.codecs.base import BlockCodec, Buffer, Progress
+from llmzip.codecs.base import BlockCodec, Buffer, Progress, flat
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
@@ -30,10 +30,14 @@ from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
+from llmzip.turns import NotCopied, Turns
 
 
-class LLMZipCompressor:
+class LLMZipCompressor(NotCopied):
     """Turns data that arrives in pieces into one stream of frames; holds one block in memory.
+
+    Threads that call the same compressor wait for each other. After an exception in the middle of a call (KeyboardInterrupt, a
+    missing model, an error in `progress`) its stream cannot be completed: every further call raises ValueError.
 
     >>> compressor = LLMZipCompressor()
     >>> packed = compressor.compress(b"To be, ") + compressor.compress(b"or not") + compressor.flush()
@@ -83,30 +87,32 @@ class LLMZipCompressor:
         self._carried: Memory | None = None
         self.frames = 0
         """How many frames have been begun."""
-        self._finished = False
+        self._turns = Turns("compressor")
         self._repeats = RepeatFinder(History(self._options.reference))
 
     def compress(self, data: Buffer) -> bytes:
-        """Take more data, return what is ready. Raises ValueError after `flush`, TypeError for a str."""
-        if self._finished:
-            raise ValueError("the compressor has been flushed; make a new one")
-        self._pending += memoryview(data)
+        """Take more data, return what is ready. Raises ValueError after `flush` or an exception, TypeError for a str."""
+        piece = flat(data)
+        return self._turns.take(lambda: self._compress(piece))
+
+    def flush(self) -> bytes:
+        """Return all the rest and end the stream. Raises ValueError when called twice or after an exception."""
+        return self._turns.take(self._flush, then="the compressor has been flushed: make a new one")
+
+    def _compress(self, data: memoryview) -> bytes:
+        self._pending += data
         out = []
         while len(self._pending) > self._level.block_size:  # the last block waits for flush: it may be the only one
             out.append(self._next_block(last=False))
         return b"".join(out)
 
-    def flush(self) -> bytes:
-        """Return all the rest and end the stream. Raises ValueError when called twice."""
-        if self._finished:
-            raise ValueError("the compressor has been flushed already")
+    def _flush(self) -> bytes:
         out = []
         while self._pending:
             out.append(self._next_block(last=True))
         if self._header is None:  # no data at all
             out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0)))
         out.append(self._close_frame())
-        self._finished = True
         return b"".join(out)
 
     @property

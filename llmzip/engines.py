@@ -49,6 +49,8 @@ class EngineOptions:
         if self.threads is not None and self.threads < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
         object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
+        if self.engine not in ENGINE_NAMES:
+            raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
         if self.prime is not None and not isinstance(self.prime, Prime):
             object.__setattr__(self, "prime", Prime(self.prime))  # kept, so that it is read only once
 
@@ -126,8 +128,6 @@ def _kept_model(prefix: bytes) -> IntegerModel | None:
 
 
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:
-    if engine not in ENGINE_NAMES:
-        raise ValueError(f"engine {engine!r}: engines are {', '.join(ENGINE_NAMES)}")
     if engine == "native" or (engine == "auto" and device == "cpu"):
         reason = native_engine.why_not_available()
         if not reason:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import bisect
 import builtins
 import io
 import os
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from llmzip import levels
-from llmzip.block_map import Place, find_places
-from llmzip.codecs.base import Buffer
+from llmzip.block_map import BlockMap
+from llmzip.codecs.base import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engines import EngineOptions
 from llmzip.model.integer_model import IntegerModel
+from llmzip.streams import write_all
+from llmzip.turns import NotCopied, Turns
 
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
 """What can be opened: a path, or a binary file that is open already."""
 
+_CLOSED = "I/O operation on a closed file"
 
-class LLMZipFile(io.BufferedIOBase):
+
+class LLMZipFile(NotCopied, io.BufferedIOBase):
     """A compressed file: reading with random access by block, or writing.
 
-    Reading in order verifies each frame's content check; a read after a seek relies on the blocks' checks.
+    Reading in order verifies each frame's content check; a read after a seek relies on the blocks' checks. Threads that use
+    the same file wait for each other.
+
+    Opening reads nothing. Where a read raises an LLMZipError, the position is that of the first byte that cannot be had, and
+    reading on raises the same error; `seek` leads away from it. After an exception while writing the file is not complete,
+    and nothing makes it so: `write` and `close` raise ValueError.
     """
 
     def __init__(
@@ -47,21 +55,22 @@ class LLMZipFile(io.BufferedIOBase):
             raise ValueError(f"mode {mode!r}: modes are 'r', 'w' and 'x', with or without 'b'")
         self._compressor: LLMZipCompressor | None = None
         self._reader: io.BufferedReader | None = None
-        self._owned: IO[bytes] | None = None
-        if kind != "r":
-            self._compressor = LLMZipCompressor(level, model=model, block_size=block_size, **engine)
-        if isinstance(file, (str, bytes, os.PathLike)):
-            self._owned = self._file = builtins.open(file, kind + "b")  # noqa: PTH123, SIM115 - closed in close()
-        else:
-            self._file = file
+        self._file: BinaryIO
+        self._owned: BinaryIO | None = None
         self._position = 0
+        self._turns = Turns("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
             decoder = BlockDecoder(EngineOptions(model=model, **engine), max_memory=max_memory)
-            try:
-                self._reader = io.BufferedReader(_BlockReader(cast("BinaryIO", self._file), decoder))
-            except BaseException:
-                self._close_owned()
-                raise
+        else:
+            if model is not None:  # what goes wrong goes wrong before there is a file
+                model = EngineOptions(model=model, **engine).chosen_model()
+            self._compressor = LLMZipCompressor(level, model=model, block_size=block_size, **engine)
+        if isinstance(file, (str, bytes, os.PathLike)):
+            self._owned = self._file = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
+        else:
+            self._file = file
+        if kind == "r":
+            self._reader = io.BufferedReader(_BlockReader(self._file, decoder))
 
     def readable(self) -> bool:
         """Whether the file was opened for reading."""
@@ -77,7 +86,7 @@ class LLMZipFile(io.BufferedIOBase):
 
     def _source(self) -> io.BufferedReader:
         if self.closed:
-            raise ValueError("I/O operation on a closed file")
+            raise ValueError(_CLOSED)
         if self._reader is None:
             raise io.UnsupportedOperation("the file is open for writing")
         return self._reader
@@ -113,33 +122,43 @@ class LLMZipFile(io.BufferedIOBase):
     def write(self, data: Buffer, /) -> int:  # type: ignore[override]
         """Compress more data."""
         if self.closed:
-            raise ValueError("I/O operation on a closed file")
+            raise ValueError(_CLOSED)
         if self._compressor is None:
             raise io.UnsupportedOperation("the file is open for reading")
-        size = memoryview(data).nbytes
-        self._file.write(self._compressor.compress(data))
-        self._position += size
-        return size
+        piece = flat(data)
+        self._turns.take(lambda: self._write(piece))
+        return piece.nbytes
+
+    def _write(self, data: memoryview) -> None:
+        assert self._compressor is not None
+        write_all(self._file, self._compressor.compress(data))
+        self._position += data.nbytes
+
+    def _finish(self) -> None:
+        assert self._compressor is not None
+        write_all(self._file, self._compressor.flush())
 
     def close(self) -> None:
-        """Finish the last frame and close what this object opened."""
+        """Finish the last frame and close what this object opened. Raises ValueError where a write was interrupted."""
         if self.closed:
             return
         try:
             if self._compressor is not None:
-                self._file.write(self._compressor.flush())
+                self._turns.take(self._finish, then=_CLOSED)
         finally:
             super().close()
-            self._close_owned()
+            if self._owned is not None:
+                self._owned.close()
 
-    def _close_owned(self) -> None:
-        if self._owned is not None:
-            self._owned.close()
+    def abandon(self) -> None:
+        """Close what this object opened, and leave the last frame incomplete."""
+        self._compressor = None
+        self.close()
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
         """Close; after an exception while writing, do not pretend that the frame is complete."""
-        if kind is not None and self._compressor is not None:
-            self._compressor = None
+        if kind is not None:
+            self.abandon()
         self.close()
 
 
@@ -154,11 +173,10 @@ class _BlockReader(io.RawIOBase):
         self._decoder = decoder
         self._origin = file.tell() if file.seekable() else 0
         self._stream = FrameStream(file, decoder)
-        # Places are known once something was sought; the one of the last decoded block then tells a solid frame's state.
-        self._places: list[Place] | None = None
+        # The map is made once something was sought; the last decoded block's number then tells a solid frame's state.
+        self._map: BlockMap | None = None
         self._loaded: int | None = None
-        self._block = b""
-        self._block_start = 0
+        self._block = 0, b""
         self._position = 0
 
     def readable(self) -> bool:
@@ -171,20 +189,25 @@ class _BlockReader(io.RawIOBase):
         return self._position
 
     def readinto(self, target: Any, /) -> int:
-        if not self._block_start <= self._position < self._block_start + len(self._block) and not self._load():
+        if self._piece(1) == b"" and not self._load():
             return 0
-        start = self._position - self._block_start
-        piece = self._block[start : start + len(target)]
+        piece = self._piece(len(target))
         target[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
 
+    def _piece(self, size: int) -> bytes:
+        """Up to `size` bytes from the current position on, as far as the block at hand has them."""
+        start, data = (self._stream.start, self._stream.data) if self._map is None else self._block
+        place = self._position - start
+        return data[place : place + size] if place >= 0 else b""
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         if not self.seekable():
             raise io.UnsupportedOperation("the underlying file cannot seek")
-        places = self._find_places()
-        end = places[-1].start + places[-1].size if places else 0
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: end}[whence]
+        if self._map is None:
+            self._map = BlockMap(self._file, self._origin)
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._map.size}[whence]
         if base + offset < 0:
             raise ValueError(f"position {base + offset} lies before the beginning")
         self._position = base + offset
@@ -192,23 +215,14 @@ class _BlockReader(io.RawIOBase):
 
     def _load(self) -> bool:
         """Make the block at the current position the one at hand; False at the end."""
-        return self._load_next() if self._places is None else self._load_place()
+        return self._stream.load() if self._map is None else self._load_by(self._map)
 
-    def _load_next(self) -> bool:
-        """Go forward to the next block."""
-        data = self._stream.next_block()
-        if data is None:
-            return False
-        self._block_start += len(self._block)
-        self._block = data
-        return True
-
-    def _load_place(self) -> bool:
+    def _load_by(self, blocks: BlockMap) -> bool:
         """Decode the block that holds the current position, and in a solid frame those that it builds on."""
-        places = self._find_places()
-        wanted = bisect.bisect_right(places, self._position, key=lambda place: place.start) - 1
-        if wanted < 0 or self._position >= places[wanted].start + places[wanted].size:
+        wanted = blocks.find(self._position)
+        if wanted is None:
             return False
+        places = blocks.places
         begin = wanted
         if places[wanted].header.solid:
             while not places[begin].first and begin - 1 != self._loaded:
@@ -216,16 +230,20 @@ class _BlockReader(io.RawIOBase):
         if places[begin].first or not places[wanted].header.solid:
             self._decoder.open_frame(places[begin].header)
         self._loaded = None  # until all has gone well
-        for place in places[begin : wanted + 1]:
-            self._block, self._block_start = self._decoder.decode(place.read(self._file)), place.start
+        for number in range(begin, wanted + 1):
+            self._block = places[number].start, self._decoder.decode(blocks.read(number))
         self._loaded = wanted
         return True
 
-    def _find_places(self) -> list[Place]:
-        """All blocks of the file. From here on blocks are found by position, not in order."""
-        if self._places is None:
-            self._places = find_places(self._file, self._origin)
-        return self._places
+
+class _TextFile(io.TextIOWrapper):
+    """Text on a compressed file."""
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        """As of `LLMZipFile`."""
+        if kind is not None:
+            cast("LLMZipFile", self.buffer).abandon()
+        super().__exit__(kind, *rest)
 
 
 def open(
@@ -246,4 +264,4 @@ def open(
             raise ValueError("encoding, errors and newline are for text mode only")
         return LLMZipFile(file, mode, **options)
     binary = LLMZipFile(file, mode.replace("t", ""), **options)
-    return io.TextIOWrapper(cast("BinaryIO", binary), encoding or "utf-8", errors, newline)
+    return _TextFile(cast("BinaryIO", binary), encoding or "utf-8", errors, newline)

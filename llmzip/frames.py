@@ -6,12 +6,13 @@ import dataclasses
 import io
 from typing import BinaryIO
 
+from llmzip.codecs.base import Buffer, flat
 from llmzip.codecs.copies import NOTHING_LEFT
 from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import check_bytes, is_short_frame
 from llmzip.container.header import VERSION, FrameHeader
-from llmzip.container.index import Entries, read_index
+from llmzip.container.index import Entries, expect_index
 from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError, TruncatedError
 
@@ -50,8 +51,8 @@ class FrameParser:
         if not self.entries and self.header.to_bytes() != FrameHeader(False, 0).to_bytes():
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
         check = reader.read(check_bytes(self.is_short), "a content check")
-        if not self.header.single_block and len(self.entries) > 1 and read_index(reader) != self.entries:
-            raise FormatError(f"index before byte {reader.offset}: it does not match the blocks: the file is damaged")
+        if not self.header.single_block and len(self.entries) > 1:
+            expect_index(reader, self.entries)
         self.content_check = check
         return None
 
@@ -133,12 +134,10 @@ class PeekingSource:
         return first + (self._source.read(size - len(first)) if size > len(first) else b"")
 
 
-def frames_source(file: BinaryIO) -> PeekingSource:
-    """A file that must hold frames. Raises TruncatedError if it is empty."""
-    source = PeekingSource(file)
+def check_not_empty(source: PeekingSource) -> None:
+    """Raise TruncatedError where a source that must hold frames is at its end."""
     if source.at_end():
         raise TruncatedError("the data is empty: not an llmzip file")
-    return source
 
 
 def list_frames(file: BinaryIO) -> list[FrameInfo]:
@@ -146,7 +145,8 @@ def list_frames(file: BinaryIO) -> list[FrameInfo]:
 
     Raises FormatError, TruncatedError or IntegrityError.
     """
-    source = frames_source(file)
+    source = PeekingSource(file)
+    check_not_empty(source)
     reader = ByteReader(source)
     infos = []
     while not source.at_end():
@@ -154,6 +154,6 @@ def list_frames(file: BinaryIO) -> list[FrameInfo]:
     return infos
 
 
-def get_frame_info(data: bytes | bytearray | memoryview) -> FrameInfo:
+def get_frame_info(data: Buffer) -> FrameInfo:
     """What the first frame of `data` says of itself. Raises FormatError, TruncatedError or IntegrityError."""
-    return _read_info(ByteReader(io.BytesIO(data)))
+    return _read_info(ByteReader(io.BytesIO(flat(data))))

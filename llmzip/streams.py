@@ -24,6 +24,14 @@ class Totals:
     frames: int
 
 
+def write_all(sink: BinaryIO, data: bytes) -> None:
+    """Write all of the data, also to a raw file, which may take less at a time."""
+    taken = sink.write(data)
+    while taken is not None and taken < len(data):  # None: it does not say, and has taken all
+        data = data[taken:]
+        taken = sink.write(data)
+
+
 def compress_stream(
     source: BinaryIO,
     sink: BinaryIO,
@@ -52,10 +60,10 @@ def compress_stream(
     while data := source.read(_READ_BYTES):
         read += len(data)
         packed = compressor.compress(data)
-        sink.write(packed)
+        write_all(sink, packed)
         written += len(packed)
     packed = compressor.flush()
-    sink.write(packed)
+    write_all(sink, packed)
     return Totals(read, written + len(packed), compressor.tokens, compressor.frames)
 
 
@@ -77,6 +85,6 @@ def decompress_stream(
     options = EngineOptions(model=model, **engine)
     decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
     stream = FrameStream(source, decoder)
-    while (data := stream.next_block()) is not None:
-        sink.write(data)
+    while stream.load():
+        write_all(sink, stream.data)
     return Totals(decoder.done_bytes, stream.offset, decoder.done_tokens, stream.frames)

@@ -84,7 +84,7 @@ def test_damage_is_reported_while_reading(tiny_model: IntegerModel, packed: byte
     with pytest.raises(EOFError):
         llmzip.LLMZipFile(io.BytesIO(packed[:-1]), model=tiny_model).read()
     with pytest.raises(EOFError):
-        llmzip.LLMZipFile(io.BytesIO(b""), model=tiny_model)
+        llmzip.LLMZipFile(io.BytesIO(b""), model=tiny_model).read()
     damaged = bytearray(packed)
     damaged[len(packed) // 2] ^= 1
     with pytest.raises(llmzip.IntegrityError):

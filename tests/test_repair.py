@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import llmzip
-from llmzip.block_map import Place, find_places
+from llmzip.block_map import BlockMap, Place
 from llmzip.container.block import MAX_BLOCK_SIZE, Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
@@ -47,7 +47,7 @@ class Sample:
 def ten(tiny_model: IntegerModel) -> Sample:
     """Ten blocks of text, with an index."""
     data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK)
-    return Sample(data, TEXT, find_places(io.BytesIO(data), 0))
+    return Sample(data, TEXT, BlockMap(io.BytesIO(data), 0).places)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def stored() -> Sample:
     """Ten blocks that need no model."""
     text = random.Random(2).randbytes(9 * BLOCK + 700)
     data = llmzip.compress(text, block_size=BLOCK)
-    return Sample(data, text, find_places(io.BytesIO(data), 0))
+    return Sample(data, text, BlockMap(io.BytesIO(data), 0).places)
 
 
 def repair(data: bytes, model: IntegerModel | None = None, **options: Any) -> tuple[bytes, RepairReport]:
@@ -223,7 +223,7 @@ def test_a_frame_inside_another(tiny_model: IntegerModel, ten: Sample, stored: S
 def test_blocks_of_several_files(stored: Sample) -> None:
     text = random.Random(3).randbytes(4000)
     other = llmzip.compress(text, block_size=BLOCK + 9)
-    second, third = find_places(io.BytesIO(other), 0)[1:3]
+    second, third = BlockMap(io.BytesIO(other), 0).places[1:3]
     place = stored.places[5].offset
     out, report = repair(stored.data[:place] + other[second.offset : third.offset] + stored.data[place:])
     assert out == stored.text + text[second.start : third.start]
@@ -234,7 +234,7 @@ def test_a_file_in_a_damaged_block_is_not_taken_for_one(stored: Sample) -> None:
     inner = stored.data
     text = NOISE.randbytes(BLOCK) + inner + NOISE.randbytes(50_000)
     outer = llmzip.compress(text, codec="raw", block_size=1 << 15)
-    block = find_places(io.BytesIO(outer), 0)[0]
+    block = BlockMap(io.BytesIO(outer), 0).places[0]
     out, report = repair(damaged(outer, block.offset + 10))
     assert out == bytes(block.size) + text[block.size :]
     assert len(report.holes) == 1
@@ -243,7 +243,7 @@ def test_a_file_in_a_damaged_block_is_not_taken_for_one(stored: Sample) -> None:
 def test_solid_frames_give_what_does_not_build_on_what_is_missing(tiny_model: IntegerModel) -> None:
     text = TEXT[: 4 * BLOCK] + random.Random(4).randbytes(BLOCK) + TEXT[: 2 * BLOCK]
     data = llmzip.compress(text, model=tiny_model, level=1, block_size=BLOCK, solid=True)
-    places = find_places(io.BytesIO(data), 0)
+    places = BlockMap(io.BytesIO(data), 0).places
     out, report = repair(damaged(data, places[2].offset + 9), tiny_model)
     assert out[: places[2].start] == text[: places[2].start]
     assert text[4 * BLOCK : 5 * BLOCK] == out[4 * BLOCK : 5 * BLOCK]  # stored: it builds on nothing
@@ -269,7 +269,7 @@ def test_short_frames(tiny_model: IntegerModel) -> None:
 def test_primed_frames(tiny_model: IntegerModel) -> None:
     prime = golden.TEXT[:600]
     data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK, prime=prime)
-    places = find_places(io.BytesIO(data), 0)
+    places = BlockMap(io.BytesIO(data), 0).places
     for broken in (damaged(data, places[3].offset + 9), damaged(data, 10)):
         out, report = repair(broken, tiny_model, prime=prime)
         assert out in (TEXT, without(TEXT, 3))

@@ -6,13 +6,15 @@ import dataclasses
 
 from llmzip.container.checks import block_check, is_short
 from llmzip.container.header import FrameHeader
-from llmzip.container.varint import ByteReader, varint
+from llmzip.container.varint import MAX_VARINT_BYTES, ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError
 
 END_OF_BLOCKS = 0
 MAX_BLOCK_SIZE = 1 << 26
 MAX_EXPANSION = 64
 """A payload is at most this many bytes longer than what it stands for."""
+MAX_HEAD_BYTES = 1 + 2 * MAX_VARINT_BYTES
+"""What stands before a payload is at most this long."""
 
 
 @dataclasses.dataclass(frozen=True)

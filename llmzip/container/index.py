@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import zlib
 from collections.abc import Sequence
 
 from llmzip.container.varint import ByteReader, varint
-from llmzip.errors import FormatError, IntegrityError
+from llmzip.errors import FormatError, IntegrityError, TruncatedError
 
 INDEX_MAGIC = b"\x8cLZi"
 FOOTER_BYTES = 8
@@ -38,6 +40,20 @@ def read_index(reader: ByteReader) -> Entries:
     if footer != length.to_bytes(4, "little") + INDEX_MAGIC:
         raise FormatError(f"index at byte {start}: malformed footer: the file is damaged")
     return entries
+
+
+def expect_index(reader: ByteReader, entries: Entries) -> None:
+    """Read the index of these blocks, of which the size is known. Raises FormatError, TruncatedError or IntegrityError."""
+    start = reader.offset
+    expected = index_bytes(entries)
+    found = reader.read_available(len(expected))
+    if found == expected:
+        return
+    if expected.startswith(found):
+        reader.miss(len(expected) - len(found), "the index")
+    with contextlib.suppress(TruncatedError):
+        read_index(ByteReader(io.BytesIO(found), start))  # where it does not agree with itself, it says how
+    raise FormatError(f"index at byte {start}: it does not match the blocks: the file is damaged")
 
 
 def _count(reader: ByteReader) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from llmzip.errors import FormatError, TruncatedError
 
@@ -34,6 +34,8 @@ class ByteReader:
         self._source = source
         self.offset = offset
         self.seen = bytearray()
+        self.missing = 0
+        """How many bytes more it would have taken at least, where the last read has raised TruncatedError."""
 
     def mark(self) -> None:
         """Forget what has been read so far."""
@@ -41,9 +43,12 @@ class ByteReader:
 
     def read_available(self, size: int) -> bytes:
         """Up to `size` bytes, fewer at the end of the source."""
-        data = b""
-        while len(data) < size and (more := self._source.read(size - len(data))):
-            data += more
+        data = self._source.read(size)
+        if 0 < len(data) < size:  # of a pipe, which may hand out little at a time
+            parts = bytearray(data)
+            while len(parts) < size and (more := self._source.read(size - len(parts))):
+                parts += more
+            data = bytes(parts)
         self.offset += len(data)
         self.seen += data
         return data
@@ -52,10 +57,15 @@ class ByteReader:
         """Exactly `size` bytes. Raises TruncatedError naming `what` otherwise."""
         data = self.read_available(size)
         if len(data) < size:
-            raise TruncatedError(
-                f"the data ends at byte {self.offset}, inside {what}: the file is truncated; copy or download it again"
-            )
+            self.miss(size - len(data), what)
         return data
+
+    def miss(self, missing: int, what: str) -> NoReturn:
+        """Raise TruncatedError naming `what`, which needs `missing` bytes more."""
+        self.missing = missing
+        raise TruncatedError(
+            f"the data ends at byte {self.offset}, inside {what}: the file is truncated; copy or download it again"
+        )
 
     def byte(self, what: str) -> int:
         """One byte."""

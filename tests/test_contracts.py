@@ -1,0 +1,250 @@
+"""What readers, writers and buffers of the standard library promise, promised here too."""
+
+from __future__ import annotations
+
+import array
+import copy
+import io
+import os
+import pathlib
+import pickle
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import llmzip
+from llmzip.codecs.registry import get_codec
+from llmzip.container.block import Block
+from llmzip.container.checks import content_check
+from llmzip.container.header import FrameHeader
+from llmzip.container.index import index_bytes
+from llmzip.container.varint import ByteReader
+from llmzip.frames import FrameParser
+from llmzip.model.integer_model import IntegerModel
+
+NOISE = random.Random(5).randbytes(20_000)
+
+
+def read_all(source: io.BytesIO, size: int) -> bytes:
+    """The loop of the standard library's readers (`_compression.DecompressReader`)."""
+    decompressor = llmzip.LLMZipDecompressor()
+    out = b""
+    while not decompressor.eof:
+        piece = b""
+        if decompressor.needs_input:
+            piece = source.read(1000)
+            if not piece:
+                raise EOFError("the source has ended before the frame")
+        out += decompressor.decompress(piece, size)
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 999, 4096, 8192, 50_000])
+def test_the_usual_reading_loop(size: int) -> None:
+    packed = llmzip.compress(NOISE, block_size=4096)
+    assert read_all(io.BytesIO(packed), size) == NOISE
+    with pytest.raises(EOFError):
+        read_all(io.BytesIO(packed[:-1]), size)
+
+
+def test_needs_input_means_that_nothing_comes_without() -> None:
+    packed = llmzip.compress(NOISE, block_size=4096)
+    decompressor = llmzip.LLMZipDecompressor()
+    assert decompressor.needs_input
+    assert decompressor.decompress(packed, 4096) == NOISE[:4096]
+    assert not decompressor.needs_input
+    assert decompressor.unused_data == b""
+    assert decompressor.decompress(b"") == NOISE[4096:]
+    assert decompressor.eof
+    assert not decompressor.needs_input
+
+
+@pytest.mark.parametrize("piece", [1, 64, 5000])
+def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    packed = llmzip.compress(NOISE, block_size=1024)
+    tries = []
+    real = FrameParser.read_block
+    monkeypatch.setattr(FrameParser, "read_block", lambda self, reader: tries.append(1) or real(self, reader))
+    decompressor = llmzip.LLMZipDecompressor()
+    out = b"".join(decompressor.decompress(packed[i : i + piece]) for i in range(0, len(packed), piece))
+    assert out == NOISE
+    parts = llmzip.get_frame_info(packed).blocks + 1
+    assert len(tries) <= 8 * parts  # codec, two sizes of up to two bytes each, payload, check
+
+
+def test_pipes_that_hand_out_little_are_read_in_linear_time() -> None:
+    class Trickle:
+        given = 0
+
+        def read(self, size: int, /) -> bytes:
+            self.given += 1
+            return bytes(min(size, 100))
+
+    trickle = Trickle()
+    assert len(ByteReader(trickle).read(4_000_000, "a block")) == 4_000_000  # 80 gigabytes are copied otherwise
+    assert trickle.given == 40_000
+
+
+class Unread(io.BytesIO):
+    """Fails when it is read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError("it was read")
+
+
+def test_opening_reads_nothing(tiny_model: IntegerModel) -> None:
+    with llmzip.open(Unread(b"junk")) as file, pytest.raises(OSError, match="it was read"):
+        file.read()
+    for junk, error in ((b"", llmzip.TruncatedError), (b"junk", llmzip.FormatError)):
+        file = llmzip.open(io.BytesIO(junk))
+        with pytest.raises(error):
+            file.read(1)
+    ends = os.pipe()
+    with open(ends[0], "rb") as source, open(ends[1], "wb") as sink:  # noqa: PTH123
+        file = llmzip.open(source)  # does not wait
+        sink.write(llmzip.compress(b"some text", model=tiny_model))
+        sink.close()
+        assert file.read() == b"some text"
+
+
+def index_frame(entries: list[tuple[int, int]], blocks: bytes) -> bytes:
+    """A frame of blocks with any index."""
+    import xxhash
+
+    return FrameHeader(False, 0).to_bytes() + blocks + b"\0" + content_check(xxhash.xxh3_64()) + index_bytes(entries)
+
+
+def raw_blocks(parts: list[bytes]) -> list[bytes]:
+    header = FrameHeader(False, 0)
+    return [Block(1, len(part), part).to_bytes(None if i else header) for i, part in enumerate(parts)]
+
+
+def test_an_index_of_impossible_sizes_is_refused() -> None:
+    blocks = raw_blocks([b"first", b"second"])
+    sizes = [(len(block), (1 << 63) - 1) for block in blocks]
+    file = llmzip.open(io.BytesIO(index_frame(sizes, b"".join(blocks))))
+    for _ in range(2):
+        with pytest.raises(llmzip.FormatError, match="impossible block sizes"):
+            file.seek(1)
+
+
+def test_an_index_that_points_into_payloads_is_refused() -> None:
+    """Reading after a seek gives what reading in order gives, or an error."""
+    planted = Block(1, 7, b"planted").to_bytes()
+    blocks = raw_blocks([b"first" + planted + b"behind it", b"second"])
+    joined = b"".join(blocks)
+    place = joined.index(planted)
+    last = len(joined) - place - len(planted)
+    lying = [(place, 5), (len(planted), 7), (last, 15)]
+    file = llmzip.open(io.BytesIO(index_frame(lying, joined)))
+    for offset in (5, 12, 20, 27, 1000):
+        file.seek(offset)
+        with pytest.raises(llmzip.FormatError, match="no block of 5 bytes begins here"):
+            file.read(7)
+    file.seek(-1, io.SEEK_END)
+    with pytest.raises(llmzip.FormatError):
+        file.read(1)
+
+
+def test_an_honest_index_serves() -> None:
+    parts = [b"first", b"second", b"third"]
+    blocks = raw_blocks(parts)
+    entries = [(len(block), len(part)) for block, part in zip(blocks, parts, strict=True)]
+    file = llmzip.open(io.BytesIO(index_frame(entries, b"".join(blocks))))
+    file.seek(7)
+    assert file.read() == b"condthird"
+
+
+@pytest.mark.parametrize("name", ["raw", "copies", "zstd", "xz", "zlib", "bzip2", "brotli", "ppmd"])
+@pytest.mark.parametrize("size", [(1 << 63) - 1, (1 << 62) + 5, 1 << 48])
+def test_sealed_codecs_refuse_impossible_sizes(name: str, size: int) -> None:
+    import zlib
+
+    from llmzip.container.varint import varint
+
+    try:
+        codec = get_codec(name)
+    except llmzip.LLMZipError:
+        pytest.skip(f"no {name} here")
+    body = varint(size) + codec.coder.encode(b"some bytes")
+    with pytest.raises(llmzip.LLMZipError):
+        codec.decode(body + zlib.crc32(body).to_bytes(4, "little"))
+
+
+def test_a_missing_model_leaves_no_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "text.llmz"
+    for wrong in ({"model": "/no/such"}, {"engine": "steam"}, {"block_size": 3}, {"nonsense": 1}):
+        for mode in ("wb", "xb", "wt"):
+            with pytest.raises((llmzip.LLMZipError, ValueError, TypeError)):
+                llmzip.open(path, mode, **wrong)
+            assert not path.exists()
+
+
+BUFFERS: list[Callable[[], object]] = [
+    lambda: memoryview(b"some text, some text" * 9)[::2],
+    lambda: memoryview(b"some text, some text" * 9)[::-1],
+    lambda: np.arange(60, dtype=np.int32).reshape(3, 20),
+    lambda: np.asfortranarray(np.arange(60, dtype=np.uint16).reshape(3, 20)),
+    lambda: np.arange(60, dtype=">f8").reshape(3, 4, 5)[:, ::2, 1:],
+    lambda: np.array(7, np.int64),
+    lambda: np.empty((0, 3), np.float32),
+    lambda: array.array("d", [1.0, 2.5]),
+    lambda: memoryview(array.array("i", range(9)))[1:7:2],
+]
+
+
+@pytest.mark.parametrize("make", BUFFERS)
+def test_buffers_of_any_shape_are_their_bytes(tiny_model: IntegerModel, make: Callable[[], object]) -> None:
+    buffer = make()
+    expected = bytes(memoryview(buffer))  # type: ignore[arg-type]
+    packed = llmzip.compress(buffer, model=tiny_model)  # type: ignore[arg-type]
+    assert llmzip.decompress(packed, model=tiny_model) == expected
+    sink = io.BytesIO()
+    with llmzip.open(sink, "wb", model=tiny_model) as file:
+        assert file.write(buffer) == len(expected)  # type: ignore[call-overload]
+        assert file.tell() == len(expected)
+    assert sink.getvalue() == packed
+    spread = np.zeros((len(packed), 2), np.uint8)
+    spread[:, 1] = np.frombuffer(packed, np.uint8)
+    assert llmzip.decompress(spread[:, 1], model=tiny_model) == expected  # type: ignore[arg-type]
+    assert llmzip.get_frame_info(spread[:, 1]) == llmzip.get_frame_info(packed)  # type: ignore[arg-type]
+    decompressor = llmzip.LLMZipDecompressor(model=tiny_model)
+    assert decompressor.decompress(spread[:, 1]) == expected  # type: ignore[arg-type]
+    codec = get_codec("zlib")
+    assert codec.decode(codec.encode(buffer)) == expected  # type: ignore[arg-type]
+    assert llmzip.Prime(buffer).reference == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_streams_cannot_be_copied(duplicate: Callable[[object], object], tiny_model: IntegerModel) -> None:
+    packed = llmzip.compress(b"some text", model=tiny_model)
+    for stream in (
+        llmzip.LLMZipCompressor(model=tiny_model),
+        llmzip.LLMZipDecompressor(),
+        llmzip.open(io.BytesIO(packed)),
+        llmzip.open(io.BytesIO(), "wb"),
+    ):
+        with pytest.raises(TypeError, match=r"pickle|copy"):
+            duplicate(stream)
+
+
+def test_raw_sinks_may_take_less_at_a_time(tmp_path: pathlib.Path) -> None:
+    class Narrow(io.RawIOBase):
+        taken = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data) -> int:  # type: ignore[no-untyped-def]
+            self.taken += bytes(data[:100])
+            return min(len(data), 100)
+
+    sink = Narrow()
+    with llmzip.open(sink, "wb") as file:  # type: ignore[arg-type]
+        file.write(NOISE)
+    assert llmzip.decompress(sink.taken) == NOISE
+    other = Narrow()
+    llmzip.compress_stream(io.BytesIO(NOISE), other)  # type: ignore[arg-type]
+    assert other.taken == sink.taken
