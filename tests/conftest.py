@@ -15,7 +15,8 @@ from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.sources import read_source
 from llmzip.model.store import ModelStore
-from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.float_loader import load_float
+from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
 
 TESTS = pathlib.Path(__file__).parent

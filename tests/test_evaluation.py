@@ -28,7 +28,8 @@ from llmzip.evaluation.report import report
 from llmzip.evaluation.tables import markdown
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.float_loader import load_float
+from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.score import score
 from tests.conftest import TINY_DIRECTORY, tiny

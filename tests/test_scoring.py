@@ -22,7 +22,8 @@ from llmzip.metrics.divergence import kl_bits
 from llmzip.metrics.windows import Span, segments, sliding
 from llmzip.model.integer_model import IntegerModel
 from llmzip.scoring.file_length import file_length
-from llmzip.scoring.float_scorer import FloatScorer, load_float
+from llmzip.scoring.float_loader import load_float
+from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.score import score
 from tests import tiny

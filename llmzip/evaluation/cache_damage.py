@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import transformers
 
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.engine.torch_engine import TorchEngine
@@ -60,7 +59,7 @@ class FloatReader:
 
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
-        self._cache = transformers.DynamicCache(config=self._scorer.model.config)
+        self._cache = self._scorer.new_cache()
         self._scorer.logits(ids, self._cache, keep=False)
         self._length = ids.shape[1]
 

@@ -87,7 +87,7 @@ def load_scorer(
 ) -> Scorer:
     """A model by name: `float:NAME` through transformers, any other as an integer model. Raises ModelError."""
     if name and name.startswith(FLOAT_PREFIX):
-        from llmzip.scoring.float_scorer import load_float
+        from llmzip.scoring.float_loader import load_float
 
         return load_float(name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=device, fetch=fetch)
     options = EngineOptions(model=name, engine=engine, device=device, threads=threads, fetch=fetch, offline=not fetch)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from llmzip.errors import UnsupportedModelError
 
 _CAUTIOUS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_POINTER = b"version https://git-lfs."
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -55,6 +56,19 @@ def parse_object(data: bytes, where: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnsupportedModelError(f"{where}: not understood: {shown(value)} instead of a JSON object")
     return value
+
+
+def refuse_pointers(path: pathlib.Path) -> None:
+    """Refuse a model file, or a folder with files, that git-LFS has not fetched: a few lines of text stand for each.
+
+    Raises UnsupportedModelError with the repair.
+    """
+    files = [p for ending in ("*.json", "*.safetensors") for p in path.glob(ending)] if path.is_dir() else [path]
+    for file in sorted(files):
+        if file.is_file():
+            with file.open("rb") as opened:
+                if opened.read(len(_POINTER)) == _POINTER:
+                    raise UnsupportedModelError(f"{file}: only a git-LFS pointer to the file: run `git lfs pull` there")
 
 
 def shown(value: object) -> str:

@@ -1,13 +1,9 @@
-"""Float models through transformers: hub ids, folders and GGUF files, on any device."""
+"""Float models as scorers, through transformers, on any device."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 import math
-import pathlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,13 +12,10 @@ import numpy.typing as npt
 import torch
 import transformers
 
-from llmzip.errors import LLMZipError, ModelNotFoundError, UnsupportedModelError
+from llmzip.errors import LLMZipError, UnsupportedModelError
 from llmzip.metrics.capacity import Shape
 from llmzip.metrics.code_length import FloatArray
-from llmzip.model import vocabulary as vocabularies
-from llmzip.model.download import fetch_registered, fetch_snapshot
-from llmzip.model.registry import by_name
-from llmzip.model.sources import gguf_vocabulary, source_digest
+from llmzip.model.files import shown
 from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.base import BoolArray, IdArray, ModelCard, Predictions, chunks
 from llmzip.scoring.text import TextCutter
@@ -59,7 +52,7 @@ class FloatScorer:
         self.vocabulary = vocabulary
         self.tokenize = TextCutter(vocabulary)
         config = model.config.get_text_config()
-        self.max_positions = int(getattr(config, "max_position_embeddings", None) or 1 << 20)
+        self.max_positions = _size(config, "max_position_embeddings", default=1 << 20)
         parameters = sum(p.numel() for p in model.parameters())
         self.card = ModelCard(
             name=name,
@@ -75,12 +68,16 @@ class FloatScorer:
         """See `Scorer.predict`; there is no window but the model's own."""
         if window is not None and window < inputs.shape[1]:
             raise LLMZipError("float models have no attention window of ours: leave it out")
-        cache = transformers.DynamicCache(config=self.model.config)
+        cache = self.new_cache()
         for columns in chunks(*inputs.shape):
             here = wanted[:, columns]
             logits = self.logits(inputs[:, columns], cache, keep=bool(here.any()))
             if here.any():
                 yield columns, FloatPredictions(logits[torch.from_numpy(here).to(logits.device)])
+
+    def new_cache(self) -> Any:
+        """An empty key/value cache."""
+        return transformers.DynamicCache(config=self.model.config)
 
     @torch.inference_mode()
     def logits(self, inputs: IdArray, cache: Any, *, keep: bool = True, start: int | None = None) -> torch.Tensor:
@@ -108,88 +105,35 @@ class FloatScorer:
         return logits
 
 
-def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", fetch: bool = False) -> FloatScorer:
-    """The scorer of a folder, `.gguf` file, registered name or hub id `owner/name[@revision]`.
-
-    Raises ModelNotFoundError, UnsupportedModelError (with the reason), or LLMZipError for a device that cannot be used.
-    """
-    path = pathlib.Path(name)
-    if path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file()):
-        return _load(path, path.name, dtype, device)
-    entry = by_name(name)
-    if entry:
-        if not fetch:
-            raise ModelNotFoundError(
-                f"the float weights of {entry.name} are not kept; allow the download, or name a file"
-            )
-        with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
-            return _load(fetch_registered(entry, pathlib.Path(folder)), entry.name, dtype, device)
-    snapshot = fetch_snapshot(name, fetch) if "/" in name else None
-    if snapshot is None:
-        raise ModelNotFoundError(
-            f"no float model {name!r}: not a folder, a .gguf file, a registered name or a hub id here"
-        )
-    return _load(snapshot, name, dtype, device)
-
-
-def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer:
-    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
-    try:
-        with _quiet():
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), local_files_only=True, **options
-            )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise UnsupportedModelError(f"{path}: transformers cannot load it: {error}") from error
-    try:
-        model = torch.nn.Module.to(model, device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own: no such device, no memory
-        raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
-    if path.is_dir():
-        words = vocabularies.from_directory(path, model.config.get_text_config().to_dict())
-    else:
-        words = gguf_vocabulary(path)
-    return FloatScorer(model, words, name, source_digest(path))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which run through ours."""
-    logging: Any = transformers.utils.logging
-    logging.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # reading GGUF files draws one that cannot be switched off
-            yield
-    finally:
-        logging.enable_progress_bar()
-
-
 def _cache_argument(model: Any) -> str:
     """What the model's forward pass calls the cache: `cache` since transformers 5.24, `past_key_values` before."""
     parameters = inspect.signature(model.forward).parameters
     return "cache" if "cache" in parameters else "past_key_values"
 
 
-def _shape(config: Any, modules: list[str]) -> Shape:
-    def first(*names: str, default: int) -> int:
-        return next((int(value) for n in names if (value := getattr(config, n, None))), default)
+def _size(config: Any, *names: str, default: int | None = None) -> int:
+    """The first of the entries that the configuration has. Raises UnsupportedModelError where it is no size."""
+    value = next((value for name in names if (value := getattr(config, name, None))), default)
+    if type(value) is not int or value < 1:
+        raise UnsupportedModelError(
+            f"{type(config).__name__}: {names[0]} is {shown(value)}: only transformers with attention, all layers alike"
+        )
+    return value
 
-    d, heads = int(config.hidden_size), int(config.num_attention_heads)
-    experts = first("num_local_experts", "num_experts", "n_routed_experts", default=1)
+
+def _shape(config: Any, modules: list[str]) -> Shape:
+    d, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    experts = _size(config, "num_local_experts", "num_experts", "n_routed_experts", default=1)
+    inner = ("moe_intermediate_size",) if experts > 1 else ()
     return Shape(
-        layers=int(config.num_hidden_layers),
+        layers=_size(config, "num_hidden_layers"),
         d_model=d,
         heads=heads,
-        kv_heads=first("num_key_value_heads", default=heads),
-        head_dim=first("head_dim", default=d // heads),
-        d_ff=first(
-            "moe_intermediate_size" if experts > 1 else "intermediate_size",
-            "intermediate_size",
-            "n_inner",
-            default=4 * d,
-        ),
-        vocab=int(config.vocab_size),
+        kv_heads=_size(config, "num_key_value_heads", default=heads),
+        head_dim=_size(config, "head_dim", default=d // heads),
+        d_ff=_size(config, *inner, "intermediate_size", "n_inner", default=4 * d),
+        vocab=_size(config, "vocab_size"),
         gated=any(m.rsplit(".", 1)[-1] in ("gate_proj", "gate_up_proj", "w3") for m in modules),
         experts=experts,
-        active_experts=first("num_experts_per_tok", default=1),
+        active_experts=_size(config, "num_experts_per_tok", default=1),
     )
