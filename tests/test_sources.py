@@ -103,7 +103,7 @@ def test_digest_covers_the_files_that_matter_and_no_others(tmp_path: pathlib.Pat
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights"),
         ({"hidden_size": "wide"}, "not understood"),
         ({"vocab_size": 10}, "the tokenizer has 268 tokens, the model only 10"),
-        ({"bos_token_id": 1000}, "start or escape token outside the vocabulary"),
+        ({"bos_token_id": 1000}, "start_token 1000 is outside the vocabulary"),
     ],
 )
 def test_configurations_outside_the_arithmetic(tmp_path: pathlib.Path, changes: dict[str, Any], message: str) -> None:

@@ -17,8 +17,8 @@ from llmzip.arithmetic.hadamard import rotate
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.bounds import check_scales
+from llmzip.model.float_model import FloatModel
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.sources import FloatModel
 
 Matrix = npt.NDArray[np.float64]
 

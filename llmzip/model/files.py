@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import reprlib
 import stat
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from llmzip.errors import UnsupportedModelError
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.errors import ModelError, UnsupportedModelError
+
+MAX_ELEMENTS = 1 << 62
+"""The product of an array's dimensions, at most: numpy's own limit, also where one of them is 0."""
+
+MAX_CONFIG, MAX_TOKENIZER = 1 << 22, 1 << 28
+"""Bytes of a config.json and of a tokenizer.json, at most: published ones have some kilobytes, and up to 40 megabytes."""
 
 _CAUTIOUS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _POINTER = b"version https://git-lfs."
@@ -22,15 +33,33 @@ def open_regular(path: pathlib.Path, *, follow: bool = True) -> BinaryIO:
 
     follow: whether a symbolic link may stand for the file.
 
-    Raises UnsupportedModelError for another kind of file, OSError as `open` does.
+    Raises UnsupportedModelError for another kind of file and for a git-LFS pointer, OSError as `open` does.
     """
     descriptor = os.open(path, os.O_RDONLY | _CAUTIOUS | (0 if follow else _NO_LINK))
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsupportedModelError(f"{path}: not a regular file")
+        if os.pread(descriptor, len(_POINTER), 0) == _POINTER:
+            raise UnsupportedModelError(f"{path}: only a git-LFS pointer to the file: run `git lfs pull` there")
         stack.pop_all()
     return os.fdopen(descriptor, "rb")
+
+
+def digest_of(path: pathlib.Path, limit: int | None = None) -> bytes:
+    """SHA-256 of a regular file, of at most `limit` bytes. Raises what `open_regular` raises."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        if limit is not None and file_size(file) > limit:
+            raise UnsupportedModelError(f"{path}: larger than {limit:,} bytes")
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.digest()
+
+
+def file_size(file: BinaryIO) -> int:
+    """Bytes of an open regular file."""
+    return os.fstat(file.fileno()).st_size
 
 
 def read_whole(path: pathlib.Path, limit: int, *, follow: bool = True) -> bytes:
@@ -42,17 +71,26 @@ def read_whole(path: pathlib.Path, limit: int, *, follow: bool = True) -> bytes:
     return data
 
 
-def parse_json(data: bytes, where: object) -> Any:
-    """What JSON text says. Raises UnsupportedModelError for what is no JSON, or nested too deeply."""
-    try:
-        return json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UnsupportedModelError(f"{where}: not understood: {error}") from error
+def read_array(
+    file: BinaryIO, first: int, kind: np.dtype[np.generic], shape: tuple[int, ...]
+) -> npt.NDArray[np.generic]:
+    """Numbers from byte `first` of an open file on, whose header has been checked against its size.
+
+    Raises UnsupportedModelError where the file has become shorter since then.
+    """
+    array = np.empty(shape, kind)
+    file.seek(first)
+    if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+        raise UnsupportedModelError(f"{file.name}: the file has become shorter")
+    return array
 
 
 def parse_object(data: bytes, where: object) -> dict[str, Any]:
-    """The JSON object in a text. Raises UnsupportedModelError for anything else."""
-    value = parse_json(data, where)
+    """The JSON object in a text. Raises UnsupportedModelError for anything else, also where it is nested too deeply."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedModelError(f"{where}: not understood: {brief(error)}") from error
     if not isinstance(value, dict):
         raise UnsupportedModelError(f"{where}: not understood: {shown(value)} instead of a JSON object")
     return value
@@ -66,11 +104,35 @@ def refuse_pointers(path: pathlib.Path) -> None:
     files = [p for ending in ("*.json", "*.safetensors") for p in path.glob(ending)] if path.is_dir() else [path]
     for file in sorted(files):
         if file.is_file():
-            with file.open("rb") as opened:
-                if opened.read(len(_POINTER)) == _POINTER:
-                    raise UnsupportedModelError(f"{file}: only a git-LFS pointer to the file: run `git lfs pull` there")
+            open_regular(file).close()
+
+
+@contextlib.contextmanager
+def one_error(path: pathlib.Path, incomplete: str) -> Iterator[None]:
+    """Whatever a reader stumbles over in a file that is not as expected becomes an UnsupportedModelError.
+
+    What the system does not let it read becomes a ModelError. incomplete: what a file is in which something is missing.
+    """
+    try:
+        yield
+    except UnsupportedModelError as error:
+        if str(path) in str(error):
+            raise
+        raise UnsupportedModelError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise UnsupportedModelError(f"{path}: {shown(error.args[0])} is missing: {incomplete}") from error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise UnsupportedModelError(f"{path}: not understood: {brief(error)}") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
 
 
 def shown(value: object) -> str:
     """A value as an error message shows it: never long."""
     return reprlib.repr(value)
+
+
+def brief(error: BaseException) -> str:
+    """What an error says, which may quote much of a file, as another error repeats it."""
+    text = str(error)
+    return text if len(text) <= 300 else f"{text[:300]}..."

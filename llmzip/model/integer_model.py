@@ -79,14 +79,14 @@ class IntegerModel:
         """
         repair = "run `llmzip models remove` and `llmzip models pull` for this model"
         try:
-            with SafetensorsFile(path) as file:
-                metadata = file.metadata
-                if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
-                    raise ModelMismatchError(
-                        f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
-                        f"{repair}"
-                    )
-                tensors = {name: file.tensor(name) for name in file.names}
+            file = SafetensorsFile(path)
+            metadata = file.metadata
+            if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
+                raise ModelMismatchError(
+                    f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
+                    f"{repair}"
+                )
+            tensors = {name: file.tensor(name) for name in file.names}
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))
             rules, stated = metadata["rules"], bytes.fromhex(metadata["fingerprint"])
             intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == _text_digest(rules)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import pathlib
 import struct
 from collections.abc import Mapping
@@ -17,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import UnsupportedModelError
-from llmzip.model.files import open_regular, parse_object, shown
-
-Array = npt.NDArray[np.generic]
+from llmzip.model.files import MAX_ELEMENTS, file_size, open_regular, parse_object, read_array, shown
 
 _MAX_HEADER = 100_000_000  # as the library safetensors has it
+_MAX_DIMENSIONS = 8
 _TYPES: Mapping[str, np.dtype[np.generic]] = {
     name: np.dtype(code)
     for name, code in {
@@ -42,70 +40,57 @@ class _Entry:
 
 
 class SafetensorsFile:
-    """An open file: `metadata`, `names`, and tensors on demand. A context manager."""
+    """The header of a file, and its tensors on demand."""
 
-    def __init__(self, path: pathlib.Path, *, follow: bool = True) -> None:
-        """Open the file and check its header.
+    def __init__(self, path: pathlib.Path) -> None:
+        """Read the header and check it against the file's size.
 
         Raises UnsupportedModelError where it is no sound safetensors file, OSError as `open` does.
         """
-        self._path = path
-        self._file = open_regular(path, follow=follow)
-        try:
-            self.metadata, self._entries = _read_header(self._file, path)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> SafetensorsFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.path = path
+        with open_regular(path) as file:
+            self.metadata, self._entries = _read_header(file, f"{path} is not a readable safetensors file")
 
     @property
     def names(self) -> list[str]:
         """Of all tensors."""
         return list(self._entries)
 
-    def tensor(self, name: str) -> Array:
+    def tensor(self, name: str) -> npt.NDArray[np.generic]:
         """A tensor's numbers in memory of their own; bfloat16 as float32.
 
-        Raises UnsupportedModelError for a type that is not known, or where the file has been cut short meanwhile.
+        Raises UnsupportedModelError for a type that is not known, or where the file has become shorter meanwhile.
         """
         entry = self._entries[name]
         if entry.kind not in _TYPES:
-            raise UnsupportedModelError(f"{self._path}: {shown(name)}: numbers of type {shown(entry.kind)}")
-        array = np.empty(entry.shape, _TYPES[entry.kind])
-        self._file.seek(entry.first)
-        if self._file.readinto(array.reshape(-1).view(np.uint8)) != entry.size:  # type: ignore[attr-defined]
-            raise UnsupportedModelError(f"{self._path}: the file has become shorter")
+            raise UnsupportedModelError(f"{self.path}: {shown(name)}: numbers of type {shown(entry.kind)}")
+        with open_regular(self.path) as file:
+            array = read_array(file, entry.first, _TYPES[entry.kind], entry.shape)
         if entry.kind == "BF16":
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _read_header(file: BinaryIO, path: pathlib.Path) -> tuple[dict[str, str], dict[str, _Entry]]:
-    size = os.fstat(file.fileno()).st_size
+def _read_header(file: BinaryIO, complaint: str) -> tuple[dict[str, str], dict[str, _Entry]]:
+    size = file_size(file)
     start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
     if length > min(_MAX_HEADER, size - 8):
-        raise UnsupportedModelError(f"{path} is not a readable safetensors file: its header has no room in it")
-    header = parse_object(file.read(length), f"{path} is not a readable safetensors file: header")
+        raise UnsupportedModelError(f"{complaint}: its header has no room in it")
+    header = parse_object(file.read(length), complaint)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise UnsupportedModelError(f"{path} is not a readable safetensors file: metadata that are no texts")
+        raise UnsupportedModelError(f"{complaint}: metadata that are no texts")
     entries = {}
     for name, described in header.items():
         entry = _entry(described, 8 + length)
         if entry is None or entry.first + entry.size > size:
             raise UnsupportedModelError(
-                f"{path} is not a readable safetensors file: tensor {shown(name)} is {shown(described)} in a file of "
-                f"{size:,} bytes"
+                f"{complaint}: tensor {shown(name)} is {shown(described)} in a file of {size:,} bytes"
             )
         entries[name] = entry
     if sum(entry.size for entry in entries.values()) > size:
-        raise UnsupportedModelError(f"{path} is not a readable safetensors file: its tensors overlap")
+        raise UnsupportedModelError(f"{complaint}: its tensors overlap")
     return metadata, entries
 
 
@@ -122,7 +107,9 @@ def _entry(described: Any, start: int) -> _Entry | None:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """A few non-negative whole numbers, or None where `value` is something else."""
-    if not isinstance(value, list) or len(value) > 8:
+    """A few non-negative whole numbers with a product that is no nonsense, or None."""
+    if not isinstance(value, list) or len(value) > _MAX_DIMENSIONS:
         return None
-    return tuple(value) if all(type(number) is int and 0 <= number < 1 << 48 for number in value) else None
+    if not all(type(number) is int and number >= 0 for number in value):
+        return None
+    return tuple(value) if math.prod(max(number, 1) for number in value) <= MAX_ELEMENTS else None

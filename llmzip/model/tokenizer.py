@@ -9,16 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import IntegrityError
-from llmzip.model.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    import tokenizers
+from llmzip.model.vocabulary import Cutter, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +47,8 @@ class Tokenizer:
         return re.compile(f"([{unsayable}\udc80-\udcff]+)")
 
     @functools.cached_property
-    def _rules(self) -> tokenizers.Tokenizer | None:
-        import tokenizers  # decoding does without
-
-        rules = self._vocabulary.rules
-        return tokenizers.Tokenizer.from_str(rules) if rules != "{}" else None
+    def _cutter(self) -> Cutter:
+        return Cutter(self._vocabulary.rules)
 
     def encode(self, data: bytes) -> Tokens:
         """Cut a byte string. Every token stands for at least one byte."""
@@ -72,10 +65,11 @@ class Tokenizer:
         """The model's own cutting, or None where it loses or changes bytes."""
         if not raw:
             return []
-        if self._rules is None:
+        ids = self._cutter.cut(text)
+        if ids is None:
             return None
-        ids: list[int] = self._rules.encode(text, add_special_tokens=False).ids
-        pieces = [self._vocabulary.token_bytes[i] for i in ids]
+        token_bytes = self._vocabulary.token_bytes
+        pieces = [token_bytes[i] if i < len(token_bytes) else b"" for i in ids]
         return ids if all(pieces) and b"".join(pieces) == raw else None
 
     def _cut_greedily(self, raw: bytes, literals: bytearray) -> list[int]:

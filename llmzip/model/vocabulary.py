@@ -12,9 +12,19 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmzip.errors import UnsupportedModelError
+from llmzip.model.files import MAX_TOKENIZER, brief, one_error, parse_object, read_whole, shown
+from llmzip.model.spec import MAX_VOCAB
+
+if TYPE_CHECKING:
+    import tokenizers
+
+NO_RULES = "{}"
+"""The rules of a vocabulary that is cut by the longest match."""
+
+_PROBE = "A text, \u00e9\u4e2d\U0001f600 with 42 numbers,\n\ttabs\x00 and what no token stands for: \uffff"
 
 _SPACE = "\u2581"
 """SentencePiece's visible space."""
@@ -81,23 +91,62 @@ def _sentencepiece_bytes(token: str) -> bytes:
 
 
 def _vocabulary(
-    pieces: Sequence[bytes], control: Callable[[int], bool], start: int | None, rules: dict[str, Any]
+    pieces: Sequence[bytes], control: Sequence[bool], start: int | None, rules: dict[str, Any]
 ) -> Vocabulary:
-    token_bytes = tuple(b"" if control(i) else piece for i, piece in enumerate(pieces))
-    controls = [i for i in range(len(pieces)) if control(i)]
-    escape = controls[0] if controls else 0
-    token_bytes = (*token_bytes[:escape], b"", *token_bytes[escape + 1 :])
-    return Vocabulary(token_bytes, escape if start is None else start, escape, json.dumps(rules, sort_keys=True))
+    """Put a vocabulary together; control: which tokens never stand for text."""
+    if not pieces:
+        raise UnsupportedModelError("the tokenizer has no tokens")
+    token_bytes = [b"" if control[i] else piece for i, piece in enumerate(pieces)]
+    escape = next((i for i, is_control in enumerate(control) if is_control), 0)
+    token_bytes[escape] = b""
+    text = json.dumps(rules, sort_keys=True)
+    Cutter(text)  # rather now than at the first text
+    return Vocabulary(tuple(token_bytes), escape if start is None else start, escape, text)
+
+
+class Cutter:
+    """Cutting rules at work."""
+
+    def __init__(self, rules: str) -> None:
+        """Raises UnsupportedModelError for rules that do not work."""
+        self._tokenizer: tokenizers.Tokenizer | None = None
+        if rules == NO_RULES:
+            return
+        import tokenizers  # decoding does without
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(rules)
+            self._tokenizer.encode(_PROBE, add_special_tokens=False)
+        except BaseException as error:  # the library raises nothing more special, and panics derive from BaseException
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise UnsupportedModelError(f"cutting rules that do not work: {brief(error)}") from error
+            raise
+
+    def cut(self, text: str) -> list[int] | None:
+        """Token ids, or None where there are no rules, or none for this text."""
+        if self._tokenizer is None:
+            return None
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception:  # nothing more special: some rules have no word for a character
+            return None
+        return ids
 
 
 def from_gguf(field: Callable[..., Any]) -> Vocabulary:
-    """The vocabulary in a GGUF file's metadata; `field(key[, default])` looks up a value."""
+    """The vocabulary in a GGUF file's metadata; `field(key[, default])` looks up a value.
+
+    Raises UnsupportedModelError for what is of no known kind, KeyError for what is missing.
+    """
     family = field("tokenizer.ggml.model")
-    tokens = [str(t) for t in field("tokenizer.ggml.tokens")]
+    tokens = _texts(field("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens")
+    _check_size(len(tokens))
     types = field("tokenizer.ggml.token_type", [_GGUF_NORMAL] * len(tokens))
-    pre = field("tokenizer.ggml.pre", "gpt-2")
+    if not isinstance(types, list) or len(types) != len(tokens):
+        raise UnsupportedModelError(f"tokenizer.ggml.token_type is {shown(types)} for {len(tokens)} tokens")
+    pre = str(field("tokenizer.ggml.pre", "gpt-2"))
     if family == "gpt2":
-        merges = [m.split(" ", 1) for m in field("tokenizer.ggml.merges")]
+        merges = [_pair(m) for m in _texts(field("tokenizer.ggml.merges"), "tokenizer.ggml.merges")]
         model = {"type": "BPE", "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}
         rules = _rules(model, _GGUF_PRETOKENIZERS.get(pre, _GPT2))
         # Tokens that a user added are written as they are, not in the byte alphabet.
@@ -109,12 +158,31 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
         rules = {}  # no merge list: cut by the longest match
         pieces = [_sentencepiece_bytes(t) for t in tokens]
     else:
-        raise UnsupportedModelError(f"tokenizer family {family!r}; supported: 'gpt2', 'llama'")
+        raise UnsupportedModelError(f"tokenizer family {shown(family)}; supported: 'gpt2', 'llama'")
     textual = (_GGUF_NORMAL, _GGUF_USER_DEFINED, _GGUF_BYTE)
     # As llama.cpp has it: these families begin every text with BOS unless the file says otherwise.
     begins = field("tokenizer.ggml.add_bos_token", family == "llama" or pre == "llama-bpe")
     start = field("tokenizer.ggml.bos_token_id", None) if begins else None
-    return _vocabulary(pieces, lambda i: types[i] not in textual, start, rules)
+    return _vocabulary(pieces, [kind not in textual for kind in types], start, rules)
+
+
+def _check_size(tokens: int) -> None:
+    if tokens > MAX_VOCAB:
+        raise UnsupportedModelError(f"the tokenizer has {tokens:,} tokens, more than {MAX_VOCAB:,}")
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise UnsupportedModelError(f"{where} is {shown(value)}: a list of texts is needed")
+    return value
+
+
+def _pair(merge: Any) -> list[str]:
+    """A merge, written as `a b` or as a pair, as a pair."""
+    pair = merge.split(" ", 1) if isinstance(merge, str) else merge
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        raise UnsupportedModelError(f"the tokenizer's merge {shown(merge)} is not of two tokens")
+    return pair
 
 
 def _rules(model: dict[str, Any], pre_tokenizer: Any, normalizer: Any = None) -> dict[str, Any]:
@@ -132,26 +200,46 @@ def _rules(model: dict[str, Any], pre_tokenizer: Any, normalizer: Any = None) ->
 
 
 def from_directory(path: pathlib.Path, config: Mapping[str, Any]) -> Vocabulary:
-    """The vocabulary in a directory's tokenizer.json (BPE, byte-level or SentencePiece style)."""
+    """The vocabulary in a directory's tokenizer.json (BPE, byte-level or SentencePiece style).
+
+    Raises UnsupportedModelError for any other.
+    """
     file = path / "tokenizer.json"
-    if not file.is_file():
-        raise UnsupportedModelError(f"{path}: no tokenizer.json")
-    described: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    if described["model"].get("type", "BPE") != "BPE":
-        raise UnsupportedModelError(f"{file}: tokenizer model {described['model'].get('type')!r}; only 'BPE'")
-    ids: dict[str, int] = dict(described["model"]["vocab"])
-    added = {t["id"]: t for t in described.get("added_tokens", [])}
-    ids |= {t["content"]: i for i, t in added.items()}
+    with one_error(file, "not a complete tokenizer"):
+        try:
+            described = parse_object(read_whole(file, MAX_TOKENIZER), file)
+        except FileNotFoundError as error:
+            raise UnsupportedModelError(f"{path}: no tokenizer.json") from error
+        return _from_tokenizer(described, config.get("bos_token_id"))
+
+
+def _from_tokenizer(described: dict[str, Any], bos: Any) -> Vocabulary:
+    """The vocabulary that the content of a tokenizer.json describes."""
+    model = described["model"]
+    if model.get("type", "BPE") != "BPE":
+        raise UnsupportedModelError(f"tokenizer model {shown(model.get('type'))}; only 'BPE'")
+    added = {_id(t["id"]): t for t in described.get("added_tokens") or []}
+    if not all(isinstance(t["content"], str) for t in added.values()):
+        raise UnsupportedModelError("an added token that is no text")
+    ids = {token: _id(i) for token, i in model["vocab"].items()}
     byte_level = '"ByteLevel"' in json.dumps([described.get("pre_tokenizer"), described.get("decoder")])
     as_bytes = _byte_level_bytes if byte_level else _sentencepiece_bytes
-    pieces = [b""] * (max(ids.values()) + 1)
+    pieces = [b""] * (1 + max([*ids.values(), *added]))
     for token, i in ids.items():
-        pieces[i] = token.encode("utf-8") if i in added else as_bytes(token)
+        pieces[i] = as_bytes(token)
+    for i, t in added.items():
+        pieces[i] = t["content"].encode("utf-8")
     normalizer = _exact_normalizer(described.get("normalizer"))
-    rules = _rules(described["model"], _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
-    bos = config.get("bos_token_id")
-    start = bos if isinstance(bos, int) and bos >= 0 else None  # some configurations say -1
-    return _vocabulary(pieces, lambda i: bool(i in added and added[i].get("special")), start, rules)
+    merges = [_pair(merge) for merge in model["merges"]]
+    rules = _rules({**model, "merges": merges}, _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
+    start = bos if type(bos) is int and bos >= 0 else None  # some configurations say -1
+    return _vocabulary(pieces, [i in added and bool(added[i].get("special")) for i in range(len(pieces))], start, rules)
+
+
+def _id(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < MAX_VOCAB:
+        raise UnsupportedModelError(f"the tokenizer has a token {shown(value)}: not from 0 to {MAX_VOCAB - 1:,}")
+    return value
 
 
 def _exact_normalizer(step: Any) -> Any:
