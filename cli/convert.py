@@ -78,7 +78,7 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             codec=settings.codec,
             memory=not settings.no_memory,
             solid=settings.solid,
-            prime=_prime(settings.prime),
+            prime=prime(settings.prime),
             threads=settings.threads,
             device=settings.device,
             engine=settings.engine,
@@ -95,7 +95,7 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
             reader,
             sink,
             model=settings.model,
-            prime=_prime(settings.prime),
+            prime=prime(settings.prime),
             threads=settings.threads,
             device=settings.device,
             engine=settings.engine,
@@ -106,7 +106,7 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
 
 
 @functools.cache
-def _prime(path: str | None) -> Prime | None:
+def prime(path: str | None) -> Prime | None:
     """The reference text of --prime, the same object for all files: it is read only once."""
     from llmzip.predictor.prime import Prime
 
@@ -115,7 +115,7 @@ def _prime(path: str | None) -> Prime | None:
     try:
         return Prime(Path(path).read_bytes())
     except OSError as error:
-        raise LLMZipError(f"--prime {path}: {error.strerror}; name a readable file") from error
+        raise LLMZipError(f"--prime {path}: {error.strerror}") from error
 
 
 def _verify(original: BinaryIO, compressed: Path, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import click
@@ -55,7 +56,7 @@ def list_corpora(as_json: bool) -> None:
 def fetch(names: tuple[str, ...]) -> None:
     """Download corpora, verify and unpack them; an interrupted download goes on where it stopped."""
     for name in names:
-        click.echo(library.fetch(_known(name), _Meter(name).show, say))
+        click.echo(os.fsencode(library.fetch(_known(name), _Meter(name).show, say)))
 
 
 @corpora.command()
@@ -65,7 +66,7 @@ def path(name: str) -> None:
     folder = library.folder_of(_known(name))
     if not folder.is_dir():
         raise LLMZipError(f"the corpus {name} is not here; run `llmzip corpora fetch {name}`")
-    click.echo(folder)
+    click.echo(os.fsencode(folder))  # for a shell: the bytes, whatever the locale
 
 
 def _known(name: str) -> registry.Corpus:

@@ -6,14 +6,18 @@ import contextlib
 import errno
 import io
 import os
+import select
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from llmzip.cli.drafts import Draft, draft_in
 from llmzip.cli.paths import descriptor_of
 from llmzip.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SUFFIX = ".llmz"
 
@@ -39,8 +43,37 @@ class Sink(io.FileIO):
         done = 0
         with blaming(self.label):
             while done < len(view):
-                done += os.write(self.fileno(), view[done:])
+                try:
+                    done += os.write(self.fileno(), view[done:])
+                except BlockingIOError:  # the descriptor does not wait until it can take more
+                    select.select([], [self], [])
         return done
+
+
+class Input(io.FileIO):
+    """The raw side of a file for reading, whose errors carry `label`.
+
+    Where its descriptor does not wait for data, which whoever shares it can have asked for, this does: Python takes no data
+    yet for the end.
+    """
+
+    def __init__(self, fd: int, label: str, *, closefd: bool = True) -> None:
+        super().__init__(fd, "rb", closefd=closefd)
+        self.label = label
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes; 0 only at the end."""
+        with blaming(self.label):
+            while (count := super().readinto(buffer)) is None:
+                select.select([self], [], [])
+        return count
+
+    def readall(self) -> bytes:
+        """Read to the end."""
+        read, buffer = bytearray(), bytearray(io.DEFAULT_BUFFER_SIZE)
+        while count := self.readinto(buffer):
+            read += memoryview(buffer)[:count]
+        return bytes(read)
 
 
 class Comparison(io.FileIO):
@@ -201,8 +234,10 @@ def _copy_attributes(fd: int, like: os.stat_result) -> None:
         mode = (mode & 0o700) | (common << 3) | common
     with contextlib.suppress(OSError):
         os.chown(fd, like.st_uid, -1)
-    os.fchmod(fd, mode)
-    os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
+    with contextlib.suppress(OSError):  # some file systems have none; the new file is private then
+        os.fchmod(fd, mode)
+    with contextlib.suppress(OSError):
+        os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
 
 
 def _exists(target: Path) -> FileExistsError:

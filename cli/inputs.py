@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from llmzip.cli import paths
 from llmzip.cli.drafts import is_draft
-from llmzip.cli.files import SUFFIX, RefusalError, has_suffix
+from llmzip.cli.files import SUFFIX, Input, RefusalError, has_suffix
 from llmzip.cli.settings import Action, Settings
 
 Complain = Callable[[str, Exception], None]
@@ -76,23 +77,31 @@ def check(source: Source, settings: Settings) -> None:
 def reading(source: Source) -> Iterator[BinaryIO]:
     """The bytes of the input."""
     if source.path is None:
-        with open(0, "rb", closefd=False) as file:
+        with io.BufferedReader(Input(0, "stdin", closefd=False)) as file:
             yield file
     else:
         with source.path.open("rb") as file:
             yield file
 
 
-def _walk(folder: Path, action: Action, complain: Complain) -> Iterator[Source]:
-    """The regular files in a folder that the action is for."""
-    for parent, folders, names in os.walk(folder, onerror=lambda error: complain(paths.shown(str(folder)), error)):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent, name)
-            if has_suffix(path) is (action is Action.COMPRESS) or is_draft(name):
-                continue
-            try:
-                if stat.S_ISREG(path.lstat().st_mode):
-                    yield Source(path, named=False)
-            except OSError as error:
-                complain(paths.shown(str(path)), error)
+def _walk(top: Path, action: Action, complain: Complain) -> Iterator[Source]:
+    """The regular files in a folder that the action is for, each folder's before those of the folders in it."""
+    waiting = [top]  # not a recursion, which os.walk is: trees can be deeper than Python's stack
+    while waiting:
+        folders = []
+        try:
+            with os.scandir(folder := waiting.pop()) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False) and _suits(entry.name, action):
+                    yield Source(Path(entry.path), named=False)
+        except OSError as error:
+            complain(paths.shown(str(folder)), error)
+        waiting += reversed(folders)
+
+
+def _suits(name: str, action: Action) -> bool:
+    """Whether a file that -r came across is one that the action is for."""
+    return has_suffix(Path(name)) is not (action is Action.COMPRESS) and not is_draft(name)

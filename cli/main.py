@@ -92,7 +92,7 @@ def _reporting() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         raise signals.Stopped(signal.SIGPIPE) from None
-    except (LLMZipError, OSError) as error:  # from a sub-command, a help, or from the last words of a list
+    except (LLMZipError, OSError, MemoryError) as error:  # from a sub-command, a help, or from the last words of a list
         say_error(None, error)
         raise click.exceptions.Exit(1) from None
 
@@ -124,6 +124,8 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
             raise click.UsageError(str(error)) from None
 
     context = click.get_current_context()
+    if settings.action is not Action.LIST:
+        convert.prime(settings.prime)  # what no input can do without is missed once, and before anything starts
     if settings.action is Action.LIST:
         listing = Listing(settings)
         code = each(settings, listing.add)

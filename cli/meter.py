@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from llmzip.cli.each import say
+from llmzip.cli.paths import shown
 
 
 class Meter:
@@ -17,6 +18,7 @@ class Meter:
 
     def begin(self, label: str, unit: str = "tokens") -> Callable[[int], None] | None:
         """A new measurement; what it returns is told how many units are done."""
+        label = shown(label)
         if not self.bar:
             if not self.quiet:
                 say(label)

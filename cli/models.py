@@ -13,6 +13,7 @@ import click
 
 from llmzip.cli.each import reporting
 from llmzip.cli.names import NAME
+from llmzip.cli.paths import shown
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel
 from llmzip.model.download import Progress
@@ -41,7 +42,13 @@ def list_models(as_json: bool) -> None:
         return
     table = [("NAME", "FINGERPRINT", "SIZE", "STATE", "SOURCE")]
     table += [
-        (row["name"], row["fingerprint"][:_SHOWN_DIGITS], _size(row["size_bytes"]), row["state"], row["source"] or "-")
+        (
+            shown(row["name"]),
+            row["fingerprint"][:_SHOWN_DIGITS],
+            _size(row["size_bytes"]),
+            row["state"],
+            shown(row["source"] or "-"),
+        )
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -111,7 +118,7 @@ def _available_row(entry: RegistryEntry) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return "-" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+    return "-" if value is None else shown(", ".join(value) if isinstance(value, list) else str(value))
 
 
 def _size(size_bytes: int | None) -> str:

@@ -49,13 +49,13 @@ def descriptor_of(path: Path) -> tuple[int | None, int] | None:
     """
     place = os.fspath(path)
     for _ in range(_MOST_LINKS):
-        folder, name = os.path.realpath(os.path.dirname(place) or "."), os.path.basename(place)  # noqa: PTH119, PTH120
-        if (match := _DESCRIPTORS.fullmatch(folder)) and name.isdecimal():
+        folder, name = os.path.split(place)
+        if name.isdecimal() and (match := _DESCRIPTORS.fullmatch(os.path.realpath(folder))):
             process = int(match[1] or os.getpid())
             return None if process == os.getpid() else process, int(name)
         if not os.path.islink(place):  # noqa: PTH114
             return None
-        place = os.path.join(folder, os.readlink(place))  # noqa: PTH115, PTH118
+        place = os.path.join(os.path.realpath(folder), os.readlink(place))  # noqa: PTH115, PTH118
     return None
 
 

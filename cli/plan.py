@@ -55,10 +55,11 @@ def plan(settings: Settings, complain: Complain) -> list[Source]:
 def _once(found: list[Source]) -> Iterator[Source]:
     """The inputs without those that were named or come across again: their output would be the same file."""
     seen = set()
+    real = functools.cache(os.path.realpath)
     for source in found:
         if source.path is not None:
             folder, name = os.path.split(source.path)
-            place = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+            place = os.path.join(real(folder), name)  # noqa: PTH118
             if place in seen:
                 continue
             seen.add(place)

@@ -6,24 +6,9 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from llmzip.cli.files import Sink, blaming
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-
-class _Input(io.FileIO):
-    """Standard input, whose errors say so."""
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        with blaming("stdin"):
-            return super().readinto(buffer)
-
-    def readall(self) -> bytes:
-        with blaming("stdin"):
-            return super().readall()
+from llmzip.cli.files import Input, Sink
 
 
 class _Text(Sink):
@@ -63,7 +48,9 @@ def prepare() -> None:
         except OSError:
             opened = os.open(os.devnull, mode)  # the lowest free number: this one
             os.set_inheritable(opened, True)
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Input(0, closefd=False)), _encoding(sys.stdin), "surrogateescape")
+    sys.stdin = io.TextIOWrapper(
+        io.BufferedReader(Input(0, "stdin", closefd=False)), _encoding(sys.stdin), "surrogateescape"
+    )
     output, messages = _Text(1, "stdout", closefd=False), _Messages(2, "stderr", closefd=False)
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(output), _encoding(sys.stdout), "backslashreplace", line_buffering=output.isatty()

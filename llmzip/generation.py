@@ -80,7 +80,10 @@ def generate(
 
 def _power(temperature: float | str) -> Fraction | None:
     """1/T, exactly; None for temperature 0."""
-    exact = Fraction(str(temperature))
+    try:
+        exact = Fraction(str(temperature))
+    except (ValueError, ZeroDivisionError):
+        exact = Fraction(-1)
     if not 0 <= exact <= MAX_TEMPERATURE or (exact * _TEMPERATURE_UNITS).denominator != 1:
         raise ValueError(f"temperature {temperature}: multiples of 0.1 from 0 to {MAX_TEMPERATURE}")
     return 1 / exact if exact else None
