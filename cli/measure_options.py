@@ -18,6 +18,7 @@ from llmzip.corpora import library
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
 from llmzip.evaluation.partial import Partial
+from llmzip.model.files import readable
 from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -73,7 +74,8 @@ class Work:
 
     def named(self, name: str) -> dict[str, bytes]:
         """The same of one corpus, file or folder, by their names in it; without empty ones."""
-        found = {label: data[: self.limit] for label, data in library.texts(name).items() if data[: self.limit]}
+        texts = library.texts(name).items()
+        found = {readable(label): data[: self.limit] for label, data in texts if data[: self.limit]}
         if not found:
             raise LLMZipError(f"{name}: there is no text to measure")
         return found

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import click.testing
@@ -296,6 +299,28 @@ def test_the_command_measures_and_writes(text_file: pathlib.Path, tmp_path: path
     assert drawn == {f"{name}.svg" for name in ("bits_per_byte", "by_context", "by_position", "rank_histogram")}
     assert redone.exit_code == 0, redone.output
     assert (tmp_path / "again.html").read_text() == suffixes[".html"].read_text()
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_names_of_any_bytes_in_any_locale(tmp_path: pathlib.Path) -> None:
+    names = {b"caf\xe9.txt": "caf\\xe9.txt", "\u00e9\u2192".encode(): "\u00e9\u2192", rb"a$\b$": r"a$\b$"}
+    folder, out = tmp_path / "texts", os.fsencode(tmp_path) + b"/o\xff"
+    folder.mkdir()
+    for name in names:
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:  # noqa: PTH123
+            file.write(TEXT[:200])
+    arguments = ["-d", str(folder), "-m", str(TINY_DIRECTORY), "--task", "code_length", "--context", "32", "-q"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "llmzip", "eval", *arguments, "--output", out],
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        capture_output=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    written = {os.path.splitext(name)[1]: name for name in os.listdir(out)}  # noqa: PTH122, PTH208
+    for ending, escaped in ((b".json", json.dumps), (b".md", str), (b".html", str)):
+        with open(out + b"/" + written[ending], encoding="utf-8") as file:  # noqa: PTH123
+            text = file.read()
+        assert all(escaped(name).strip('"') in text for name in names.values())
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")

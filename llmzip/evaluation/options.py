@@ -12,6 +12,7 @@ from llmzip.corpora import library
 from llmzip.engines import EngineOptions
 from llmzip.errors import LLMZipError
 from llmzip.metrics.capacity import BIASES
+from llmzip.model.files import readable
 from llmzip.model.registry import DEFAULT_MODEL
 from llmzip.model.store import MODEL_VARIABLE
 from llmzip.scoring.base import Scorer
@@ -70,7 +71,7 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
         texts = library.texts(path)
         for label, data in texts.items():
             if data[:most]:
-                found.append(Text(label if len(texts) == 1 else f"{path}/{label}", data[:most]))
+                found.append(Text(readable(label if len(texts) == 1 else f"{path}/{label}"), data[:most]))
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
     return found
@@ -92,4 +93,5 @@ def load_scorer(
         return load_float(name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=device, fetch=fetch)
     options = EngineOptions(model=name, engine=engine, device=device, threads=threads, fetch=fetch, offline=not fetch)
     label = name or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    return IntegerScorer(options.for_compression(), pathlib.Path(label).name if pathlib.Path(label).exists() else label)
+    label = pathlib.Path(label).name if pathlib.Path(label).exists() else label
+    return IntegerScorer(options.for_compression(), readable(label))

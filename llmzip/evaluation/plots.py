@@ -51,12 +51,15 @@ def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes
 def svg(picture: Figure) -> str:
     """The picture as an SVG element; the same picture gives the same text."""
     import matplotlib
+    from matplotlib.text import Text
 
+    for text in picture.findobj(lambda part: isinstance(part, Text)):
+        text.set_parse_math(False)  # type: ignore[attr-defined]  # dollar signs are parts of names
     out = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "llmzip", "svg.fonttype": "none"}):
         picture.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    drawn = out.getvalue()
+    return drawn[drawn.index("<svg") :]
 
 
 def bits_per_byte(result: dict[str, Any]) -> Figure:

@@ -127,6 +127,11 @@ def one_error(path: pathlib.Path, incomplete: str) -> Iterator[None]:
         raise ModelError(f"{path}: cannot be read: {error}") from error
 
 
+def readable(name: str) -> str:
+    """A file's name as text of UTF-8, whatever the locale; bytes that are none are shown as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def shown(value: object) -> str:
     """A value as an error message shows it: never long."""
     return reprlib.repr(value)

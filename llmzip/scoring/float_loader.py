@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from llmzip.errors import LLMZipError, ModelNotFoundError, UnsupportedModelError
 from llmzip.model import vocabulary as vocabularies
 from llmzip.model.download import fetch_registered, fetch_snapshot
-from llmzip.model.files import parse_object, read_whole, refuse_pointers, shown
+from llmzip.model.files import parse_object, read_whole, readable, refuse_pointers, shown
 from llmzip.model.registry import by_name
 from llmzip.model.sources import gguf_vocabulary, source_digest
 from llmzip.model.vocabulary import Vocabulary
@@ -64,7 +64,7 @@ def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
     vocabulary = _vocabulary(path, model.config)
     try:
-        scorer = FloatScorer(model, vocabulary, name, source_digest(path))
+        scorer = FloatScorer(model, vocabulary, readable(name), source_digest(path))
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{path}: {error}") from error
     _try(path, scorer)
