@@ -48,13 +48,17 @@ class FloatModel:
     spec: ModelSpec
     rope_theta: float
     vocabulary: Vocabulary
-    tensor: Callable[[str], FloatArray]
-    """Canonical name -> float32 array."""
+    tensor: Callable[[str], npt.NDArray[np.floating]]
+    """Canonical name -> float32 array, float64 where an adapter has changed it."""
 
     def __post_init__(self) -> None:
         """Refuse a rotary base that makes no table: UnsupportedModelError."""
         if not MIN_ROPE_THETA <= self.rope_theta <= MAX_ROPE_THETA:
             raise UnsupportedModelError(f"rotary base {self.rope_theta!r}: not from {MIN_ROPE_THETA:g} to 2^64")
+
+    def names(self) -> list[str]:
+        """The canonical names of all tensors."""
+        return [*GLOBAL_PARTS, *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in LAYER_PARTS)]
 
 
 def layer_name(name: str) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""Tuning a model for compression: plain next-token training through the quantiser (docs/tuning.md)."""

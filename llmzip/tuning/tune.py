@@ -1,0 +1,106 @@
+"""`llmzip tune` as a function: texts and a base model in, an adapter and the curve of its training out.
+
+The output folder holds all of a run: `tokens.npz` (the text, cut once), `checkpoint.pt`, `curve.json`, and
+`adapter.safetensors`, the best so far. A run that was interrupted goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from llmzip.errors import LLMZipError
+from llmzip.model.sources import FloatModel, read_source, source_digest
+from llmzip.model.tokenizer import Tokenizer
+from llmzip.tuning import data
+from llmzip.tuning.network import Network
+from llmzip.tuning.training import Progress, State, Trainer, TrainingOptions, compiled
+
+TOKENS_FILE, ADAPTER_FILE = "tokens.npz", "adapter.safetensors"
+_TRAINED = "train"
+_log = logging.getLogger("llmzip")
+
+
+def prepare(
+    folder: pathlib.Path,
+    source: FloatModel,
+    texts: Sequence[pathlib.Path],
+    held_out: Sequence[pathlib.Path] = (),
+    share: float = 0.05,
+    seed: int = 0,
+) -> None:
+    """Cut texts into tokens and write them into the run's folder.
+
+    held_out: files that are only measured, each a kind of its own; without any, a share of the documents is held out.
+    """
+    tokenizer = Tokenizer(source.vocabulary)
+
+    def corpus(documents: Sequence[bytes]) -> data.Corpus:
+        return data.Corpus.of(documents, lambda text: tokenizer.encode(text).ids, source.spec.start_token)
+
+    trained = [document for path in texts for document in data.documents(path)]
+    if not trained:
+        raise LLMZipError("no text to train on: every file is empty")
+    corpora = {path.stem: corpus(data.documents(path)) for path in held_out}
+    if not held_out:
+        trained, kept = data.split(trained, share, seed)
+        corpora = {"held out": corpus(kept)}
+    folder.mkdir(parents=True, exist_ok=True)
+    data.save(folder / TOKENS_FILE, {_TRAINED: corpus(trained), **corpora})
+
+
+def train(
+    folder: pathlib.Path,
+    base: pathlib.Path,
+    options: TrainingOptions,
+    device: str = "cpu",
+    compile_layers: bool | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """Train in a prepared folder, from its checkpoint where there is one.
+
+    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA.
+    """
+    source = read_source(base)
+    corpora = data.load(folder / TOKENS_FILE)
+    corpus = corpora.pop(_TRAINED)
+    torch.manual_seed(options.seed)
+    kind = torch.device(device).type
+    length = min(options.length, source.spec.max_positions)
+    options = dataclasses.replace(options, length=length)
+    dtype = torch.bfloat16 if has_bfloat16(kind) else torch.float32
+    with _matmul_precision("high"):
+        network = Network(source, options.rank, length, dtype).to(device)
+        if compile_layers if compile_layers is not None else kind == "cuda":
+            compiled(network)
+        sizes = data.token_bytes(source.vocabulary)
+        trainer = Trainer(network, corpus, corpora, sizes, folder, options, source_digest(base))
+        if trainer.resume():
+            _log.info("goes on at step %d", trainer.state.step)
+        return trainer.run(progress)
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether products of bfloat16 are quicker there than of float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class _matmul_precision:  # noqa: N801
+    """TF32 for what stays in float32 on a GPU: rotations and merging, whose results are rounded to 8 bits."""
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+
+    def __enter__(self) -> None:
+        self.before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.precision)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self.before)
