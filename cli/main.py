@@ -166,6 +166,12 @@ def _generate() -> click.Command:
     return generate
 
 
+def _tune() -> click.Command:
+    from llmzip.cli.tune import tune
+
+    return tune
+
+
 def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
     command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
@@ -199,6 +205,7 @@ llmzip = Front(
         "eval": _eval,
         "tokens": _tokens,
         "generate": _generate,
+        "tune": _tune,
     },
     callback=execute,
     help=(

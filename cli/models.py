@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -58,15 +59,18 @@ def list_models(as_json: bool) -> None:
 
 @models.command()
 @click.argument("name", type=NAME)
+@click.option("--adapter", type=NAME, metavar="FILE", help="Merge an adapter that `llmzip tune` made.")
+@click.option("--name", "label", type=NAME, help="What the model is called; by default as its source is.")
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @reporting
-def pull(name: str, offline: bool) -> None:
+def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> None:
     """Download and convert a model.
 
     NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id owner/name[@revision].
     """
-    with _progress_bars() as progress:
-        model = ModelStore(offline=offline).pull(name, progress)
+    with progress_bars() as progress:
+        store = ModelStore(offline=offline)
+        model = store.pull(name, progress, pathlib.Path(adapter) if adapter is not None else None, label)
     click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})", err=True)
 
 
@@ -126,7 +130,7 @@ def _size(size_bytes: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _progress_bars() -> Iterator[Progress | None]:
+def progress_bars() -> Iterator[Progress | None]:
     """Bars on stderr for what a store reports, when stderr is a terminal."""
     if not sys.stderr.isatty():
         yield None

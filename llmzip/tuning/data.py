@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,10 +102,7 @@ def batches(
 
     made = 0
     while True:
-        firsts = [
-            document() if generator.random() < from_start else next(anywhere)
-            for _ in range(size)
-        ]
+        firsts = [document() if generator.random() < from_start else next(anywhere) for _ in range(size)]
         made += 1
         if made <= skip:
             continue
@@ -137,7 +135,7 @@ def token_bytes(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
 
 def save(path: pathlib.Path, corpora: dict[str, Corpus]) -> None:
     """Write corpora as one .npz file."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    arrays: dict[str, Any] = {}
     for name, corpus in corpora.items():
         narrow = np.uint16 if corpus.ids.max(initial=0) < 1 << 16 else np.int32
         arrays[f"{name}.ids"], arrays[f"{name}.starts"] = corpus.ids.astype(narrow), corpus.starts
@@ -150,9 +148,7 @@ def load(path: pathlib.Path) -> dict[str, Corpus]:
     with np.load(path) as arrays:
         names = [name.removesuffix(".ids") for name in arrays.files if name.endswith(".ids")]
         return {
-            name: Corpus(
-                arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"], int(arrays[f"{name}.bytes"])
-            )
+            name: Corpus(arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"], int(arrays[f"{name}.bytes"]))
             for name in names
         }
 

@@ -1,6 +1,6 @@
 """The integer model as a trainable float network: the same rotations, the same roundings, gradients through both.
 
-Base weights are frozen; a low-rank product B·A per matrix and a factor per norm gain are trained. The weights that
+Trained are a low-rank product B·A beside each frozen matrix (or all numbers), and a factor per norm gain. The weights that
 products use are made anew in each step as conversion makes them (docs/arithmetic.md, section 3): merged, rotated,
 quantised by rows. Shapes: B sequences, T tokens of each, L layers, H heads, G key/value heads, D head size, r rank.
 """
@@ -8,32 +8,23 @@ quantised by rows. Shapes: B sequences, T tokens of each, L layers, H heads, G k
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from llmzip.arithmetic.constants import ROPE_BITS
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
-from llmzip.model.adapter import Adapter, Factors
+from llmzip.model.adapter import Adapter
 from llmzip.model.sources import FloatModel
-from llmzip.tuning.quantisers import (
-    factor,
-    factor_integers,
-    factor_step,
-    normalised,
-    quantised,
-    rotated,
-    rotation,
-)
+from llmzip.tuning.matrices import FullRank, LowRank, bfloat16_array
+from llmzip.tuning.quantisers import as_bfloat16, normalised, quantised, rotated, rotation
 
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attention_norm", "mlp_norm")
-LORA_SCALE = 32.0
-"""B·A is multiplied with this over the rank (arXiv 2106.09685, section 4.1), so that one rate fits all ranks."""
 
 
 class Weights(NamedTuple):
@@ -52,52 +43,27 @@ class LayerWeights(NamedTuple):
     down: Weights
 
 
-class LowRank(nn.Module):
-    """B·A for one matrix, or for the same matrix of all layers."""
-
-    def __init__(self, shape: tuple[int, ...], rank: int) -> None:
-        """shape: [N, K] or [L, N, K]."""
-        super().__init__()
-        *many, rows, columns = shape
-        self.b = nn.Parameter(torch.zeros(*many, rows, rank))
-        self.a = nn.Parameter(torch.empty(*many, rank, columns).uniform_(-1, 1) / math.sqrt(columns))
-        self.scale = LORA_SCALE / rank
-
-    def sides(self) -> tuple[Tensor, Tensor]:
-        """B and A as they will be stored, the scale with A."""
-        return factor(self.b), factor(self.a * self.scale)
-
-    def delta(self) -> Tensor:
-        """[..., N, K]."""
-        b, a = self.sides()
-        return b @ a
-
-    def stored(self, layer: int | None) -> tuple[Factors, Factors]:
-        """The factors of one layer, for an adapter's file."""
-
-        def side(x: Tensor) -> Factors:
-            x = x.detach() if layer is None else x.detach()[layer]
-            step = factor_step(x)
-            return Factors(
-                factor_integers(x, step).to(torch.int8).cpu().numpy(), step.squeeze(-1).to(torch.float32).cpu().numpy()
-            )
-
-        return side(self.b), side(self.a * self.scale)
-
-
 class Network(nn.Module):
     """A model's logits under its exact arithmetic, differentiable in an adapter's numbers."""
 
-    def __init__(self, source: FloatModel, rank: int, positions: int, dtype: torch.dtype = torch.float32) -> None:
+    cosine: Tensor  # [positions, D/2]
+    sine: Tensor
+    turn_model: Tensor  # Hadamard matrices
+    turn_head: Tensor
+    turn_mlp: Tensor
+
+    def __init__(
+        self, source: FloatModel, rank: int | None, positions: int, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Load the base weights.
 
-        rank: of all products. positions: the longest sequence. dtype: of the operands of products; bfloat16 holds the
-        integers exactly too.
+        rank: of all products; None trains all numbers instead. positions: the longest sequence. dtype: of the operands of
+        products; bfloat16 holds the integers exactly too.
         """
         super().__init__()
         spec = self.spec = source.spec
         self.rank, self.dtype = rank, dtype
-        self.low_rank = nn.ModuleDict()
+        self.matrices = nn.ModuleDict()
         self.gains = nn.ParameterDict()
         for part in LAYER_MATRICES + LAYER_NORMS:
             self._add(part, torch.stack([loaded(source, f"layers.{i}.{part}") for i in range(spec.layers)]))
@@ -110,25 +76,23 @@ class Network(nn.Module):
         for name in ("model", "head", "mlp"):
             block = getattr(spec, f"{name}_rotation")
             self.register_buffer(f"turn_{name}", rotation(block, "cpu"), persistent=False)
-        self.run_layer = self.layer  # a compiled one may take its place
-        self.run_loss = self.token_losses
+        self.run_layer: Callable[[Tensor, LayerWeights], Tensor] = self.layer  # a compiled one may take its place
+        self.run_loss: Callable[[Tensor, Tensor, Weights], Tensor] = self.token_losses
 
     def _add(self, name: str, weight: Tensor) -> None:
-        self.register_buffer(f"base_{name}", weight.to(torch.float32), persistent=False)
         if name.endswith("norm"):
-            self.gains[name] = nn.Parameter(torch.zeros_like(weight, dtype=torch.float32))
+            self.register_buffer(f"base_{name}", weight, persistent=False)
+            self.gains[name] = nn.Parameter(torch.zeros_like(weight))
         else:
-            self.low_rank[name] = LowRank(tuple(weight.shape), self.rank)
+            self.matrices[name] = FullRank(weight) if self.rank is None else LowRank(weight, self.rank)
 
     def _merged(self, name: str) -> Tensor:
-        """A matrix with its change: [..., N, K] float32."""
-        return self.get_buffer(f"base_{name}") + self.low_rank[name].delta()
+        merged: Tensor = self.matrices[name].merged()  # type: ignore[operator]
+        return merged
 
     def _gain(self, name: str) -> Tensor:
         """A norm's gains with their change: [..., d]; the change is a bfloat16 number, as it will be stored."""
-        change = self.gains[name]
-        change = change + (change.to(torch.bfloat16).to(torch.float32) - change).detach()
-        return self.get_buffer(f"base_{name}") * (1.0 + change)
+        return self.get_buffer(f"base_{name}") * (1.0 + as_bfloat16(self.gains[name]))
 
     def _weights(self, rows: Tensor) -> Weights:
         integers, scales = quantised(rows)
@@ -160,8 +124,7 @@ class Network(nn.Module):
 
     def embedded(self, ids: Tensor) -> Tensor:
         """[B, T] -> [B, T, d] float32, rotated and quantised as the embedding's rows are."""
-        b, a = self.low_rank["embedding"].sides()
-        rows = functional.embedding(ids, self.get_buffer("base_embedding")) + functional.embedding(ids, b) @ a
+        rows = self.matrices["embedding"].rows(ids)  # type: ignore[operator]
         integers, step = quantised(rotated(rows, self.turn_model))
         return integers * step
 
@@ -171,12 +134,12 @@ class Network(nn.Module):
         heads, groups, size = spec.heads, spec.kv_heads, spec.head_dim
         q, s = normalised(x, spec.norm_eps)
         y = self._product(q, s, w.qkv).view(batch, length, heads + 2 * groups, size)
-        turning, values = y.split((heads + groups, groups), dim=2)
+        turning, values = torch.split(y, [heads + groups, groups], dim=2)
         cosine, sine = self.cosine[:length, None], self.sine[:length, None]
         first, second = turning.chunk(2, dim=-1)
         turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
         turned, values = (self._as_stored(z).to(self.dtype).transpose(1, 2) for z in (turned, values))
-        queries, keys = turned.split((heads, groups), dim=1)
+        queries, keys = torch.split(turned, [heads, groups], dim=1)
         attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
         q, s = quantised(attended.transpose(1, 2).flatten(2).to(torch.float32))
         x = x + self._product(q, s, w.o)
@@ -210,23 +173,40 @@ class Network(nn.Module):
         return self.run_loss(x, targets, head)
 
     def adapter(self, base: str = "") -> Adapter:
-        """What has been learned so far, as it is stored."""
-        products, gains = {}, {}
+        """What has been learned so far, as it is stored. base: the digest of the base's file."""
+        matrices: dict[str, Any] = {}
+        gains = {"norm": bfloat16_array(self.gains["norm"])}
+        for part in ("embedding", "head"):
+            matrices[part] = self.matrices[part].stored(None)  # type: ignore[operator]
         for i in range(self.spec.layers):
             for part in LAYER_MATRICES:
-                products[f"layers.{i}.{part}"] = self.low_rank[part].stored(i)
+                matrices[f"layers.{i}.{part}"] = self.matrices[part].stored(i)  # type: ignore[operator]
             for part in LAYER_NORMS:
-                gains[f"layers.{i}.{part}"] = _bfloat16(self.gains[part][i])
-        for part in ("embedding", "head"):
-            products[part] = self.low_rank[part].stored(None)
-        gains["norm"] = _bfloat16(self.gains["norm"])
-        return Adapter(products, gains, base)
+                gains[f"layers.{i}.{part}"] = bfloat16_array(self.gains[part][i])
+        if self.rank is None:
+            return Adapter({}, gains, base, matrices)
+        return Adapter(matrices, gains, base)
+
+    @torch.no_grad()
+    def start_from(self, adapter: Adapter) -> None:
+        """Begin with what an adapter of the same base has learned. Raises ValueError where its rank is larger."""
+        for name, (b, a) in adapter.products.items():
+            layer, part = _place(name)
+            self.matrices[part].start_from(layer, b, a)  # type: ignore[operator]
+        for name, gain in adapter.gains.items():
+            layer, part = _place(name)
+            target = self.gains[part]
+            (target if layer is None else target[layer]).copy_(torch.from_numpy(gain))
+
+
+def _place(name: str) -> tuple[int | None, str]:
+    """A tensor's layer and part: `layers.3.q` -> (3, `q`), `head` -> (None, `head`)."""
+    if name.startswith("layers."):
+        _, layer, part = name.split(".")
+        return int(layer), part
+    return None, name
 
 
 def loaded(source: FloatModel, name: str) -> Tensor:
     """One tensor of the base, as float32."""
     return torch.from_numpy(np.array(source.tensor(name), np.float32))
-
-
-def _bfloat16(x: Tensor) -> npt.NDArray[np.float32]:
-    return x.detach().to(torch.bfloat16).to(torch.float32).cpu().numpy()

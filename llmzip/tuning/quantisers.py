@@ -51,15 +51,22 @@ def factor(x: Tensor) -> Tensor:
     return x + (factor_integers(x.detach(), step) * step - x).detach()
 
 
+def as_bfloat16(x: Tensor) -> Tensor:
+    """The nearest bfloat16 numbers, as float32; the gradient passes."""
+    near: Tensor = x + (x.detach().to(torch.bfloat16).to(torch.float32) - x).detach()
+    return near
+
+
 def rotation(block: int, device: torch.device | str) -> Tensor:
     """The orthonormal Hadamard matrix: [block, block] float32."""
     h = torch.ones(1, 1)
     while len(h) < block:
         h = torch.cat((torch.cat((h, h), 1), torch.cat((h, -h), 1)))
-    return (h / block**0.5).to(device)
+    normal: Tensor = h / block**0.5
+    return normal.to(device)
 
 
 def rotated(x: Tensor, matrix: Tensor) -> Tensor:
     """Blocks of the last axis times a Hadamard matrix: [..., K] -> [..., K]."""
     block = len(matrix)
-    return (x.unflatten(-1, (-1, block)) @ matrix.to(x.dtype)).flatten(-2)
+    return (x.view(*x.shape[:-1], -1, block) @ matrix.to(x.dtype)).flatten(-2)

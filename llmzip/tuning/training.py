@@ -31,7 +31,8 @@ _MIN_EMBEDDING_EPS = 1e-6
 class TrainingOptions:
     """What decides a run's result, beside data and base."""
 
-    rank: int = 36
+    rank: int | None = 36
+    """Of the low-rank products; None: all numbers are trained."""
     steps: int = 1000
     minutes: float | None = None
     """At most; the schedule ends with the time."""
@@ -40,7 +41,8 @@ class TrainingOptions:
     micro_batch: int = 8
     """Sequences that go through the network at once."""
     length: int = 2048
-    rate: float = 1e-3
+    rate: float = 5e-4
+    """The highest rate of AdamW."""
     warm_up: float = 0.02
     """The share of the run in which the rate rises."""
     from_start: float = 0.3
@@ -48,6 +50,8 @@ class TrainingOptions:
     seed: int = 0
     evaluate_seconds: float = 60.0
     """Between two measurements of held-out text, each with a checkpoint."""
+    patience: int | None = None
+    """After so many measurements without a new best the run ends."""
 
 
 @dataclasses.dataclass
@@ -57,6 +61,8 @@ class State:
     step: int = 0
     seconds: float = 0.0
     best: float = math.inf
+    worse: int = 0
+    """Measurements since the best one."""
     curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
@@ -83,9 +89,9 @@ class Trainer:
         self.device = network.cosine.device
         self.sizes = torch.from_numpy(token_sizes).to(self.device)
         self.state = State()
-        tokens = [*network.low_rank["embedding"].parameters(), *network.low_rank["head"].parameters()]
+        tokens = [*network.matrices["embedding"].parameters(), *network.matrices["head"].parameters()]
         others = [p for p in network.parameters() if all(p is not q for q in tokens)]
-        groups = [{"params": others}, {"params": tokens, "eps": _MIN_EMBEDDING_EPS}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": tokens, "eps": _MIN_EMBEDDING_EPS}]
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0)
 
     def run(self, progress: Progress | None = None) -> State:
@@ -100,7 +106,7 @@ class Trainer:
         )
         for batch in draws:
             done = self.share_done()
-            if done >= 1:
+            if done >= 1 or (options.patience and state.worse >= options.patience):
                 break
             for group in self.optimizer.param_groups:
                 group["lr"] = options.rate * min(1.0, done / options.warm_up + 1e-2) * (1.0 - done)
@@ -135,7 +141,7 @@ class Trainer:
         for first in range(0, len(batch.inputs), self.options.micro_batch):
             losses, scored = self._losses(batch, slice(first, first + self.options.micro_batch))
             loss = (losses * scored).sum() / count
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
@@ -165,8 +171,9 @@ class Trainer:
         mean = sum(kinds.values()) / max(len(kinds), 1)
         point = {"step": self.state.step, "seconds": round(self.state.seconds, 1), "mean": round(mean, 5), **kinds}
         self.state.curve.append(point)
+        self.state.worse += 1
         if mean < self.state.best or not kinds:
-            self.state.best = mean
+            self.state.best, self.state.worse = mean, 0
             self.network.adapter(self.base).save(self.folder / "adapter.safetensors")
         (self.folder / "curve.json").write_text(json.dumps(self.state.curve, indent=1) + "\n", "utf-8")
 

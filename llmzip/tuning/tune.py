@@ -6,21 +6,23 @@ The output folder holds all of a run: `tokens.npz` (the text, cut once), `checkp
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 
 from llmzip.errors import LLMZipError
+from llmzip.model.adapter import Adapter
 from llmzip.model.sources import FloatModel, read_source, source_digest
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.tuning import data
 from llmzip.tuning.network import Network
 from llmzip.tuning.training import Progress, State, Trainer, TrainingOptions, compiled
 
+LOW_RANK_RATE, FULL_RATE = 5e-4, 3e-5
 TOKENS_FILE, ADAPTER_FILE = "tokens.npz", "adapter.safetensors"
 _TRAINED = "train"
 _log = logging.getLogger("llmzip")
@@ -60,11 +62,13 @@ def train(
     options: TrainingOptions,
     device: str = "cpu",
     compile_layers: bool | None = None,
+    initial: Adapter | None = None,
     progress: Progress | None = None,
 ) -> State:
     """Train in a prepared folder, from its checkpoint where there is one.
 
-    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA.
+    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA. initial: where to begin, an adapter
+    of the same base.
     """
     source = read_source(base)
     corpora = data.load(folder / TOKENS_FILE)
@@ -74,8 +78,11 @@ def train(
     length = min(options.length, source.spec.max_positions)
     options = dataclasses.replace(options, length=length)
     dtype = torch.bfloat16 if has_bfloat16(kind) else torch.float32
-    with _matmul_precision("high"):
-        network = Network(source, options.rank, length, dtype).to(device)
+    with _quick_products():
+        network = Network(source, options.rank, length, dtype)
+        if initial:
+            network.start_from(initial)
+        network.to(device)
         if compile_layers if compile_layers is not None else kind == "cuda":
             compiled(network)
         sizes = data.token_bytes(source.vocabulary)
@@ -88,19 +95,16 @@ def train(
 def has_bfloat16(device: str) -> bool:
     """Whether products of bfloat16 are quicker there than of float32."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-class _matmul_precision:  # noqa: N801
+@contextlib.contextmanager
+def _quick_products() -> Iterator[None]:
     """TF32 for what stays in float32 on a GPU: rotations and merging, whose results are rounded to 8 bits."""
-
-    def __init__(self, precision: str) -> None:
-        self.precision = precision
-
-    def __enter__(self) -> None:
-        self.before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(self.precision)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self.before)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

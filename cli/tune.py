@@ -1,0 +1,139 @@
+"""`llmzip tune`: a model of one's own, trained on texts like those that are to be compressed."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from llmzip.cli import options
+from llmzip.cli.each import reporting, say
+from llmzip.cli.models import progress_bars
+from llmzip.errors import LLMZipError
+from llmzip.model.store import ModelStore
+
+if TYPE_CHECKING:
+    from llmzip.tuning.training import State
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def _run(
+    files: tuple[str, ...],
+    data: tuple[str, ...],
+    valid: tuple[str, ...],
+    model: str | None,
+    output: str,
+    folder: str | None,
+    full: bool,
+    rank: int,
+    minutes: float | None,
+    steps: int,
+    batch: int,
+    micro_batch: int,
+    length: int,
+    rate: float | None,
+    seed: int,
+    device: str,
+    offline: bool,
+) -> None:
+    """Train a model on FILES and install it as NAME: `llmzip -m NAME FILE` then compresses with it.
+
+    A folder stands for all files in it; in a file, a line that holds a single form feed separates documents. A run that was
+    interrupted goes on where it was when the same command is given again.
+    """
+    try:
+        from llmzip.tuning import tune
+        from llmzip.tuning.training import TrainingOptions
+    except ImportError as error:
+        raise LLMZipError(f"tuning needs torch ({error}): pip install 'llmzip[torch]'") from error
+    texts = _files((*files, *data))
+    if not texts:
+        raise click.UsageError("no FILES to train on")
+    work = pathlib.Path(folder or f"{output}.tuning")
+    wanted = TrainingOptions(
+        rank=None if full else rank,
+        steps=steps,
+        minutes=minutes,
+        batch=batch,
+        micro_batch=min(micro_batch, batch),
+        length=length,
+        rate=rate or (tune.FULL_RATE if full else tune.LOW_RANK_RATE),
+        seed=seed,
+        patience=5,
+    )
+    store = ModelStore(offline=offline)
+    with progress_bars() as progress:
+        base = store.float_source(model, work, progress)
+    if not (work / tune.TOKENS_FILE).exists():
+        say(f"cutting {len(texts)} files into tokens")
+        tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
+    initial = None if full else base.adapter()
+    state = tune.train(work, base.path, wanted, device, initial=initial, progress=_Lines().show)
+    installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)
+    first, best = state.curve[0]["mean"], state.best
+    say(f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)")
+    say(f"{installed.name} {installed.fingerprint[:16]} is installed; the adapter is {work / tune.ADAPTER_FILE}")
+
+
+class _Lines:
+    """A line on stderr now and then: how far, how good, how long yet."""
+
+    def __init__(self) -> None:
+        self.begun = self.last = time.monotonic()
+        self.first: float | None = None
+
+    def show(self, state: State, done: float, loss: float) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done
+        if now - self.last < _SECONDS_BETWEEN_LINES and done < 1:
+            return
+        self.last = now
+        share = done - self.first
+        left = (now - self.begun) / share * (1 - done) if share > 0 else 0.0
+        say(
+            f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, {state.best:.4f} bits/byte on held-out text, "
+            f"{_duration(left)} left"
+        )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _files(names: tuple[str, ...]) -> list[pathlib.Path]:
+    """The files that are named, and those in the folders that are named, in order of names."""
+    found: list[pathlib.Path] = []
+    for name in names:
+        path = pathlib.Path(name)
+        found += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return found
+
+
+tune = click.Command(
+    "tune",
+    callback=reporting(_run),
+    help=_run.__doc__,
+    params=[
+        click.Argument(["files"], nargs=-1, metavar="[FILES]..."),
+        click.Option(["--data"], multiple=True, metavar="FILE", help="The same as FILES; may be repeated."),
+        click.Option(["--valid"], multiple=True, metavar="FILE", help="Only measured; without, 5 % of the documents."),
+        click.Option(["-m", "--model"], help="The base: a registered name, a .gguf file, a model directory, a hub id."),
+        click.Option(["-o", "--output"], required=True, metavar="NAME", help="What the new model is called."),
+        click.Option(["--folder"], metavar="FOLDER", help="For checkpoints, curve and adapter; NAME.tuning."),
+        click.Option(["--full"], is_flag=True, help="Train all numbers: a file of two bytes for each."),
+        click.Option(["--rank"], type=click.IntRange(1, 512), default=36, help="Of the low-rank products."),
+        click.Option(["--minutes"], type=click.FloatRange(min=0, min_open=True), help="At most so long."),
+        click.Option(["--steps"], type=click.IntRange(min=1), default=1000, help="At most so many."),
+        click.Option(["--batch"], type=click.IntRange(min=1), default=16, help="Sequences of a step."),
+        click.Option(["--micro-batch"], type=click.IntRange(min=1), default=4, help="Of them at once: memory."),
+        click.Option(["--length"], type=click.IntRange(min=16), default=2048, help="Tokens of a sequence."),
+        click.Option(["--rate"], type=click.FloatRange(min=0, min_open=True), help="The highest learning rate."),
+        click.Option(["--seed"], type=click.IntRange(min=0), default=0, help="The same seed, the same order."),
+        click.Option(["--device"], default="cpu", help="cpu or cuda."),
+        options.OFFLINE,
+    ],
+)
