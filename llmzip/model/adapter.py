@@ -9,6 +9,7 @@ product, in any order, gives the same bits: the merged model has one fingerprint
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping
 
@@ -24,7 +25,7 @@ FACTOR_MAX = 7
 """Factors are integers from -7 to 7."""
 
 _FORMAT = "llmzip-adapter"
-_VERSION = "1"
+_VERSION = 1
 _MAX_SPREAD_BITS = 32
 """Between the largest and the smallest scale of one A; with 2 * (3 + 8) bits of a term's significand and 2**9 terms, below 53."""
 
@@ -110,10 +111,13 @@ class Adapter:
             arrays[f"{name}.gain"] = _bfloat16_bits(gain)
         for name, matrix in self.replaced.items():
             arrays[f"{name}.full"] = _bfloat16_bits(matrix)
-        shapes = {name: f"{len(b.integers)}x{a.integers.shape[1]}" for name, (b, a) in self.products.items()}
-        metadata = {"format": _FORMAT, "version": _VERSION, "base": self.base}
-        metadata |= {f"shape.{name}": shape for name, shape in shapes.items()}
-        safetensors.numpy.save_file(arrays, path, metadata)
+        described = {
+            "version": _VERSION,
+            "base": self.base,
+            "shapes": {name: [len(b.integers), a.integers.shape[1]] for name, (b, a) in self.products.items()},
+        }
+        # One key, because safetensors writes several in any order, and the same adapter shall be the same file.
+        safetensors.numpy.save_file(arrays, path, {_FORMAT: json.dumps(described, sort_keys=True)})
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Adapter:
@@ -122,23 +126,18 @@ class Adapter:
             with safetensors.safe_open(path, framework="np") as opened:
                 metadata = opened.metadata() or {}
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            if metadata.get("format") != _FORMAT or metadata.get("version") != _VERSION:
-                raise IntegrityError(f"{path}: not an llmzip adapter of version {_VERSION}")
+            described = json.loads(metadata[_FORMAT])
+            if described["version"] != _VERSION:
+                raise IntegrityError(f"{path}: an adapter of version {described['version']}, not {_VERSION}")
             products = {}
-            for key, shape in metadata.items():
-                if key.startswith("shape."):
-                    name = key.removeprefix("shape.")
-                    rows, columns = map(int, shape.split("x"))
-                    a_scales = _from_bfloat16_bits(arrays[f"{name}.a.scale"])
-                    rank = len(a_scales)
-                    b = Factors(
-                        _unpacked(arrays[f"{name}.b"], rows, rank), _from_bfloat16_bits(arrays[f"{name}.b.scale"])
-                    )
-                    a = Factors(_unpacked(arrays[f"{name}.a"], rank, columns), a_scales)
-                    if b.scales.shape != (rows,):
-                        raise ValueError(f"{name}: {b.scales.shape} scales for {rows} rows")
-                    _check_exact(name, b, a)
-                    products[name] = b, a
+            for name, (rows, columns) in described["shapes"].items():
+                a_scales, b_scales = (_from_bfloat16_bits(arrays[f"{name}.{side}.scale"]) for side in "ab")
+                if b_scales.shape != (rows,):
+                    raise ValueError(f"{name}: {b_scales.shape} scales for {rows} rows")
+                b = Factors(_unpacked(arrays[f"{name}.b"], rows, len(a_scales)), b_scales)
+                a = Factors(_unpacked(arrays[f"{name}.a"], len(a_scales), columns), a_scales)
+                _check_exact(name, b, a)
+                products[name] = b, a
             gains, replaced = (
                 {
                     name.removesuffix(kind): _from_bfloat16_bits(bits)
@@ -149,7 +148,7 @@ class Adapter:
             )
         except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise IntegrityError(f"{path}: not an adapter, or a damaged one ({error})") from error
-        return cls(products, gains, metadata.get("base", ""), replaced)
+        return cls(products, gains, described["base"], replaced)
 
     @property
     def bytes(self) -> int:
