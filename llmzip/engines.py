@@ -137,11 +137,27 @@ def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -
         _log.warning("the slower torch engine serves (%s); the files are the same", reason)
     import torch
 
-    from llmzip.engine.torch_engine import TorchEngine
-
     if threads:
         torch.set_num_threads(min(threads, _MOST_TORCH_THREADS))
     try:
-        return TorchEngine(model, device)
+        return _torch_engine(model, device)
     except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
+
+
+def _torch_engine(model: IntegerModel, device: str) -> Engine:
+    """On CUDA with Triton's kernels, where there is Triton; else torch alone."""
+    import torch
+
+    from llmzip.engine.torch_engine import TorchEngine
+
+    if torch.device(device).type != "cuda":
+        return TorchEngine(model, device)
+    try:
+        from llmzip.engine.triton.engine import TritonEngine
+    except ImportError as error:
+        _log.warning(
+            "the slower torch path serves (no Triton: %s; pip install 'llmzip[gpu]'); the files are the same", error
+        )
+        return TorchEngine(model, device)
+    return TritonEngine(model, device)

@@ -65,16 +65,18 @@ class TorchSession:
         shape = (spec.layers, streams, spec.kv_heads, slots)
         with torch.inference_mode():
             try:
-                self.keys, self.values = (
-                    torch.zeros(*shape, spec.head_dim, dtype=torch.int8, device=device) for _ in "kv"
-                )
-                self.key_scales, self.value_scales = (torch.zeros(shape, device=device) for _ in "kv")
+                self._allocate(shape, spec.head_dim, device)
             except RuntimeError as error:  # torch's word for it
                 raise MemoryError(str(error)) from error
             self.largest_value = torch.zeros(*shape[:3], device=device)  # of the positions so far
-            # An empty slot holds a position that never comes: no token sees it.
-            self.slot_positions = torch.full((slots,), spec.max_positions, device=device)
         self.replay = Replay(device)
+
+    def _allocate(self, shape: tuple[int, ...], head_dim: int, device: torch.device) -> None:
+        """Room for the cache: shape is [layers, S, G, slots]."""
+        self.keys, self.values = (torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv")
+        self.key_scales, self.value_scales = (torch.zeros(shape, device=device) for _ in "kv")
+        # An empty slot holds a position that never comes: no token sees it.
+        self.slot_positions = torch.full(shape[-1:], self.engine.model.spec.max_positions, device=device)
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""
@@ -119,7 +121,7 @@ class TorchSession:
         fed = self.position
         if fed > min(window, self.window):
             raise ValueError(f"{fed} tokens do not fit a window of {min(window, self.window)}")
-        other = TorchSession(self.engine, streams, window, chunk)
+        other = type(self)(self.engine, streams, window, chunk)
         with torch.inference_mode():  # so far no slot has been used twice: position p is in slot p
             for mine, theirs in zip(self._caches(), other._caches(), strict=True):
                 theirs[:, :, :, :fed] = mine[:, :1, :, :fed]

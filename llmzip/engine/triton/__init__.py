@@ -1,0 +1,1 @@
+"""The GPU engine: Triton kernels with the bits of the torch reference."""

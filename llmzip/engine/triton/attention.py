@@ -1,0 +1,114 @@
+"""Attention of one step over the int8 cache (docs/arithmetic.md, section 4.5).
+
+The maximum first, then integer sums, which are exact in any order: positions may be cut among programs at will. Keys and
+values are each read once, as long runs of bytes: keys [.., slots, D], values [.., D, slots]. In between only the scores
+[M, H, slots] are kept, 1/16 of the bytes of the keys that they come from at three heads to a group.
+"""
+
+import triton
+import triton.language as tl
+
+from llmzip.arithmetic import constants
+from llmzip.engine.triton.arithmetic import EXP2_MIN, exp2, round_even
+
+_ONE = tl.constexpr(2.0**constants.ATTENTION_ONE_BITS)
+_TOTAL = tl.constexpr(2.0**constants.ATTENTION_TOTAL_BITS)
+DIGITS = tl.constexpr(4)
+DIGIT_BITS = tl.constexpr(7)
+_DIGIT_MASK = tl.constexpr(127)
+
+
+@triton.jit
+def scores_kernel(
+    queries, query_scales, keys, key_scales, visible, scores, used, slots,
+    heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
+    SHARED: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr,
+):  # fmt: skip
+    """t_j of the heads of one group and some positions -> scores [M, H, slots] float32, -inf where nothing is seen."""
+    pair = tl.program_id(0).to(tl.int64)  # stream * G + group
+    shared: tl.constexpr = heads // groups
+    head = tl.arange(0, SHARED)
+    i = tl.arange(0, DIM)
+    n = tl.program_id(1) * POSITIONS + tl.arange(0, POSITIONS)
+    real = head < shared
+    inside = n < used
+    first = pair * shared  # = stream * H + the group's first head
+    q = tl.load(
+        queries + (first + head)[:, None] * head_dim + i[None, :], mask=real[:, None] & (i < head_dim)[None, :], other=0
+    )
+    place = keys + (pair * slots + n)[:, None] * head_dim + i[None, :]
+    if head_dim == DIM:
+        k = tl.load(place, mask=inside[:, None], other=0)
+    else:
+        k = tl.load(place, mask=inside[:, None] & (i < head_dim)[None, :], other=0)
+    t = tl.dot(q, tl.trans(k), out_dtype=tl.int32).to(tl.float32)
+    t = t * tl.load(key_scales + pair * slots + n, mask=inside, other=0.0)[None, :]
+    t = t * tl.load(query_scales + first + head, mask=real, other=0.0)[:, None]
+    seen = tl.load(visible + n, mask=inside, other=0)[None, :]
+    t = tl.where(seen != 0, t, float("-inf"))
+    tl.store(scores + (first + head)[:, None] * slots + n[None, :], t, mask=real[:, None] & inside[None, :])
+
+
+@triton.jit
+def weights_before_scaling(t, top):
+    """P_j as float32: [H, N], the maxima [H]."""
+    return round_even(exp2(tl.maximum(t - top[:, None], EXP2_MIN)) * _ONE)
+
+
+@triton.jit(do_not_specialize=["M"])
+def values_kernel(
+    scores, values, value_scales, largest, parts, M, used, slots, part_length,
+    heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
+    SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
+):  # fmt: skip
+    """The sums of w_j * v_j over one part of the positions -> parts [part, M, H * D] int32.
+
+    part_length is a multiple of POSITIONS. A weight (17 bits) is cut into digits of 7 bits, each a row of an int8 product
+    of its own.
+    """
+    pair = tl.program_id(0).to(tl.int64)
+    part = tl.program_id(1)
+    shared: tl.constexpr = heads // groups
+    head = tl.arange(0, SHARED)
+    real = head < shared
+    first = pair * shared
+    row = scores + (first + head)[:, None] * slots
+
+    scanned = tl.arange(0, SCAN)
+    best = tl.full((SHARED, SCAN), float("-inf"), tl.float32)
+    for start in range(0, used, SCAN):
+        n = start + scanned
+        t = tl.load(row + n[None, :], mask=real[:, None] & (n < used)[None, :], other=float("-inf"))
+        best = tl.maximum(best, t)
+    top = tl.where(real, tl.max(best, axis=1), 0.0)
+    sums = tl.zeros((SHARED, SCAN), tl.int32)
+    for start in range(0, used, SCAN):
+        n = start + scanned
+        t = tl.load(row + n[None, :], mask=real[:, None] & (n < used)[None, :], other=float("-inf"))
+        sums += weights_before_scaling(t, top).to(tl.int32)
+    total = tl.where(real, tl.sum(sums, axis=1), 1).to(tl.float32)
+    bound = tl.load(largest + pair)
+    factor = tl.div_rn(tl.full((SHARED,), _TOTAL, tl.float32), total * bound)
+
+    shift = tl.arange(0, DIGITS)[None, :, None] * DIGIT_BITS
+    i = tl.arange(0, DIM)
+    acc = tl.zeros((SHARED * DIGITS, DIM), tl.int32)
+    for start in range(part * part_length, tl.minimum(used, (part + 1) * part_length), POSITIONS):
+        n = start + tl.arange(0, POSITIONS)
+        inside = n < used
+        place = values + pair * (head_dim * slots) + i[:, None] * slots + n[None, :]
+        if head_dim == DIM:
+            v = tl.load(place, mask=inside[None, :], other=0)
+        else:
+            v = tl.load(place, mask=(i < head_dim)[:, None] & inside[None, :], other=0)
+        t = tl.load(row + n[None, :], mask=real[:, None] & inside[None, :], other=float("-inf"))
+        u = tl.load(value_scales + pair * slots + n, mask=inside, other=0.0)
+        w = round_even((weights_before_scaling(t, top) * u[None, :]) * factor[:, None]).to(tl.int32)
+        digits = (w[:, None, :] >> shift) & _DIGIT_MASK
+        rows = tl.reshape(digits.to(tl.int8), (SHARED * DIGITS, POSITIONS))
+        acc = tl.dot(rows, tl.trans(v), acc, out_dtype=tl.int32)
+    worth = tl.reshape(acc, (SHARED, DIGITS, DIM)) << shift
+    out = tl.sum(worth, axis=1)
+    width: tl.constexpr = heads * head_dim
+    place = parts + part.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
+    tl.store(place, out, mask=real[:, None] & (i < head_dim)[None, :])

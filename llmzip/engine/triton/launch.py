@@ -1,0 +1,47 @@
+"""How kernels are started: with what keeps their bits, and in sizes that suit the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+POSITION_MULTIPLE = 16
+"""Caches have so many slots, or a multiple: whole vectors of 16 bytes."""
+
+_PROGRAMS = 528  # four for each multiprocessor of an H100: fewer leave its memory idle
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], *arguments: Any, warps: int = 4, stages: int = 3, **constants: Any
+) -> None:
+    """Start a kernel. A fused multiply-add has one rounding where docs/arithmetic.md wants two: it is forbidden."""
+    kernel[grid](*arguments, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=False)
+
+
+def power_of_two(n: int, least: int = 1) -> int:
+    """The smallest power of two that is at least `n` and `least`."""
+    return max(1 << (n - 1).bit_length(), least)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """The quotient, rounded up."""
+    return -(-a // b)
+
+
+def row_block(rows: int, most: int = 64) -> int:
+    """How many rows a program of a product takes."""
+    return min(power_of_two(rows, 16), most)
+
+
+def depth_block(depth: int) -> int:
+    """How much of the depth a product loads at a time: a divisor where there is one, so that no load needs a mask."""
+    return 128 if depth % 128 == 0 else 64
+
+
+def position_parts(pairs: int, used: int, block: int) -> tuple[int, int]:
+    """Into how many parts the positions are cut, a power of two, and how long a part is, a multiple of `block`."""
+    blocks = ceil_div(used, block)
+    parts = 1
+    while parts * pairs < _PROGRAMS and 2 * parts <= blocks:
+        parts *= 2
+    length = ceil_div(blocks, parts) * block
+    return parts, length

@@ -1,0 +1,220 @@
+"""The parts of a step, each by one kernel. `reference` has the same parts in torch: they say what is right.
+
+Shapes: M rows, each a stream's token; d, F, V of the model; H heads, G key/value heads, D head size; B buckets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+from llmzip.arithmetic.constants import BUCKET_SIZE
+from llmzip.engine.torch_engine import Linear
+from llmzip.engine.triton import attention, products, rows, tables
+from llmzip.engine.triton.launch import ceil_div, depth_block, launch, position_parts, power_of_two, row_block
+from llmzip.model.spec import ModelSpec
+
+TILE = 128
+"""Columns of a program of the head: half a bucket."""
+
+_POSITIONS = 128  # that a program of the values takes at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A product's weights for the kernels and for the torch path."""
+
+    weight: Tensor  # [N, K] int8
+    scale: Tensor  # [N] float32
+    linear: Linear
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCache:
+    """One layer's cache: P slots, of which the last ones may be there only to fill up."""
+
+    keys: Tensor  # [M, G, P, D] int8
+    values: Tensor  # [M, G, D, P] int8
+    key_scales: Tensor  # [M, G, P] float32
+    value_scales: Tensor  # [M, G, P] float32
+    largest: Tensor  # [M, G] float32, of the value scales so far
+
+    def rows(self, part: slice) -> LayerCache:
+        """Some streams' cache."""
+        return LayerCache(*(getattr(self, field.name)[part] for field in dataclasses.fields(self)))
+
+
+class Operations:
+    """The kernels. What an operation writes is its last arguments, unless said otherwise."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.buckets = ceil_div(spec.vocab, BUCKET_SIZE)
+        self.tiles = ceil_div(spec.vocab, TILE)
+
+    def parts(self, streams: int, used: int) -> int:
+        """How many parts `values` makes of the positions."""
+        return position_parts(streams * self.spec.kv_heads, used, _POSITIONS)[0]
+
+    def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
+        """Section 4.1: ids [M] int64, table [V, d] int8, scale [V] -> x [M, d] float32."""
+        d = self.spec.d_model
+        launch(rows.embed_kernel, (len(ids),), ids, table, scale, x, d=d, BLOCK=power_of_two(d))
+
+    def place(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
+        """The new position [1] int64 into its slot: slot_positions [P] int64, visible [P] int8."""
+        slots = len(slot_positions)
+        grid = (ceil_div(slots, 256),)
+        launch(rows.place_kernel, grid, position, slot_positions, visible, slots, window, ring, BLOCK=256)
+
+    def normalise(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
+        """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
+        d = self.spec.d_model
+        launch(
+            rows.normalise_kernel, (len(x),), x, q, scale,
+            norm_eps=self.spec.norm_eps, inverse_width=1.0 / d, d=d, BLOCK=power_of_two(d),
+        )  # fmt: skip
+
+    def qkv(
+        self, q: Tensor, scale: Tensor, weights: Weights, rope: Tensor, position: Tensor, ring: int,
+        queries: Tensor, query_scales: Tensor, cache: LayerCache,
+    ) -> None:  # fmt: skip
+        """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a position of the cache."""
+        spec = self.spec
+        block = row_block(len(q))
+        grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
+        into = (queries, query_scales, cache.keys, cache.values, cache.key_scales, cache.value_scales, cache.largest)
+        numbers = (len(q), ring, cache.keys.shape[2])
+        launch(
+            products.qkv_kernel, grid, q, scale, weights.weight, weights.scale, rope, position, *into, *numbers,
+            **self._heads(), K=spec.d_model, ROWS=block, HALF=power_of_two(spec.head_dim // 2, 16),
+            DEPTH=depth_block(spec.d_model), stages=4,
+        )  # fmt: skip
+
+    def scores(
+        self, queries: Tensor, query_scales: Tensor, cache: LayerCache, visible: Tensor, used: int, scores: Tensor
+    ) -> None:
+        """Scores t_j of the first `used` slots: scores [M, H, P] float32."""
+        spec = self.spec
+        dim = power_of_two(spec.head_dim, 32)
+        positions = max(32, (256 * 64) // dim)
+        grid = (len(queries) * spec.kv_heads, ceil_div(used, positions))
+        launch(
+            attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales, visible, scores,
+            used, cache.keys.shape[2], **self._heads(),
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=dim, POSITIONS=positions,
+        )  # fmt: skip
+
+    def values(self, scores: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
+        """From scores to sums: parts [`self.parts(M, used)`, M, H * D] int32, to be added up."""
+        spec = self.spec
+        pairs = len(scores) * spec.kv_heads
+        count, length = position_parts(pairs, used, _POSITIONS)
+        launch(
+            attention.values_kernel, (pairs, count), scores, cache.values, cache.value_scales, cache.largest, parts,
+            len(scores), used, cache.keys.shape[2], length, **self._heads(),
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
+            SCAN=512, POSITIONS=_POSITIONS,
+        )  # fmt: skip
+
+    def merge(self, parts: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
+        """Add up the parts: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
+        width = self.spec.heads * self.spec.head_dim
+        launch(
+            rows.merge_kernel, (len(q),), parts, largest, q, scale, len(q), **self._heads(),
+            PARTS=len(parts), BLOCK=power_of_two(width),
+        )  # fmt: skip
+
+    def residual(self, q: Tensor, row_scale: Tensor, weights: Weights, x: Tensor) -> None:
+        """x [M, d] += linear(weights, q) * row_scale: q [M, K] int8, row_scale [M]."""
+        outputs, depth = weights.weight.shape
+        block = row_block(len(q), 32)
+        columns = 32 if len(q) <= 16 else 64
+        launch(
+            products.residual_kernel, (ceil_div(outputs, columns), ceil_div(len(q), block)),
+            q, row_scale, weights.weight, weights.scale, x, len(q),
+            N=outputs, K=depth, ROWS=block, COLUMNS=columns, DEPTH=depth_block(depth), stages=4,
+        )  # fmt: skip
+
+    def gate_up(self, q: Tensor, scale: Tensor, weights: Weights, inner: Tensor) -> None:
+        """The first half of section 4.6: q [M, d], scale [M] -> m: inner [M, F] float32."""
+        spec = self.spec
+        block = row_block(len(q))
+        columns = 32 if len(q) <= 16 else 64
+        launch(
+            products.gate_up_kernel, (ceil_div(spec.d_ff, columns), ceil_div(len(q), block)),
+            q, scale, weights.weight, weights.scale, inner, len(q), F=spec.d_ff, K=spec.d_model,
+            ROWS=block, COLUMNS=columns, DEPTH=depth_block(spec.d_model), stages=4,
+        )  # fmt: skip
+
+    def rotate(self, inner: Tensor, scale: Tensor, q: Tensor, row_scale: Tensor) -> None:
+        """m to integers, rotated, to q [M, F] int8, and the factor of each row of the product that follows [M]."""
+        size, width = self.spec.mlp_rotation, self.spec.d_ff
+        blocks = power_of_two(width // size)
+        launch(
+            rows.rotate_kernel, (len(inner),), inner, scale, q, row_scale, width=width,
+            BLOCKS=blocks, SIZE=size, BITS=size.bit_length() - 1, warps=max(4, min(16, blocks * size // 1024)),
+        )  # fmt: skip
+
+    def head(self, q: Tensor, weights: Weights, found: Tensor, maxima: Tensor) -> None:
+        """linear(head, q): found [M, V] float32, and the largest of each `TILE` tokens: maxima [M, tiles]."""
+        spec = self.spec
+        block = row_block(len(q), 128)
+        launch(
+            products.head_kernel, (ceil_div(len(q), block), self.tiles), q, weights.weight, weights.scale, found, maxima,
+            len(q), N=spec.vocab, K=spec.d_model, TILES=self.tiles,
+            ROWS=block, COLUMNS=TILE, DEPTH=depth_block(spec.d_model), warps=8 if block == 128 else 4, stages=4,
+        )  # fmt: skip
+
+    def bucket_sums(self, found: Tensor, scales: Tensor, maxima: Tensor, sums: Tensor) -> None:
+        """The sums of the token weights of each bucket: sums [M, B] int64."""
+        launch(
+            tables.bucket_sums_kernel, (len(found), ceil_div(self.buckets, 8)), found, scales, maxima, sums,
+            **self._vocabulary(), buckets=self.buckets, BLOCK=8,
+        )  # fmt: skip
+
+    def top(self, found: Tensor, maxima: Tensor, top: Tensor) -> None:
+        """The likeliest tokens: top [M, n] int32, best first."""
+        launch(
+            tables.top_kernel, (len(found),), found, maxima, top, **self._vocabulary(), count=top.shape[1], TILE=TILE
+        )
+
+    def bucket_table(self, sums: Tensor, table: Tensor, totals: Tensor) -> None:
+        """Frequencies of the buckets [M, B] int32, and the sums of all weights [M] int64."""
+        block = power_of_two(self.buckets)
+        launch(tables.bucket_table_kernel, (len(sums),), sums, table, totals, buckets=self.buckets, BLOCK=block)
+
+    def token_table(
+        self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor, replaced: Tensor,
+        table: Tensor,
+    ) -> None:  # fmt: skip
+        """Frequencies in the buckets chosen [M] int32, with replaced [M, C] int64 for tokens [M, C] int32: [M, 256] int32."""
+        launch(
+            tables.token_table_kernel, (len(chosen),), found, scales, maxima, chosen, tokens, replaced, table,
+            tokens.shape[1], **self._vocabulary(),
+        )  # fmt: skip
+
+    def weights_of(self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor) -> None:
+        """Weights of tokens [M, C] int32, 0 of negative ones: weights [M, C] int32."""
+        grid = (len(tokens), ceil_div(tokens.shape[1], 128))
+        launch(
+            tables.weights_of_kernel, grid, found, scales, maxima, tokens, weights, tokens.shape[1],
+            **self._vocabulary(), BLOCK=128,
+        )  # fmt: skip
+
+    def replace(
+        self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, replaced: Tensor, sums: Tensor
+    ) -> None:
+        """Change sums [M, B] int64 as if tokens [M, C] had the weights replaced [M, C] int64."""
+        grid = (len(tokens), ceil_div(tokens.shape[1], 128))
+        launch(
+            tables.replace_kernel, grid, found, scales, maxima, tokens, replaced, sums, tokens.shape[1],
+            **self._vocabulary(), buckets=self.buckets, BLOCK=128,
+        )  # fmt: skip
+
+    def _heads(self) -> dict[str, int]:
+        return {"heads": self.spec.heads, "groups": self.spec.kv_heads, "head_dim": self.spec.head_dim}
+
+    def _vocabulary(self) -> dict[str, int]:
+        return {"vocab": self.spec.vocab, "tiles": self.tiles, "TILES": power_of_two(self.tiles)}

@@ -1,0 +1,225 @@
+"""The GPU engine's sessions: single tokens of all streams by kernels, replayed as one graph; chunks by the torch path."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from llmzip.engine.base import HeadInput
+from llmzip.engine.torch_graph import Replay
+from llmzip.engine.torch_session import TorchSession, step_slots
+from llmzip.engine.triton.distributions import empty_prediction
+from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
+from llmzip.engine.triton.operations import LayerCache
+
+if TYPE_CHECKING:
+    from llmzip.engine.triton.engine import TritonEngine
+
+_BRANCH_ROWS = 128
+
+
+def branch_sizes(rows: int) -> list[int]:
+    """Rows of the halves of a step, which go through the layers side by side.
+
+    While one half reads its cache, the memory's work, the other does products, which wait for each other rather than for
+    memory. Few rows stay together.
+    """
+    return [rows] if rows < 2 * _BRANCH_ROWS else [rows - rows // 2, rows // 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """Memory of a step for M rows, used again in each layer."""
+
+    x: Tensor  # [M, d] float32, the residual vectors
+    q: Tensor  # [M, d] int8
+    scale: Tensor  # [M]
+    queries: Tensor  # [M, H, D] int8
+    query_scales: Tensor  # [M, H]
+    scores: Tensor  # [M, H, P]
+    attended: Tensor  # [M, H * D] int8
+    row_scale: Tensor  # [M]
+    inner: Tensor  # [M, F]
+    rotated: Tensor  # [M, F] int8
+
+
+class TritonSession(TorchSession):
+    """S streams and their cache, whose values lie with their positions in a row, as the kernels read them."""
+
+    engine: TritonEngine
+
+    def __init__(self, engine: TritonEngine, streams: int, window: int, chunk: int) -> None:
+        super().__init__(engine, streams, window, chunk)
+        self.generation = 0
+        self._workspaces: dict[tuple[int, int], tuple[Workspace, ...]] = {}
+        self._products: tuple[Tensor, Tensor] | None = None
+
+    def _allocate(self, shape: tuple[int, ...], head_dim: int, device: torch.device) -> None:
+        *outer, slots = shape
+        padded = ceil_div(slots, POSITION_MULTIPLE) * POSITION_MULTIPLE
+        zeros = functools.partial(torch.zeros, device=device)
+        self._storage = (
+            zeros(*outer, padded, head_dim, dtype=torch.int8),
+            zeros(*outer, head_dim, padded, dtype=torch.int8),
+            zeros(*outer, padded),
+            zeros(*outer, padded),
+        )
+        # An empty slot holds a position that never comes: no token sees it.
+        self._padded_positions = torch.full((padded,), self.engine.model.spec.max_positions, device=device)
+        self._visible = zeros(padded, dtype=torch.int8)
+        self._view(slots)
+
+    def _view(self, slots: int) -> None:
+        """The cache as the torch path sees it."""
+        keys, values, key_scales, value_scales = self._storage
+        self.keys, self.values = keys[..., :slots, :], values[..., :slots].transpose(-1, -2)
+        self.key_scales, self.value_scales = key_scales[..., :slots], value_scales[..., :slots]
+        self.slot_positions = self._padded_positions[:slots]
+
+    def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
+        """See `Session.advance`."""
+        streams, count = tokens.shape
+        spec, engine = self.engine.model.spec, self.engine
+        if count != 1 or self.position >= spec.max_positions:
+            return super().advance(tokens)
+        if tokens.min() < 0 or tokens.max() >= spec.vocab:
+            raise ValueError(f"a token lies outside the vocabulary of {spec.vocab}")
+        used = min(self.position + 1, len(self.slot_positions))
+        if engine.replays:
+            used = step_slots(used, len(self.slot_positions))
+        used = ceil_div(used, POSITION_MULTIPLE) * POSITION_MULTIPLE
+        with engine.working():
+            ids = torch.from_numpy(np.array(tokens[:, 0], np.int64)).to(engine.device)
+            position = torch.full((1,), self.position, device=engine.device)
+            self.generation += 1
+            step = functools.partial(self._step, used=used)
+            if engine.replays and streams == self.streams:
+                results = self.replay(used, step, ids, position)
+            else:
+                results = step(ids, position)
+            self.position += 1
+            return self._told(results)
+
+    def _told(self, results: tuple[Tensor, ...]) -> HeadInput:
+        """The head inputs on the host; the engine keeps what else is known."""
+        from llmzip.engine.triton.engine import Latest
+
+        q, scale, sums, table, totals, top = results
+        assert self._products is not None
+        found, maxima = (part[: len(q)] for part in self._products)
+        prediction = empty_prediction(self.engine, q, scale, found, maxima)
+        prediction = dataclasses.replace(prediction, sums=sums, table=table, totals=totals, top=top)
+        vectors, scales = q.cpu().numpy(), scale.cpu().numpy()
+        self.engine.latest = Latest(vectors.copy(), scales.copy(), prediction, self, self.generation)
+        return HeadInput(vectors[:, None], scales[:, None])
+
+    def _step(self, ids: Tensor, position: Tensor, used: int) -> tuple[Tensor, ...]:
+        """ids [M] int64, position [1] int64 -> head inputs, and what the head says of them. May be done again."""
+        engine, rows = self.engine, len(ids)
+        run, device = engine.operations, engine.device
+        if self._products is None:
+            self._products = engine.room(self.streams)
+        run.place(position, self.window, self.ring, self._padded_positions, self._visible)
+        q = torch.empty(rows, engine.model.spec.d_model, dtype=torch.int8, device=device)
+        scale = torch.empty(rows, device=device)
+        prediction = empty_prediction(engine, q, scale, *(part[:rows] for part in self._products))
+
+        first = 0
+        branches = []
+        for space in self._workspace(rows, used):
+            part = slice(first, first + len(space.x))
+            first = part.stop
+            branches.append(functools.partial(self._layers, part, ids, position, used, space, q, scale))
+        side_by_side(branches, device)
+        engine.run_head(prediction)
+        return q, scale, prediction.sums, prediction.table, prediction.totals, prediction.top
+
+    def _layers(
+        self, part: slice, ids: Tensor, position: Tensor, used: int, space: Workspace, q: Tensor, scale: Tensor
+    ) -> None:
+        """Some streams' way through the layers, to their head inputs."""
+        engine, run = self.engine, self.engine.operations
+        run.embed(ids[part], *engine.embedding, space.x)
+        parts = torch.empty(
+            run.parts(len(space.x), used), *space.attended.shape, dtype=torch.int32, device=space.x.device
+        )
+        for i, weights in enumerate(engine.layer_weights):
+            cache = self._layer_cache(i).rows(part)
+            run.normalise(space.x, space.q, space.scale)
+            run.qkv(
+                space.q, space.scale, weights.qkv, engine.rope, position, self.ring,
+                space.queries, space.query_scales, cache,
+            )  # fmt: skip
+            run.scores(space.queries, space.query_scales, cache, self._visible, used, space.scores)
+            run.values(space.scores, cache, used, parts)
+            run.merge(parts, cache.largest, space.attended, space.row_scale)
+            run.residual(space.attended, space.row_scale, weights.o, space.x)
+            run.normalise(space.x, space.q, space.scale)
+            run.gate_up(space.q, space.scale, weights.gate_up, space.inner)
+            run.rotate(space.inner, space.scale, space.rotated, space.row_scale)
+            run.residual(space.rotated, space.row_scale, weights.down, space.x)
+        run.normalise(space.x, q[part], scale[part])
+
+    def _layer_cache(self, layer: int) -> LayerCache:
+        keys, values, key_scales, value_scales = (storage[layer] for storage in self._storage)
+        return LayerCache(keys, values, key_scales, value_scales, self.largest_value[layer])
+
+    def _workspace(self, rows: int, used: int) -> tuple[Workspace, ...]:
+        """Memory for each half; that of another number of rows is let go."""
+        key = rows, self._storage[0].shape[3]
+        if key not in self._workspaces:
+            self._workspaces.clear()
+            self._workspaces[key] = tuple(self._new_workspace(size) for size in branch_sizes(rows))
+        return self._workspaces[key]
+
+    def _new_workspace(self, rows: int) -> Workspace:
+        spec, device = self.engine.model.spec, self.engine.device
+        empty = functools.partial(torch.empty, device=device)
+        return Workspace(
+            x=empty(rows, spec.d_model),
+            q=empty(rows, spec.d_model, dtype=torch.int8),
+            scale=empty(rows),
+            queries=empty(rows, spec.heads, spec.head_dim, dtype=torch.int8),
+            query_scales=empty(rows, spec.heads),
+            scores=empty(rows, spec.heads, self._storage[0].shape[3]),
+            attended=empty(rows, spec.heads * spec.head_dim, dtype=torch.int8),
+            row_scale=empty(rows),
+            inner=empty(rows, spec.d_ff),
+            rotated=empty(rows, spec.d_ff, dtype=torch.int8),
+        )
+
+    def copy(self) -> TritonSession:
+        """See `TorchSession.copy`."""
+        other = copy.copy(self)
+        other._storage = tuple(x.clone() for x in self._storage)  # type: ignore[assignment]
+        other._padded_positions = self._padded_positions.clone()
+        other._visible = self._visible.clone()
+        other.largest_value = self.largest_value.clone()
+        other._view(len(self.slot_positions))
+        other.replay = Replay(self.engine.device)
+        other._workspaces, other._products = {}, None
+        return other
+
+
+def side_by_side(works: list[functools.partial[None]], device: torch.device) -> None:
+    """Do each work on a stream of its own, so that they overlap: also in a graph that is being recorded."""
+    if device.type != "cuda" or len(works) == 1:
+        for work in works:
+            work()
+        return
+    main = torch.cuda.current_stream()
+    sides = [torch.cuda.Stream() for _ in works[1:]]  # type: ignore[no-untyped-call]
+    for work, side in zip(works[1:], sides, strict=True):
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            work()
+    works[0]()
+    for side in sides:
+        main.wait_stream(side)
