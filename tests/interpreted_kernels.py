@@ -51,7 +51,7 @@ def check_kernels(shape: str, rows: int, slots: int) -> bool:
 
 
 def check_steps(model: IntegerModel, streams: int, window: int, tokens: int, chunks: tuple[int, ...] = (4,)) -> bool:
-    session._BRANCH_ROWS = 2
+    session.BRANCH_ROWS = 2
     expected = fed(TorchEngine(model), streams, window, [*chunks], tokens)
     engine = TritonEngine(model, "cpu", replays=True, operations=Operations(model.spec))
     found = fed(engine, streams, window, [*chunks], tokens)

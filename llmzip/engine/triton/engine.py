@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,23 +35,6 @@ class LayerWeights:
     down: Weights
 
 
-@dataclasses.dataclass(frozen=True)
-class Latest:
-    """The tables of the latest step, which a decoder asks for next."""
-
-    vectors: npt.NDArray[np.int8]
-    scales: npt.NDArray[np.float32]
-    prediction: Prediction
-    session: TritonSession
-    generation: int
-
-    def tells(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> bool:
-        """Whether these are the first head inputs of the step, and its products still stand."""
-        rows = len(vectors)
-        same = np.array_equal(self.vectors[:rows], vectors) and np.array_equal(self.scales[:rows], scales)
-        return same and self.generation == self.session.generation
-
-
 class TritonEngine(TorchEngine):
     """A model on a CUDA device (or, in Triton's interpreter, on a CPU)."""
 
@@ -76,7 +60,8 @@ class TritonEngine(TorchEngine):
                 for i, layer in enumerate(self.layers)
             ]
             self.head_weights = self._shared(self.head, ["head"])
-        self.latest: Latest | None = None
+        self.latest: weakref.ref[TritonSession] | None = None
+        """The session that has made the latest step: a decoder asks for its tables next."""
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -95,9 +80,10 @@ class TritonEngine(TorchEngine):
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
     ) -> TritonDistributions:
         """See `Engine.distributions`. Those of the latest step's head inputs are there already."""
-        latest = self.latest
-        if latest and latest.tells(vectors, scales):
-            return TritonDistributions(self, latest.prediction.rows(len(vectors)), latest.session)
+        session = self.latest() if self.latest else None
+        prediction = session.predicted(vectors, scales) if session else None
+        if prediction:
+            return TritonDistributions(self, prediction, session)
         with self.working():
             q = torch.from_numpy(np.array(vectors, order="C")).to(self.device)
             s = torch.from_numpy(np.array(scales, order="C")).to(self.device)

@@ -18,7 +18,18 @@ from llmzip.model.spec import ModelSpec
 TILE = 128
 """Columns of a program of the head: half a bucket."""
 
-_POSITIONS = 128  # that a program of the values takes at a time
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Sizes of attention's programs. No bit depends on them."""
+
+    scores_positions: int = 256
+    """For heads of 64; fewer for larger ones."""
+    scores_warps: int = 4
+    values_positions: int = 128
+    values_warps: int = 4
+    values_stages: int = 3
+    values_scan: int = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +59,15 @@ class LayerCache:
 class Operations:
     """The kernels. What an operation writes is its last arguments, unless said otherwise."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, tuning: Tuning | None = None) -> None:
         self.spec = spec
+        self.tuning = tuning or Tuning()
         self.buckets = ceil_div(spec.vocab, BUCKET_SIZE)
         self.tiles = ceil_div(spec.vocab, TILE)
 
     def parts(self, streams: int, used: int) -> int:
         """How many parts `values` makes of the positions."""
-        return position_parts(streams * self.spec.kv_heads, used, _POSITIONS)[0]
+        return position_parts(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
 
     def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
         """Section 4.1: ids [M] int64, table [V, d] int8, scale [V] -> x [M, d] float32."""
@@ -98,24 +110,25 @@ class Operations:
         """Scores t_j of the first `used` slots: scores [M, H, P] float32."""
         spec = self.spec
         dim = power_of_two(spec.head_dim, 32)
-        positions = max(32, (256 * 64) // dim)
+        positions = max(32, self.tuning.scores_positions * 64 // dim)
         grid = (len(queries) * spec.kv_heads, ceil_div(used, positions))
         launch(
             attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales, visible, scores,
             used, cache.keys.shape[2], **self._heads(),
-            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=dim, POSITIONS=positions,
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=dim, POSITIONS=positions, warps=self.tuning.scores_warps,
         )  # fmt: skip
 
     def values(self, scores: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
         """From scores to sums: parts [`self.parts(M, used)`, M, H * D] int32, to be added up."""
         spec = self.spec
         pairs = len(scores) * spec.kv_heads
-        count, length = position_parts(pairs, used, _POSITIONS)
+        count, length = position_parts(pairs, used, self.tuning.values_positions)
         launch(
             attention.values_kernel, (pairs, count), scores, cache.values, cache.value_scales, cache.largest, parts,
             len(scores), used, cache.keys.shape[2], length, **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
-            SCAN=512, POSITIONS=_POSITIONS,
+            SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
+            warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
 
     def merge(self, parts: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:

@@ -187,10 +187,10 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
     tokens = tokens.to(int32)
     replaced = torch.randint(0, 2**43, (rows, count), **case.random)
     chosen = (tokens[:, 0] // 256).contiguous()
-    room = (case.empty(rows, 256, dtype=int32),)
-    yield after("token_table", room, found, scale, maxima, chosen, tokens, replaced)
+    table = (case.empty(rows, 256, dtype=int32),)
+    yield after("token_table", table, found, scale, maxima, chosen, tokens, replaced)
     yield after(
-        "token_table", room, found, scale, maxima, chosen, tokens[:, :0].contiguous(), replaced[:, :0].contiguous()
+        "token_table", table, found, scale, maxima, chosen, tokens[:, :0].contiguous(), replaced[:, :0].contiguous()
     )
     yield after("weights_of", (case.empty(rows, count, dtype=int32),), found, scale, maxima, tokens)
     sums = torch.randint(2**32, 2**33, (rows, run.buckets), **case.random)

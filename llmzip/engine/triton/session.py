@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,23 +16,25 @@ from torch import Tensor
 from llmzip.engine.base import HeadInput
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession, step_slots
-from llmzip.engine.triton.distributions import empty_prediction
+from llmzip.engine.triton.distributions import Prediction, empty_prediction
 from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
 from llmzip.engine.triton.operations import LayerCache
 
 if TYPE_CHECKING:
     from llmzip.engine.triton.engine import TritonEngine
 
-_BRANCH_ROWS = 128
+BRANCHES = 2
+BRANCH_ROWS = 128
 
 
 def branch_sizes(rows: int) -> list[int]:
-    """Rows of the halves of a step, which go through the layers side by side.
+    """Rows of the branches of a step, which go through the layers side by side.
 
-    While one half reads its cache, the memory's work, the other does products, which wait for each other rather than for
+    While one reads its cache, the memory's work, the other does products, which wait for each other rather than for
     memory. Few rows stay together.
     """
-    return [rows] if rows < 2 * _BRANCH_ROWS else [rows - rows // 2, rows // 2]
+    count = max(1, min(BRANCHES, rows // BRANCH_ROWS))
+    return [rows // count + (i < rows % count) for i in range(count)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,7 @@ class TritonSession(TorchSession):
         self.generation = 0
         self._workspaces: dict[tuple[int, int], tuple[Workspace, ...]] = {}
         self._products: tuple[Tensor, Tensor] | None = None
+        self._told: tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], Prediction] | None = None
 
     def _allocate(self, shape: tuple[int, ...], head_dim: int, device: torch.device) -> None:
         *outer, slots = shape
@@ -105,20 +109,28 @@ class TritonSession(TorchSession):
             else:
                 results = step(ids, position)
             self.position += 1
-            return self._told(results)
+            return self._tell(results)
 
-    def _told(self, results: tuple[Tensor, ...]) -> HeadInput:
+    def _tell(self, results: tuple[Tensor, ...]) -> HeadInput:
         """The head inputs on the host; the engine keeps what else is known."""
-        from llmzip.engine.triton.engine import Latest
-
         q, scale, sums, table, totals, top = results
         assert self._products is not None
         found, maxima = (part[: len(q)] for part in self._products)
         prediction = empty_prediction(self.engine, q, scale, found, maxima)
         prediction = dataclasses.replace(prediction, sums=sums, table=table, totals=totals, top=top)
         vectors, scales = q.cpu().numpy(), scale.cpu().numpy()
-        self.engine.latest = Latest(vectors.copy(), scales.copy(), prediction, self, self.generation)
+        self._told = vectors.copy(), scales.copy(), prediction
+        self.engine.latest = weakref.ref(self)
         return HeadInput(vectors[:, None], scales[:, None])
+
+    def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
+        """What the head said in the latest step, if these are the head inputs of its first streams."""
+        if self._told is None:
+            return None
+        told_vectors, told_scales, prediction = self._told
+        rows = len(vectors)
+        same = np.array_equal(told_vectors[:rows], vectors) and np.array_equal(told_scales[:rows], scales)
+        return prediction.rows(rows) if same else None
 
     def _step(self, ids: Tensor, position: Tensor, used: int) -> tuple[Tensor, ...]:
         """ids [M] int64, position [1] int64 -> head inputs, and what the head says of them. May be done again."""
@@ -204,7 +216,7 @@ class TritonSession(TorchSession):
         other.largest_value = self.largest_value.clone()
         other._view(len(self.slot_positions))
         other.replay = Replay(self.engine.device)
-        other._workspaces, other._products = {}, None
+        other._workspaces, other._products, other._told = {}, None, None
         return other
 
 
