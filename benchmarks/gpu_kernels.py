@@ -9,7 +9,6 @@ random weights, so that nothing else is needed; of third-party packages only num
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import json
 import pathlib
@@ -19,7 +18,7 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,6 @@ except ModuleNotFoundError:  # something that only files need: the engines do wi
     llmzip.__path__ = [str(pathlib.Path(__file__).parents[1] / "llmzip")]
     sys.modules["llmzip"] = llmzip
 
-from llmzip.arithmetic.gemm import exact_products
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.triton import self_test, session
@@ -92,9 +90,8 @@ class Report:
     def say(self, text: str) -> None:
         print(text, flush=True)
 
-    @contextlib.contextmanager
-    def section(self, name: str, least: float = 5.0) -> Iterator[Results]:
-        """What goes wrong in here is said, and stays in here."""
+    def section(self, name: str, work: Callable[[Results], object], least: float = 5.0) -> None:
+        """What goes wrong in the work is said, and nothing else suffers. Less than `least` seconds left: nothing is done."""
         figures: Results = {}
         self.results[name] = figures
         start = time.monotonic()
@@ -102,10 +99,10 @@ class Report:
         try:
             if self.left < least:
                 raise TimeoutError("no time left")
-            yield figures
+            work(figures)
         except Exception as error:
             figures["error"] = repr(error)
-            self.wrong = True
+            self.wrong |= not isinstance(error, TimeoutError)
             self.say(traceback.format_exc())
         figures["seconds"] = time.monotonic() - start
         if self._output:
@@ -256,10 +253,10 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
             weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]), rows * weights.qkv.weight.numel(),
         ),
         "scores": (
-            lambda: run.scores(space.queries, space.query_scales, cache, made._visible, used, space.scores),
+            lambda: run.scores(space.queries, space.query_scales, cache, made._visible, used, space.scores, space.maxima),
             half_cache + scores, rows * used * width,
         ),
-        "values": (lambda: run.values(space.scores, cache, used, parts), half_cache + scores, rows * used * width),
+        "values": (lambda: run.values(space.scores, space.maxima, cache, used, parts), half_cache + scores, rows * used * width),
         "merge": (lambda: run.merge(parts, cache.largest, space.attended, space.row_scale), parts.numel() * 4, 0),
         "residual o": (
             lambda: run.residual(space.attended, zeros, weights.o, space.x), rows * d * 8, rows * weights.o.weight.numel()
@@ -338,6 +335,11 @@ def time_steps(
     }  # fmt: skip
 
 
+def time_rows(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
+    """Whole steps of so many rows."""
+    time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
+
+
 def compare_branches(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
     """Into how many branches a step should be cut."""
     made = filled(engine, rows)
@@ -382,10 +384,17 @@ def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> N
         run = Operations(spec, tuning)
         if is_scores:
             work = functools.partial(
-                run.scores, space.queries, space.query_scales, cache, made._visible, used, space.scores
+                run.scores,
+                space.queries,
+                space.query_scales,
+                cache,
+                made._visible,
+                used,
+                space.scores,
+                torch.empty(rows, spec.heads, run.score_tiles(used), device="cuda"),
             )
         else:
-            work = functools.partial(run.values, space.scores, cache, used, parts)
+            work = functools.partial(run.values, space.scores, space.maxima, cache, used, parts)
         changed = {k: v for k, v in vars(tuning).items() if k.startswith("scores" if is_scores else "values")}
         try:
             seconds = recorded_seconds(work)
@@ -420,42 +429,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} finds no CUDA device")
     report = Report(options.seconds, options.output)
-    with report.section("versions") as figures:
-        versions(report, figures)
-    with report.section("engine") as figures:
-        model = IntegerModel.load(options.model) if options.model else random_model()
-        operations = Operations(model.spec)
-        engine = TritonEngine(model, "cuda", operations=operations)
-        rate = copy_rate()
-        figures["copy_GB/s"] = rate / 1e9
-        report.say(f"{engine.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s")
-    with report.section("kernels against torch") as figures, engine.working():
-        check_kernels(report, engine, figures)
-    with report.section("steps against torch") as figures:
+    report.section("versions", lambda figures: versions(report, figures))
+    model = IntegerModel.load(options.model) if options.model else random_model()
+    engine = TritonEngine(model, "cuda", operations=Operations(model.spec))
+    rate = copy_rate()
+    report.results["copy_GB/s"] = rate / 1e9
+    report.say(f"{engine.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s")
+
+    def with_kernels(work: Callable[..., None], *given: object) -> Callable[[Results], None]:
+        def run(figures: Results) -> None:
+            torch.cuda.empty_cache()
+            with engine.working():
+                work(report, engine, *given, figures)
+
+        return run
+
+    def whole_steps(rows: int) -> None:
+        report.section(f"whole steps, {rows} rows", with_kernels(time_rows, rows, rate))
+
+    def steps_against_torch(figures: Results) -> None:
         plain = TorchEngine(model, "cuda")
-        with exact_products():
-            compare_steps(report, engine, plain, 5, 16, [9, *[1] * 30], figures)
-            compare_steps(report, engine, plain, 300, 1000, [*[1] * 8], figures)
-            compare_steps(report, engine, plain, 1, 40, [30, *[1] * 20], figures)
-    with report.section("steps against the CPU") as figures:
+        compare_steps(report, engine, plain, 5, 16, [9, *[1] * 30], figures)
+        compare_steps(report, engine, plain, 300, 1000, [*[1] * 8], figures)
+        compare_steps(report, engine, plain, 1, 40, [30, *[1] * 20], figures)
+
+    def steps_against_the_cpu(figures: Results) -> None:
         from llmzip.engine.native_engine import NativeEngine
 
         compare_steps(report, engine, NativeEngine(model), 4, 16, [5, *[1] * 24], figures)
-    for rows in options.rows[:1]:
-        with report.section(f"whole steps, {rows} rows") as figures:
-            time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
-    with report.section("kernels at 512 rows") as figures, engine.working():
-        operation_table(report, engine, 512, rate, figures)
-    with report.section("branches") as figures:
-        compare_branches(report, engine, 512, rate, figures)
+
+    report.section("kernels against torch", with_kernels(check_kernels))
+    report.section("steps against torch", steps_against_torch)
+    report.section("steps against the CPU", steps_against_the_cpu)
+    whole_steps(options.rows[0])
+    report.section("kernels at 512 rows", with_kernels(operation_table, 512, rate))
+    report.section("branches", with_kernels(compare_branches, 512, rate))
     for rows in options.rows[1:]:
-        with report.section(f"whole steps, {rows} rows") as figures:
-            torch.cuda.empty_cache()
-            time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
-    with report.section("kernels at 64 rows", 15) as figures, engine.working():
-        operation_table(report, engine, 64, rate, figures)
-    with report.section("sizes of attention's programs at 512 rows", 15) as figures, engine.working():
-        tune(report, engine, 512, figures)
+        whole_steps(rows)
+    report.section("sizes of attention's programs at 512 rows", with_kernels(tune, 512), 15)
+    report.section("kernels at 64 rows", with_kernels(operation_table, 64, rate), 10)
+    report.say(
+        f"\n{'SOMETHING DIFFERS OR FAILED' if report.wrong else 'all equal'}; {options.seconds - report.left:.0f} s"
+    )
     return int(report.wrong)
 
 

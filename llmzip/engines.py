@@ -154,10 +154,13 @@ def _torch_engine(model: IntegerModel, device: str) -> Engine:
     if torch.device(device).type != "cuda":
         return TorchEngine(model, device)
     try:
-        from llmzip.engine.triton.engine import TritonEngine
+        from llmzip.engine.triton.engine import MIN_CAPABILITY, TritonEngine
     except ImportError as error:
-        _log.warning(
-            "the slower torch path serves (no Triton: %s; pip install 'llmzip[gpu]'); the files are the same", error
-        )
-        return TorchEngine(model, device)
-    return TritonEngine(model, device)
+        reason = f"no Triton: {error}; pip install 'llmzip[gpu]'"
+    else:
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= MIN_CAPABILITY:
+            return TritonEngine(model, device)
+        reason = f"the device has the capability {capability}, the kernels need {MIN_CAPABILITY}"
+    _log.warning("the slower torch path serves (%s); the files are the same", reason)
+    return TorchEngine(model, device)

@@ -80,6 +80,16 @@ def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 @needs_triton
+def test_an_old_device_is_served_by_torch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given: given)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with caplog.at_level(logging.WARNING, "llmzip"):
+        made: Any = engines._torch_engine(random_model(), "cuda")
+    assert made[1] == "cuda"
+    assert "(7, 5)" in caplog.text
+
+
+@needs_triton
 def test_a_kernel_that_fails_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
     """Without a GPU no kernel runs: all are replaced, and the session's steps have the right bits all the same."""
     from llmzip.engine.triton import self_test

@@ -18,13 +18,16 @@ DIGIT_BITS = tl.constexpr(7)
 _DIGIT_MASK = tl.constexpr(127)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tiles"])
 def scores_kernel(
-    queries, query_scales, keys, key_scales, visible, scores, used, slots,
+    queries, query_scales, keys, key_scales, visible, scores, maxima, used, slots, tiles,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     SHARED: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """t_j of the heads of one group and some positions -> scores [M, H, slots] float32, -inf where nothing is seen."""
+    """t_j of the heads of one group and a tile of positions -> scores [M, H, slots] float32, -inf where nothing is seen.
+
+    And each tile's maximum: maxima [M, H, tiles].
+    """
     pair = tl.program_id(0).to(tl.int64)  # stream * G + group
     shared: tl.constexpr = heads // groups
     head = tl.arange(0, SHARED)
@@ -46,6 +49,7 @@ def scores_kernel(
     t = t * tl.load(query_scales + first + head, mask=real, other=0.0)[:, None]
     seen = tl.load(visible + n, mask=inside, other=0)[None, :]
     t = tl.where(seen != 0, t, float("-inf"))
+    tl.store(maxima + (first + head) * tiles + tl.program_id(1), tl.max(t, axis=1), mask=real)
     tl.store(scores + (first + head)[:, None] * slots + n[None, :], t, mask=real[:, None] & inside[None, :])
 
 
@@ -55,11 +59,11 @@ def weights_before_scaling(t, top):
     return round_even(exp2(tl.maximum(t - top[:, None], EXP2_MIN)) * _ONE)
 
 
-@triton.jit(do_not_specialize=["M"])
+@triton.jit(do_not_specialize=["M", "tiles", "written"])
 def values_kernel(
-    scores, values, value_scales, largest, parts, M, used, slots, part_length,
+    scores, maxima, values, value_scales, largest, parts, M, used, slots, part_length, tiles, written,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
+    SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """The sums of w_j * v_j over one part of the positions -> parts [part, M, H * D] int32.
 
@@ -74,13 +78,14 @@ def values_kernel(
     first = pair * shared
     row = scores + (first + head)[:, None] * slots
 
-    scanned = tl.arange(0, SCAN)
-    best = tl.full((SHARED, SCAN), float("-inf"), tl.float32)
-    for start in range(0, used, SCAN):
-        n = start + scanned
-        t = tl.load(row + n[None, :], mask=real[:, None] & (n < used)[None, :], other=float("-inf"))
-        best = tl.maximum(best, t)
+    tile = tl.arange(0, TILES)
+    best = tl.load(
+        maxima + (first + head)[:, None] * tiles + tile[None, :],
+        mask=real[:, None] & (tile < written)[None, :],
+        other=float("-inf"),
+    )
     top = tl.where(real, tl.max(best, axis=1), 0.0)
+    scanned = tl.arange(0, SCAN)
     sums = tl.zeros((SHARED, SCAN), tl.int32)
     for start in range(0, used, SCAN):
         n = start + scanned

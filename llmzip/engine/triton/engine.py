@@ -21,6 +21,9 @@ from llmzip.engine.triton.self_test import checked_operations
 from llmzip.engine.triton.session import TritonSession
 from llmzip.model.integer_model import IntegerModel
 
+MIN_CAPABILITY = (8, 0)
+"""Triton compiles int8 products for no older device."""
+
 _MAX_SLOTS = 1 << 16  # 2**15 times as much fits int32
 _MAX_HEAD_DIM = 256
 

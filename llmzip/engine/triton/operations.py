@@ -64,10 +64,15 @@ class Operations:
         self.tuning = tuning or Tuning()
         self.buckets = ceil_div(spec.vocab, BUCKET_SIZE)
         self.tiles = ceil_div(spec.vocab, TILE)
+        self.score_tile = max(32, self.tuning.scores_positions * 64 // power_of_two(spec.head_dim, 32))
 
     def parts(self, streams: int, used: int) -> int:
         """How many parts `values` makes of the positions."""
         return position_parts(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
+
+    def score_tiles(self, slots: int) -> int:
+        """How many tiles `scores` makes of so many slots."""
+        return ceil_div(slots, self.score_tile)
 
     def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
         """Section 4.1: ids [M] int64, table [V, d] int8, scale [V] -> x [M, d] float32."""
@@ -105,29 +110,36 @@ class Operations:
         )  # fmt: skip
 
     def scores(
-        self, queries: Tensor, query_scales: Tensor, cache: LayerCache, visible: Tensor, used: int, scores: Tensor
+        self,
+        queries: Tensor,
+        query_scales: Tensor,
+        cache: LayerCache,
+        visible: Tensor,
+        used: int,
+        scores: Tensor,
+        maxima: Tensor,
     ) -> None:
-        """Scores t_j of the first `used` slots: scores [M, H, P] float32."""
+        """Scores t_j of the first `used` slots: scores [M, H, P] float32, and each tile's maximum [M, H, `score_tiles(P)`]."""
         spec = self.spec
-        dim = power_of_two(spec.head_dim, 32)
-        positions = max(32, self.tuning.scores_positions * 64 // dim)
-        grid = (len(queries) * spec.kv_heads, ceil_div(used, positions))
+        grid = (len(queries) * spec.kv_heads, self.score_tiles(used))
         launch(
-            attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales, visible, scores,
-            used, cache.keys.shape[2], **self._heads(),
-            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=dim, POSITIONS=positions, warps=self.tuning.scores_warps,
+            attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales, visible, scores, maxima,
+            used, cache.keys.shape[2], maxima.shape[2], **self._heads(),
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=power_of_two(spec.head_dim, 32),
+            POSITIONS=self.score_tile, warps=self.tuning.scores_warps,
         )  # fmt: skip
 
-    def values(self, scores: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
+    def values(self, scores: Tensor, maxima: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
         """From scores to sums: parts [`self.parts(M, used)`, M, H * D] int32, to be added up."""
         spec = self.spec
         pairs = len(scores) * spec.kv_heads
         count, length = position_parts(pairs, used, self.tuning.values_positions)
         launch(
-            attention.values_kernel, (pairs, count), scores, cache.values, cache.value_scales, cache.largest, parts,
-            len(scores), used, cache.keys.shape[2], length, **self._heads(),
+            attention.values_kernel, (pairs, count), scores, maxima, cache.values, cache.value_scales, cache.largest, parts,
+            len(scores), used, cache.keys.shape[2], length, maxima.shape[2], self.score_tiles(used), **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
             SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
+            TILES=power_of_two(self.score_tiles(used)),
             warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
 

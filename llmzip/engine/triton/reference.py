@@ -69,7 +69,14 @@ class TorchOperations(Operations):
         cache.largest.copy_(torch.maximum(cache.largest, scales[:, turning:]))
 
     def scores(
-        self, queries: Tensor, query_scales: Tensor, cache: LayerCache, visible: Tensor, used: int, scores: Tensor
+        self,
+        queries: Tensor,
+        query_scales: Tensor,
+        cache: LayerCache,
+        visible: Tensor,
+        used: int,
+        scores: Tensor,
+        maxima: Tensor,
     ) -> None:
         """See `Operations.scores`."""
         groups, kind = self.spec.kv_heads, self._engine.float_type
@@ -78,8 +85,11 @@ class TorchOperations(Operations):
         t.mul_(cache.key_scales[:, :, :used].flatten(0, 1)[:, None]).mul_(query_scales.reshape(len(t), -1, 1))
         t.masked_fill_(visible[:used] == 0, -torch.inf)
         scores[..., :used] = t.view(*scores.shape[:2], used)
+        for tile in range(self.score_tiles(used)):
+            part = slice(tile * self.score_tile, min(used, (tile + 1) * self.score_tile))
+            maxima[..., tile] = scores[..., part].amax(dim=-1)
 
-    def values(self, scores: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
+    def values(self, scores: Tensor, maxima: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
         """See `Operations.values`."""
         groups, kind = self.spec.kv_heads, self._engine.float_type
         x = scores[..., :used].reshape(len(scores) * groups, -1, used).clone()

@@ -85,6 +85,15 @@ class Cases:
             self.positive(rows, groups, least=1.0, most=2.0),
         )
 
+    def tile_maxima(self, scores: Tensor) -> Tensor:
+        """As `Operations.scores` gives them."""
+        run = Operations(self.spec)
+        tiles = run.score_tiles(self.used)
+        seen = torch.nn.functional.pad(
+            scores[..., : self.used], (0, tiles * run.score_tile - self.used), value=-torch.inf
+        )
+        return seen.view(*scores.shape[:2], tiles, -1).amax(dim=-1)
+
     def head(self) -> tuple[Tensor, Tensor, Tensor]:
         """Products of the head, the rows' scales, and the maxima of tiles, with many equal products."""
         spec, run = self.spec, Operations(self.spec)
@@ -151,12 +160,22 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
         visible = (torch.rand(slots, **case.random) < 0.9).to(int8)
         visible[0] = 1
         scales = query_scales * sharpness
-        yield after("scores", (case.empty(rows, heads, slots),), queries, scales, cache, visible, case.used)
+        tiles = Operations(spec).score_tiles(slots)
+        yield after(
+            "scores",
+            (case.empty(rows, heads, slots), case.empty(rows, heads, tiles)),
+            queries,
+            scales,
+            cache,
+            visible,
+            case.used,
+        )
         scores = case.reals(rows, heads, slots, size=sharpness * 10).masked_fill_(visible == 0, -torch.inf)
+        maxima = case.tile_maxima(scores)
 
-        def values(operations: Operations, scores: Tensor = scores) -> tuple[Tensor, ...]:
+        def values(operations: Operations, scores: Tensor = scores, maxima: Tensor = maxima) -> tuple[Tensor, ...]:
             parts = case.empty(operations.parts(rows, case.used), rows, heads * dim, dtype=int32)
-            operations.values(scores, cache, case.used, parts)
+            operations.values(scores, maxima, cache, case.used, parts)
             return (parts.sum(dim=0),)
 
         yield "values", values

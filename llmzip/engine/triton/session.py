@@ -47,6 +47,7 @@ class Workspace:
     queries: Tensor  # [M, H, D] int8
     query_scales: Tensor  # [M, H]
     scores: Tensor  # [M, H, P]
+    maxima: Tensor  # [M, H, tiles], of the scores
     attended: Tensor  # [M, H * D] int8
     row_scale: Tensor  # [M]
     inner: Tensor  # [M, F]
@@ -169,8 +170,8 @@ class TritonSession(TorchSession):
                 space.q, space.scale, weights.qkv, engine.rope, position, self.ring,
                 space.queries, space.query_scales, cache,
             )  # fmt: skip
-            run.scores(space.queries, space.query_scales, cache, self._visible, used, space.scores)
-            run.values(space.scores, cache, used, parts)
+            run.scores(space.queries, space.query_scales, cache, self._visible, used, space.scores, space.maxima)
+            run.values(space.scores, space.maxima, cache, used, parts)
             run.merge(parts, cache.largest, space.attended, space.row_scale)
             run.residual(space.attended, space.row_scale, weights.o, space.x)
             run.normalise(space.x, space.q, space.scale)
@@ -193,14 +194,15 @@ class TritonSession(TorchSession):
 
     def _new_workspace(self, rows: int) -> Workspace:
         spec, device = self.engine.model.spec, self.engine.device
-        empty = functools.partial(torch.empty, device=device)
+        empty, slots = functools.partial(torch.empty, device=device), self._storage[0].shape[3]
         return Workspace(
             x=empty(rows, spec.d_model),
             q=empty(rows, spec.d_model, dtype=torch.int8),
             scale=empty(rows),
             queries=empty(rows, spec.heads, spec.head_dim, dtype=torch.int8),
             query_scales=empty(rows, spec.heads),
-            scores=empty(rows, spec.heads, self._storage[0].shape[3]),
+            scores=empty(rows, spec.heads, slots),
+            maxima=empty(rows, spec.heads, self.engine.operations.score_tiles(slots)),
             attended=empty(rows, spec.heads * spec.head_dim, dtype=torch.int8),
             row_scale=empty(rows),
             inner=empty(rows, spec.d_ff),
