@@ -42,7 +42,8 @@ def pyproject() -> dict[str, Any]:
 def test_every_package_is_listed_for_the_wheel() -> None:
     listed = set(pyproject()["tool"]["setuptools"]["packages"])
     found = {"llmzip", "llmzip.codecs", "llmzip.cli", "llmzip.corpora"}
-    found |= {f"llmzip.{p.parent.name}" for p in (TESTS.parent / "llmzip").glob("*/__init__.py")}
+    inits = (TESTS.parent / "llmzip").glob("*/**/__init__.py")
+    found |= {".".join(p.parent.relative_to(TESTS.parent).parts) for p in inits}
     assert listed == found
 
 
