@@ -70,8 +70,7 @@ def _run(
     if not (work / tune.TOKENS_FILE).exists():
         say(f"cutting {len(texts)} files into tokens")
         tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
-    initial = None if full else base.adapter()
-    state = tune.train(work, base.path, wanted, device, initial=initial, progress=_Lines().show)
+    state = tune.train(work, base.path, wanted, device, initial=base.adapter(), progress=_Lines().show)
     installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)
     first, best = state.curve[0]["mean"], state.best
     say(f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)")

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import llmzip
 from llmzip.cli.main import llmzip as command
 from llmzip.engine.torch_engine import TorchEngine
+from llmzip.errors import LLMZipError
 from llmzip.model.adapter import Adapter
 from llmzip.model.convert import convert
 from llmzip.model.sources import read_source, source_digest
@@ -107,8 +108,13 @@ def test_a_run_may_begin_with_an_adapter(tmp_path: pathlib.Path, text: pathlib.P
         tmp_path / "second", TINY_DIRECTORY, dataclasses.replace(QUICK, steps=1, rate=1e-9), initial=first
     )
     assert state.curve[0]["mean"] == pytest.approx(best, rel=0.01)  # 4 bits are rounded again
-    with pytest.raises(ValueError, match="rank"):
-        tune.train(tmp_path / "second", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=2), initial=first)
+    tune.prepare(tmp_path / "third", read_source(TINY_DIRECTORY), [text], share=0.2)
+    state = tune.train(
+        tmp_path / "third", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=None, steps=1, rate=1e-9), initial=first
+    )
+    assert state.curve[0]["mean"] == pytest.approx(best, rel=0.01)
+    with pytest.raises(LLMZipError, match="choose rank 4 or more"):
+        tune.train(tmp_path / "third", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=2), initial=first)
 
 
 def test_time_ends_a_run(tmp_path: pathlib.Path, text: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from llmzip.errors import LLMZipError
 from llmzip.model.adapter import Factors
 from llmzip.tuning.quantisers import as_bfloat16, factor, factor_integers, factor_step
 
@@ -63,7 +64,10 @@ class LowRank(nn.Module):
         """Take over the factors of one layer, or of the one matrix; a smaller rank leaves the others as they are."""
         rank = len(a.scales)
         if rank > self.a.shape[-2]:
-            raise ValueError(f"the adapter has rank {rank}, the new one would have {self.a.shape[-2]}")
+            raise LLMZipError(
+                f"the base comes with an adapter of rank {rank}, and rank {self.a.shape[-2]} cannot hold it; "
+                f"choose rank {rank} or more, or a base without an adapter"
+            )
         mine_b, mine_a = (x if layer is None else x[layer] for x in (self.b, self.a))
         mine_b[:, :rank] = torch.from_numpy(b.values())
         mine_a[:rank] = torch.from_numpy(a.values() / self.scale)
@@ -84,6 +88,12 @@ class FullRank(nn.Module):
     def rows(self, ids: Tensor) -> Tensor:
         """Some rows of the matrix: [...] -> [..., K]."""
         return as_bfloat16(functional.embedding(ids, self.weight))
+
+    @torch.no_grad()
+    def start_from(self, layer: int | None, b: Factors, a: Factors) -> None:
+        """Add a product to one layer's matrix, or to the one matrix."""
+        mine = self.weight if layer is None else self.weight[layer]
+        mine += torch.from_numpy(b.values() @ a.values()).to(mine.dtype)
 
     def stored(self, layer: int | None) -> npt.NDArray[np.float32]:
         """One layer's matrix, or the one matrix."""

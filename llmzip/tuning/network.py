@@ -189,7 +189,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def start_from(self, adapter: Adapter) -> None:
-        """Begin with what an adapter of the same base has learned. Raises ValueError where its rank is larger."""
+        """Begin with what an adapter of the same base has learned. Raises LLMZipError where its rank is larger."""
         for name, (b, a) in adapter.products.items():
             layer, part = _place(name)
             self.matrices[part].start_from(layer, b, a)  # type: ignore[operator]
