@@ -107,7 +107,9 @@ def remove(name: str) -> None:
 
 
 def _cached_row(model: CachedModel) -> dict[str, Any]:
-    return dataclasses.asdict(model) | {"state": model.state}
+    facts = dataclasses.asdict(model) | {"fingerprint": model.fingerprint, "state": model.state}
+    del facts["folder"]
+    return facts
 
 
 def _available_row(entry: RegistryEntry) -> dict[str, Any]:

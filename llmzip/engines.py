@@ -23,9 +23,9 @@ _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int
 
 _log = logging.getLogger("llmzip")
 _lock = threading.Lock()
-_loaded: dict[tuple[bytes, str, str, int | None], Engine] = {}
-_resolved: dict[tuple[str | None, str | None, str | None], bytes] = {}
-"""Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint: a name is looked up once, so that short messages are quick."""
+_loaded: dict[tuple[bytes, str, str, str, int | None], Engine] = {}
+_resolved: dict[tuple[str | None, str | None, str | None], tuple[bytes, str]] = {}
+"""Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint and rules: looked up once, so that short messages are quick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +74,10 @@ class EngineOptions:
                 "give the same text with --prime FILE, or prime= in Python"
             )
         if primed.digest != digest:
+            assert isinstance(self.prime, Prime)
+            otherwise = self.prime.cut_otherwise(engine, digest, ModelStore().cutting_rules)
+            if otherwise:
+                return otherwise
             raise PrimeError(
                 f"the file was primed with another reference text: digest {digest.hex()}, the given one has "
                 f"{primed.digest.hex()}; give the text that the file was made with"
@@ -106,14 +110,14 @@ class EngineOptions:
             return self.model
         name = None if self.model is None else os.fspath(self.model)
         place = (name, os.environ.get(MODEL_VARIABLE), os.environ.get(CACHE_VARIABLE))
-        kept = _kept_model(_resolved[place]) if place in _resolved else None
+        kept = _kept_model(*_resolved[place]) if place in _resolved else None
         if kept is None:
             kept = ModelStore(offline=self.offline).resolve(name, fetch=self.fetch, progress=self.fetch_progress)
-            _resolved[place] = kept.fingerprint
+            _resolved[place] = kept.fingerprint, kept.vocabulary.rules
         return kept
 
     def _engine(self, model: IntegerModel) -> Engine:
-        key = (model.fingerprint, self.engine, self.device, self.threads)
+        key = (model.fingerprint, model.vocabulary.rules, self.engine, self.device, self.threads)
         with _lock:
             if key not in _loaded:
                 _loaded.clear()
@@ -121,10 +125,11 @@ class EngineOptions:
             return _loaded[key]
 
 
-def _kept_model(prefix: bytes) -> IntegerModel | None:
-    """The model of the loaded engine, if it has this fingerprint."""
-    loaded = list(_loaded.items())  # at once, as other threads load engines too
-    return next((e.model for (fingerprint, *_), e in loaded if fingerprint.startswith(prefix)), None)
+def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
+    """The model of the loaded engine, if it has this fingerprint and, where that matters, these cutting rules."""
+    loaded = [engine.model for engine in list(_loaded.values())]  # at once, as other threads load engines too
+    fits = [m for m in loaded if m.fingerprint.startswith(prefix) and rules in (None, m.vocabulary.rules)]
+    return fits[0] if fits else None
 
 
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:

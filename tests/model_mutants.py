@@ -243,7 +243,7 @@ class GGUFDraft:
             if kind == 8:
                 return text(it)
             if kind == 9:
-                inner, items = it if isinstance(it, list) and len(it) == 2 and isinstance(it[1], list) else (4, [])
+                inner, items = it if is_array(it) else (4, [])
                 return number("I", inner) + count(len(items)) + b"".join(value(inner, item) for item in items)
             return number(_LAYOUTS.get(kind, "I"), it)
 
@@ -262,6 +262,11 @@ class GGUFDraft:
         return head + bytes(-len(head) % 32) + self.rest
 
 
+def is_array(value: Any) -> bool:
+    """Whether this is the kind of an array's items and the items, still."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], list)
+
+
 _KINDS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2**31)
 _SIZES = (0, 1, 2, 16, 32, 33, 256, 2**31, 10**9, 2**62, 2**63)
 
@@ -276,7 +281,7 @@ def change_gguf(rng: random.Random, draft: GGUFDraft) -> GGUFDraft:
             draft.fields.remove(field)
         elif change == 2:
             draft.fields.append(list(field))
-        elif change == 3 and isinstance(field[2], list):
+        elif change == 3 and is_array(field[2]):
             items = field[2][1]
             if rng.random() < 0.3:
                 field[2] = [rng.choice(_KINDS), items]

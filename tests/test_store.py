@@ -402,13 +402,20 @@ def test_another_model_in_the_folder_of_a_fingerprint(
         store.resolve("other")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"name": 1}', "[" * 100_000, "\ud800", " " * 2_000_000]
+    + [
+        json.dumps({"name": "x", "source": "", "sha256": "", "commit": None, "arithmetic": 1, "created": "", **wrong})
+        for wrong in ({"size_bytes": "1"}, {"size_bytes": 1, "created": 5}, {"size_bytes": 1, "name": None})
+    ],
+)
 def test_a_damaged_description_spoils_only_its_model(
     store: ModelStore, entry: RegistryEntry, tmp_path: pathlib.Path, content: str
 ) -> None:
     store.pull(entry.name)
     other = store.pull(str(tiny.write_directory(tmp_path / "other", tiny.make(seed=9))))
-    (store.cache.root / FINGERPRINT / "entry.json").write_text(content)
+    (store.cache.root / FINGERPRINT / "entry.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     assert [(m.name, m.state) for m in store.list()] == [("other", "ready"), ("tiny-llama", "damaged")]
     assert store.resolve("other").fingerprint.hex() == other.fingerprint
     with pytest.raises(IntegrityError, match="run `llmzip models pull tiny-llama`"):
@@ -490,6 +497,98 @@ def test_what_a_killed_program_left_is_cleaned_up(store: ModelStore, directory: 
         os.utime(folder, (folder.stat().st_mtime - age,) * 2)
     store.pull(str(directory))
     assert sorted(p.name for p in store.cache.root.glob(".tmp-*")) == [".tmp-young"]
+
+
+# A store that others can write
+
+
+def test_an_index_that_is_a_link_is_not_followed(
+    store: ModelStore, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "notes").write_text(FINGERPRINT)
+    store.cache.root.mkdir()
+    (store.cache.root / "sources").symlink_to(elsewhere)
+    with pytest.raises(ModelError, match="sources: a link or a file where the store has a folder of its own"):
+        store.pull(str(directory))
+    store.remove(FINGERPRINT)
+    assert files(elsewhere) == ["notes"]
+    (store.cache.root / "sources").unlink()
+    assert store.pull(str(directory)).state == "ready"
+
+
+def test_old_links_among_the_work_in_progress_go_and_their_targets_stay(
+    store: ModelStore, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "notes").write_text("mine")
+    store.cache.root.mkdir()
+    for name, target in (
+        ("folder", elsewhere),
+        ("file", elsewhere / "notes"),
+        ("loop", store.cache.root / ".tmp-loop"),
+    ):
+        link = store.cache.root / f".tmp-{name}"
+        link.symlink_to(target)
+        os.utime(link, (0, 0), follow_symlinks=False)
+    os.utime(elsewhere, (0, 0))
+    store.pull(str(directory))
+    assert (elsewhere / "notes").read_text() == "mine"
+    assert list(store.cache.root.glob(".tmp-*")) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "device", "folder"])
+def test_planted_entries_of_the_index(
+    store: ModelStore, directory: pathlib.Path, tmp_path: pathlib.Path, kind: str
+) -> None:
+    cached = store.pull(str(directory))
+    index = next((store.cache.root / "sources").iterdir())
+    victim = tmp_path / "victim"
+    victim.write_text(FINGERPRINT)
+    index.unlink()
+    if kind == "link":
+        index.symlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(index)
+    elif kind == "device":
+        index.symlink_to("/dev/zero")
+    else:
+        index.mkdir()
+    if kind == "folder":
+        with pytest.raises(OSError, match="directory"):
+            store.pull(str(directory))
+        index.rmdir()
+    assert store.pull(str(directory)) == cached
+    assert not index.is_symlink()
+    assert victim.read_text() == FINGERPRINT
+    store.remove(FINGERPRINT)
+    assert victim.read_text() == FINGERPRINT
+
+
+@pytest.mark.parametrize("name", ["entry.json", MODEL_FILE])
+def test_pipes_in_a_models_folder_are_not_waited_for(store: ModelStore, directory: pathlib.Path, name: str) -> None:
+    store.pull(str(directory))
+    path = store.cache.root / FINGERPRINT / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(IntegrityError, match="damaged"):
+        store.find(bytes.fromhex(FINGERPRINT))
+    assert store.pull(str(directory)).state == "ready"
+
+
+def test_a_model_folder_that_is_a_link_is_no_model(
+    store: ModelStore, directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    store.pull(str(directory))
+    (store.cache.root / FINGERPRINT).rename(tmp_path / "elsewhere")
+    (store.cache.root / FINGERPRINT).symlink_to(tmp_path / "elsewhere")
+    before = files(tmp_path / "elsewhere")
+    assert store.list() == []
+    with pytest.raises(OSError, match=FINGERPRINT):
+        store.pull(str(directory))
+    assert files(tmp_path / "elsewhere") == before
 
 
 def test_two_processes_pull_the_same_model(store: ModelStore, directory: pathlib.Path) -> None:

@@ -146,7 +146,15 @@ class Adapter:
                 }
                 for kind in (".gain", ".full")
             )
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        except (
+            safetensors.SafetensorError,
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise IntegrityError(f"{path}: not an adapter, or a damaged one ({error})") from error
         return cls(products, gains, described["base"], replaced)
 

@@ -2,11 +2,13 @@
 
     <root>/<fingerprint>/model.safetensors     the integer model
     <root>/<fingerprint>/entry.json            where it came from
-    <root>/sources/<SHA-256 of the source>     the fingerprint that this source converts to
+    <root>/<fingerprint>-<rules>/...           the same weights with other cutting rules: 16 digits of their SHA-256
+    <root>/sources/<SHA-256 of the source>     the folder of the model that this source converts to
     <root>/.tmp-*                              work in progress
 
 A folder is complete or absent: it is written under `.tmp-*` and renamed. Its content follows from its name, so that
-of two processes that install the same model either may win.
+of two processes that install the same model either may win. Links have no place in a store: they are never followed
+to write, and what is read is verified.
 """
 
 from __future__ import annotations
@@ -26,22 +28,27 @@ import safetensors
 
 from llmzip.errors import IntegrityError, LLMZipError, ModelError, ModelMismatchError, UnsupportedModelError
 from llmzip.model import registry
-from llmzip.model.integer_model import MODEL_FILE, IntegerModel
+from llmzip.model.files import read_whole
+from llmzip.model.integer_model import MODEL_FILE, IntegerModel, text_digest
+from llmzip.model.safetensors_file import SafetensorsFile
+from llmzip.model.source_index import SourceIndex, is_own_folder
 from llmzip.model.spec import ARITHMETIC_VERSION
 
 _ENTRY_FILE = "entry.json"
 _SOURCES = "sources"
 _TEMPORARY = ".tmp-"
 _ABANDONED_SECONDS = 86_400
-_FINGERPRINT = re.compile("[0-9a-f]{64}")
+_FOLDER = re.compile("[0-9a-f]{64}(-[0-9a-f]{16})?")
+_FINGERPRINT_DIGITS, _RULES_DIGITS = 64, 16
+_MAX_ENTRY = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedModel:
     """One converted model in the cache."""
 
-    fingerprint: str
-    """In hex."""
+    folder: str
+    """Its name: the fingerprint, and where the same weights are here with other cutting rules, digits of those."""
     name: str
     source: str
     """A pip requirement, a hub id with its commit, or a path."""
@@ -54,6 +61,11 @@ class CachedModel:
     created: str
     """ISO 8601, UTC."""
     size_bytes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """In hex."""
+        return self.folder[:_FINGERPRINT_DIGITS]
 
     @property
     def state(self) -> str:
@@ -74,24 +86,31 @@ class ModelCache:
     def __init__(self, root: pathlib.Path) -> None:
         """Use the folder `root`, which is made when the first model is added."""
         self.root = root
+        self._sources = SourceIndex(root / _SOURCES)
 
     def entries(self) -> list[CachedModel]:
         """All models, the newest first."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
-        found = [_read_entry(folder) for folder in folders if _FINGERPRINT.fullmatch(folder.name)]
-        return sorted(found, key=lambda entry: (entry.created, entry.fingerprint), reverse=True)
+        found = [_read_entry(folder) for folder in folders if _FOLDER.fullmatch(folder.name) and is_own_folder(folder)]
+        return sorted(found, key=lambda entry: (entry.created, entry.folder), reverse=True)
 
-    def get(self, fingerprint: str) -> CachedModel | None:
-        """The model with this fingerprint (all 64 hex digits), if it is here and ready."""
-        folder = self.root / fingerprint
-        entry = _read_entry(folder) if folder.is_dir() else None
+    def get(self, folder: str) -> CachedModel | None:
+        """The model in this folder, if it is here and ready."""
+        known = _FOLDER.fullmatch(folder) and is_own_folder(self.root / folder)
+        entry = _read_entry(self.root / folder) if known else None
         return entry if entry and entry.state == "ready" else None
 
     def of_source(self, sha256: str) -> CachedModel | None:
         """The model that a source with this digest was converted to, if it is here and ready."""
+        folder = self._sources.get(sha256)
+        return self.get(folder) if folder else None
+
+    def rules_of(self, entry: CachedModel) -> str | None:
+        """A model's cutting rules, verified; None where they cannot be read."""
         try:
-            return self.get((self.root / _SOURCES / sha256).read_text("ascii"))
-        except (OSError, ValueError):
+            metadata = SafetensorsFile(self.root / entry.folder / MODEL_FILE).metadata
+            return metadata["rules"] if text_digest(metadata["rules"]) == metadata["rules_sha256"] else None
+        except (LLMZipError, OSError, KeyError, ValueError):
             return None
 
     def load(self, entry: CachedModel) -> IntegerModel:
@@ -104,14 +123,14 @@ class ModelCache:
                 f"the cached model {entry.name} was converted for arithmetic version {entry.arithmetic}, this program "
                 f"has {ARITHMETIC_VERSION}; run `llmzip models pull {entry.pull_name}`"
             )
-        path = self.root / entry.fingerprint
+        path = self.root / entry.folder
         try:
             model = IntegerModel.load(path / MODEL_FILE)
         except UnsupportedModelError:
             raise
         except (LLMZipError, OSError) as error:
             raise _damaged(entry, path) from error
-        if entry.state == "damaged" or model.fingerprint.hex() != entry.fingerprint:
+        if entry.state == "damaged" or not _folder_name(model).startswith(entry.folder):
             raise _damaged(entry, path)
         return model
 
@@ -120,12 +139,9 @@ class ModelCache:
 
         Raises ModelError or OSError when it cannot be written; nothing is left behind then.
         """
-        fingerprint = model.fingerprint.hex()
-        target = self.root / fingerprint
-        if target.is_dir() and not self.get(fingerprint):
-            self.remove(fingerprint)
+        target = self._place(model)
         with self.scratch() as folder:
-            staged = folder / fingerprint
+            staged = folder / target.name
             staged.mkdir()
             try:
                 model.save(staged / MODEL_FILE)
@@ -144,22 +160,29 @@ class ModelCache:
             try:
                 staged.rename(target)
             except OSError:
-                if not target.is_dir():
+                if not is_own_folder(target):
                     raise
-            index = folder / "index"
-            index.write_text(fingerprint, "ascii")
-            (self.root / _SOURCES).mkdir(exist_ok=True)
-            index.replace(self.root / _SOURCES / sha256)
+            self._sources.put(sha256, target.name, folder)
         return _read_entry(target)
 
-    def remove(self, fingerprint: str) -> None:
-        """Delete a model and what points to it."""
-        for index in self.root.glob(f"{_SOURCES}/*"):
-            with contextlib.suppress(FileNotFoundError):
-                if index.read_bytes() == fingerprint.encode("ascii"):
-                    index.unlink()
-        with self.scratch() as folder, contextlib.suppress(FileNotFoundError):
-            (self.root / fingerprint).rename(folder / fingerprint)
+    def _place(self, model: IntegerModel) -> pathlib.Path:
+        """The folder for a model: its fingerprint's, unless other cutting rules are there."""
+        name = _folder_name(model)
+        place = self.root / name[:_FINGERPRINT_DIGITS]
+        if is_own_folder(place):
+            there = self.get(place.name)
+            rules = self.rules_of(there) if there else None
+            if rules is None:
+                self.remove(place.name)
+            elif rules != model.vocabulary.rules:
+                return self.root / name
+        return place
+
+    def remove(self, folder: str) -> None:
+        """Delete a model, by its folder's name, and what points to it."""
+        self._sources.forget(folder)
+        with self.scratch() as scratch, contextlib.suppress(FileNotFoundError):
+            (self.root / folder).rename(scratch / folder)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[pathlib.Path]:
@@ -167,19 +190,43 @@ class ModelCache:
         self.root.mkdir(parents=True, exist_ok=True)
         for abandoned in self.root.glob(f"{_TEMPORARY}*"):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
+                if time.time() - abandoned.lstat().st_mtime <= _ABANDONED_SECONDS:
+                    continue
+                if is_own_folder(abandoned):
                     shutil.rmtree(abandoned, ignore_errors=True)
+                else:  # a link: it goes, what it points to stays
+                    abandoned.unlink()
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self.root) as name:
             yield pathlib.Path(name)
+
+
+def _folder_name(model: IntegerModel) -> str:
+    """Of a model whose fingerprint's folder holds other rules."""
+    return f"{model.fingerprint.hex()}-{text_digest(model.vocabulary.rules)[:_RULES_DIGITS]}"
 
 
 def _read_entry(folder: pathlib.Path) -> CachedModel:
     """The description in a model's folder, or what the folder's name tells where that cannot be read."""
     try:
-        return CachedModel(fingerprint=folder.name, **json.loads((folder / _ENTRY_FILE).read_text("utf-8")))
-    except (OSError, TypeError, ValueError):
-        known = registry.by_fingerprint(folder.name)
-        return CachedModel(folder.name, known.name if known else "unknown", "", "", None, None, "", 0)
+        described = json.loads(read_whole(folder / _ENTRY_FILE, _MAX_ENTRY, follow=False).decode("utf-8"))
+        entry = CachedModel(folder=folder.name, **described)
+        if all(isinstance(described[name], kind) for name, kind in _ENTRY_TYPES.items()):
+            return entry
+    except (LLMZipError, OSError, TypeError, ValueError, RecursionError):
+        pass
+    known = registry.by_fingerprint(folder.name[:_FINGERPRINT_DIGITS])
+    return CachedModel(folder.name, known.name if known else "unknown", "", "", None, None, "", 0)
+
+
+_ENTRY_TYPES = {
+    "name": str,
+    "source": str,
+    "sha256": str,
+    "commit": str | None,
+    "arithmetic": int,
+    "created": str,
+    "size_bytes": int,
+}
 
 
 def _damaged(entry: CachedModel, path: pathlib.Path) -> IntegrityError:

@@ -6,6 +6,7 @@ import pathlib
 
 from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
+from llmzip.model.files import shown
 from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatArray, FloatModel, Metadata, layer_name
 from llmzip.model.gguf_file import GGUFFile
 from llmzip.model.spec import MAX_POSITIONS, ModelSpec
@@ -60,9 +61,9 @@ def _check_kind(file: GGUFFile) -> None:
     """Refuse what the arithmetic does not cover."""
     architecture = file.field("general.architecture")
     if architecture != "llama":
-        raise UnsupportedModelError(f"architecture {architecture!r}; only 'llama' is supported")
+        raise UnsupportedModelError(f"architecture {shown(architecture)}; only 'llama' is supported")
     if file.field("llama.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.names:
         raise UnsupportedModelError("scaled rotary positions are not supported")
     biases = [name for name in file.names if name.endswith(".bias")]
     if biases:
-        raise UnsupportedModelError(f"{biases[0]}: biases are not supported")
+        raise UnsupportedModelError(f"{shown(biases[0])}: biases are not supported")

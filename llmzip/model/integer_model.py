@@ -63,7 +63,7 @@ class IntegerModel:
             "spec": self.spec.to_json(),
             "token_bytes": json.dumps([t.hex() for t in self.vocabulary.token_bytes], separators=(",", ":")),
             "rules": self.vocabulary.rules,
-            "rules_sha256": _text_digest(self.vocabulary.rules),  # the fingerprint leaves them out
+            "rules_sha256": text_digest(self.vocabulary.rules),  # the fingerprint leaves them out
         }
         arrays = {name: np.ascontiguousarray(a) for name, a in self.tensors.items()}
         safetensors.numpy.save_file(arrays, path, metadata)
@@ -89,7 +89,7 @@ class IntegerModel:
             tensors = {name: file.tensor(name) for name in file.names}
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))
             rules, stated = metadata["rules"], bytes.fromhex(metadata["fingerprint"])
-            intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == _text_digest(rules)
+            intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == text_digest(rules)
             described = metadata["spec"]
             intact = intact and _fingerprint(described, token_bytes, tensors) == stated
         except (UnsupportedModelError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -103,7 +103,8 @@ class IntegerModel:
             raise UnsupportedModelError(f"{path}: {error}") from error
 
 
-def _text_digest(text: str) -> str:
+def text_digest(text: str) -> str:
+    """SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

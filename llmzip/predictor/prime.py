@@ -5,13 +5,16 @@ It fills the memory, and its end is what every stream has just read (docs/format
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from llmzip.engine.base import Engine, Session
 from llmzip.memory.base import Memory
+from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import Start, encode_tokens
 
 CONTEXT_TOKENS = 512
@@ -28,10 +31,12 @@ _CHUNK = 64
 class Primed:
     """A reference as one engine knows it. Made once, used for any number of messages."""
 
-    def __init__(self, reference: bytes, engine: Engine) -> None:
-        """Read the reference. Takes the model's time for it when first used."""
+    def __init__(self, reference: bytes, engine: Engine, rules: str | None = None) -> None:
+        """Read the reference. Takes the model's time for it when first used. rules: instead of the model's own."""
         self._engine = engine
-        self._tokens = engine.model.tokenizer.encode(reference)
+        words = engine.model.vocabulary
+        cutter = engine.model.tokenizer if rules is None else Tokenizer(dataclasses.replace(words, rules=rules))
+        self._tokens = cutter.encode(reference)
         self._memories: dict[int, Memory] = {}
         self._session: Session | None = None
         self._lock = threading.Lock()
@@ -86,6 +91,7 @@ class Prime:
         self.reference = bytes(memoryview(reference))
         """The text itself."""
         self._primed: tuple[Engine, Primed] | None = None
+        self._cut_by_others: tuple[Engine, Primed] | None = None
 
     def on(self, engine: Engine) -> Primed:
         """The reference as this engine knows it; the last engine's is kept."""
@@ -93,3 +99,17 @@ class Prime:
         if kept is None or kept[0] is not engine:
             kept = self._primed = engine, Primed(self.reference, engine)
         return kept[1]
+
+    def cut_otherwise(self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]) -> Primed | None:
+        """The reference cut so that it has this digest, by other rules for the same weights; the last one is kept.
+
+        rules_of: fingerprint -> the rules to try.
+        """
+        kept = self._cut_by_others
+        if kept and kept[0] is engine and kept[1].digest == digest:
+            return kept[1]
+        for primed in (Primed(self.reference, engine, text) for text in rules_of(engine.model.fingerprint)):
+            if primed.digest == digest:
+                self._cut_by_others = engine, primed
+                return primed
+        return None
