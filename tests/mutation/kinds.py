@@ -1,0 +1,107 @@
+"""The sound data that mutants are made of: frames of every kind, and every codec by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import llmzip
+from llmzip.codecs.base import Codec
+from llmzip.codecs.registry import get_codec
+from tests import golden
+from tests.conftest import tiny
+
+_TEXT = golden.TEXT
+_PROGRAM = b"\x7fELF" + bytes(i * i * 31 % 256 if i % 7 else 0xE8 for i in range(900))
+
+_BLOCKS = {"level": 1, "block_size": 1024}
+
+FRAMES: dict[str, tuple[bytes, dict[str, Any]]] = {
+    **golden.CASES,
+    # Shorter than there, because thousands of them are decoded.
+    "text": (_TEXT[:400], {}),
+    "blocks": (_TEXT[:1200], _BLOCKS),
+    "copies": (_TEXT[:300] + golden.BINARY[:30] + _TEXT[:300], {"level": 1}),
+    "copies-solid": (_TEXT[:600] * 2, {**_BLOCKS, "solid": True}),
+    "no-memory": (_TEXT[:500], {"level": 1, "memory": False}),
+    "mixed": (golden.BINARY + _TEXT[:400], {"block_size": 1024}),
+    # What the golden frames have none of.
+    "levels": (_TEXT[:300], {"level": 3}),
+    "strongest": (_TEXT[:200], {"level": 9}),
+    "zstd": (golden.BINARY * 2, {"codec": "zstd"}),
+    "raw": (_TEXT[:200], {"codec": "raw"}),
+    "xz-x86": (_PROGRAM, {"codec": "xz"}),
+    "long": (bytes(range(256)) * 300, {}),  # one block, and no short frame
+    "meta-token-blocks": (_TEXT * 2, {"codec": "meta-token", "block_size": 1024}),
+    "llm-blocks": (_TEXT[:1100], {"codec": "llm", **_BLOCKS}),
+    "primed-solid": (_TEXT, {**_BLOCKS, "solid": True, "prime": _TEXT[:600]}),
+    "primed-blocks": (_TEXT, {**_BLOCKS, "prime": _TEXT[:200]}),
+    "no-memory-blocks": (_TEXT, {**_BLOCKS, "memory": False}),
+}
+"""Content, and how it is compressed."""
+
+TWO_FRAMES = "two-frames"
+
+SEALED: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "raw": (_TEXT[:100], {}),
+    "zstd": (_TEXT, {}),
+    "xz": (_TEXT, {}),
+    "copies": (_TEXT * 2, {}),
+    "llm": (_TEXT[:300], {}),
+    "meta-token": (_TEXT, {}),
+    "rank": (_TEXT[:300], {}),
+    "equal-info": (_TEXT[:200], {}),
+    "zlib": (_TEXT, {}),
+    "bzip2": (_TEXT, {}),
+    "brotli": (_TEXT, {}),
+}
+"""Of codecs by themselves: content and parameters. Not ppmd: its package crashes on damaged data (docs/mutation.md)."""
+
+_OF_A_MODEL = ("llm", "meta-token", "rank", "equal-info")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """Sound data of one kind."""
+
+    name: str
+    data: bytes
+    content: bytes
+    needs: dict[str, Any]
+    """What decoding must be given."""
+    codec: Codec | None = None
+    """Where the data is a codec's by itself, and no frame."""
+
+
+def native() -> dict[str, Any]:
+    """The engine of all mutants: one thread, the tiny model."""
+    return {"model": tiny(), "threads": 1}
+
+
+@functools.cache
+def kinds() -> tuple[Kind, ...]:
+    """All kinds whose packages are installed."""
+    frames = {name: _frame(name) for name in FRAMES}
+    one, two = frames["short"], frames["stored"]
+    both = Kind(TWO_FRAMES, one.data + two.data, one.content + two.content, {})
+    sealed = [_sealed(name) for name in SEALED]
+    return (*frames.values(), both, *(kind for kind in sealed if kind is not None))
+
+
+def _frame(name: str) -> Kind:
+    content, options = FRAMES[name]
+    needs = {key: value for key, value in options.items() if key == "prime"}
+    if needs:
+        needs = {"prime": llmzip.Prime(needs["prime"])}  # read once for all mutants
+    return Kind(name, llmzip.compress(content, **{**options, **needs}, **native()), content, needs)
+
+
+def _sealed(name: str) -> Kind | None:
+    content, parameters = SEALED[name]
+    options = native() if name in _OF_A_MODEL else {}
+    try:
+        codec = get_codec(name, **parameters, **options)
+    except llmzip.LLMZipError:  # its package is not installed
+        return None
+    return Kind(f"sealed {name}", codec.encode(content), content, {}, codec)
