@@ -18,8 +18,10 @@ from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.plan import output_of
 from llmzip.cli.progress import metering
+from llmzip.cli.repair import advising, say_damages
+from llmzip.cli.repair import loss as report_loss
 from llmzip.cli.settings import Action, Settings
-from llmzip.errors import LLMZipError
+from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
     from llmzip.predictor.prime import Prime
@@ -47,8 +49,10 @@ def decompress(source: Source, settings: Settings) -> None:
     with reading(source) as reader, _output(source, reader, settings) as sink:
         read = os.fstat(reader.fileno())
         begun = time.monotonic()
-        totals = _decode(reader, sink, source.label, settings)
+        totals, loss = _decode(reader, sink, source.label, settings)
         seconds = time.monotonic() - begun
+    if loss:
+        raise loss
     _remove(source, read, settings)
     _finish(source, totals, seconds, settings)
 
@@ -57,7 +61,9 @@ def test(source: Source, settings: Settings) -> None:
     """Decompress one input to nowhere."""
     begun = time.monotonic()
     with reading(source) as reader, Path(os.devnull).open("wb") as sink:
-        totals = _decode(reader, sink, source.label, settings)
+        totals, loss = _decode(reader, sink, source.label, settings)
+    if loss:
+        raise loss
     _finish(source, totals, time.monotonic() - begun, settings)
 
 
@@ -86,23 +92,33 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) ->
         )
 
 
-def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> Totals:
-    from llmzip.streams import decompress_stream
+def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> tuple[Totals, IntegrityError | None]:
+    """Decompress; the error is that of a damaged file of which all was written that is sound, as was asked for."""
+    from llmzip.salvage.repair import repair_stream
+    from llmzip.streams import Totals, decompress_stream
 
     bar = _shows_bar(sink, settings)
     with metering(label, _content_bytes(reader) if bar else None, bar=bar, quiet=settings.quiet) as meter:
-        return decompress_stream(
-            reader,
-            sink,
-            model=settings.model,
-            prime=prime(settings.prime),
-            threads=settings.threads,
-            device=settings.device,
-            engine=settings.engine,
-            max_memory=settings.memory,
-            max_output=settings.max_output,
-            progress=meter.advance,
-        )
+        options = {
+            "model": settings.model,
+            "prime": prime(settings.prime),
+            "threads": settings.threads,
+            "device": settings.device,
+            "engine": settings.engine,
+            "max_memory": settings.memory,
+            "max_output": settings.max_output,
+            "progress": meter.advance,
+        }
+        if not settings.keep_going:
+            with advising():
+                return decompress_stream(reader, sink, **options), None  # type: ignore[arg-type]
+        sparse = isinstance(sink, Sink) and sink.draft is not None
+        report = repair_stream(reader, sink, join=settings.join, sparse=sparse, **options)  # type: ignore[arg-type]
+    say_damages(label, report)
+    loss = report_loss(report)
+    if loss and not report.blocks:
+        raise loss  # and so keep nothing
+    return Totals(report.recovered_bytes, report.compressed_bytes, report.tokens, report.frames), loss
 
 
 @functools.cache

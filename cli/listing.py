@@ -7,15 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from llmzip.cli.files import blaming
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.paths import shown
+from llmzip.cli.repair import advising
 from llmzip.cli.settings import Settings
 from llmzip.cli.sizes import format_size
+from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
     from llmzip.frames import FrameInfo
@@ -31,6 +33,8 @@ class Listed:
     name: str
     """As Python has it: bytes that are no text are surrogates."""
     frames: Sequence[FrameInfo]
+    damaged: bool = False
+    """Whether this is only what is there of it."""
 
     @property
     def compressed_bytes(self) -> int:
@@ -64,9 +68,17 @@ class Listing:
         """List one input."""
         from llmzip.frames import list_frames
 
-        with reading(source) as reader:
-            frames = list_frames(reader)
-        listed = Listed("stdin" if source.path is None else str(source.path), frames)
+        name = "stdin" if source.path is None else str(source.path)
+        with reading(source) as reader, advising():
+            try:
+                listed = Listed(name, list_frames(reader))
+            except LLMZipError:
+                if reader.seekable() and (frames := _found(reader)):
+                    self._show(Listed(name, frames, damaged=True))
+                raise
+        self._show(listed)
+
+    def _show(self, listed: Listed) -> None:
         self.listed.append(listed)
         if self.settings.json:
             return
@@ -74,7 +86,7 @@ class Listing:
             _print(_COLUMNS.format(*_TITLES))
         _print(_line(listed))
         if self.settings.verbose:
-            for number, frame in enumerate(frames, 1):
+            for number, frame in enumerate(listed.frames, 1):
                 _print(_details(number, frame))
 
     def finish(self) -> None:
@@ -84,6 +96,13 @@ class Listing:
         elif len(self.listed) > 1:
             everything = [frame for listed in self.listed for frame in listed.frames]
             _print(_line(Listed(f"{len(self.listed)} files", everything)))
+
+
+def _found(reader: BinaryIO) -> list[FrameInfo]:
+    """What is there of a damaged file."""
+    from llmzip.salvage.listing import list_damaged_frames
+
+    return list_damaged_frames(reader)
 
 
 def _print(text: str) -> None:
@@ -101,7 +120,7 @@ def _line(listed: Listed) -> str:
         "-" if bits_per_byte is None else f"{bits_per_byte:.3f}",
         _only([model[:12] for model in listed.models]),
         _only(listed.checks),
-        shown(listed.name),
+        shown(listed.name) + (" (damaged)" if listed.damaged else ""),
     )
 
 
@@ -126,6 +145,7 @@ def _record(listed: Listed) -> dict[str, Any]:
         "bits_per_byte": bits_per_byte,
         "models": listed.models,
         "checks": listed.checks,
+        "damaged": listed.damaged,
         "frames": [asdict(frame) for frame in listed.frames],
     }
 

@@ -115,6 +115,8 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
             raise click.UsageError("-o FILE is for one input; use -c to write several into one")
     if settings.remove and (settings.stdout or settings.action not in (Action.COMPRESS, Action.DECOMPRESS)):
         raise click.UsageError("--rm needs an output file to compare with")
+    if settings.keep_going and settings.action not in (Action.DECOMPRESS, Action.TEST):
+        raise click.UsageError("--keep-going is for -d and -t")
     if settings.solid and settings.no_memory:
         raise click.UsageError("--solid carries the memory on and --no-memory has none: they exclude each other")
     if settings.action is Action.COMPRESS:
@@ -172,9 +174,12 @@ def _tune() -> click.Command:
     return tune
 
 
-def _subcommand(action: Action, help: str, sections: Mapping[str, options.Section]) -> Callable[[], click.Command]:
+def _subcommand(
+    action: Action, help: str, sections: Mapping[str, options.Section], name: str | None = None, **given: Any
+) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
-    command = Command(action.value, sections, callback=functools.partial(execute, action), help=help)
+    callback = functools.partial(execute, action, **given)
+    command = Command(name or action.value, sections, callback=callback, help=help)
     return lambda: command
 
 
@@ -183,14 +188,19 @@ _COMPRESSION = {
     "Compression": options.LEVELS,
     "Model": [options.PRIME, *options.ENGINE],
 }
-_DECODING = {"Limits": options.LIMITS, "Model": [options.PRIME, *options.ENGINE]}
+_DECODING = {"Limits": [*options.LIMITS, options.KEEP_GOING], "Model": [options.PRIME, *options.ENGINE]}
+_REPAIR = {
+    "Output": [*(option for option in options.TARGETS if option.name != "remove"), *options.FOLDERS, options.JOIN],
+    "Limits": options.LIMITS,
+    "Model": [options.PRIME, *options.ENGINE],
+}
 
 llmzip = Front(
     "llmzip",
     sections={
         "Action": [*options.ACTIONS, *options.LIST],
         **_COMPRESSION,
-        "Decompression": options.LIMITS,
+        "Decompression": [*options.LIMITS, options.KEEP_GOING],
         "Messages": options.MESSAGES,
     },
     commands={
@@ -199,6 +209,9 @@ llmzip = Front(
             Action.DECOMPRESS, "Decompress files.", {"Output": _COMPRESSION["Output"], **_DECODING}
         ),
         "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
+        "repair": _subcommand(
+            Action.DECOMPRESS, "Get what is sound of damaged files.", _REPAIR, name="repair", keep_going=True
+        ),
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
         "models": _models,
         "corpora": _corpora,

@@ -115,6 +115,8 @@ LIMITS = [
     ),
     click.Option(["--max-output"], type=parse_size, metavar="SIZE", help="Refuse files with more content."),
 ]
+KEEP_GOING = flag("--keep-going", help="Of a damaged file, get what is sound, as the command repair does.")
+JOIN = flag("--join", help="Leave out what is missing, instead of zeros in its place.")
 LIST = [flag("--json", help="With -l: as JSON.")]
 MESSAGES = [
     flag("-v", "--verbose", help="Say what was done."),

@@ -45,6 +45,8 @@ class Settings:
     codec: str | None = None
     memory: int | None = None
     max_output: int | None = None
+    keep_going: bool = False
+    join: bool = False
 
     @property
     def writes_beside(self) -> bool:

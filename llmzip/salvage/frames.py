@@ -6,10 +6,11 @@ import bisect
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import BinaryIO
 
 from llmzip.container.index import Entries
-from llmzip.salvage.headers import MAX_HEADER_BYTES
-from llmzip.salvage.survey import BlockPart, EndPart, Gap, HeaderPart, Part
+from llmzip.salvage.headers import MAX_HEADER_BYTES, HeaderGuesses
+from llmzip.salvage.survey import BlockPart, EndPart, Gap, HeaderPart, Part, Survey
 
 _END_IS_MISSING = "the end of the frame is missing: what else it held is unknown"
 
@@ -50,6 +51,11 @@ class FoundFrame:
     def is_frame(self) -> bool:
         """Whether anything of a frame was found."""
         return bool(self.header or self.end) or any(slot.block for slot in self.slots)
+
+
+def survey_frames(file: BinaryIO, guesses: HeaderGuesses) -> list[FoundFrame]:
+    """What is there of a seekable file, frame by frame; nothing is decoded."""
+    return group(Survey(file, guesses).walk())
 
 
 def group(parts: Sequence[Part]) -> list[FoundFrame]:

@@ -22,9 +22,9 @@ from llmzip.container.varint import ByteReader
 from llmzip.decompressor import BlockDecoder
 from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
-from llmzip.salvage.frames import FoundFrame, Slot, group
+from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
 from llmzip.salvage.headers import HeaderGuesses
-from llmzip.salvage.survey import BlockPart, Survey
+from llmzip.salvage.survey import BlockPart
 
 _ZEROS = bytes(1 << 16)
 _NO_MODEL = FrameHeader(False, 0)
@@ -102,11 +102,6 @@ def repair_stream(
         return salvage.run(max_output)
 
 
-def survey_frames(source: BinaryIO, options: EngineOptions | None = None) -> list[FoundFrame]:
-    """What is there of a seekable file, frame by frame; nothing is decoded."""
-    return group(Survey(source, HeaderGuesses(options or EngineOptions(), None)).walk())
-
-
 class _Place:
     """Where the content goes."""
 
@@ -158,7 +153,7 @@ class _Salvage:
         self._verified = True
 
     def run(self, max_output: int | None) -> RepairReport:
-        frames = group(Survey(self._file, self._guesses).walk())
+        frames = survey_frames(self._file, self._guesses)
         if not frames:
             raise TruncatedError("the data is empty: not an llmzip file")
         total = sum(slot.size or 0 for frame in frames for slot in frame.slots)

@@ -1,0 +1,53 @@
+"""What is said of damaged files: what is missing of them, and where help is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from llmzip.cli.each import say
+from llmzip.errors import FormatError, IntegrityError
+
+if TYPE_CHECKING:
+    from llmzip.salvage.repair import Damage, RepairReport
+
+_OF_DAMAGE = ("damaged", "truncated", "trailing junk")
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+    """Add to errors of damaged files that `llmzip repair` may help."""
+    try:
+        yield
+    except (FormatError, IntegrityError) as error:
+        if any(word in str(error) for word in _OF_DAMAGE):
+            raise type(error)(f"{error}; `llmzip repair` gets what is sound of it") from error
+        raise
+
+
+def say_damages(label: str, report: RepairReport) -> None:
+    """A line for each damage."""
+    for damage in report.damages:
+        say(f"{label}: {_missing(damage)}: {damage.reason}")
+
+
+def _missing(damage: Damage) -> str:
+    if damage.size is None:
+        return f"content of unknown length is missing at byte {damage.start:,}"
+    if damage.size:
+        return f"content bytes {damage.start:,} to {damage.start + damage.size - 1:,} are missing"
+    return "no content is missing"
+
+
+def loss(report: RepairReport) -> IntegrityError | None:
+    """The error of a file of which not everything came back, or came back unconfirmed."""
+    if report.is_complete:
+        return None
+    got = f"{report.recovered_bytes:,} bytes in {report.blocks:,} blocks were recovered"
+    if not report.holes:
+        return IntegrityError(f"{got}, and none is known to be missing, but no content check confirms it")
+    known = sum(hole.size or 0 for hole in report.holes)
+    unknown = sum(hole.size is None for hole in report.holes)
+    parts = [f"{known:,} bytes"] * bool(known) + [f"{unknown} parts of unknown length"] * bool(unknown)
+    return IntegrityError(f"{got}, {' and '.join(parts)} are missing")

@@ -1,0 +1,41 @@
+"""What a damaged file says of itself, as far as it can be read."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from llmzip.codecs.selection import CODEC_NAMES
+from llmzip.container.checks import is_short
+from llmzip.container.header import VERSION, FrameHeader
+from llmzip.engines import EngineOptions
+from llmzip.frames import FrameInfo
+from llmzip.salvage.frames import FoundFrame, survey_frames
+from llmzip.salvage.headers import HeaderGuesses
+
+MISSING = "missing"
+"""In the place of the codec of a block that is damaged or absent."""
+
+
+def list_damaged_frames(file: BinaryIO) -> list[FrameInfo]:
+    """What is there of each frame of a seekable file; sizes are those that are known."""
+    frames = survey_frames(file, HeaderGuesses(EngineOptions(), None))
+    return [_info(frame) for frame in frames if frame.is_frame]
+
+
+def _info(frame: FoundFrame) -> FrameInfo:
+    header = frame.header.header if frame.header else FrameHeader(False, 0)
+    places = [slot for slot in (frame.header, *frame.slots, frame.end) if slot is not None]
+    size = sum(slot.size or 0 for slot in frame.slots)
+    codecs = (CODEC_NAMES.get(slot.block.codec, "unknown") if slot.block else MISSING for slot in frame.slots)
+    return FrameInfo(
+        version=VERSION,
+        compressed_size=max(place.end for place in places) - min(place.offset for place in places),
+        uncompressed_size=size,
+        blocks=len(frame.slots),
+        model=header.fingerprint.hex() or None,
+        check="XXH3-16" if is_short(header.single_block, size) else "XXH3-32",
+        memory=header.memory,
+        prime=header.prime.hex() or None,
+        solid=header.solid,
+        codecs=tuple(codecs),
+    )
