@@ -117,6 +117,8 @@ def test_many_positions_are_no_more_than_the_arithmetic_covers(tmp_path: pathlib
     model = tiny.make(max_position_embeddings=1 << 20)
     for path in (tiny.write_directory(tmp_path / "m", model), tiny.write_gguf(tmp_path / "m.gguf", model)):
         assert read_source(path).spec.max_positions == MAX_POSITIONS
+    wide = tiny.make(max_position_embeddings=1 << 20, head_dim=512)
+    assert read_source(tiny.write_directory(tmp_path / "w", wide)).spec.max_positions == 1 << 15
 
 
 # Tokenizers

@@ -13,7 +13,7 @@ from llmzip.model import vocabulary
 from llmzip.model.files import MAX_CONFIG, parse_object, read_whole, shown
 from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatArray, FloatModel, Metadata, layer_name
 from llmzip.model.safetensors_file import SafetensorsFile
-from llmzip.model.spec import MAX_POSITIONS, MAX_VOCAB, ModelSpec
+from llmzip.model.spec import MAX_VOCAB, ModelSpec, usable_positions
 
 
 def read_directory(path: pathlib.Path) -> FloatModel:
@@ -29,16 +29,17 @@ def read_directory(path: pathlib.Path) -> FloatModel:
     heads, vocab = metadata.whole("num_attention_heads"), metadata.whole("vocab_size")
     if vocab > MAX_VOCAB:
         raise UnsupportedModelError(f"vocab_size is {vocab:,}, more than {MAX_VOCAB:,}")
+    head_dim = metadata.whole("head_dim", metadata.whole("hidden_size") // heads)
     words = vocabulary.from_directory(path, config).padded(vocab)
     spec = ModelSpec(
         layers=metadata.whole("num_hidden_layers"),
         d_model=metadata.whole("hidden_size"),
         heads=heads,
         kv_heads=metadata.whole("num_key_value_heads", heads),
-        head_dim=metadata.whole("head_dim", metadata.whole("hidden_size") // heads),
+        head_dim=head_dim,
         d_ff=metadata.whole("intermediate_size"),
         vocab=vocab,
-        max_positions=min(metadata.whole("max_position_embeddings"), MAX_POSITIONS),
+        max_positions=usable_positions(metadata.whole("max_position_embeddings"), head_dim),
         norm_eps=metadata.narrow("rms_norm_eps"),
         start_token=words.start_token,
         escape_token=words.escape_token,

@@ -9,7 +9,7 @@ from llmzip.model import vocabulary
 from llmzip.model.files import shown
 from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatArray, FloatModel, Metadata, layer_name
 from llmzip.model.gguf_file import GGUFFile
-from llmzip.model.spec import MAX_POSITIONS, ModelSpec
+from llmzip.model.spec import ModelSpec, usable_positions
 
 
 def read_gguf(path: pathlib.Path) -> FloatModel:
@@ -31,7 +31,7 @@ def read_gguf(path: pathlib.Path) -> FloatModel:
         head_dim=head_dim,
         d_ff=metadata.whole("llama.feed_forward_length"),
         vocab=len(words.token_bytes),
-        max_positions=min(metadata.whole("llama.context_length"), MAX_POSITIONS),
+        max_positions=usable_positions(metadata.whole("llama.context_length"), head_dim),
         norm_eps=metadata.narrow("llama.attention.layer_norm_rms_epsilon"),
         start_token=words.start_token,
         escape_token=words.escape_token,

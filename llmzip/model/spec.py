@@ -21,6 +21,14 @@ MAX_VOCAB = 1 << 20  # at most 2**16 buckets, and far from it
 MIN_NORM_EPS, MAX_NORM_EPS = 2.0**-60, 1.0
 
 
+_MAX_ROTARY_NUMBERS = 1 << 24  # of a converted model's table: seconds to compute
+
+
+def usable_positions(published: int, head_dim: int) -> int:
+    """How many positions a converted model has (docs/arithmetic.md, section 3)."""
+    return max(1, min(published, MAX_POSITIONS, _MAX_ROTARY_NUMBERS // head_dim))
+
+
 def rotation_size(width: int, limit: int) -> int:
     """The largest power of two that divides `width` and is at most `limit`."""
     return min(width & -width, limit)
