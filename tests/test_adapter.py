@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.errors import IntegrityError, ModelMismatchError, UnsupportedModelError
+from llmzip.errors import IntegrityError, LLMZipError, ModelMismatchError, UnsupportedModelError
 from llmzip.model import registry
 from llmzip.model.adapter import FACTOR_MAX, Adapter, Factors
 from llmzip.model.convert import convert
@@ -110,13 +110,31 @@ def test_damaged_files_are_refused(tmp_path: pathlib.Path) -> None:
     whole = path.read_bytes()
     for cut in (0, 7, 100, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        with pytest.raises(IntegrityError):
+        with pytest.raises(LLMZipError):
             Adapter.load(path)
     safetensors.numpy.save_file({"x": np.zeros(3, np.float32)}, path)
     with pytest.raises(IntegrityError, match="adapter"):
         Adapter.load(path)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(FileNotFoundError):
         Adapter.load(tmp_path / "missing")
+
+
+DESCRIPTIONS = [
+    "", "[]", "1", "[" * 5000, '{"version": 2}', '{"version": 1}', '{"version": 1, "base": "", "shapes": []}',
+    '{"version": 1, "base": "", "shapes": {"head": 1}}', '{"version": 1, "base": "", "shapes": {"head": [600, "64"]}}',
+    '{"version": 1, "base": "", "shapes": {"head": [600.0, 64.5]}}',
+    '{"version": 1, "base": "", "shapes": {"head": [600, 1000000000000000]}}',
+    '{"version": 1, "base": "", "shapes": {"nothing": [600, 64]}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("description", DESCRIPTIONS)
+def test_descriptions_that_lie_are_refused(tmp_path: pathlib.Path, description: str) -> None:
+    adapter().save(tmp_path / "a")
+    arrays = safetensors.numpy.load_file(tmp_path / "a")
+    safetensors.numpy.save_file(arrays, tmp_path / "a", {"llmzip-adapter": description})
+    with pytest.raises(IntegrityError):
+        Adapter.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
 import safetensors.numpy
 
 from llmzip.errors import IntegrityError, ModelMismatchError, UnsupportedModelError
-from llmzip.model.sources import FloatModel
+from llmzip.model.float_model import FloatModel
+from llmzip.model.safetensors_file import SafetensorsFile
 
 FACTOR_MAX = 7
 """Factors are integers from -7 to 7."""
@@ -121,12 +121,11 @@ class Adapter:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Adapter:
-        """Read an adapter. Raises IntegrityError for what is none, or is damaged."""
+        """Read an adapter. Raises IntegrityError or UnsupportedModelError for what is none, or is damaged."""
+        file = SafetensorsFile(path)
         try:
-            with safetensors.safe_open(path, framework="np") as opened:
-                metadata = opened.metadata() or {}
-                arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            described = json.loads(metadata[_FORMAT])
+            described = json.loads(file.metadata[_FORMAT])
+            arrays = {name: file.tensor(name) for name in file.names}
             if described["version"] != _VERSION:
                 raise IntegrityError(f"{path}: an adapter of version {described['version']}, not {_VERSION}")
             products = {}
@@ -191,10 +190,11 @@ def _packed(integers: Integers) -> npt.NDArray[np.uint8]:
     return packed
 
 
-def _unpacked(packed: npt.NDArray[np.uint8], rows: int, columns: int) -> Integers:
-    if packed.size != (rows * columns + 1) // 2:
+def _unpacked(packed: npt.NDArray[np.generic], rows: int, columns: int) -> Integers:
+    if packed.dtype != np.uint8 or packed.size != (rows * columns + 1) // 2:
         raise ValueError(f"{packed.size} bytes for {rows} x {columns} factors")
-    halves = np.stack((packed & 15, packed >> 4), axis=-1).ravel()[: rows * columns]
+    pairs = packed.astype(np.uint8, copy=False)
+    halves = np.stack((pairs & 15, pairs >> 4), axis=-1).ravel()[: rows * columns]
     return (halves.astype(np.int8) - np.int8(8)).reshape(rows, columns)
 
 
@@ -206,5 +206,7 @@ def _bfloat16_bits(values: Scales) -> npt.NDArray[np.uint16]:
     return (bits >> 16).astype(np.uint16)
 
 
-def _from_bfloat16_bits(bits: npt.NDArray[np.uint16]) -> Scales:
+def _from_bfloat16_bits(bits: npt.NDArray[np.generic]) -> Scales:
+    if bits.dtype != np.uint16:
+        raise ValueError(f"numbers of type {bits.dtype} for bfloat16 ones")
     return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -23,6 +23,7 @@ from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel, ModelCache
 from llmzip.model.download import Progress, fetch_registered, fetch_snapshot
+from llmzip.model.files import digest_of
 from llmzip.model.integer_model import IntegerModel, text_digest
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
@@ -156,7 +157,7 @@ class ModelStore:
         path = _local_path(name)
         if path is None and entry:
             path = folder / pathlib.PurePosixPath(entry.member).name
-            if not (path.is_file() and file_digest(path) == entry.sha256):
+            if not (path.is_file() and digest_of(path).hex() == entry.sha256):
                 with self._fetched(entry, not self.offline, progress) as fetched:
                     folder.mkdir(parents=True, exist_ok=True)
                     shutil.move(fetched, path)
@@ -259,7 +260,7 @@ class ModelStore:
                 if rules is not None and entry.has_rules(text_digest(rules)):
                     return cached
         adapter = entry.adapter_path
-        if adapter and file_digest(adapter) != entry.adapter_sha256:
+        if adapter and digest_of(adapter).hex() != entry.adapter_sha256:
             raise IntegrityError(f"{adapter}: not the file that the registry names; install llmzip again")
         with self._fetched(entry, network, progress) as path:
             return self._convert(
@@ -291,7 +292,7 @@ class ModelStore:
 
         base = sha256 = source_digest(path)
         if adapter:
-            sha256 = hashlib.sha256(f"{base} {file_digest(adapter)}".encode("ascii")).hexdigest()
+            sha256 = hashlib.sha256(f"{base} {digest_of(adapter).hex()}".encode("ascii")).hexdigest()
         cached = self.cache.of_source(sha256)
         if cached and expected in (None, cached.fingerprint):
             return cached
@@ -315,11 +316,6 @@ class ModelStore:
         offline = ", and downloads are forbidden (offline)" if self.offline else ""
         command = f"`llmzip models pull {name}`{' with network access' if self.offline else ''}"
         return ModelNotFoundError(f"the model {name} is not installed{offline}; run {command}")
-
-
-def file_digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def cache_base() -> pathlib.Path:
