@@ -12,6 +12,7 @@ from llmzip.cli.each import say
 from llmzip.cli.measure import SUBCOMMANDS
 from llmzip.cli.meter import Meter
 from llmzip.cli.names import NAME, Place
+from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.sizes import parse_size
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
@@ -48,9 +49,9 @@ _DAMAGE_TEXT = "python-topics:65536"
 )
 @click.option("--output", type=Place(file_okay=False), help="Folder for JSON, Markdown and HTML.")
 @click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only.")
-@click.option("--level", type=click.IntRange(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
-@click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
-@click.option("--samples", type=click.IntRange(1), default=16, help="Samples for capacity and context, at most.")
+@click.option("--level", type=WholeNumber(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
+@click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
+@click.option("--samples", type=WholeNumber(1), default=16, help="Samples for capacity and context, at most.")
 @click.option(
     "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="b of the information capacity."
 )
@@ -60,7 +61,7 @@ _DAMAGE_TEXT = "python-topics:65536"
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models.")
 @click.option("--device", default="cpu", help="Where models run: cpu, cuda, ...")
 @click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto", help="Of integer models.")
-@click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models.")
+@click.option("-T", "--threads", type=WholeNumber(min=0), help="Of integer models.")
 @click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.pass_context

@@ -8,6 +8,7 @@ import click
 
 from llmzip.cli import environment, options
 from llmzip.cli.each import reporting
+from llmzip.cli.numbers import WholeNumber
 from llmzip.codecs.registry import codec_names, get_codec
 from llmzip.engines import EngineOptions
 from llmzip.generation import generate as generate_by_model
@@ -53,10 +54,10 @@ generate = click.Command(
     help=_run.__doc__,
     params=[
         click.Argument(["prompt"], default=""),
-        click.Option(["-n", "--count"], type=click.IntRange(min=0), default=100, help="Tokens; with --codec bytes."),
-        click.Option(["--seed"], type=int, default=0, help="0 to 2^64 - 1."),
+        click.Option(["-n", "--count"], type=WholeNumber(min=0), default=100, help="Tokens; with --codec bytes."),
+        click.Option(["--seed"], type=WholeNumber(0, 2**64 - 1), default=0, help="0 to 2^64 - 1."),
         click.Option(["--temperature"], default="1", help="0 to 5 in steps of 0.1; 0 takes the likeliest token."),
-        click.Option(["--top-k"], type=click.IntRange(min=1), help="Draw from so many of the likeliest tokens."),
+        click.Option(["--top-k"], type=WholeNumber(min=1), help="Draw from so many of the likeliest tokens."),
         click.Option(["--codec"], type=click.Choice(codec_names()), help="By the code lengths of a codec: slow."),
         options.OFFLINE,
         *options.ENGINE,

@@ -14,6 +14,7 @@ import click
 from llmzip.cli.measure_options import FILE, OUTPUT, Work, draw, emit, measuring
 from llmzip.cli.measure_pairs import align, conditional, information, knn
 from llmzip.cli.names import NAME, Place
+from llmzip.cli.numbers import WholeNumber
 from llmzip.errors import LLMZipError
 from llmzip.metrics.correlation import linear_fit
 
@@ -23,7 +24,7 @@ from llmzip.metrics.correlation import linear_fit
     "--to", type=NAME, required=True, help="The quantised, pruned or distilled model; both with one vocabulary."
 )
 @click.option("-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True)
-@click.option("--context", type=click.IntRange(2), default=1024, help="Tokens per segment.")
+@click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
 @measuring
 def compare(work: Work, to: str, data: tuple[str, ...], context: int) -> None:
     """Compare two models per text: bits/byte, KL, JS, flips."""
@@ -81,7 +82,7 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
 @click.option("--contexts", default="128,512,1024", show_default=True, help="Tokens, separated by commas.")
 @click.option("--shares", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Evicted shares.")
 @click.option("--bits", default="8,4,3,2", show_default=True, help="Cache bits.")
-@click.option("--samples", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--samples", type=WholeNumber(1), default=8, show_default=True)
 @measuring
 def damage(work: Work, data: str, contexts: str, shares: str, bits: str, samples: int) -> None:
     """Measure key/value cache damage: bits/byte by context, evicted share and cache bits."""
@@ -133,8 +134,8 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option(
     "--cutoff", required=True, metavar="YYYY-MM", callback=_month, help="Last month of the model's training data."
 )
-@click.option("--context", type=click.IntRange(2), default=2048, help="Tokens per segment.")
-@click.option("--bytes", "most", type=click.IntRange(1), help="Bytes of each month, at most.")
+@click.option("--context", type=WholeNumber(2), default=2048, help="Tokens per segment.")
+@click.option("--bytes", "most", type=WholeNumber(1), help="Bytes of each month, at most.")
 @measuring
 def months(work: Work, data: str, cutoff: str, context: int, most: int | None) -> None:
     """Measure month by month, and the gap at the model's cutoff."""

@@ -13,6 +13,7 @@ import click
 
 from llmzip.cli.meter import Meter
 from llmzip.cli.names import NAME, Place
+from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
@@ -31,7 +32,7 @@ _OPTIONS = (
     click.option("-m", "--model", type=NAME, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."),
     click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models."),
     click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
-    click.option("-T", "--threads", type=click.IntRange(min=0), help="Of integer models."),
+    click.option("-T", "--threads", type=WholeNumber(min=0), help="Of integer models."),
     click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no."),
     click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only."),
     OUTPUT,

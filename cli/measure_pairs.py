@@ -9,6 +9,7 @@ import numpy as np
 
 from llmzip.cli.measure_options import CODEC, FILE, Work, measuring
 from llmzip.cli.names import Place
+from llmzip.cli.numbers import WholeNumber
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import pairs
 from llmzip.metrics import conditional as conditionals
@@ -61,7 +62,7 @@ _LABELLED = Place(exists=True, file_okay=False)
 @click.option("--train", required=True, type=_LABELLED, help="Folder of LABEL/FILE.")
 @click.option("--test", "tests", required=True, type=_LABELLED, help="The same.")
 @click.option("--distance", type=click.Choice(pairs.DISTANCES), default="gpt_mean", show_default=True)
-@click.option("-k", type=click.IntRange(1), default=1, show_default=True)
+@click.option("-k", type=WholeNumber(1), default=1, show_default=True)
 @CODEC
 @measuring
 def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
@@ -100,7 +101,7 @@ def _label(name: str) -> str:
 @click.command()
 @click.option("--sources", required=True, help="Corpus or folder to select from.")
 @click.option("--targets", required=True, help="Corpus or folder that the selection is to fit.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--top", type=WholeNumber(1), default=10, show_default=True)
 @click.option(
     "-c", "--codec", default="zlib:level=9", show_default=True, help="Codec; --model measures bits saved instead."
 )

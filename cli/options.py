@@ -8,6 +8,7 @@ import click
 
 from llmzip.cli import environment
 from llmzip.cli.names import NAME
+from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
@@ -70,7 +71,7 @@ LEVELS = [
     *(_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)),
     click.Option(
         ["--level"],
-        type=click.IntRange(MIN_LEVEL, MAX_LEVEL),
+        type=WholeNumber(MIN_LEVEL, MAX_LEVEL),
         help=f"The same as a number; without it {environment.LEVEL} tells.",
     ),
     click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
@@ -98,7 +99,7 @@ ENGINE = [
     ),
     click.Option(
         ["-T", "--threads"],
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         help=f"Number of threads, 0 for all cores, else {environment.THREADS}; the bytes stay the same.",
     ),
     click.Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model runs."),

@@ -11,6 +11,8 @@ import click
 from llmzip.cli import options
 from llmzip.cli.each import reporting, say
 from llmzip.cli.models import progress_bars
+from llmzip.cli.names import NAME
+from llmzip.cli.numbers import WholeNumber
 from llmzip.errors import LLMZipError
 from llmzip.model.store import ModelStore
 
@@ -117,21 +119,29 @@ tune = click.Command(
     callback=reporting(_run),
     help=_run.__doc__,
     params=[
-        click.Argument(["files"], nargs=-1, metavar="[FILES]..."),
-        click.Option(["--data"], multiple=True, metavar="FILE", help="The same as FILES; may be repeated."),
-        click.Option(["--valid"], multiple=True, metavar="FILE", help="Only measured; without, 5 % of the documents."),
-        click.Option(["-m", "--model"], help="The base: a registered name, a .gguf file, a model directory, a hub id."),
-        click.Option(["-o", "--output"], required=True, metavar="NAME", help="What the new model is called."),
-        click.Option(["--folder"], metavar="FOLDER", help="For checkpoints, curve and adapter; NAME.tuning."),
+        click.Argument(["files"], type=NAME, nargs=-1, metavar="[FILES]..."),
+        click.Option(["--data"], type=NAME, multiple=True, metavar="FILE", help="The same as FILES; may be repeated."),
+        click.Option(
+            ["--valid"], type=NAME, multiple=True, metavar="FILE", help="Only measured; without, 5 % of the documents."
+        ),
+        click.Option(
+            ["-m", "--model"], type=NAME, help="The base: a registered name, .gguf file, model directory, hub id."
+        ),
+        click.Option(
+            ["-o", "--output"], type=NAME, required=True, metavar="NAME", help="What the new model is called."
+        ),
+        click.Option(
+            ["--folder"], type=NAME, metavar="FOLDER", help="For checkpoints, curve and adapter; NAME.tuning."
+        ),
         click.Option(["--full"], is_flag=True, help="Train all numbers: a file of two bytes for each."),
-        click.Option(["--rank"], type=click.IntRange(1, 512), default=36, help="Of the low-rank products."),
+        click.Option(["--rank"], type=WholeNumber(1, 512), default=36, help="Of the low-rank products."),
         click.Option(["--minutes"], type=click.FloatRange(min=0, min_open=True), help="At most so long."),
-        click.Option(["--steps"], type=click.IntRange(min=1), default=1000, help="At most so many."),
-        click.Option(["--batch"], type=click.IntRange(min=1), default=16, help="Sequences of a step."),
-        click.Option(["--micro-batch"], type=click.IntRange(min=1), default=4, help="Of them at once: memory."),
-        click.Option(["--length"], type=click.IntRange(min=16), default=2048, help="Tokens of a sequence."),
+        click.Option(["--steps"], type=WholeNumber(min=1), default=1000, help="At most so many."),
+        click.Option(["--batch"], type=WholeNumber(min=1), default=16, help="Sequences of a step."),
+        click.Option(["--micro-batch"], type=WholeNumber(min=1), default=4, help="Of them at once: memory."),
+        click.Option(["--length"], type=WholeNumber(min=16), default=2048, help="Tokens of a sequence."),
         click.Option(["--rate"], type=click.FloatRange(min=0, min_open=True), help="The highest learning rate."),
-        click.Option(["--seed"], type=click.IntRange(min=0), default=0, help="The same seed, the same order."),
+        click.Option(["--seed"], type=WholeNumber(min=0), default=0, help="The same seed, the same order."),
         click.Option(["--device"], default="cpu", help="cpu or cuda."),
         options.OFFLINE,
     ],

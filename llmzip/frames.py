@@ -13,7 +13,7 @@ from llmzip.container.block import Block, read_block
 from llmzip.container.checks import check_bytes, is_short_frame
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.container.index import Entries, expect_index
-from llmzip.container.varint import ByteReader
+from llmzip.container.varint import ByteReader, ready
 from llmzip.errors import FormatError, TruncatedError
 
 
@@ -123,7 +123,7 @@ class PeekingSource:
     def at_end(self) -> bool:
         """Whether no byte is left."""
         if not self._peeked:
-            self._peeked = self._source.read(1)
+            self._peeked = ready(self._source.read(1))
         return not self._peeked
 
     def read(self, size: int, /) -> bytes:
@@ -131,7 +131,7 @@ class PeekingSource:
         if not size:
             return b""
         first, self._peeked = self._peeked, b""
-        return first + (self._source.read(size - len(first)) if size > len(first) else b"")
+        return first + (ready(self._source.read(size - len(first))) if size > len(first) else b"")
 
 
 def check_not_empty(source: PeekingSource) -> None:

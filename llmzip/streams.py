@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 from llmzip import levels
 from llmzip.codecs.base import Progress
 from llmzip.compressor import LLMZipCompressor
+from llmzip.container.varint import ready
 from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engines import EngineOptions
 
@@ -57,7 +58,7 @@ def compress_stream(
         **engine,
     )
     read = written = 0
-    while data := source.read(_READ_BYTES):
+    while data := ready(source.read(_READ_BYTES)):
         read += len(data)
         packed = compressor.compress(data)
         write_all(sink, packed)

@@ -70,7 +70,8 @@ CASES = [
     ("--rm -o /dev/null a", 1, "llmzip: a: --rm needs an output that can be read back", set()),
     # Usage errors.
     ("--unknown a", 2, "--unknown", set()),
-    ("--level 10 a", 2, "1<=x<=9", set()),
+    ("--level 10 a", 2, "'10' is not a whole number from 1 to 9.", set()),
+    ("-T x a", 2, "'x' is not a whole number, 0 or more.", set()),
     ("--codec brotli a", 2, "'brotli' is not one of", set()),
     ("--block-size 64KB a", 2, "'64KB' is not a size", set()),
     ("--block-size 1 a", 2, "block size", set()),

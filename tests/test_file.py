@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import pathlib
+import random
 import tarfile
+from typing import Any
 
 import pytest
 
 import llmzip
+import llmzip.streams
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -153,3 +156,34 @@ def test_tar_streams(tiny_model: IntegerModel, text: bytes) -> None:
             extracted = archive.extractfile(member)
             assert extracted is not None
             assert extracted.read() == text
+
+
+class Late(io.RawIOBase):
+    """A source that does not wait: it has no data at first, then some, and none again."""
+
+    def __init__(self, *parts: bytes | None) -> None:
+        self.parts = list(parts)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        part = self.parts.pop(0) if self.parts else b""
+        if part is None:
+            return None
+        taken, rest = part[: len(buffer)], part[len(buffer) :]
+        if rest:
+            self.parts.insert(0, rest)
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def test_no_data_yet_is_not_the_end() -> None:
+    noise = random.Random(0).randbytes(200)  # no model is needed
+    packed = llmzip.compress(noise)
+    for parts in ([None], [packed, None, packed], [packed[:99], None, packed[99:]]):
+        with pytest.raises(BlockingIOError, match="no data yet"):
+            llmzip.streams.decompress_stream(Late(*parts), io.BytesIO())
+    for parts in ([None], [noise, None, noise]):
+        with pytest.raises(BlockingIOError, match="no data yet"):
+            llmzip.streams.compress_stream(Late(*parts), io.BytesIO())

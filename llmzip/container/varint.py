@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import NoReturn, Protocol
 
 from llmzip.errors import FormatError, TruncatedError
@@ -27,6 +28,13 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def ready(data: bytes | None) -> bytes:
+    """What a source has given. Raises BlockingIOError for None: it does not wait for data, and no data yet is not the end."""
+    if data is None:
+        raise BlockingIOError(errno.EAGAIN, "the source has no data yet; give one that waits for it")
+    return data
+
+
 class ByteReader:
     """Reads fields in order, remembers where it is and what it has read since `mark`."""
 
@@ -43,10 +51,10 @@ class ByteReader:
 
     def read_available(self, size: int) -> bytes:
         """Up to `size` bytes, fewer at the end of the source."""
-        data = self._source.read(size)
+        data = ready(self._source.read(size))
         if 0 < len(data) < size:  # of a pipe, which may hand out little at a time
             parts = bytearray(data)
-            while len(parts) < size and (more := self._source.read(size - len(parts))):
+            while len(parts) < size and (more := ready(self._source.read(size - len(parts)))):
                 parts += more
             data = bytes(parts)
         self.offset += len(data)
