@@ -1,4 +1,4 @@
-"""The promise: one input, one file, whatever computes it. Each case is a process of its own with other settings."""
+"""The promise: one input, one file, whatever computes it. Settings that are a process's own have one of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,24 +18,25 @@ from tests.golden import TEXT
 
 REPOSITORY = TESTS.parent
 
-# Runs in each process: compress, and decompress what another process made.
+# Runs in each process, for each job with an engine of its own: compress, and decompress what another process made.
 SCRIPT = """
 import hashlib, json, pathlib, sys
 import llmzip
-from llmzip.engines import EngineOptions
-job = json.loads(sys.argv[1])
+from llmzip import engines
 from llmzip.engine.base import Batches
-data = pathlib.Path(job["input"]).read_bytes()
-options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
-engine = EngineOptions(**options).for_compression()
-if job["batch"]:  # other chunks, other groups of tables
-    engine.batches = Batches(encode=job["batch"], tables=job["batch"])
-if job["replays"]:
-    engine.replays = True
-packed = llmzip.compress(data, job["level"], **options)
-if job["given"]:
-    assert llmzip.decompress(pathlib.Path(job["given"]).read_bytes(), **options) == data
-pathlib.Path(job["output"]).write_bytes(packed)
+for job in json.loads(sys.argv[1]):
+    engines._loaded.clear()
+    data = pathlib.Path(job["input"]).read_bytes()
+    options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
+    engine = engines.EngineOptions(**options).for_compression()
+    if job["batch"]:  # other chunks, other groups of tables
+        engine.batches = Batches(encode=job["batch"], tables=job["batch"])
+    if job["replays"]:
+        engine.replays = True
+    packed = llmzip.compress(data, job["level"], **options)
+    if job["given"]:
+        assert llmzip.decompress(pathlib.Path(job["given"]).read_bytes(), **options) == data
+    pathlib.Path(job["output"]).write_bytes(packed)
 """
 
 DEFAULT = {"engine": "torch", "threads": None, "batch": None, "replays": False}
@@ -66,14 +68,27 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
 }
 
 
-def run(folder: pathlib.Path, name: str, given: pathlib.Path | None, job: dict[str, object]) -> bytes:
-    """Compress in a process with these switches, and decompress `given` there; the frame."""
+def process_of(name: str) -> tuple[object, ...]:
+    """What must be alike for two switches to share a process: starting one takes longer than the job."""
     changes, environment = SWITCHES[name]
-    output = folder / f"{name}.llmz"
-    described = {**DEFAULT, **changes, **job, "given": given and str(given), "output": str(output)}
+    job = {**DEFAULT, **changes}
+    threads = job["threads"] if job["engine"] == "torch" else None  # torch's are the process's, not the engine's
+    return job["engine"], threads, environment
+
+
+def run(
+    folder: pathlib.Path, names: Sequence[str], given: pathlib.Path | None, job: dict[str, object]
+) -> dict[str, bytes]:
+    """Compress in a process with each of these switches, which can share it, and decompress `given` there; the frames."""
+    outputs = {name: folder / f"{name}.llmz" for name in names}
+    jobs = [
+        {**DEFAULT, **SWITCHES[name][0], **job, "given": given and str(given), "output": str(output)}
+        for name, output in outputs.items()
+    ]
+    environment = SWITCHES[names[0]][1]
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(described)],
+        [sys.executable, "-c", SCRIPT, json.dumps(jobs)],
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
@@ -82,7 +97,7 @@ def run(folder: pathlib.Path, name: str, given: pathlib.Path | None, job: dict[s
     if "this processor runs" in ran.stderr or "no native engine" in ran.stderr:
         pytest.skip(ran.stderr.strip().splitlines()[-1])
     assert ran.returncode == 0, ran.stderr
-    return output.read_bytes()
+    return {name: output.read_bytes() for name, output in outputs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +107,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+def tiny_job(folder: pathlib.Path) -> dict[str, object]:
+    return {"model": str(TINY_DIRECTORY), "level": 1, "input": str(folder / "tiny.txt")}
+
+
 @pytest.fixture(scope="module")
 def tiny_frame(folder: pathlib.Path) -> pathlib.Path:
-    run(folder, "plain", None, {"model": str(TINY_DIRECTORY), "level": 1, "input": str(folder / "tiny.txt")})
+    run(folder, ["plain"], None, tiny_job(folder))
     return folder / "plain.llmz"
 
 
+@pytest.fixture(scope="module")
+def frame_of(folder: pathlib.Path, tiny_frame: pathlib.Path) -> Callable[[str], bytes]:
+    """What a switch gives."""
+    made: dict[str, bytes] = {}
+
+    def frame(name: str) -> bytes:
+        if name not in made:
+            together = [other for other in SWITCHES if other != "plain" and process_of(other) == process_of(name)]
+            made.update(run(folder, together, tiny_frame, tiny_job(folder)))
+        return made[name]
+
+    return frame
+
+
 @pytest.mark.parametrize("name", [name for name in SWITCHES if name != "plain"])
-def test_every_switch_gives_the_same_file(folder: pathlib.Path, tiny_frame: pathlib.Path, name: str) -> None:
-    job = {"model": str(TINY_DIRECTORY), "level": 1, "input": str(folder / "tiny.txt")}
-    assert run(folder, name, tiny_frame, job) == tiny_frame.read_bytes()
+def test_every_switch_gives_the_same_file(
+    frame_of: Callable[[str], bytes], tiny_frame: pathlib.Path, name: str
+) -> None:
+    assert frame_of(name) == tiny_frame.read_bytes()
 
 
 @pytest.mark.slow
@@ -119,7 +153,7 @@ def test_every_switch_gives_the_same_file_with_the_default_model(
     given = None
     for name in SWITCHES:
         try:
-            frame = run(tmp_path, name, given, job)
+            frame = run(tmp_path, [name], given, job)[name]
         except pytest.skip.Exception:
             continue
         given = tmp_path / f"{name}.llmz"

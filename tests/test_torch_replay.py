@@ -67,7 +67,7 @@ def assert_equal(got: Result, expected: Result) -> None:
         assert np.array_equal(a, b)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     streams=st.integers(1, 4),
@@ -173,7 +173,7 @@ def test_few_shapes_hold_all_slots() -> None:
         assert len(set(chosen)) <= 40
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(rows=st.integers(1, 5), vocab=st.sampled_from([3, 255, 256, 600]), seed=st.integers(0, 99))
 def test_distributions_are_the_frequencies_of_the_weights(rows: int, vocab: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
