@@ -21,6 +21,7 @@ Progress = Callable[[int, int], None]
 """Called with the uncompressed bytes and the tokens of a block that are done."""
 
 _CHECK_BYTES = 4
+_MAX_SIZE = 1 << 40  # of anything sealed: far from where sizes overflow
 
 
 def flat(data: Buffer) -> memoryview:
@@ -88,6 +89,8 @@ class Codec:
         reader = ByteReader(io.BytesIO(body))
         size = reader.varint("the size")
         payload = body[reader.offset :]
+        if size > _MAX_SIZE:
+            raise FormatError(f"data of impossible size ({size} bytes): damaged, or not made by {self.name}")
         if not size:
             if payload:
                 raise IntegrityError("data of no bytes has a payload: damaged")

@@ -143,13 +143,17 @@ def decode_copies(
     rest = b""
     if layout.inner != NOTHING_LEFT:
         rest = decode_rest(layout.inner, layout.rest_payload, layout.rest_size)
-    out = bytearray(history.last(layout.reach))
+    out = bytearray()
     place = 0
     for copy in _read_copies(ByteReader(io.BytesIO(payload))):
         out += rest[place : place + copy.gap]
         place += copy.gap
         start = len(out) - copy.distance
-        period = out[start : start + copy.length]
+        period = b""
+        if start < 0:  # it begins before the block
+            begin = history.end + start
+            period = history.between(begin, min(begin + copy.length, history.end))
+        period += out[max(start, 0) : start + copy.length]
         out += (period * -(-copy.length // len(period)))[: copy.length]
     out += rest[place:]
-    return bytes(memoryview(out)[layout.reach :])
+    return bytes(out)

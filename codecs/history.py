@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import bisect
+from collections import deque
+
 REACH = 1 << 26
 """How many bytes before its block a copy may reach."""
 
+_PIECE = 1 << 20  # pieces are at least so large, so that there are few
+
 
 class History:
-    """The last `REACH` bytes before a block: of the reference text, where there is one, and of the frame."""
+    """The last `REACH` bytes before a block, and some more: of the reference text, where there is one, and of the frame.
+
+    They lie in pieces, so that nothing moves when more come, and a copy costs what it copies, wherever it begins.
+    """
 
     def __init__(self, first: bytes = b"") -> None:
         """first: what lies before the frame's first block."""
-        self._bytes = bytearray(first[-REACH:])
-        self.end = len(self._bytes)
+        self._pieces: deque[bytes | bytearray] = deque()
+        self._starts: deque[int] = deque()  # of the pieces, counted from the first byte that has ever been held
+        self.end = 0
         """The place of the next byte, counted from the first that has ever been held."""
+        self.extend(first[-REACH:])
 
     def __len__(self) -> int:
         """How many bytes can be reached."""
-        return min(len(self._bytes), REACH)
+        return min(self.end - self._starts[0], REACH) if self._starts else 0
 
     def extend(self, data: bytes) -> None:
         """The next block's bytes are history now."""
-        self._bytes += data
+        if not data:
+            return
+        if self._pieces and isinstance(self._pieces[-1], bytearray) and len(self._pieces[-1]) < _PIECE:
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data) if len(data) < _PIECE else data)
+            self._starts.append(self.end)
         self.end += len(data)
-        if len(self._bytes) > 2 * REACH:  # seldom, because it moves all that stays
-            del self._bytes[:-REACH]
+        while self.end - self._starts[0] - len(self._pieces[0]) >= REACH:
+            self._pieces.popleft()
+            self._starts.popleft()
 
     def last(self, size: int) -> bytes:
         """Its last `size` bytes."""
-        return bytes(self._bytes[len(self._bytes) - size :])
+        return self.between(self.end - size, self.end)
+
+    def between(self, start: int, stop: int) -> bytes:
+        """The bytes from place `start` to `stop` - 1, all of them held."""
+        first = bisect.bisect_right(self._starts, start) - 1
+        parts = []
+        while start < stop:
+            at = start - self._starts[first]
+            parts.append(bytes(self._pieces[first][at : at + stop - start]))
+            start += len(parts[-1])
+            first += 1
+        return b"".join(parts)

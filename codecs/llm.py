@@ -7,8 +7,9 @@ import io
 
 import numpy as np
 
-from llmzip import levels
+from llmzip import accounting, levels
 from llmzip.codecs.base import Progress
+from llmzip.coding.range_coder import has_too_many, padded
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError, LimitError
@@ -53,19 +54,14 @@ class LLMCodec:
         memory: bool = True,
         primed: Primed | None = None,
         solid: bool = False,
-        most_bytes: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """level, memory, solid: what encoding follows. primed: what the frame says, for encoding and decoding.
-
-        most_bytes: of key/value cache and memory that decoding may use.
-        """
+        """level, memory: what encoding follows. primed, solid: what the frame says, for encoding and decoding."""
         self._engine = engine
         self._level = level
         self._has_memory = memory
         self._primed = primed
         self._solid = solid
-        self._most_bytes = most_bytes
         self._progress = progress
 
     @property
@@ -107,10 +103,10 @@ class LLMCodec:
         start = self._primed.start() if self._primed else None
         report = self._reporter(count, len(data))
         coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, memory, start, report)
-        return EncodedPrefix(self._parameters(plan) + coded, len(data), memory)
+        return EncodedPrefix(self._parameters(plan) + padded(coded, count), len(data), memory)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`. Raises LimitError where the block needs more memory than allowed."""
+        """See `BlockCodec.decode`."""
         return self.decode_after(payload, size, None)[0]
 
     def decode_after(self, payload: bytes, size: int, carried: Memory | None) -> tuple[bytes, Memory | None]:
@@ -118,50 +114,27 @@ class LLMCodec:
 
         carried: what the blocks before have taught; it learns the block.
         """
-        source = io.BytesIO(payload)
-        plan = self._read_plan(source)
-        if (
-            not 1 <= plan.tokens <= size
-            or not 1 <= plan.streams <= plan.tokens
-            or plan.window < max(1, self._context)
-            or plan.context - (-plan.tokens // plan.streams) > self.model.spec.max_positions
-            or (plan.memory_bits and not MIN_CAPACITY_BITS <= plan.memory_bits <= MAX_CAPACITY_BITS)
-        ):
-            raise FormatError(
-                f"impossible block parameters ({plan.tokens} tokens, {plan.streams} streams, window {plan.window}, "
-                f"memory {plan.memory_bits}): the file is damaged"
-            )
-        need = plan.bytes(self.model.spec)
-        if self._most_bytes is not None and need > self._most_bytes:
-            raise LimitError(
-                f"a block needs {need} bytes of memory, more than the {self._most_bytes} that its frame states"
-            )
-        try:
-            memory = self._memory(plan.memory_bits, carried)
-            start = self._primed.start() if self._primed else None
-            report = self._reporter(plan.tokens, size)
-            tokens = decode_tokens(
-                self._engine, source.read(), plan.tokens, plan.streams, plan.window, memory, start, report
-            )
-        except MemoryError as error:
-            raise LimitError(
-                f"decoding a block needs {need} bytes of memory, more than this machine can give"
-            ) from error
+        plan, coded = self._read_plan(payload, size)
+        memory = self._memory(plan.memory_bits, carried)
+        start = self._primed.start() if self._primed else None
+        report = self._reporter(plan.tokens, size)
+        tokens = decode_tokens(self._engine, coded, plan.tokens, plan.streams, plan.window, memory, start, report)
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
         return data, carried if memory is None else memory
 
-    def memory_need(self, payload: bytes) -> int:
-        """The bytes of cache and memory that decoding this payload takes."""
-        return self._read_plan(io.BytesIO(payload)).bytes(self.model.spec)
+    def need(self, payload: bytes, size: int) -> int:
+        """The bytes that decoding takes (`accounting`). Raises FormatError for impossible parameters."""
+        plan = self._read_plan(payload, size)[0]
+        return accounting.llm_bytes(plan, self.model.spec, self._primed is not None)
 
-    def memory_bound(self) -> int:
-        """The same for any payload that this codec makes."""
+    def bound(self) -> int:
+        """At least that of any payload that this codec makes."""
         bits = self._memory_bits(0) if self._solid or not self._has_memory else None
         if bits is None and self._primed:
             bits = self._memory_bits(self._level.block_size)
-        return levels.memory_bound(self._level, self.model.spec, self._context, bits)
+        return accounting.llm_bound(self._level, self.model.spec, self._context, bits, self._primed is not None)
 
     @property
     def _context(self) -> int:
@@ -201,14 +174,33 @@ class LLMCodec:
             return varint(plan.tokens) + varint(0)
         return b"".join(map(varint, (plan.tokens, plan.streams, plan.window // levels.WINDOW_UNIT, plan.memory_bits)))
 
-    def _read_plan(self, payload: io.BytesIO) -> levels.Plan:
-        """The inverse of `_parameters`."""
-        reader = ByteReader(payload)
+    def _read_plan(self, payload: bytes, size: int) -> tuple[levels.Plan, bytes]:
+        """The inverse of `_parameters`, and what is coded. Raises FormatError for what docs/format.md does not allow."""
+        reader = ByteReader(io.BytesIO(payload))
         count, streams = (reader.varint(f"a block's {what}") for what in ("tokens", "streams"))
-        if streams == 0:
-            return self._usual_plan(count)
-        units, bits = (reader.varint(f"a block's {what}") for what in ("window", "memory"))
-        return levels.Plan(count, streams, units * levels.WINDOW_UNIT, self._context, bits)
+        plan = self._usual_plan(count)
+        if streams:
+            units, bits = (reader.varint(f"a block's {what}") for what in ("window", "memory"))
+            plan = levels.Plan(count, streams, units * levels.WINDOW_UNIT, self._context, bits)
+        coded = payload[reader.offset :]
+        if not self._is_possible(plan, size) or has_too_many(count, coded):
+            raise FormatError(
+                f"impossible block parameters ({plan.tokens} tokens, {plan.streams} streams, window {plan.window}, "
+                f"memory {plan.memory_bits}, {len(coded)} coded bytes): the file is damaged"
+            )
+        return plan, coded
+
+    def _is_possible(self, plan: levels.Plan, size: int) -> bool:
+        """Whether docs/format.md allows this layout of a block of `size` bytes."""
+        positions = self.model.spec.max_positions
+        most_bits = MAX_CAPACITY_BITS if self._solid else self._bits_for_all(plan.tokens)
+        return (
+            1 <= plan.tokens <= size
+            and 1 <= plan.streams <= min(plan.tokens, levels.MAX_STREAMS)
+            and max(1, self._context) <= plan.window < positions + levels.WINDOW_UNIT
+            and plan.context - (-plan.tokens // plan.streams) <= positions
+            and (not plan.memory_bits or MIN_CAPACITY_BITS <= plan.memory_bits <= most_bits)
+        )
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
         """Turn tokens done into bytes done, in proportion."""

@@ -11,14 +11,22 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.coding.adaptive import SEEN_WEIGHT, AdaptiveModel, byte_tables, decode_symbols, encode_symbols
-from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
+from llmzip.accounting import meta_token_bytes
+from llmzip.coding.adaptive import (
+    SEEN_WEIGHT,
+    AdaptiveModel,
+    decode_bytes,
+    decode_symbols,
+    encode_bytes,
+    encode_symbols,
+)
+from llmzip.coding.range_coder import RangeDecoder, RangeEncoder, has_too_many, padded
 from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError, LimitError
 from llmzip.ltsc.inline import from_symbols, to_symbols
 from llmzip.ltsc.transform import MARKERS, compress
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.tokenizer import Tokens
+from llmzip.model.tokenizer import Tokens, numbers_of
 
 _RANK_SCALE, _RANK_OFFSET = 1 << 25, 200
 _MARKER_WEIGHT = 20 * SEEN_WEIGHT
@@ -43,32 +51,48 @@ class MetaTokenCodec:
         symbols = np.array(to_symbols(made), np.int64)
         coder = RangeEncoder()
         encode_symbols(coder, AdaptiveModel(_first_weights(vocabulary, len(made.entries))), symbols)
-        literals = np.frombuffer(tokens.literals, np.uint8)
-        coder.encode(literals, byte_tables(len(literals)))
+        encode_bytes(coder, tokens.literals)
         counts = (len(tokens.ids), len(symbols), len(made.entries))
-        return b"".join(map(varint, counts)) + coder.finish()
+        return b"".join(map(varint, counts)) + padded(coder.finish(), len(symbols))
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`."""
-        source = io.BytesIO(payload)
-        reader = ByteReader(source)
-        count, symbols, metas = (reader.varint(f"a block's {what}") for what in ("tokens", "symbols", "meta-tokens"))
-        if not 1 <= count <= size or not 1 <= symbols <= _MAX_SYMBOLS_PER_TOKEN * count or metas > count:
-            raise FormatError(f"impossible block parameters ({count} tokens, {symbols} symbols): the file is damaged")
+        (count, symbols, metas), coded = _counts(payload, size)
         vocabulary = self.model.spec.vocab
-        coder = RangeDecoder(source.read())
+        coder = RangeDecoder(coded)
         decoded = decode_symbols(coder, AdaptiveModel(_first_weights(vocabulary, metas)), symbols)
-        made = from_symbols(decoded.tolist(), vocabulary)
+        made = from_symbols(numbers_of(decoded), vocabulary, metas)
         try:
             ids = made.expand(count)
         except LimitError as error:
             raise IntegrityError(f"a block holds more than its {count} tokens: the file is damaged") from error
-        escapes = int(np.count_nonzero(ids == self.model.spec.escape_token))
-        literals = coder.decode(byte_tables(escapes)).astype(np.uint8).tobytes()
+        literals = decode_bytes(coder, int(np.count_nonzero(ids == self.model.spec.escape_token)))
         data = self.model.tokenizer.decode(Tokens(ids, literals))
         if len(data) != size or len(made.entries) != metas:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
         return data
+
+    def need(self, payload: bytes, size: int) -> int:
+        """The bytes that decoding takes (`accounting`). Raises FormatError for impossible parameters."""
+        return meta_token_bytes(*_counts(payload, size)[0], self.model.spec.vocab)
+
+
+def _counts(payload: bytes, size: int) -> tuple[tuple[int, int, int], bytes]:
+    """Tokens, symbols and meta-tokens of a payload, and what is coded. Raises FormatError for impossible ones."""
+    reader = ByteReader(io.BytesIO(payload))
+    count, symbols, metas = (reader.varint(f"a block's {what}") for what in ("tokens", "symbols", "meta-tokens"))
+    coded = payload[reader.offset :]
+    if (
+        not 1 <= count <= size
+        or not 1 <= symbols <= _MAX_SYMBOLS_PER_TOKEN * count
+        or not 0 <= 3 * metas < symbols  # a bracket is two symbols, and one more is inside than there are brackets
+        or has_too_many(symbols, coded)
+    ):
+        raise FormatError(
+            f"impossible block parameters ({count} tokens, {symbols} symbols, {metas} meta-tokens in {len(coded)} bytes): "
+            "the file is damaged"
+        )
+    return (count, symbols, metas), coded
 
 
 def _first_weights(vocabulary: int, metas: int) -> npt.NDArray[np.int64]:

@@ -81,9 +81,9 @@ class RankCodec:
         count, streams, units = (reader.varint(f"the {what}") for what in ("tokens", "streams", "window"))
         if (
             not 1 <= count <= size
-            or not 1 <= streams <= count
+            or not 1 <= streams <= min(count, levels.MAX_STREAMS)
             or -(-count // streams) > spec.max_positions
-            or not units
+            or not 1 <= units <= -(-spec.max_positions // levels.WINDOW_UNIT)
         ):
             raise FormatError(f"impossible parameters ({count} tokens, {streams} streams): the data is damaged")
         listed = io.BytesIO(_inflated(payload[reader.offset :], _MAX_RANK_BYTES * count + size))
@@ -104,7 +104,7 @@ class RankCodec:
         schedule = Schedule(len(ranks), streams)
         wanted = schedule.split(ranks)
         rows = np.zeros_like(wanted)
-        session = self._engine.session(streams, window, 1)
+        session = self._engine.session(streams, min(window, schedule.steps), 1)
         previous = np.full((streams, 1), self._engine.model.spec.start_token, np.int32)
         for t in range(schedule.steps):
             active = schedule.active(t)

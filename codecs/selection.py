@@ -53,15 +53,15 @@ class EncodedBlock:
     """The memory with which the frame goes on if it is solid, where the model coded the block; else None."""
 
 
-def coded_part(block: Block) -> Encoded:
-    """The codec and the payload of what copies leave of a block; its own where there are none.
+def coded_part(block: Block) -> tuple[int, bytes, int]:
+    """The codec, the payload and the bytes of what copies leave of a block; its own where there are none.
 
     Raises FormatError where the copies are none that docs/format.md allows.
     """
     if block.codec != CopiesCodec.id:
-        return block.codec, block.payload
+        return block.codec, block.payload, block.size
     layout = read_layout(block.payload, block.size)
-    return layout.inner, layout.rest_payload
+    return layout.inner, layout.rest_payload, layout.rest_size
 
 
 def reach(block: Block) -> int:

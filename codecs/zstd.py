@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import ClassVar
 
 import zstandard
 
 from llmzip.errors import IntegrityError
+
+_MIN_WINDOW, _MAX_WINDOW = 1 << 10, 1 << 26
+_RLE, _RESERVED = 1, 3  # types of zstd's blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +36,35 @@ class ZstdCodec:
         return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
-        decoder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS).decompressobj()
+        """See `BlockCodec.decode`. Neither the output nor the window is larger than a block of `size` bytes needs."""
+        window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
+        decoder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
+        if _frame_bytes(payload) != len(payload):
+            raise IntegrityError("a zstd block is not one Zstandard frame: the file is damaged")
         try:
-            data = decoder.decompress(payload)
+            data = decoder.stream_reader(io.BytesIO(payload)).read(size + 1)
         except zstandard.ZstdError as error:
             raise IntegrityError(f"a zstd block does not decode ({error}): the file is damaged") from error
-        if len(data) != size or not decoder.eof or decoder.unused_data:
-            raise IntegrityError(f"a zstd block holds {len(data)} bytes instead of {size}: the file is damaged")
+        if len(data) != size:
+            raise IntegrityError(f"a zstd block does not hold its {size} bytes: the file is damaged")
         return data
+
+
+def _frame_bytes(payload: bytes) -> int | None:
+    """How long the frame is that begins a payload, None where it does not end in it (RFC 8878, 3.1.1, without the magic)."""
+    if not payload:
+        return None
+    descriptor = payload[0]
+    single_segment, has_checksum = descriptor >> 5 & 1, descriptor >> 2 & 1
+    size_bytes = (single_segment, 2, 4, 8)[descriptor >> 6]
+    dictionary_bytes = (0, 1, 2, 4)[descriptor & 3]
+    at = 1 + (1 - single_segment) + dictionary_bytes + size_bytes
+    while at + 3 <= len(payload):
+        header = int.from_bytes(payload[at : at + 3], "little")
+        kind = header >> 1 & 3
+        if kind == _RESERVED:
+            return None
+        at += 3 + (1 if kind == _RLE else header >> 3)
+        if header & 1:
+            return at + 4 * has_checksum
+    return None

@@ -7,11 +7,12 @@ from typing import Any
 
 import xxhash
 
-from llmzip import levels
+from llmzip import accounting, levels
 from llmzip.codecs.base import BlockCodec, Buffer, Progress, flat
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.needs import block_need
 from llmzip.codecs.repeats import RepeatFinder
 from llmzip.codecs.selection import (
     CHOICES,
@@ -157,18 +158,25 @@ class LLMZipCompressor(NotCopied):
 
     def _header_for(self, block: Block, only: bool) -> FrameHeader:
         """The header of a frame that begins with this block."""
-        codec, payload = coded_part(block)
+        codec = coded_part(block)[0]
         solid = self._solid and not only
+        fingerprint = prime = b""
+        of_model = 0
         if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
-            return FrameHeader(only, 0, self._meta_token().model.fingerprint[: fingerprint_bytes(only, False)])
-        if codec != LLMCodec.id and not reach(block):  # into the prime, as nothing else lies before
-            return FrameHeader(only, 0, solid=solid)
-        llm = self._llm()
-        fingerprint = llm.model.fingerprint
-        need = llm.memory_need(payload) if codec == LLMCodec.id else 0
-        code = memory_code(need if only else llm.memory_bound())
-        prime = llm.primed.digest if llm.primed else b""
-        return FrameHeader(only, code, fingerprint[: fingerprint_bytes(only, bool(prime))], prime, solid)
+            model = self._meta_token().model
+            fingerprint, of_model = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
+        elif codec == LLMCodec.id or reach(block):  # into the prime, as nothing else lies before
+            llm = self._llm()
+            fingerprint, of_model = llm.model.fingerprint, llm.bound()
+            prime = llm.primed.digest if llm.primed else b""
+        need = accounting.block_bytes(self._level.block_size, solid, of_model)
+        if only:
+            need = block_need(block, solid, self._of_model)
+        fingerprint = fingerprint[: fingerprint_bytes(only, bool(prime))]
+        return FrameHeader(only, memory_code(need), fingerprint, prime, solid)
+
+    def _of_model(self, codec: int) -> LLMCodec | MetaTokenCodec:
+        return self._meta_token() if codec == MetaTokenCodec.id else self._llm()
 
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header

@@ -12,6 +12,7 @@ from llmzip.codecs.copies import CopiesCodec, decode_copies
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.needs import block_need
 from llmzip.codecs.selection import MODEL_FREE, OF_A_MODEL
 from llmzip.container.block import Block
 from llmzip.container.checks import content_check
@@ -20,6 +21,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
 from llmzip.errors import FormatError, IntegrityError, LimitError, LLMZipError, TruncatedError
 from llmzip.frames import FrameParser, PeekingSource, check_not_empty
+from llmzip.limits import Limits
 from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
 from llmzip.turns import NotCopied, Turns
@@ -37,8 +39,7 @@ class BlockDecoder:
         progress: Progress | None = None,
     ) -> None:
         self._options = options
-        self._max_memory = max_memory
-        self._max_output = max_output
+        self._limits = Limits(max_memory, max_output)
         self._progress = progress
         self.done_bytes = self.done_tokens = 0
         self._block_tokens = 0
@@ -52,10 +53,7 @@ class BlockDecoder:
 
     def open_frame(self, header: FrameHeader) -> None:
         """Begin a frame. Raises LimitError where it needs more memory than allowed."""
-        if self._max_memory is not None and header.memory > self._max_memory:
-            raise LimitError(
-                f"the frame needs {header.memory} bytes of memory, the limit is {self._max_memory}; raise the limit to decode it"
-            )
+        self._limits.check_frame(header)
         self._header = header
         self._history = self._llm = self._carried = self._meta_token = None
         self._unsure = False
@@ -76,10 +74,7 @@ class BlockDecoder:
         if self._unsure:
             raise ValueError("a block of a solid frame was interrupted: begin again at the frame's first block")
         self._unsure = self._header.solid
-        if self._max_output is not None and self.done_bytes + block.size > self._max_output:
-            raise LimitError(
-                f"the output exceeds the limit of {self._max_output} bytes; raise the limit to decode it all"
-            )
+        self._limits.check_output(self.done_bytes, block)
         self._block_tokens = 0
         try:
             data = self._decode(block)
@@ -94,12 +89,24 @@ class BlockDecoder:
         assert self._header is not None
         if self._header.solid and self._history is not None:
             self._history.extend(data)
+        self._limits.count(block)
         self.done_bytes += block.size
         self.done_tokens += self._block_tokens
         self._unsure = False
 
     def _decode(self, block: Block) -> bytes:
         assert self._header is not None
+        need = block_need(block, self._header.solid, self._of_model)
+        self._limits.check_block(need, self._header)
+        try:
+            return self._decode_within(block)
+        except MemoryError as error:
+            raise LimitError(
+                f"decoding a block needs {need} bytes of memory, more than this machine can give"
+            ) from error
+
+    def _decode_within(self, block: Block) -> bytes:
+        """The bytes of a block that keeps to the limits."""
         if self._history is None:
             self._history = History(self._reference())
         if block.codec == CopiesCodec.id:
@@ -118,17 +125,24 @@ class BlockDecoder:
         """The `size` bytes of a payload of any codec but copies."""
         if codec in MODEL_FREE:
             return MODEL_FREE[codec].decode(payload, size)
+        coder = self._of_model(codec)
+        if isinstance(coder, MetaTokenCodec):
+            return coder.decode(payload, size)
+        data, taught = coder.decode_after(payload, size, self._carried)
+        if self._header is not None and self._header.solid:
+            self._carried = taught
+        return data
+
+    def _of_model(self, codec: int) -> LLMCodec | MetaTokenCodec:
+        """A codec that needs the frame's model."""
         assert self._header is not None
         if codec not in OF_A_MODEL or not self._header.fingerprint:
             raise FormatError(f"a block of codec {codec}, unknown or of a model that the frame does not name: damaged")
-        if codec == MetaTokenCodec.id:
-            if self._meta_token is None:
-                self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
-            return self._meta_token.decode(payload, size)
-        data, taught = self._llm_codec(self._header).decode_after(payload, size, self._carried)
-        if self._header.solid:
-            self._carried = taught
-        return data
+        if codec == LLMCodec.id:
+            return self._llm_codec(self._header)
+        if self._meta_token is None:
+            self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
+        return self._meta_token
 
     def _llm_codec(self, header: FrameHeader) -> LLMCodec:
         if self._llm is None:
@@ -136,7 +150,7 @@ class BlockDecoder:
             self._llm = LLMCodec(
                 engine,
                 primed=self._options.primed_for(engine, header.prime),
-                most_bytes=header.memory,
+                solid=header.solid,
                 progress=self._report,
             )
         return self._llm

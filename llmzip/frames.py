@@ -11,7 +11,7 @@ from llmzip.codecs.copies import NOTHING_LEFT
 from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import check_bytes, is_short_frame
-from llmzip.container.header import VERSION, FrameHeader
+from llmzip.container.header import FrameHeader
 from llmzip.container.index import Entries, expect_index
 from llmzip.container.varint import ByteReader, ready
 from llmzip.errors import FormatError, TruncatedError
@@ -48,7 +48,7 @@ class FrameParser:
             self._check(block, start)
             self.entries.append((reader.offset - start, block.size))
             return block
-        if not self.entries and self.header.to_bytes() != FrameHeader(False, 0).to_bytes():
+        if not self.entries and self.header != FrameHeader(False, 0, version=self.header.version):
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
         check = reader.read(check_bytes(self.is_short), "a content check")
         if not self.header.single_block and len(self.entries) > 1:
@@ -58,7 +58,7 @@ class FrameParser:
 
     def _check(self, block: Block, start: int) -> None:
         assert self.header is not None
-        inner, _ = coded_part(block) if block.codec in CODEC_NAMES else (block.codec, b"")
+        inner = coded_part(block)[0] if block.codec in CODEC_NAMES else block.codec
         if inner not in CODEC_NAMES and inner != NOTHING_LEFT:
             raise FormatError(f"block at byte {start}: unknown codec {inner}: the file needs a newer llmzip")
         if inner in OF_A_MODEL and not self.header.fingerprint:
@@ -77,7 +77,7 @@ class FrameInfo:
     """What the header has of the model's fingerprint, 4 to 16 hex digits; None where no block needs a model."""
     check: str
     memory: int
-    """Bytes of key/value cache and memory that decoding takes at most, beside the model's weights."""
+    """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
     prime: str | None
     """The digest of the reference text that it was primed with, in hex."""
     solid: bool
@@ -88,7 +88,7 @@ class FrameInfo:
 
 def _label(block: Block) -> str:
     name = CODEC_NAMES[block.codec]
-    inner, _ = coded_part(block)
+    inner = coded_part(block)[0]
     return name if inner in (block.codec, NOTHING_LEFT) else f"{name}({CODEC_NAMES[inner]})"
 
 
@@ -100,7 +100,7 @@ def _read_info(reader: ByteReader) -> FrameInfo:
     while block := parser.read_block(reader):
         codecs.append(_label(block))
     return FrameInfo(
-        version=VERSION,
+        version=header.version,
         compressed_size=reader.offset - start,
         uncompressed_size=sum(size for _, size in parser.entries),
         blocks=len(codecs),

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 
 from llmzip.container.block import MAX_BLOCK_SIZE
-from llmzip.engine.base import SINK_TOKENS
-from llmzip.memory.base import capacity_bits_for, memory_bytes
 from llmzip.model.spec import ModelSpec
 
 MIN_LEVEL, DEFAULT_LEVEL, MAX_LEVEL = 1, 6, 9
 
 WINDOW_UNIT = 64
 MIN_BLOCK_SIZE = 1 << 10
+MAX_STREAMS = 1 << 9
+"""What the format allows: four times as many as any level has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Level:
     """Uncompressed bytes per block."""
 
 
-_LEVELS = {
+LEVELS = {
     1: Level(window=256, stream_tokens=128, max_streams=128),
     2: Level(window=512, stream_tokens=512, max_streams=128),
     3: Level(window=1024, stream_tokens=1024, max_streams=64),
@@ -47,9 +47,9 @@ _LEVELS = {
 
 def level_parameters(level: int, block_size: int | None = None) -> Level:
     """The parameters of a level, with another block size where given. Raises ValueError naming the range."""
-    if level not in _LEVELS:
+    if level not in LEVELS:
         raise ValueError(f"level {level}: levels are {MIN_LEVEL} to {MAX_LEVEL}")
-    chosen = _LEVELS[level]
+    chosen = LEVELS[level]
     if block_size is None:
         return chosen
     if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
@@ -69,12 +69,6 @@ class Plan:
     memory_bits: int = 0
     """The capacity of the block's memory; 0: it has none."""
 
-    def bytes(self, spec: ModelSpec) -> int:
-        """What decoding takes beside the weights: key/value cache and memory (docs/format.md, "Payloads")."""
-        longest = self.context - (-self.tokens // self.streams)
-        cache = self.streams * min(self.window + SINK_TOKENS, longest) * spec.cache_bytes_per_token
-        return cache + (memory_bytes(self.memory_bits, spec.d_model, spec.vocab) if self.memory_bits else 0)
-
 
 def plan(level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> Plan:
     """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec, context)`; no memory yet."""
@@ -88,17 +82,3 @@ def plan(level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> Plan:
 def capacity(level: Level, spec: ModelSpec, context: int = 0) -> int:
     """The most tokens that one block may hold."""
     return level.max_streams * (spec.max_positions - context)
-
-
-def memory_bound(level: Level, spec: ModelSpec, context: int, memory_bits: int | None) -> int:
-    """A bound on what any block of this level takes, known before the block is.
-
-    memory_bits: the memory's capacity, None where the block's size decides it, 0 for none.
-    """
-    tokens = min(capacity(level, spec, context), level.block_size)  # a token stands for at least one byte
-    streams = plan(level, tokens, spec, context).streams
-    window = max(level.window, context) + WINDOW_UNIT
-    positions = min(streams * (window + SINK_TOKENS), tokens + streams * (1 + context))
-    bits = capacity_bits_for(tokens) if memory_bits is None else memory_bits
-    memory = memory_bytes(bits, spec.d_model, spec.vocab) if bits else 0
-    return positions * spec.cache_bytes_per_token + memory

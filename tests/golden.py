@@ -15,6 +15,7 @@ from llmzip.model.registry import DEFAULT_MODEL
 
 DATA = pathlib.Path(__file__).parent / "data"
 FOLDER = DATA / "golden"
+OF_VERSION_3 = DATA / "golden-3"
 OF_DEFAULT_MODEL = DATA / "golden-default" / "text.llmz"
 
 TEXT = b"""\
@@ -55,8 +56,8 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
-def frame_path(name: str) -> pathlib.Path:
-    return FOLDER / f"{name}.llmz"
+def frame_path(name: str, folder: pathlib.Path = FOLDER) -> pathlib.Path:
+    return folder / f"{name}.llmz"
 
 
 def needs(name: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_texts_with_more_tokens_than_a_block_holds_are_split(
     tiny_model: IntegerModel, english: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = levels.Level(window=64, stream_tokens=64, max_streams=1)
-    monkeypatch.setitem(levels._LEVELS, 6, small)
+    monkeypatch.setitem(levels.LEVELS, 6, small)
     packed = llmzip.compress(english[:4000], model=tiny_model)
     assert llmzip.get_frame_info(packed).blocks > 2
     assert llmzip.decompress(packed, model=tiny_model) == english[:4000]

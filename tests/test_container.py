@@ -69,9 +69,11 @@ def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, b
         (b"PK\x03\x04....", "not an llmzip file"),
         (b"\x8cLZ\x04\x00", "version 1"),
         (b"\x8cLZ\x08\x00", "version 2"),
-        (b"\x8cLZ\x10\x00", "version 4"),
+        (b"\x8cLZ\x14\x00", "version 5"),
+        (b"\x8cLZ\x3c\x00", "version 15"),
         (b"\x8cLZ\x00\x00", "version 0"),
         (b"\x8cLZ\x4c\x00", "names no model"),
+        (b"\x8cLZ\x50\x00", "names no model"),
     ],
 )
 def test_foreign_headers_are_refused(data: bytes, message: str) -> None:
@@ -115,8 +117,12 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
         (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),  # less memory than there is
         (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more
         (b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a", "impossible block parameters"),  # longer than the model's positions
-        (b"\x03\x90\x4e\x08\x90\x4e\x90\x4e\x02\x00ab", "bytes of memory"),
-        (b"\x03\x10\x06\x05\x01\x01\x10ab", "bytes of memory"),
+        (b"\x03\x90\x4e\x08\x80\x10\x81\x04\x02\x00ab", "impossible block parameters"),  # more streams than 512
+        (b"\x03\x90\x4e\x07\x80\x10\x80\x04\x02\x00a", "bytes of memory"),  # so many
+        (b"\x03\x10\x06\x05\x01\x01\x09ab", "impossible block parameters"),  # more memory than tokens
+        (b"\x03\x10\x06\x05\x01\x09\x08ab", "impossible block parameters"),  # a window beyond the model's positions
+        (b"\x03\x90\x4e\x07\x81\x18\x07\x08\x00ab", "impossible block parameters"),  # too many tokens for two bytes
+        (b"\x03\x90\x4e\x07\x80\x18\x07\x08\x00ab", "bytes of memory"),  # as many as they may hold
         (b"\x03\x10\x01\x05", "inside a block's streams"),
         (b"\x03\x10\x06\x05\x01\x01\x08ab", "decodes to|damaged"),
         (b"\x07\x01\x01a", "unknown codec 7"),

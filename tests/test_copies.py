@@ -31,7 +31,7 @@ from llmzip.model.integer_model import IntegerModel
 from tests import naive
 from tests.conformance import check_codec
 from tests.golden import BINARY, TEXT
-from tests.test_memory import assembled
+from tests.test_memory import PLENTY, assembled
 
 NOISE = random.Random(6).randbytes(1 << 18)
 SOUND = 2 * WINDOW - 1
@@ -196,7 +196,7 @@ REFUSED = {
 def test_impossible_payloads_are_refused(payload: bytes, said: str) -> None:
     """In a solid frame behind ten bytes, read whole and in pieces."""
     blocks = [Block(RawCodec.id, 10, bytes(10)), Block(CopiesCodec.id, 100, payload)]
-    frame = assembled(FrameHeader(False, 0, solid=True), blocks, bytes(110))
+    frame = assembled(FrameHeader(False, PLENTY, solid=True), blocks, bytes(110))
     for use in (llmzip.decompress, llmzip.LLMZipDecompressor().decompress):
         with pytest.raises(LLMZipError, match=said):
             use(frame)
@@ -213,10 +213,10 @@ def test_the_most_that_is_allowed() -> None:
         Block(CopiesCodec.id, 36, b"\x00" + numbers(2, 0, 20, 110, 0, 16, 0)),
     ]
     content = b"0123456789" * 4 + b"x" * 70 + (b"0123456789" * 4)[:36]
-    frame = assembled(FrameHeader(False, 0, solid=True), blocks, content)
+    frame = assembled(FrameHeader(False, PLENTY, solid=True), blocks, content)
     assert llmzip.decompress(frame) == content
     for solid, single in ((False, False), (False, True)):
-        alone = assembled(FrameHeader(single, 0, solid=solid), blocks[1:2], content[10:110])
+        alone = assembled(FrameHeader(single, PLENTY, solid=solid), blocks[1:2], content[10:110])
         with pytest.raises(FormatError, match="only 0 are"):
             llmzip.decompress(alone)
 

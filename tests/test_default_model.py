@@ -102,14 +102,16 @@ def test_both_engines_make_the_same_file(default_model: IntegerModel, english: b
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])
-def test_a_block_too_large_for_the_machine_is_a_limit_error(default_model: IntegerModel, engine: str) -> None:
-    """A hostile frame that states a huge cache: an error, not a crash."""
-    size = 1 << 26
-    need = size * default_model.spec.cache_bytes_per_token
-    header = FrameHeader(True, memory_code(need), default_model.fingerprint[:4])
-    payload = varint(size) + varint(size // 512) + varint(64) + varint(0) + b"abc"
-    frame = header.to_bytes() + Block(3, size, payload).to_bytes(header) + b"\0\0\0\0"
-    with pytest.raises(llmzip.LimitError, match="more than this machine can give"):
+def test_a_block_too_large_for_the_machine_is_a_limit_error(
+    default_model: IntegerModel, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hostile frame that states the largest cache that there can be: an error, not a crash."""
+    monkeypatch.setattr("llmzip.limits.machine_bytes", lambda: 1 << 34)
+    tokens = 512 * default_model.spec.max_positions
+    header = FrameHeader(True, memory_code(1 << 40), default_model.fingerprint[:4])
+    payload = varint(tokens) + varint(512) + varint(128) + varint(0) + bytes(tokens // 1024)
+    frame = header.to_bytes() + Block(3, tokens, payload).to_bytes(header) + b"\0\0\0\0"
+    with pytest.raises(llmzip.LimitError, match="this machine has"):
         llmzip.decompress(frame, model=default_model, engine=engine)
 
 

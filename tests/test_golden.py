@@ -25,6 +25,13 @@ def test_golden_frames_decode_and_are_reproduced(tiny_model: IntegerModel, name:
     assert llmzip.compress(data, model=tiny_model, **options) == frame
 
 
+@pytest.mark.parametrize("name", golden.CASES)
+def test_frames_of_version_3_decode(tiny_model: IntegerModel, name: str) -> None:
+    frame = golden.frame_path(name, golden.OF_VERSION_3).read_bytes()
+    assert llmzip.get_frame_info(frame).version == 3
+    assert llmzip.decompress(frame, model=tiny_model, **golden.needs(name)) == golden.CASES[name][0]
+
+
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     infos = {name: llmzip.get_frame_info(golden.frame_path(name).read_bytes()) for name in golden.CASES}
     assert {c for info in infos.values() for c in info.codecs} == {

@@ -188,7 +188,7 @@ def test_brackets_are_another_layout(words: list[list[int]]) -> None:
     ids = [token for word in words for token in word]
     made = compress(np.array(ids, np.int64), V, hierarchical=True)
     symbols = to_symbols(made)
-    assert from_symbols(symbols, V).expand(len(ids)).tolist() == ids
+    assert from_symbols(symbols, V, len(symbols)).expand(len(ids)).tolist() == ids
     assert len(symbols) == len(made.body) + sum(len(entry) + 1 for entry in made.entries)
 
 
@@ -196,7 +196,7 @@ def test_brackets_by_hand() -> None:
     """Meta-token 0 is the inner bracket, which closes first."""
     made = MetaTokens([V + 3, 7, V + 2, V + 3], [[1, 2], [V + 2, 3]], V)
     assert to_symbols(made) == [V, V, 1, 2, V + 1, 3, V + 1, 7, V + 2, V + 3]
-    assert from_symbols(to_symbols(made), V) == made
+    assert from_symbols(to_symbols(made), V, len(made.entries)) == made
 
 
 @pytest.mark.parametrize(
@@ -204,4 +204,4 @@ def test_brackets_by_hand() -> None:
 )
 def test_wrong_brackets_are_integrity_errors(symbols: list[int]) -> None:
     with pytest.raises(IntegrityError):
-        from_symbols(symbols, V)
+        from_symbols(symbols, V, 9)

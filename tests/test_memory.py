@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip.accounting import llm_bytes
 from llmzip.arithmetic.powers import exp2, log2
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.llm import LLMCodec
@@ -28,7 +29,8 @@ from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import FormatError, IntegrityError, LimitError, PrimeError
-from llmzip.memory.base import Memory
+from llmzip.levels import Plan
+from llmzip.memory.base import Memory, memory_bytes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
 from llmzip.predictor.prime import Prime
@@ -224,7 +226,7 @@ def test_primed_and_solid_frames_come_back_whole_and_in_pieces(options: dict[str
 
 def test_blocks_of_a_solid_frame_need_those_before() -> None:
     _, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
-    codec = LLMCodec(TorchEngine(tiny()))
+    codec = LLMCodec(TorchEngine(tiny()), solid=True)
     carried: Memory | None = None
     content = b""
     for block in blocks:
@@ -276,7 +278,7 @@ def changed(block: Block, **fields: int) -> Block:
     )
 
 
-PLENTY = memory_code(1 << 40)
+PLENTY = memory_code(1 << 30)
 
 
 def test_frames_put_together_again_are_the_same() -> None:
@@ -315,18 +317,19 @@ def test_a_memory_larger_than_the_header_says_is_refused() -> None:
     header, (block,) = taken_apart(compressed(MESSAGE))
     for smaller in (0, header.memory_code - 1):
         lying = dataclasses.replace(header, memory_code=smaller)
-        with pytest.raises(LimitError, match="bytes of memory"):
+        with pytest.raises(LimitError, match="that its frame states"):
             decompressed(assembled(lying, [block], MESSAGE))
-    with pytest.raises(LimitError, match="bytes of memory"):
-        decompressed(assembled(header, [changed(block, memory=20)], MESSAGE))
 
 
 def test_a_callers_limit_counts_the_memory() -> None:
-    frame, plain = compressed(MESSAGE), compressed(MESSAGE, memory=False)
-    need = FrameHeader.read(ByteReader(io.BytesIO(plain))).memory
-    assert decompressed(plain, max_memory=need) == MESSAGE
+    frame = compressed(MESSAGE)
+    need = FrameHeader.read(ByteReader(io.BytesIO(frame))).memory
+    assert decompressed(frame, max_memory=need) == MESSAGE
     with pytest.raises(LimitError, match="the limit is"):
-        decompressed(frame, max_memory=need)
+        decompressed(frame, max_memory=need - 1)
+    with_memory, without = (Plan(100, 1, 128, memory_bits=bits) for bits in (8, 0))
+    difference = memory_bytes(8, tiny().spec.d_model, tiny().spec.vocab)
+    assert llm_bytes(with_memory, tiny().spec, False) == llm_bytes(without, tiny().spec, False) + difference
 
 
 def test_a_memory_keeps_its_size_in_a_solid_frame() -> None:

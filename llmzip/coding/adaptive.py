@@ -53,6 +53,19 @@ def byte_tables(count: int) -> npt.NDArray[np.int64]:
     return np.full((count, 256), FREQUENCY_TOTAL // 256, np.int64)
 
 
+def encode_bytes(coder: RangeEncoder, data: bytes) -> None:
+    """Append bytes about which nothing is known."""
+    for start in range(0, len(data), _MAX_GROUP):
+        part = np.frombuffer(data[start : start + _MAX_GROUP], np.uint8)
+        coder.encode(part, byte_tables(len(part)))
+
+
+def decode_bytes(coder: RangeDecoder, count: int) -> bytes:
+    """The next `count` bytes: a group at a time, as each takes a table of 2 KiB."""
+    groups = [_MAX_GROUP] * (count // _MAX_GROUP) + [count % _MAX_GROUP]
+    return b"".join(coder.decode(byte_tables(group)).astype(np.uint8).tobytes() for group in groups)
+
+
 def encode_symbols(coder: RangeEncoder, model: AdaptiveModel, symbols: SymbolArray) -> None:
     """Append symbols [n]."""
     start = 0

@@ -24,6 +24,9 @@ if TYPE_CHECKING or importlib.util.find_spec("constriction"):
 else:
     from llmzip.coding.plain_coder import Decoder, Encoder
 
+MOST_PER_BYTE = 1 << 10
+"""Tokens or symbols for each coded byte, and for none: it bounds what a few bytes can claim (docs/format.md)."""
+
 _WORD_BYTES = 4
 _STATE_WORDS = 2  # the coder's state, and what the decoder may read past the end
 
@@ -49,6 +52,16 @@ def watching() -> Iterator[list[CodeLength]]:
         yield lengths
     finally:
         _watched.reset(token)
+
+
+def has_too_many(symbols: int, coded: bytes) -> bool:
+    """Whether so many symbols are more than the format allows in these bytes."""
+    return symbols > MOST_PER_BYTE * (1 + len(coded))
+
+
+def padded(coded: bytes, symbols: int) -> bytes:
+    """The coded bytes with as many zeros, which change nothing, as so many symbols must have."""
+    return coded.ljust((symbols - 1) // MOST_PER_BYTE, b"\0")
 
 
 class RangeEncoder:

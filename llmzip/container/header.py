@@ -8,7 +8,10 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
-VERSION = 3
+VERSION = 4
+"""What is written."""
+VERSIONS = (3, 4)
+"""What is read."""
 FINGERPRINT_PREFIX = 8
 PRIME_DIGEST = 4
 
@@ -36,22 +39,28 @@ class FrameHeader:
     """The digest of the reference that primes the frame, 4 bytes, or nothing."""
     solid: bool = False
     """Whether blocks build on those before them: on what these taught, and on their bytes."""
+    version: int = VERSION
 
     @property
     def memory(self) -> int:
-        """The bytes that the decoder's key/value cache and memory take at most."""
+        """The bytes that decoding takes at most (docs/format.md, "Memory")."""
         return memory_limit(self.memory_code)
+
+    @property
+    def states_all_memory(self) -> bool:
+        """Whether `memory` is all that a block may need: before version 4, only key/value cache and memory counted."""
+        return self.version >= 4
 
     def to_bytes(self) -> bytes:
         """The header as it is written."""
         flags = self.single_block * _SINGLE_BLOCK | bool(self.fingerprint) * _NAMES_MODEL
         flags |= bool(self.prime) * _PRIMED | self.solid * _SOLID
         names = self.fingerprint + self.prime
-        return MAGIC + bytes([VERSION << _VERSION_SHIFT | flags, self.memory_code]) + names
+        return MAGIC + bytes([self.version << _VERSION_SHIFT | flags, self.memory_code]) + names
 
     @classmethod
     def read(cls, reader: ByteReader) -> FrameHeader:
-        """Parse a header. Raises FormatError for anything but a frame of this version."""
+        """Parse a header. Raises FormatError for anything but a frame of a known version."""
         start = reader.offset
         magic = reader.read_available(len(MAGIC))
         if not MAGIC.startswith(magic):
@@ -60,9 +69,10 @@ class FrameHeader:
         reader.read(len(MAGIC) - len(magic), "a frame header")
         byte = reader.byte("a frame header")
         version = byte >> _VERSION_SHIFT & _VERSION_MASK
-        if version != VERSION:
+        if version not in VERSIONS:
+            known = " and ".join(map(str, VERSIONS))
             raise FormatError(
-                f"byte {start}: format version {version}; this program reads version {VERSION}: update llmzip"
+                f"byte {start}: format version {version}; this program reads versions {known}: update llmzip"
             )
         code = reader.byte("a frame header")
         names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
@@ -71,7 +81,7 @@ class FrameHeader:
         single = bool(byte & _SINGLE_BLOCK)
         fingerprint = reader.read(fingerprint_bytes(single, primed) * names_model, "a frame header")
         prime = reader.read(PRIME_DIGEST * primed, "a frame header")
-        return cls(single, code, fingerprint, prime, solid)
+        return cls(single, code, fingerprint, prime, solid, version)
 
 
 def memory_code(need: int) -> int:

@@ -6,7 +6,7 @@ the ids that elsewhere begin and end the dictionary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from llmzip.errors import IntegrityError
 from llmzip.ltsc.transform import MARKERS, MetaTokens
@@ -35,13 +35,15 @@ def to_symbols(made: MetaTokens) -> list[int]:
     return symbols
 
 
-def from_symbols(symbols: list[int], vocabulary: int) -> MetaTokens:
-    """The inverse, up to the numbers of the meta-tokens. Raises IntegrityError for what `to_symbols` does not write."""
+def from_symbols(symbols: Iterable[int], vocabulary: int, metas: int) -> MetaTokens:
+    """The inverse, up to the numbers of the `metas` meta-tokens. Raises IntegrityError for what `to_symbols` does not write."""
     base = vocabulary + MARKERS
     entries: list[list[int]] = []
     stack: list[list[int]] = [[]]
     for symbol in symbols:
         if symbol == vocabulary:
+            if len(entries) + len(stack) > metas:
+                raise IntegrityError(f"there are more than {metas} meta-tokens: the data is damaged")
             stack.append([])
         elif symbol == vocabulary + 1:
             entry = stack.pop()

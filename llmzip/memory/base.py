@@ -64,7 +64,7 @@ def capacity_bits_for(tokens: int) -> int:
 
 
 def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a memory takes (docs/format.md, "Payloads"), as native/memory.h lays it out."""
-    position = -(-d_model // 64) * 8 + 20  # signature, two links, last token, token, surprise
-    tables = (8 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 8 bytes, pairs of counts
+    """The bytes that a memory takes at most, in C (native/memory.h) as in numpy (docs/format.md, "Memory")."""
+    position = -(-d_model // 64) * 8 + 52  # signature, two lists with room to grow, last token, token, surprise
+    tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 9 bytes (in C 8), pairs of counts
     return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token

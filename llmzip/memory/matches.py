@@ -33,7 +33,7 @@ class Matches:
         self._shift = np.uint64(64 - slots.bit_length() + 1)
         self._checks = np.zeros(slots, np.uint32)
         self._tokens = np.full(slots, NO_TOKEN, np.int32)
-        self._runs = np.zeros(slots, np.int32)
+        self._runs = np.zeros(slots, np.uint8)
         self._rates = np.zeros((len(ORDERS), RUN_BINS, 2), np.int64)  # misses, hits
 
     def candidates(self, step: Step) -> IdArray:
@@ -48,7 +48,7 @@ class Matches:
         self._order = len(ORDERS) - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
         rows = np.arange(len(keys))
         slots = self._slots[rows, self._order]
-        run = self._runs[slots]
+        run = self._runs[slots].astype(np.int64)
         self._bin = np.minimum(np.where(run < 8, run, 8 + (run - 8) // 8), RUN_BINS - 1)
         self._successor = np.where(self._known, self._tokens[slots], NO_TOKEN).astype(np.int32)
         return self._successor[:, None]
@@ -85,5 +85,5 @@ class Matches:
         for row, token in enumerate(outcome.tokens):
             for slot, mark in zip(self._slots[row, : self._usable], self._marks[row], strict=False):
                 same = self._checks[slot] == mark and self._tokens[slot] == token
-                self._runs[slot] = min(self._runs[slot] + 1, MAX_RUN) if same else 0
+                self._runs[slot] = min(int(self._runs[slot]) + 1, MAX_RUN) if same else 0
                 self._checks[slot], self._tokens[slot] = mark, token

@@ -7,7 +7,7 @@ most likely token are looked at.
 
 from __future__ import annotations
 
-import collections
+from array import array
 
 import numpy as np
 
@@ -45,10 +45,10 @@ class Neighbours:
         self._signatures = np.zeros((capacity, -(-d_model // 8)), np.uint8)
         self._tokens = np.zeros(capacity, np.int32)
         self._last = np.zeros(capacity, np.int32)
-        self._surprise = np.zeros(capacity, np.int64)
+        self._surprise = np.zeros(capacity, np.int16)
         self._count = 0
-        self._by_last: dict[int, collections.deque[int]] = {}
-        self._by_top: dict[int, collections.deque[int]] = {}
+        self._by_last: dict[int, array[int]] = {}  # the newest positions of each token, and some older ones
+        self._by_top: dict[int, array[int]] = {}
         self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
 
     def candidates(self, step: Step) -> IdArray:
@@ -81,8 +81,8 @@ class Neighbours:
     def _same_context(self, last: int, top: int) -> Int64Array:
         """The newest positions with the same last token, and those with the same most likely token but another last."""
         oldest = self._count - self._capacity
-        first = np.array(self._by_last.get(last, ()), np.int64)
-        second = np.array(self._by_top.get(top, ()), np.int64)
+        first = _newest(self._by_last.get(last))
+        second = _newest(self._by_top.get(top))
         second = second[self._last[second % self._capacity] != last]
         both = np.concatenate([first, second])
         return both[both >= oldest]
@@ -130,6 +130,14 @@ class Neighbours:
             self._signatures[place] = self._signature[row]
             self._tokens[place], self._last[place] = came, step.history[row, 0]
             self._surprise[place] = surprise[row]
-            for newest, token in (self._by_last, step.history[row, 0]), (self._by_top, step.top[row, 0]):
-                newest.setdefault(int(token), collections.deque(maxlen=SCANNED)).append(entry)
+            for lists, token in (self._by_last, step.history[row, 0]), (self._by_top, step.top[row, 0]):
+                entries = lists.setdefault(int(token), array("q"))
+                entries.append(entry)
+                if len(entries) == 2 * SCANNED:
+                    del entries[:SCANNED]
             self._count += 1
+
+
+def _newest(entries: array[int] | None) -> Int64Array:
+    """The positions that are looked at: [at most SCANNED]."""
+    return np.array(entries[-SCANNED:] if entries else (), np.int64)

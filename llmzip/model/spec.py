@@ -97,11 +97,6 @@ class ModelSpec:
         return rotation_size(self.d_ff, MAX_MLP_ROTATION)
 
     @property
-    def cache_bytes_per_token(self) -> int:
-        """Bytes of one position in the key/value cache: int8 values and one float32 scale per head."""
-        return self.layers * 2 * self.kv_heads * (self.head_dim + 4)
-
-    @property
     def weight_bytes(self) -> int:
         """Bytes of the integer weights, without scales and tables."""
         per_layer = self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim + 3 * self.d_model * self.d_ff

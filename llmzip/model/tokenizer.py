@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import IntegrityError
 from llmzip.model.vocabulary import Cutter, Vocabulary
+
+_AT_ONCE = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Tokenizer:
         escape = self._vocabulary.escape_token
         literals = iter(tokens.literals)
         out = bytearray()
-        for i in tokens.ids.tolist():
+        for i in numbers_of(tokens.ids):
             if i == escape:
                 out.append(next(literals))
             else:
@@ -103,3 +107,9 @@ class Tokenizer:
                     raise IntegrityError(f"token {i} stands for no text; the block is damaged")
                 out += piece
         return bytes(out)
+
+
+def numbers_of(ids: npt.NDArray[np.integer]) -> Iterator[int]:
+    """Ids [n] as Python's numbers, which are ten times as large, not all at once."""
+    parts = (ids[start : start + _AT_ONCE].tolist() for start in range(0, len(ids), _AT_ONCE))
+    return itertools.chain.from_iterable(parts)

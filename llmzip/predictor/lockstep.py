@@ -79,8 +79,9 @@ class Start:
         """What each stream is fed first."""
         return int(self.context[-1]) if len(self.context) else self._engine.model.spec.start_token
 
-    def session(self, streams: int, window: int, chunk: int) -> Session:
-        """A session of streams that stand here."""
+    def session(self, streams: int, window: int, steps: int, chunk: int) -> Session:
+        """A session of streams that stand here and code up to `steps` tokens; it has no room for what they never see."""
+        window = min(window, len(self.context) + steps)
         if self._read is None:
             return self._engine.session(streams, window, chunk)
         return self._read.fork(streams, window, chunk)
@@ -109,7 +110,7 @@ def encode_tokens(
     literals = schedule.split(_literal_values(tokens, spec.escape_token))
     coder = RangeEncoder()
     chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
-    session = begin.session(streams, window, chunk)
+    session = begin.session(streams, window, schedule.steps, chunk)
     group = max(1, engine.batches.tables // streams)
     if memory:
         memory.start(streams, begin.context)
@@ -155,7 +156,7 @@ def decode_tokens(
     rows = np.zeros((streams, schedule.steps), np.int32)
     literals = np.zeros_like(rows)
     coder = RangeDecoder(coded)
-    session = begin.session(streams, window, 1)
+    session = begin.session(streams, window, schedule.steps, 1)
     previous = np.full((streams, 1), begin.last_token, np.int32)
     if memory:
         memory.start(streams, begin.context)
@@ -176,6 +177,7 @@ def decode_tokens(
         escapes = np.flatnonzero(ids == spec.escape_token)
         literals[escapes, t] = coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))
         previous = rows[:, t : t + 1]
+        del distributions  # before the next step's are made: they are megabytes
         if progress:
             progress(min((t + 1) * streams, count))
     ids = schedule.join(rows)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import binascii
+import dataclasses
 import functools
 import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from llmzip.accounting import block_bytes
+from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
-from llmzip.container.header import FINGERPRINT_PREFIX, PRIME_DIGEST, FrameHeader, fingerprint_bytes, memory_limit
+from llmzip.container.header import FINGERPRINT_PREFIX, PRIME_DIGEST, FrameHeader, fingerprint_bytes, memory_code
 from llmzip.engines import EngineOptions
 from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
 
+NOTHING_STATED = FrameHeader(False, 0, version=3)
+"""Of a frame whose header is lost: its memory limits nothing."""
+
 MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + PRIME_DIGEST
 
-_CODES = range(256)
-_GUESSED_MEMORY = 1 << 32
-"""Bytes that a decoder may take for a frame whose header is lost, where the caller sets no limit."""
+_LEAST_CODE = memory_code(block_bytes(1, False))
+_CODES = {3: range(256), 4: range(_LEAST_CODE, 256)}
+"""By version: the memory codes that frames which name a model can have."""
+_CODES_WITHOUT_MODEL = {3: range(1), 4: range(_LEAST_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)}
 _MOST_WRONG = 4
 """Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a witness."""
 
@@ -27,10 +34,9 @@ _MOST_WRONG = 4
 class HeaderGuesses:
     """The headers that this machine's models, and the reference text that was given, allow."""
 
-    def __init__(self, options: EngineOptions, max_memory: int | None) -> None:
-        """options: with a model only that one is considered. max_memory: bytes that decoding may take."""
+    def __init__(self, options: EngineOptions) -> None:
+        """options: with a model only that one is considered."""
         self._options = options
-        self._max_memory = max_memory
 
     def proven_by(self, observed: bytes, body: bytes, size: int, stated: bytes) -> FrameHeader | None:
         """The header that makes the check of a frame's first block hold, or None.
@@ -55,22 +61,30 @@ class HeaderGuesses:
 
     def likely(self) -> Iterator[FrameHeader]:
         """Headers to decode blocks with that nothing proves: of frames of several blocks that are not solid."""
-        most = self._max_memory if self._max_memory is not None else _GUESSED_MEMORY
-        code = max(code for code in _CODES if memory_limit(code) <= most)
         for fingerprint in self._fingerprints:
             for prime in self._primes(fingerprint):
-                yield FrameHeader(False, code, fingerprint[: fingerprint_bytes(False, bool(prime))], prime)
+                named = fingerprint[: fingerprint_bytes(False, bool(prime))]
+                yield dataclasses.replace(NOTHING_STATED, fingerprint=named, prime=prime)
 
     @functools.cached_property
     def _all(self) -> tuple[Sequence[FrameHeader], Sequence[bytes], Words]:
         """All headers that frames can have here, as they are written, and the CRC-32 of that."""
-        headers = [FrameHeader(single, 0, solid=solid) for single in (True, False) for solid in (False, True)]
+        headers = [
+            FrameHeader(single, code, solid=solid, version=version)
+            for version, codes in _CODES_WITHOUT_MODEL.items()
+            for single in (True, False)
+            for solid in (False, True)
+            for code in codes
+        ]
         for fingerprint in self._fingerprints:
             for prime in self._primes(fingerprint):
                 for single in (True, False):
                     named = fingerprint[: fingerprint_bytes(single, bool(prime))]
                     headers += [
-                        FrameHeader(single, code, named, prime, solid) for solid in (False, True) for code in _CODES
+                        FrameHeader(single, code, named, prime, solid, version)
+                        for version, codes in _CODES.items()
+                        for solid in (False, True)
+                        for code in codes
                     ]
         encoded = [header.to_bytes() for header in headers]
         return headers, encoded, np.array([zlib.crc32(data) for data in encoded], np.uint32)

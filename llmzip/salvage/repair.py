@@ -23,11 +23,10 @@ from llmzip.decompressor import BlockDecoder
 from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
 from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
-from llmzip.salvage.headers import HeaderGuesses
+from llmzip.salvage.headers import NOTHING_STATED, HeaderGuesses
 from llmzip.salvage.survey import BlockPart
 
 _ZEROS = bytes(1 << 16)
-_NO_MODEL = FrameHeader(False, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +145,7 @@ class _Salvage:
         self._place = place
         self._options = options
         self._max_memory = max_memory
-        self._guesses = HeaderGuesses(options, max_memory)
+        self._guesses = HeaderGuesses(options)
         self._decoder = BlockDecoder(options, max_memory=max_memory, progress=progress)
         self._blocks = 0
         self._damages: list[Damage] = []
@@ -258,7 +257,7 @@ class _Salvage:
             (block for slot in frame.slots if slot.block and _needs_model(block := self._read(slot.block))), None
         )
         if block is None:
-            return stated[0] if stated else FrameHeader(False, 0)
+            return stated[0] if stated else NOTHING_STATED
         first_error: LLMZipError | None = None
         for header in [*stated, *self._guesses.likely()]:
             probe = BlockDecoder(self._options, max_memory=self._max_memory)

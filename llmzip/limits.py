@@ -1,0 +1,71 @@
+"""What a decoder may use: memory and output, as its caller says, or else as the machine and the file's size let expect."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from llmzip.accounting import machine_bytes
+from llmzip.container.block import Block
+from llmzip.container.header import FrameHeader
+from llmzip.errors import LimitError
+
+FREE_OUTPUT, OUTPUT_PER_BYTE = 1 << 30, 1 << 16
+"""Without a limit of the caller's, output is at most so many bytes, and so many more for each byte of the blocks.
+
+Zeros shrink to a 20,000th in blocks of 1 MiB; the limit is for what was made to fill disks.
+"""
+
+_BLOCK_OVERHEAD = 16  # bytes of a block that are not its payload, at most
+
+
+@dataclasses.dataclass
+class Limits:
+    """The limits of one decoder, over all that it decodes."""
+
+    memory: int | None = None
+    """Bytes as `accounting` counts them; None: the machine's memory."""
+    output: int | None = None
+    """Bytes; None: as above."""
+    _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
+
+    def check_frame(self, header: FrameHeader) -> None:
+        """Before a frame. Raises LimitError where it states that it needs more memory than the caller allows."""
+        if self.memory is not None:  # a frame may state more than its blocks then need
+            self._check_memory(header.memory, "the frame")
+
+    def check_output(self, done: int, block: Block) -> None:
+        """Before a block, behind `done` bytes of output. Raises LimitError where the output would be too long."""
+        limit = self._allowed + _allowed_for(block) if self.output is None else self.output
+        if done + block.size > limit:
+            usual = "" if self.output is not None else " that is usual for so small a file"
+            raise LimitError(
+                f"the output exceeds the limit of {limit} bytes{usual}; raise the limit (--max-output, or max_output in Python) "
+                "to decode it all"
+            )
+
+    def count(self, block: Block) -> None:
+        """A block has been decoded."""
+        self._allowed += _allowed_for(block)
+
+    def check_block(self, need: int, header: FrameHeader) -> None:
+        """Before a block is decoded that needs so many bytes. Raises LimitError where that is too much."""
+        if header.states_all_memory and need > header.memory:
+            raise LimitError(
+                f"a block needs {need} bytes of memory, more than the {header.memory} that its frame states: "
+                "the file was made by a faulty encoder, or to do harm"
+            )
+        self._check_memory(need, "a block")
+
+    def _check_memory(self, need: int, what: str) -> None:
+        limit = machine_bytes() if self.memory is None else self.memory
+        if need > limit:
+            has = "this machine has" if self.memory is None else "the limit is"
+            raise LimitError(
+                f"{what} needs {need} bytes of memory, {has} {limit}; raise the limit (--memory, or max_memory in Python) "
+                "to decode it"
+            )
+
+
+def _allowed_for(block: Block) -> int:
+    """Bytes of output that a block's bytes in the file allow."""
+    return OUTPUT_PER_BYTE * (len(block.payload) + _BLOCK_OVERHEAD)

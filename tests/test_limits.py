@@ -1,0 +1,247 @@
+"""What a decoder uses: bombs end at once, and the account holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import random
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+import llmzip
+from llmzip.accounting import block_bytes, llm_bound, llm_bytes
+from llmzip.codecs.copies import CopiesCodec
+from llmzip.codecs.history import REACH
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.xz import XzCodec
+from llmzip.codecs.zstd import ZstdCodec
+from llmzip.container.block import END_OF_BLOCKS, Block
+from llmzip.container.checks import content_check, is_short
+from llmzip.container.header import FrameHeader, memory_code
+from llmzip.container.varint import varint
+from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
+from llmzip.levels import LEVELS, capacity, plan
+from llmzip.limits import FREE_OUTPUT
+from llmzip.memory.base import capacity_bits_for, memory_bytes
+from llmzip.memory.reference import ReferenceMemory
+from tests import golden, measured
+from tests.conftest import tiny
+
+MIB = 1 << 20
+SECONDS, PEAK = 1.0, 300 * MIB
+
+pytestmark = pytest.mark.skipif(not measured.CAN_MEASURE, reason="needs /proc/self/clear_refs")
+
+
+def numbers(*values: int) -> bytes:
+    return b"".join(map(varint, values))
+
+
+def frame_of(*blocks: Block, version: int = 4, memory: int = 1 << 22, solid: bool = False) -> bytes:
+    """A frame around blocks that no encoder writes, with right checks; the content's is of nothing."""
+    single = len(blocks) == 1
+    of_model = any(block.codec in (LLMCodec.id, MetaTokenCodec.id) for block in blocks)
+    fingerprint = tiny().fingerprint[: 8 >> single] if of_model else b""
+    header = FrameHeader(single, memory_code(memory), fingerprint, solid=solid, version=version)
+    body = b"".join(block.to_bytes(None if i else header) for i, block in enumerate(blocks))
+    check = content_check(xxhash.xxh3_64(), is_short(single, blocks[0].size))
+    return header.to_bytes() + body + (b"" if single else bytes([END_OF_BLOCKS])) + check
+
+
+def zstd_of_runs(runs: int) -> bytes:
+    """A Zstandard frame without its magic number: so many runs of 128 KiB, four bytes each."""
+    run = (131072 << 3 | 1 << 1).to_bytes(3, "little") + b"x"
+    last = (131072 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"x"
+    return bytes([0, 10 << 3]) + run * (runs - 1) + last  # a window of 1 MiB
+
+
+MOST = 1 << 26
+BOMBS: dict[str, tuple[bytes, dict[str, int], type[Exception]]] = {}
+for v in (3, 4):
+    BOMBS |= {
+        f"window, version {v}": (
+            frame_of(Block(LLMCodec.id, 300, numbers(300, 300, 8, 0) + b"abc"), version=v),
+            {"max_memory": 4 * MIB},
+            LimitError,
+        ),
+        f"a window beyond everything, version {v}": (
+            frame_of(Block(LLMCodec.id, 300, numbers(300, 300, 1 << 50, 0) + b"abc"), version=v),
+            {"max_memory": 4 * MIB},
+            FormatError,
+        ),
+        f"streams, version {v}": (
+            frame_of(Block(LLMCodec.id, 4096, numbers(4096, 512, 1, 0) + b"abc"), version=v),
+            {"max_memory": 64 * MIB},
+            LimitError,
+        ),
+        f"more streams than that, version {v}": (
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, memory=128 * MIB),
+            {"max_memory": 128 * MIB},
+            FormatError,
+        ),
+        f"memory, version {v}": (
+            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, memory=128 * MIB, solid=True),
+            {"max_memory": 128 * MIB},
+            LimitError,
+        ),
+        f"zstd, version {v}": (
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=MIB),
+            {"max_memory": MIB, "max_output": MIB},
+            LimitError,
+        ),
+        f"zstd within the limit, version {v}": (
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=16 * MIB),
+            {"max_memory": 16 * MIB, "max_output": MIB},
+            IntegrityError,
+        ),
+        f"meta-tokens, version {v}": (
+            frame_of(Block(MetaTokenCodec.id, MOST, numbers(MOST, MOST, MOST) + bytes(20)), version=v),
+            {"max_memory": 128 * MIB},
+            FormatError,
+        ),
+        f"meta-tokens as many as there may be, version {v}": (
+            frame_of(Block(MetaTokenCodec.id, MOST, numbers(MOST, 16000, 5000) + bytes(20)), version=v),
+            {"max_memory": 128 * MIB},
+            LimitError,
+        ),
+        f"tokens, version {v}": (
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, memory=1 << 30),
+            {},
+            FormatError,
+        ),
+        f"output, version {v}": (
+            frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, memory=MIB),
+            {"max_output": MIB},
+            LimitError,
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("limits")
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_end_at_once(folder: pathlib.Path, name: str) -> None:
+    data, limits, error = BOMBS[name]
+    path = folder / "bomb"
+    path.write_bytes(data)
+    was = measured.decode(path, warm=golden.frame_path("short"), **limits)
+    assert was.error == error.__name__
+    assert was.seconds < SECONDS
+    assert was.peak < PEAK
+
+
+def test_copies_of_what_lies_far_back_cost_what_they_copy(folder: pathlib.Path) -> None:
+    """Each took a fifth of a second when the 64 MiB before it were copied first."""
+    first = Block(XzCodec.id, MOST, XzCodec(preset=0).encode(bytes(MOST)))
+    far = Block(CopiesCodec.id, 16, b"\x00" + numbers(1, 0, 16, MOST))
+    (folder / "near").write_bytes(frame_of(first, memory=1 << 30, solid=True))
+    (folder / "far").write_bytes(frame_of(first, *[far] * 1000, memory=1 << 30, solid=True))
+    near, all_of_it = (measured.decode(folder / name) for name in ("near", "far"))
+    # When all is decoded, the content's check and the index are wrong.
+    assert (near.error, all_of_it.error) == (IntegrityError.__name__, TruncatedError.__name__)
+    assert all_of_it.seconds < near.seconds + 2
+    assert all_of_it.peak < near.peak + 80 * MIB
+
+
+def test_output_is_limited_by_what_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmzip.limits.FREE_OUTPUT", 1000)
+    zeros = llmzip.compress(bytes(3 * MIB))
+    assert llmzip.decompress(zeros) == bytes(3 * MIB)
+    with pytest.raises(LimitError, match="usual for so small a file"):
+        llmzip.decompress(frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x")))
+    assert FREE_OUTPUT >= MOST
+
+
+TEXT = golden.TEXT
+MOSTLY_NEW = random.Random(1).randbytes(3 * MIB) * 2
+
+
+def words(size: int) -> bytes:
+    """Text that does not repeat itself, of the tiny model's words."""
+    known = sorted(set(TEXT.decode().split()))
+    chosen = random.Random(2)
+    return " ".join(chosen.choice(known) for _ in range(size // 5)).encode()[:size]
+
+
+CORNERS: dict[str, tuple[bytes, dict[str, Any], str]] = {
+    "one stream": (words(900), {"level": 9}, "native"),
+    "one stream, torch": (words(900), {"level": 9}, "torch"),
+    "many streams": (words(40_000), {"level": 1, "codec": "llm"}, "native"),
+    "many streams, torch": (words(20_000), {"level": 1, "codec": "llm"}, "torch"),
+    "long streams": (words(100_000), {"level": 9, "codec": "llm"}, "native"),
+    "without a memory": (words(40_000), {"level": 1, "codec": "llm", "memory": False}, "native"),
+    "solid": (words(40_000), {"level": 1, "codec": "llm", "solid": True, "block_size": 1 << 14}, "native"),
+    "primed": (words(20_000), {"level": 1, "codec": "llm", "prime": TEXT}, "native"),
+    "raw": (MOSTLY_NEW, {"codec": "raw", "block_size": 8 * MIB}, "native"),
+    "zstd": (MOSTLY_NEW, {"codec": "zstd", "block_size": 8 * MIB}, "native"),
+    "xz": (MOSTLY_NEW, {"codec": "xz", "block_size": 8 * MIB}, "native"),
+    "copies": (MOSTLY_NEW, {"block_size": 4 * MIB, "solid": True}, "native"),
+    "meta-token": (words(MIB), {"codec": "meta-token"}, "native"),
+    "literals": (bytes(range(128, 256)) * 4000, {"codec": "meta-token"}, "native"),
+}
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+@pytest.mark.parametrize("name", CORNERS)
+def test_the_account_is_what_decoding_takes(folder: pathlib.Path, name: str) -> None:
+    data, options, engine = CORNERS[name]
+    path = folder / "frame"
+    path.write_bytes(llmzip.compress(data, model=tiny(), **options))
+    stated = llmzip.get_frame_info(path.read_bytes()).memory
+    prime = {}
+    if "prime" in options:
+        (folder / "prime").write_bytes(options["prime"])
+        prime = {"prime": str(folder / "prime")}
+    was = measured.decode(path, engine=engine, warm=golden.frame_path("short"), **prime)
+    print(f"{name}: {stated / MIB:.1f} MiB stated, {was.grown / MIB:.1f} taken")
+    assert (was.error, was.size) == ("", len(data))
+    kept = REACH if options.get("solid") else 0  # of which these take little
+    assert was.grown <= stated <= 6 * was.grown + 8 * MIB + kept
+
+
+@given(
+    level=st.sampled_from(sorted(LEVELS)),
+    part=st.floats(0, 1),
+    positions=st.sampled_from([256, 512, 8192]),
+    context=st.sampled_from([0, 1, 100, 128]),
+    has_memory=st.booleans(),
+)
+def test_a_frames_bound_covers_its_blocks(
+    level: int, part: float, positions: int, context: int, has_memory: bool
+) -> None:
+    spec = dataclasses.replace(tiny().spec, max_positions=positions)
+    chosen = LEVELS[level]
+    tokens = max(1, int(part * min(capacity(chosen, spec, context), chosen.block_size)))
+    layout = plan(chosen, tokens, spec, context)
+    layout = dataclasses.replace(layout, memory_bits=capacity_bits_for(tokens) if has_memory else 0)
+    need = block_bytes(MIB, False, llm_bytes(layout, spec, bool(context)))
+    assert need <= block_bytes(MIB, False, llm_bound(chosen, spec, context, None if has_memory else 0, bool(context)))
+
+
+def test_the_memory_in_numpy_keeps_to_the_account() -> None:
+    spec, bits = tiny().spec, 10
+    memory = ReferenceMemory(bits, spec.d_model, spec.vocab, spec.start_token)
+    random_of = np.random.default_rng(1)
+    for _ in range(40):
+        top = random_of.permuted(np.tile(np.arange(spec.vocab, dtype=np.int32), (32, 1)), axis=1)[:, :8]
+        memory.start(32, np.empty(0, np.int32))
+        tokens = memory.recall(random_of.integers(-127, 128, (32, spec.d_model)).astype(np.int8), top)
+        memory.mix(np.where(tokens < 0, 0, 1000).astype(np.int32), np.full(32, 10**6))
+        memory.learn(top[:, 0], np.full(32, 1000, np.int32))
+    held = 0
+    for expert in memory._experts:
+        for value in vars(expert).values():
+            for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
+                held += part.nbytes if isinstance(part, np.ndarray) else sys.getsizeof(part)
+    assert held <= memory_bytes(bits, spec.d_model, spec.vocab) + 32 * 4096
