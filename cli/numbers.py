@@ -12,6 +12,8 @@ _SHOWN = 40
 class WholeNumber(click.IntRange):
     """`click.IntRange` with one plain message for everything else."""
 
+    name = "N"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number."""
         try:
