@@ -18,7 +18,7 @@ MISSING = "missing"
 
 def list_damaged_frames(file: BinaryIO) -> list[FrameInfo]:
     """What is there of each frame of a seekable file; sizes are those that are known."""
-    frames = survey_frames(file, HeaderGuesses(EngineOptions(), None))
+    frames = survey_frames(file, HeaderGuesses(EngineOptions()))
     return [_info(frame) for frame in frames if frame.is_frame]
 
 
