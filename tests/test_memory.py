@@ -207,7 +207,7 @@ def test_any_reference_primes(reference: bytes, memory: bool) -> None:
 # ---- several blocks --------------------------------------------------------------------------------------------------
 
 LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))  # too short for copies
-SEEKS = [(len(LONG) - 5, 100), (1020, 10)]  # to the end; back, and from one block into the next
+SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
 SOLID = [{"solid": True}, {"prime": REFERENCE}, {"solid": True, "prime": REFERENCE}]
 
 
