@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -101,13 +102,15 @@ CASES = (("one key head, head size 64", 65), ("head size 128", 5), ("nothing is 
 """Models' shapes and rows."""
 
 
-def main(capability: int, cases: int = len(CASES)) -> int:
+def main(cases: int, *capabilities: int) -> int:
+    """Compile for so many of the shapes."""
     wrong = False
     for shape, rows in CASES[:cases]:
-        for kernel, arguments, options in launches(engine_of(random_model(shape)), rows):
+        started = list(launches(engine_of(random_model(shape)), rows))
+        for capability, (kernel, arguments, options) in itertools.product(capabilities, started):
             name = kernel.fn.__name__.removesuffix("_kernel")
             problems = faults(name, compiled(kernel, arguments, options, capability).asm["ptx"])
-            print(shape, rows, name, *(problems or ["sound"]), flush=True)
+            print(capability, shape, rows, name, *(problems or ["sound"]), flush=True)
             wrong |= bool(problems)
     return int(wrong)
 

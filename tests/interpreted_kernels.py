@@ -30,8 +30,8 @@ KERNELS = {
 """Each kernel alone: the model's shape, rows, slots."""
 
 STEPS = {
-    "slides": ("nothing is a multiple of 32", 1, 5, 16),
-    "halves": ("smallest", 5, 9, 20),
+    "slides": ("nothing is a multiple of 32", 1, 5, 12),
+    "chunks": ("smallest", 3, 9, 14),
     "all seen": ("head size 34", 2, 40, 12),
 }
 """Whole steps after a chunk: the model's shape, streams, window, tokens."""
@@ -51,7 +51,7 @@ def check_kernels(shape: str, rows: int, slots: int) -> bool:
 
 
 def check_steps(model: IntegerModel, streams: int, window: int, tokens: int, chunks: tuple[int, ...] = (4,)) -> bool:
-    session.BRANCH_ROWS = 2
+    session.STEP_STREAMS = 2  # chunks of several streams token by token
     expected = fed(TorchEngine(model), streams, window, [*chunks], tokens)
     engine = TritonEngine(model, "cpu", replays=True, operations=Operations(model.spec))
     found = fed(engine, streams, window, [*chunks], tokens)

@@ -2,7 +2,7 @@
 
 The maximum first, then integer sums, which are exact in any order: positions may be cut among programs at will. Keys and
 values are each read once, as long runs of bytes: keys [.., slots, D], values [.., D, slots]. In between only the scores
-[M, H, slots] are kept, 1/16 of the bytes of the keys that they come from at three heads to a group.
+[M, H, slots] are kept; keys and values, which nobody reads again in this step, leave the chip's own memory to them.
 """
 
 import triton
@@ -41,9 +41,9 @@ def scores_kernel(
     )
     place = keys + (pair * slots + n)[:, None] * head_dim + i[None, :]
     if head_dim == DIM:
-        k = tl.load(place, mask=inside[:, None], other=0)
+        k = tl.load(place, mask=inside[:, None], other=0, eviction_policy="evict_first")
     else:
-        k = tl.load(place, mask=inside[:, None] & (i < head_dim)[None, :], other=0)
+        k = tl.load(place, mask=inside[:, None] & (i < head_dim)[None, :], other=0, eviction_policy="evict_first")
     t = tl.dot(q, tl.trans(k), out_dtype=tl.int32).to(tl.float32)
     t = t * tl.load(key_scales + pair * slots + n, mask=inside, other=0.0)[None, :]
     t = t * tl.load(query_scales + first + head, mask=real, other=0.0)[:, None]
@@ -103,9 +103,9 @@ def values_kernel(
         inside = n < used
         place = values + pair * (head_dim * slots) + i[:, None] * slots + n[None, :]
         if head_dim == DIM:
-            v = tl.load(place, mask=inside[None, :], other=0)
+            v = tl.load(place, mask=inside[None, :], other=0, eviction_policy="evict_first")
         else:
-            v = tl.load(place, mask=(i < head_dim)[:, None] & inside[None, :], other=0)
+            v = tl.load(place, mask=(i < head_dim)[:, None] & inside[None, :], other=0, eviction_policy="evict_first")
         t = tl.load(row + n[None, :], mask=real[:, None] & inside[None, :], other=float("-inf"))
         u = tl.load(value_scales + pair * slots + n, mask=inside, other=0.0)
         w = round_even((weights_before_scaling(t, top) * u[None, :]) * factor[:, None]).to(tl.int32)

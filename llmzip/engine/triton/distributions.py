@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,17 @@ class Prediction:
         return Prediction(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
 
 
+def to_host(*tensors: Tensor) -> list[npt.NDArray[Any]]:
+    """The tensors' content on the host: from a GPU by way of memory that it writes by itself, with one wait for all."""
+    if tensors[0].device.type != "cuda":
+        return [x.cpu().numpy() for x in tensors]
+    copies = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in tensors]
+    for copy, x in zip(copies, tensors, strict=True):
+        copy.copy_(x, non_blocking=True)
+    torch.cuda.current_stream(tensors[0].device).synchronize()
+    return [copy.numpy() for copy in copies]
+
+
 class TritonDistributions:
     """See `llmzip.engine.base.Distributions`."""
 
@@ -52,8 +63,7 @@ class TritonDistributions:
         self._prediction = prediction
         self._owner = owner
         self._generation = owner.generation if owner else 0
-        self._top: npt.NDArray[np.int32] = prediction.top.cpu().numpy()
-        self._totals: Int64Array = prediction.totals.cpu().numpy()
+        self._top, self._totals, self._table = to_host(prediction.top, prediction.totals, prediction.table)
         self._sums: Tensor | None = None  # once they differ from the prediction's
         self._replaced: list[tuple[int, Tensor, Tensor]] = []
 
@@ -71,8 +81,7 @@ class TritonDistributions:
             wanted = self._put(tokens, np.int32)
             weights = torch.empty_like(wanted)
             self._engine.operations.weights_of(*self._products(slice(first, first + len(tokens))), wanted, weights)
-            found: npt.NDArray[np.int32] = weights.cpu().numpy()
-            return found
+            return to_host(weights)[0]
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: Int64Array) -> None:
         """See `Distributions.replace`."""
@@ -86,13 +95,12 @@ class TritonDistributions:
 
     def bucket_frequencies(self) -> npt.NDArray[np.int32]:
         """See `Distributions.bucket_frequencies`."""
+        if self._sums is None:
+            return self._table
         with self._engine.working():
-            table = self._prediction.table
-            if self._sums is not None:
-                table = torch.empty_like(table)
-                self._engine.operations.bucket_table(self._sums, table, torch.empty_like(self._prediction.totals))
-            found: npt.NDArray[np.int32] = table.cpu().numpy()
-            return found
+            table = torch.empty_like(self._prediction.table)
+            self._engine.operations.bucket_table(self._sums, table, torch.empty_like(self._prediction.totals))
+            return to_host(table)[0]
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """See `Distributions.token_frequencies`."""
@@ -101,8 +109,7 @@ class TritonDistributions:
             table = torch.empty(len(chosen), BUCKET_SIZE, dtype=torch.int32, device=chosen.device)
             products = self._products(slice(0, len(chosen)))
             self._engine.operations.token_table(*products, chosen, *self._all_replaced(), table)
-            found: npt.NDArray[np.int32] = table.cpu().numpy()
-            return found
+            return to_host(table)[0]
 
     def _products(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """The products, scales and maxima of some rows."""

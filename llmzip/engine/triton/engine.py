@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from llmzip.arithmetic.gemm import exact_products
+from llmzip.engine.base import Batches
 from llmzip.engine.torch_engine import Linear, TorchEngine
 from llmzip.engine.torch_session import TorchSession
 from llmzip.engine.triton.distributions import Prediction, TritonDistributions, empty_prediction
@@ -23,6 +24,8 @@ from llmzip.model.integer_model import IntegerModel
 
 MIN_CAPABILITY = (8, 0)
 """Triton compiles int8 products for no older device."""
+
+_BATCHES = Batches(encode=2048, tables=512)
 
 _MAX_SLOTS = 1 << 16  # 2**15 times as much fits int32
 _MAX_HEAD_DIM = 256
@@ -50,6 +53,7 @@ class TritonEngine(TorchEngine):
     ) -> None:
         """Load the weights and test the kernels; operations: instead of those that pass the self-test."""
         super().__init__(model, device, replays=replays)
+        self.batches = _BATCHES
         with self.working():
             self.operations = operations or checked_operations(self)
             names = [[*"qkv"], ["o"], ["gate", "up"], ["down"]]

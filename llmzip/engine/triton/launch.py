@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 POSITION_MULTIPLE = 16
-"""Caches have so many slots, or a multiple: whole vectors of 16 bytes."""
+"""So many slots are looked at, or a multiple: whole vectors of 16 bytes."""
+
+SLOT_MULTIPLE = 64
+"""A cache has room for so many slots, or a multiple, so that each row of it begins with one of the memory's units."""
 
 _PROGRAMS = 528  # four for each multiprocessor of an H100: fewer leave its memory idle
 

@@ -21,12 +21,12 @@ TILE = 128
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """Sizes of attention's programs. No bit depends on them."""
+    """Sizes of attention's programs, the quickest of some on an H100 (docs/gpu.md). No bit depends on them."""
 
-    scores_positions: int = 256
+    scores_positions: int = 128
     """For heads of 64; fewer for larger ones."""
-    scores_warps: int = 4
-    values_positions: int = 128
+    scores_warps: int = 2
+    values_positions: int = 256
     values_warps: int = 4
     values_stages: int = 3
     values_scan: int = 512
@@ -50,10 +50,6 @@ class LayerCache:
     key_scales: Tensor  # [M, G, P] float32
     value_scales: Tensor  # [M, G, P] float32
     largest: Tensor  # [M, G] float32, of the value scales so far
-
-    def rows(self, part: slice) -> LayerCache:
-        """Some streams' cache."""
-        return LayerCache(*(getattr(self, field.name)[part] for field in dataclasses.fields(self)))
 
 
 class Operations:
@@ -99,7 +95,9 @@ class Operations:
     ) -> None:  # fmt: skip
         """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a position of the cache."""
         spec = self.spec
-        block = row_block(len(q))
+        block = row_block(
+            len(q), 16 if len(q) < 1024 else 32
+        )  # few: a value is stored byte by byte, each in its own sector
         grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
         into = (queries, query_scales, cache.keys, cache.values, cache.key_scales, cache.value_scales, cache.largest)
         numbers = (len(q), ring, cache.keys.shape[2])

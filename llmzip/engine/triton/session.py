@@ -1,4 +1,4 @@
-"""The GPU engine's sessions: single tokens of all streams by kernels, replayed as one graph; chunks by the torch path."""
+"""The GPU engine's sessions: a token of each stream by kernels, replayed as one graph; few streams' chunks by the torch path."""
 
 from __future__ import annotations
 
@@ -16,25 +16,15 @@ from torch import Tensor
 from llmzip.engine.base import HeadInput
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession, step_slots
-from llmzip.engine.triton.distributions import Prediction, empty_prediction
-from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
+from llmzip.engine.triton.distributions import Prediction, empty_prediction, to_host
+from llmzip.engine.triton.launch import POSITION_MULTIPLE, SLOT_MULTIPLE, ceil_div
 from llmzip.engine.triton.operations import LayerCache
 
 if TYPE_CHECKING:
     from llmzip.engine.triton.engine import TritonEngine
 
-BRANCHES = 2
-BRANCH_ROWS = 128
-
-
-def branch_sizes(rows: int) -> list[int]:
-    """Rows of the branches of a step, which go through the layers side by side.
-
-    While one reads its cache, the memory's work, the other does products, which wait for each other rather than for
-    memory. Few rows stay together.
-    """
-    count = max(1, min(BRANCHES, rows // BRANCH_ROWS))
-    return [rows // count + (i < rows % count) for i in range(count)]
+STEP_STREAMS = 64
+"""From so many streams on, chunks are fed token by token: the kernels' steps are then quicker than the torch path's chunks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +52,13 @@ class TritonSession(TorchSession):
     def __init__(self, engine: TritonEngine, streams: int, window: int, chunk: int) -> None:
         super().__init__(engine, streams, window, chunk)
         self.generation = 0
-        self._workspaces: dict[tuple[int, int], tuple[Workspace, ...]] = {}
+        self._space: Workspace | None = None
         self._products: tuple[Tensor, Tensor] | None = None
         self._told: tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], Prediction] | None = None
 
     def _allocate(self, shape: tuple[int, ...], head_dim: int, device: torch.device) -> None:
         *outer, slots = shape
-        padded = ceil_div(slots, POSITION_MULTIPLE) * POSITION_MULTIPLE
+        padded = ceil_div(slots, SLOT_MULTIPLE) * SLOT_MULTIPLE
         zeros = functools.partial(torch.zeros, device=device)
         self._storage = (
             zeros(*outer, padded, head_dim, dtype=torch.int8),
@@ -91,26 +81,33 @@ class TritonSession(TorchSession):
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""
         streams, count = tokens.shape
-        spec, engine = self.engine.model.spec, self.engine
-        if count != 1 or self.position >= spec.max_positions:
+        fits = self.position + count <= self.engine.model.spec.max_positions and count <= self.ring - self.window + 1
+        if not fits or (count > 1 and streams < STEP_STREAMS):
             return super().advance(tokens)
-        if tokens.min() < 0 or tokens.max() >= spec.vocab:
-            raise ValueError(f"a token lies outside the vocabulary of {spec.vocab}")
-        used = min(self.position + 1, len(self.slot_positions))
+        if tokens.min() < 0 or tokens.max() >= self.engine.model.spec.vocab:
+            raise ValueError(f"a token lies outside the vocabulary of {self.engine.model.spec.vocab}")
+        with self.engine.working():
+            if count == 1:
+                return self._tell(self._advance(tokens[:, 0], predicts=True))
+            heads = [self._advance(tokens[:, t], predicts=False) for t in range(count)]
+            vectors, scales = to_host(*(torch.stack(parts, dim=1) for parts in zip(*heads, strict=True)))
+            return HeadInput(vectors, scales)
+
+    def _advance(self, tokens: npt.NDArray[np.int32], predicts: bool) -> tuple[Tensor, ...]:
+        """Feed a token [M] to each stream: what `_step` returns."""
+        engine, slots = self.engine, len(self.slot_positions)
+        used = min(self.position + 1, slots)
         if engine.replays:
-            used = step_slots(used, len(self.slot_positions))
+            used = step_slots(used, slots)
         used = ceil_div(used, POSITION_MULTIPLE) * POSITION_MULTIPLE
-        with engine.working():
-            ids = torch.from_numpy(np.array(tokens[:, 0], np.int64)).to(engine.device)
-            position = torch.full((1,), self.position, device=engine.device)
-            self.generation += 1
-            step = functools.partial(self._step, used=used)
-            if engine.replays and streams == self.streams:
-                results = self.replay(used, step, ids, position)
-            else:
-                results = step(ids, position)
-            self.position += 1
-            return self._tell(results)
+        ids = torch.from_numpy(np.array(tokens, np.int64)).to(engine.device)
+        position = torch.full((1,), self.position, device=engine.device)
+        step = functools.partial(self._step, used=used, predicts=predicts)
+        self.generation += predicts
+        replayed = engine.replays and len(tokens) == self.streams
+        results = self.replay((used, predicts), step, ids, position) if replayed else step(ids, position)
+        self.position += 1
+        return results
 
     def _tell(self, results: tuple[Tensor, ...]) -> HeadInput:
         """The head inputs on the host; the engine keeps what else is known."""
@@ -119,7 +116,7 @@ class TritonSession(TorchSession):
         found, maxima = (part[: len(q)] for part in self._products)
         prediction = empty_prediction(self.engine, q, scale, found, maxima)
         prediction = dataclasses.replace(prediction, sums=sums, table=table, totals=totals, top=top)
-        vectors, scales = q.cpu().numpy(), scale.cpu().numpy()
+        vectors, scales = to_host(q, scale)
         self._told = vectors.copy(), scales.copy(), prediction
         self.engine.latest = weakref.ref(self)
         return HeadInput(vectors[:, None], scales[:, None])
@@ -133,38 +130,32 @@ class TritonSession(TorchSession):
         same = np.array_equal(told_vectors[:rows], vectors) and np.array_equal(told_scales[:rows], scales)
         return prediction.rows(rows) if same else None
 
-    def _step(self, ids: Tensor, position: Tensor, used: int) -> tuple[Tensor, ...]:
-        """ids [M] int64, position [1] int64 -> head inputs, and what the head says of them. May be done again."""
+    def _step(self, ids: Tensor, position: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
+        """ids [M] int64, position [1] int64 -> head inputs, and if asked for what the head says of them. May be done again."""
         engine, rows = self.engine, len(ids)
         run, device = engine.operations, engine.device
-        if self._products is None:
-            self._products = engine.room(self.streams)
         run.place(position, self.window, self.ring, self._padded_positions, self._visible)
         q = torch.empty(rows, engine.model.spec.d_model, dtype=torch.int8, device=device)
         scale = torch.empty(rows, device=device)
+        self._layers(ids, position, used, q, scale)
+        if not predicts:
+            return q, scale
+        if self._products is None:
+            self._products = engine.room(self.streams)
         prediction = empty_prediction(engine, q, scale, *(part[:rows] for part in self._products))
-
-        first = 0
-        branches = []
-        for space in self._workspace(rows, used):
-            part = slice(first, first + len(space.x))
-            first = part.stop
-            branches.append(functools.partial(self._layers, part, ids, position, used, space, q, scale))
-        side_by_side(branches, device)
         engine.run_head(prediction)
         return q, scale, prediction.sums, prediction.table, prediction.totals, prediction.top
 
-    def _layers(
-        self, part: slice, ids: Tensor, position: Tensor, used: int, space: Workspace, q: Tensor, scale: Tensor
-    ) -> None:
-        """Some streams' way through the layers, to their head inputs."""
+    def _layers(self, ids: Tensor, position: Tensor, used: int, q: Tensor, scale: Tensor) -> None:
+        """The way through the layers, to the head inputs q [M, d] and scale [M]."""
         engine, run = self.engine, self.engine.operations
-        run.embed(ids[part], *engine.embedding, space.x)
+        space = self._workspace(len(ids))
+        run.embed(ids, *engine.embedding, space.x)
         parts = torch.empty(
             run.parts(len(space.x), used), *space.attended.shape, dtype=torch.int32, device=space.x.device
         )
         for i, weights in enumerate(engine.layer_weights):
-            cache = self._layer_cache(i).rows(part)
+            cache = self._layer_cache(i, len(ids))
             run.normalise(space.x, space.q, space.scale)
             run.qkv(
                 space.q, space.scale, weights.qkv, engine.rope, position, self.ring,
@@ -178,19 +169,17 @@ class TritonSession(TorchSession):
             run.gate_up(space.q, space.scale, weights.gate_up, space.inner)
             run.rotate(space.inner, space.scale, space.rotated, space.row_scale)
             run.residual(space.rotated, space.row_scale, weights.down, space.x)
-        run.normalise(space.x, q[part], scale[part])
+        run.normalise(space.x, q, scale)
 
-    def _layer_cache(self, layer: int) -> LayerCache:
-        keys, values, key_scales, value_scales = (storage[layer] for storage in self._storage)
-        return LayerCache(keys, values, key_scales, value_scales, self.largest_value[layer])
+    def _layer_cache(self, layer: int, streams: int) -> LayerCache:
+        keys, values, key_scales, value_scales = (storage[layer, :streams] for storage in self._storage)
+        return LayerCache(keys, values, key_scales, value_scales, self.largest_value[layer, :streams])
 
-    def _workspace(self, rows: int, used: int) -> tuple[Workspace, ...]:
-        """Memory for each half; that of another number of rows is let go."""
-        key = rows, self._storage[0].shape[3]
-        if key not in self._workspaces:
-            self._workspaces.clear()
-            self._workspaces[key] = tuple(self._new_workspace(size) for size in branch_sizes(rows))
-        return self._workspaces[key]
+    def _workspace(self, rows: int) -> Workspace:
+        """Memory for so many rows; that for another number of them is let go."""
+        if self._space is None or len(self._space.x) != rows:
+            self._space = self._new_workspace(rows)
+        return self._space
 
     def _new_workspace(self, rows: int) -> Workspace:
         spec, device = self.engine.model.spec, self.engine.device
@@ -218,22 +207,5 @@ class TritonSession(TorchSession):
         other.largest_value = self.largest_value.clone()
         other._view(len(self.slot_positions))
         other.replay = Replay(self.engine.device)
-        other._workspaces, other._products, other._told = {}, None, None
+        other._space, other._products, other._told = None, None, None
         return other
-
-
-def side_by_side(works: list[functools.partial[None]], device: torch.device) -> None:
-    """Do each work on a stream of its own, so that they overlap: also in a graph that is being recorded."""
-    if device.type != "cuda" or len(works) == 1:
-        for work in works:
-            work()
-        return
-    main = torch.cuda.current_stream()
-    sides = [torch.cuda.Stream() for _ in works[1:]]  # type: ignore[no-untyped-call]
-    for work, side in zip(works[1:], sides, strict=True):
-        side.wait_stream(main)
-        with torch.cuda.stream(side):
-            work()
-    works[0]()
-    for side in sides:
-        main.wait_stream(side)

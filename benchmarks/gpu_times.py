@@ -1,0 +1,244 @@
+"""How long kernels and whole steps take on a GPU, beside the rate at which it copies."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.sections import Report, Results
+from llmzip.engine.triton.engine import TritonEngine
+from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
+from llmzip.engine.triton.operations import Operations, Tuning
+from llmzip.engine.triton.session import TritonSession
+from llmzip.model.spec import ModelSpec
+
+CONTEXT = 1024
+COPIED_BYTES = 1 << 30
+REPEATS = 20
+
+
+def recorded_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Of a piece of the device's work, recorded so that starting it costs next to nothing."""
+    work()
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        for _ in range(repeats):
+            work()
+    return replay_seconds(graph, 3) / repeats
+
+
+def replay_seconds(graph: torch.cuda.CUDAGraph, times: int) -> float:
+    """Median over some replays."""
+    found = []
+    for _ in range(times + 1):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in "se")
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        found.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(found[1:])
+
+
+def copy_rate() -> float:
+    """Bytes a second of a large copy, read and written."""
+    source = torch.zeros(COPIED_BYTES, dtype=torch.int8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / recorded_seconds(lambda: target.copy_(source), 4)
+
+
+def filled(engine: TritonEngine, rows: int) -> TritonSession:
+    """A session whose cache is full of random data, the window just sliding."""
+    made = engine.session(rows, CONTEXT, 1)
+    assert isinstance(made, TritonSession)
+    keys, values, key_scales, value_scales = made._storage
+    with torch.inference_mode():
+        for cache in (keys, values):
+            for layer in cache:
+                layer.random_(-127, 128)
+        for scales in (key_scales, value_scales):
+            scales.uniform_(0.002, 0.02)
+        made.largest_value.fill_(0.02)
+        slots = len(made.slot_positions)
+        made.slot_positions.copy_(torch.arange(slots))
+    made.position = slots
+    return made
+
+
+def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
+    """Microseconds of each kernel alone."""
+    made = filled(engine, rows)
+    spec, run = engine.model.spec, engine.operations
+    d, f, width = spec.d_model, spec.d_ff, spec.heads * spec.head_dim
+    used = used_slots(made)
+    space = made._new_workspace(rows)
+    position = torch.full((1,), made.position, device="cuda")
+    weights, cache = engine.layer_weights[0], made._layer_cache(0, rows)
+    ids = torch.zeros(rows, dtype=torch.int64, device="cuda")
+    q = torch.randint(-127, 128, (rows, d), dtype=torch.int8, device="cuda")
+    scale = torch.full((rows,), 0.01, device="cuda")
+    prediction = engine.predict(q, scale)
+    parts = torch.empty(run.parts(rows, used), rows, width, dtype=torch.int32, device="cuda")
+    chosen = torch.zeros(rows, dtype=torch.int32, device="cuda")
+    tokens = torch.zeros(rows, 73, dtype=torch.int32, device="cuda")
+    replaced = torch.ones(rows, 73, dtype=torch.int64, device="cuda")
+    table = torch.empty(rows, 256, dtype=torch.int32, device="cuda")
+    run.embed(ids, *engine.embedding, space.x)
+    p, zeros, chosen_weights = prediction, torch.zeros_like(scale), torch.empty_like(tokens)
+    half_cache = rows * used * spec.kv_heads * (spec.head_dim + 4)
+    scores = rows * used * spec.heads * 4
+    works: dict[str, tuple[Callable[[], None], int, int]] = {  # what, bytes, multiplications
+        "place": (lambda: run.place(position, made.window, made.ring, made._padded_positions, made._visible), 0, 0),
+        "embed": (lambda: run.embed(ids, *engine.embedding, space.x), rows * d * 5, 0),
+        "normalise": (lambda: run.normalise(space.x, space.q, space.scale), rows * d * 5, 0),
+        "qkv": (
+            lambda: run.qkv(q, scale, weights.qkv, engine.rope, position, made.ring, space.queries, space.query_scales, cache),
+            weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]), rows * weights.qkv.weight.numel(),
+        ),
+        "scores": (
+            lambda: run.scores(space.queries, space.query_scales, cache, made._visible, used, space.scores, space.maxima),
+            half_cache + scores, rows * used * width,
+        ),
+        "values": (lambda: run.values(space.scores, space.maxima, cache, used, parts), half_cache + scores, rows * used * width),
+        "merge": (lambda: run.merge(parts, cache.largest, space.attended, space.row_scale), parts.numel() * 4, 0),
+        "residual o": (
+            lambda: run.residual(space.attended, zeros, weights.o, space.x), rows * d * 8, rows * weights.o.weight.numel()
+        ),
+        "gate_up": (
+            lambda: run.gate_up(q, scale, weights.gate_up, space.inner),
+            weights.gate_up.weight.numel() + rows * f * 4, rows * weights.gate_up.weight.numel(),
+        ),
+        "rotate": (lambda: run.rotate(space.inner, scale, space.rotated, space.row_scale), rows * f * 5, 0),
+        "residual down": (
+            lambda: run.residual(space.rotated, space.row_scale, weights.down, space.x),
+            rows * (f + d * 8), rows * weights.down.weight.numel(),
+        ),
+        "head": (
+            lambda: run.head(q, engine.head_weights, p.found, p.maxima), p.found.numel() * 4, rows * spec.vocab * d
+        ),
+        "bucket_sums": (lambda: run.bucket_sums(p.found, p.scales, p.maxima, p.sums), p.found.numel() * 4, 0),
+        "top": (lambda: run.top(p.found, p.maxima, p.top), 0, 0),
+        "bucket_table": (lambda: run.bucket_table(p.sums, p.table, p.totals), 0, 0),
+        "token_table": (lambda: run.token_table(p.found, p.scales, p.maxima, chosen, tokens, replaced, table), 0, 0),
+        "weights_of": (lambda: run.weights_of(p.found, p.scales, p.maxima, tokens, chosen_weights), 0, 0),
+        "replace": (lambda: run.replace(p.found, p.scales, p.maxima, tokens, replaced, p.sums), 0, 0),
+    }  # fmt: skip
+    layer = 0.0
+    for name, (work, size, products) in works.items():
+        try:
+            seconds = recorded_seconds(work)
+        except Exception as error:
+            report.say(f"{name:14} failed: {error!r}")
+            continue
+        layer += seconds * {"normalise": 2}.get(name, 1) * (name in _IN_LAYERS)
+        rates = f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   {2 * products / seconds / 1e12:6.1f} Tops"
+        report.say(f"{name:14} {seconds * 1e6:8.1f} us   {rates}")
+        figures[name] = {"us": seconds * 1e6, "GB/s": size / seconds / 1e9, "Tops": 2 * products / seconds / 1e12}
+    report.say(
+        f"a layer, one kernel after the other: {layer * 1e6:.1f} us, of {spec.layers}: {layer * spec.layers * 1e3:.2f} ms"
+    )
+    figures["layers_ms"] = layer * spec.layers * 1e3
+
+
+_IN_LAYERS = {"normalise", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
+
+
+def used_slots(made: TritonSession) -> int:
+    """How many slots a step looks at when the window is full."""
+    return ceil_div(len(made.slot_positions), POSITION_MULTIPLE) * POSITION_MULTIPLE
+
+
+def step_bytes(spec: ModelSpec, rows: int, slots: int) -> int:
+    """What a step reads at least: weights once, and the cache of all rows."""
+    return spec.weight_bytes - spec.vocab * spec.d_model + rows * slots * spec.cache_bytes_per_token
+
+
+def time_steps(
+    report: Report, engine: TritonEngine, made: TritonSession, rate: float, label: str, figures: Results
+) -> None:
+    """Of whole steps: the recorded graph alone, and with all that the host does."""
+    spec, rows = engine.model.spec, made.streams
+    tokens = np.random.default_rng(0).integers(0, spec.vocab, (rows, 1)).astype(np.int32)
+    for _ in range(3):
+        made.advance(tokens)
+    assert made.replay._graph is not None, "no graph was recorded"
+    device = replay_seconds(made.replay._graph, 10)
+    walls = []
+    for _ in range(12):
+        start = time.perf_counter()
+        head = made.advance(tokens)
+        tables = engine.distributions(head.vectors[:, 0], head.scales[:, 0])
+        chosen = tables.bucket_frequencies().argmax(axis=1)
+        tables.token_frequencies(chosen)
+        walls.append(time.perf_counter() - start)
+    wall = statistics.median(walls[2:])
+    floor = step_bytes(spec, rows, used_slots(made)) / rate
+    report.say(
+        f"{label}: device {device * 1e3:.3f} ms = {rows / device:,.0f} tokens/s; with the host {wall * 1e3:.3f} ms = "
+        f"{rows / wall:,.0f} tokens/s; reading alone {floor * 1e3:.3f} ms = {floor / device:.0%}"
+    )
+    figures[label] = {
+        "device_ms": device * 1e3, "wall_ms": wall * 1e3, "floor_ms": floor * 1e3, "tokens_per_s": rows / device,
+        "tokens_per_s_with_host": rows / wall,
+    }  # fmt: skip
+
+
+def time_rows(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
+    """Whole steps of so many rows."""
+    time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
+
+
+def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> None:
+    """Other sizes of the programs of attention."""
+    made = filled(engine, rows)
+    used, spec = used_slots(made), engine.model.spec
+    space, cache = made._new_workspace(rows), made._layer_cache(0, rows)
+    space.queries.random_(-127, 128)
+    space.query_scales.fill_(0.01)
+    made._visible.fill_(1)
+    parts = torch.empty(32, rows, spec.heads * spec.head_dim, dtype=torch.int32, device="cuda")
+    scored, valued = [], []
+    for positions in (128, 256, 512):
+        scored += [Tuning(scores_positions=positions, scores_warps=warps) for warps in (2, 4, 8)]
+    for positions, warps, stages in (
+        (128, 4, 2),
+        (128, 4, 3),
+        (128, 4, 4),
+        (128, 2, 3),
+        (256, 4, 3),
+        (256, 8, 3),
+        (64, 4, 4),
+    ):
+        valued.append(Tuning(values_positions=positions, values_warps=warps, values_stages=stages))
+    valued.append(Tuning(values_scan=1024))
+    for tuning, is_scores in [(t, True) for t in scored] + [(t, False) for t in valued]:
+        if report.left < 8:
+            break
+        run = Operations(spec, tuning)
+        if is_scores:
+            work = functools.partial(
+                run.scores,
+                space.queries,
+                space.query_scales,
+                cache,
+                made._visible,
+                used,
+                space.scores,
+                torch.empty(rows, spec.heads, run.score_tiles(used), device="cuda"),
+            )
+        else:
+            work = functools.partial(run.values, space.scores, space.maxima, cache, used, parts)
+        changed = {k: v for k, v in vars(tuning).items() if k.startswith("scores" if is_scores else "values")}
+        try:
+            seconds = recorded_seconds(work)
+        except Exception as error:
+            report.say(f"{changed} failed: {error!r}")
+            continue
+        report.say(f"{seconds * 1e6:8.1f} us  {changed}")
+        figures[str(changed)] = seconds * 1e6
