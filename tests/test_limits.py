@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import pathlib
 import random
 import sys
@@ -22,16 +23,20 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
+from llmzip.coding.range_coder import padded
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.checks import content_check, is_short
 from llmzip.container.header import FrameHeader, memory_code
-from llmzip.container.varint import varint
+from llmzip.container.varint import ByteReader, varint
+from llmzip.engines import EngineOptions
 from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
+from llmzip.frames import FrameParser
 from llmzip.levels import LEVELS, capacity, plan
 from llmzip.limits import FREE_OUTPUT
 from llmzip.memory.base import capacity_bits_for, memory_bytes
 from llmzip.memory.reference import ReferenceMemory
-from tests import golden, measured
+from llmzip.model.integer_model import IntegerModel
+from tests import golden, measured, naive
 from tests.conftest import tiny
 
 MIB = 1 << 20
@@ -245,3 +250,48 @@ def test_the_memory_in_numpy_keeps_to_the_account() -> None:
             for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
                 held += part.nbytes if isinstance(part, np.ndarray) else sys.getsizeof(part)
     assert held <= memory_bytes(bits, spec.d_model, spec.vocab) + 32 * 4096
+
+
+def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) -> None:
+    """Zeros are added where the coder needs fewer bytes, and change nothing; without them decoders refuse."""
+    assert [len(padded(b"ab", tokens)) for tokens in (1, 3072, 3073, 4097)] == [2, 2, 3, 4]
+    codec = MetaTokenCodec(tiny_model)
+    block = golden.TEXT
+    payload = codec.encode(block)
+    assert codec.decode(payload + bytes(9), len(block)) == block
+    assert naive.RangeDecoder(b"\x01").word() == naive.RangeDecoder(b"\x01" + bytes(9)).word()
+    head = numbers(1025, 1, 8, 0)
+    llm = LLMCodec(EngineOptions(model=tiny_model).for_compression())
+    with pytest.raises(FormatError, match="0 coded bytes"):
+        llm.decode(head, 2000)
+    assert llm.need(numbers(1025, 5, 8, 0) + b"\0", 2000) > 0
+
+
+def documented_need(size: int, payload: bytes, prime_tokens: int) -> int:
+    """docs/format.md, "Memory", written from the document alone: of a block of the llm codec in a frame that is not solid."""
+    spec, source = tiny().spec, io.BytesIO(payload)
+    x = min(prime_tokens, 512, spec.max_positions // 2)
+    tokens, streams = naive.varint(source), naive.varint(source)
+    window, c = 64 * -(-(x + tokens) // 64), max(8, min(22, (prime_tokens + tokens - 1).bit_length()))
+    if streams:
+        window, c = 64 * naive.varint(source), naive.varint(source)
+    s = max(streams, 1)
+
+    def ru(n: int) -> int:
+        return (n + 31) // 32 * 32
+
+    slots = ru(min(min(window, x - (-tokens // s)) + 4, spec.max_positions))
+    cache = s * slots * spec.layers * spec.kv_heads * (2 * ru(spec.head_dim) + 12)
+    memory = ((8 * -(-spec.d_model // 64) + 188) << c) + 32 * spec.vocab if c else 0
+    steps = s * (2**17 + 1088 * -(-spec.vocab // 256)) + 64 * tokens
+    return 2**22 + 8 * size + cache + steps + memory * (3 if prime_tokens else 1)
+
+
+@pytest.mark.parametrize("name", ["short", "text", "streams", "no-memory", "primed", "escapes"])
+def test_headers_state_what_the_document_says(tiny_model: IntegerModel, name: str) -> None:
+    parser, reader = FrameParser(), ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
+    header, block = parser.read_header(reader), parser.read_block(reader)
+    assert header.single_block
+    assert block is not None
+    prime = len(tiny_model.tokenizer.encode(golden.needs(name).get("prime", b"")).ids)
+    assert header.memory_code == memory_code(documented_need(block.size, block.payload, prime))
