@@ -29,9 +29,9 @@ static inline void narrow_butterflies(int32_t *x, size_t block)
     for (size_t distance = 1; distance < block; distance *= 2)
         for (size_t i = 0; i < block; i += 2 * distance)
             for (size_t j = i; j < i + distance; j++) {
-                int32_t a = x[j], b = x[j + distance];
-                x[j] = a + b;
-                x[j + distance] = a - b;
+                uint32_t a = (uint32_t)x[j], b = (uint32_t)x[j + distance]; /* wraps, as vectors do */
+                x[j] = (int32_t)(a + b);
+                x[j + distance] = (int32_t)(a - b);
             }
 }
 
