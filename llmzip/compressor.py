@@ -31,6 +31,7 @@ from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
 from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
+from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
 
 
@@ -77,12 +78,11 @@ class LLMZipCompressor(NotCopied):
         self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
-        self._progress = progress
+        self._tally = Tally(progress)
         self._pending = bytearray()
         self._header: FrameHeader | None = None
         self._entries: Entries = []
         self._hash = xxhash.xxh3_64()
-        self._done_bytes = self._done_tokens = self._block_bytes = self._block_tokens = 0
         self._codec: LLMCodec | None = None
         self._tokens_codec: MetaTokenCodec | None = None
         self._carried: Memory | None = None
@@ -119,12 +119,12 @@ class LLMZipCompressor(NotCopied):
     @property
     def tokens(self) -> int:
         """How many tokens the model has coded so far."""
-        return self._done_tokens
+        return self._tally.tokens
 
     def _next_block(self, last: bool) -> bytes:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
-        self._block_bytes = self._block_tokens = 0
+        self._tally.begin_block()
         made = self._encode(data)
         out = b""
         if self._header is not None and not self._header.fingerprint and coded_part(made.block)[0] in OF_A_MODEL:
@@ -144,10 +144,8 @@ class LLMZipCompressor(NotCopied):
         self._entries.append((len(written), block.size))
         self._hash.update(data)
         del self._pending[:covered]
-        self._done_bytes += covered
-        self._done_tokens += self._block_tokens
-        if self._progress:
-            self._progress(self._done_bytes, self._done_tokens)
+        self._tally.report(covered)
+        self._tally.end_block(covered)
         return out + written
 
     def _encode(self, data: bytes) -> EncodedBlock:
@@ -218,13 +216,6 @@ class LLMZipCompressor(NotCopied):
                 memory=self._memory,
                 primed=self._options.primed(engine),
                 solid=self._solid,
-                progress=self._report,
+                progress=self._tally.report,
             )
         return self._codec
-
-    def _report(self, block_bytes: int, block_tokens: int) -> None:
-        if block_bytes < self._block_bytes:
-            return  # the same block once more
-        self._block_bytes, self._block_tokens = block_bytes, block_tokens
-        if self._progress:
-            self._progress(self._done_bytes + block_bytes, self._done_tokens + block_tokens)

@@ -24,6 +24,7 @@ from llmzip.frames import FrameParser, PeekingSource, check_not_empty
 from llmzip.limits import Limits
 from llmzip.memory.base import Memory
 from llmzip.model.integer_model import IntegerModel
+from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
 
 
@@ -40,9 +41,8 @@ class BlockDecoder:
     ) -> None:
         self._options = options
         self._limits = Limits(max_memory, max_output)
-        self._progress = progress
-        self.done_bytes = self.done_tokens = 0
-        self._block_tokens = 0
+        self.tally = Tally(progress)
+        """What has been decoded."""
         self._header: FrameHeader | None = None
         self._history: History | None = None
         self._llm: LLMCodec | None = None
@@ -74,14 +74,13 @@ class BlockDecoder:
         if self._unsure:
             raise ValueError("a block of a solid frame was interrupted: begin again at the frame's first block")
         self._unsure = self._header.solid
-        self._limits.check_output(self.done_bytes, block)
-        self._block_tokens = 0
+        self._limits.check_output(self.tally.bytes, block)
+        self.tally.begin_block()
         try:
             data = self._decode(block)
         except TruncatedError as error:  # a payload is complete: waiting for more would not help
             raise FormatError(f"a block's payload is damaged: {error}") from error
-        if self._progress:
-            self._progress(self.done_bytes + block.size, self.done_tokens + self._block_tokens)
+        self.tally.report(block.size)
         return data
 
     def note(self, block: Block, data: bytes) -> None:
@@ -90,8 +89,7 @@ class BlockDecoder:
         if self._header.solid and self._history is not None:
             self._history.extend(data)
         self._limits.count(block)
-        self.done_bytes += block.size
-        self.done_tokens += self._block_tokens
+        self.tally.end_block(block.size)
         self._unsure = False
 
     def _decode(self, block: Block) -> bytes:
@@ -151,14 +149,9 @@ class BlockDecoder:
                 engine,
                 primed=self._options.primed_for(engine, header.prime),
                 solid=header.solid,
-                progress=self._report,
+                progress=self.tally.report,
             )
         return self._llm
-
-    def _report(self, block_bytes: int, block_tokens: int) -> None:
-        self._block_tokens = block_tokens
-        if self._progress:
-            self._progress(self.done_bytes + block_bytes, self.done_tokens + block_tokens)
 
 
 def verify_content(parser: FrameParser, state: xxhash.xxh3_64) -> None:

@@ -88,4 +88,4 @@ def decompress_stream(
     stream = FrameStream(source, decoder)
     while stream.load():
         write_all(sink, stream.data)
-    return Totals(decoder.done_bytes, stream.offset, decoder.done_tokens, stream.frames)
+    return Totals(decoder.tally.bytes, stream.offset, decoder.tally.tokens, stream.frames)

@@ -22,6 +22,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.decompressor import BlockDecoder
 from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
+from llmzip.limits import FREE_OUTPUT, OUTPUT_PER_BYTE
 from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
 from llmzip.salvage.headers import NOTHING_STATED, HeaderGuesses
 from llmzip.salvage.survey import BlockPart
@@ -97,8 +98,8 @@ def repair_stream(
     """
     options = EngineOptions(model=model, **engine)
     with _seekable(source) as file:
-        salvage = _Salvage(file, _Place(sink, join, sparse), options, max_memory, progress)
-        return salvage.run(max_output)
+        salvage = _Salvage(file, _Place(sink, join, sparse), options, max_memory, max_output, progress)
+        return salvage.run()
 
 
 class _Place:
@@ -139,26 +140,31 @@ class _Salvage:
         place: _Place,
         options: EngineOptions,
         max_memory: int | None,
+        max_output: int | None,
         progress: Progress | None,
     ) -> None:
         self._file = file
         self._place = place
         self._options = options
         self._max_memory = max_memory
+        self._max_output = max_output
         self._guesses = HeaderGuesses(options)
-        self._decoder = BlockDecoder(options, max_memory=max_memory, progress=progress)
+        self._decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
         self._blocks = 0
         self._damages: list[Damage] = []
         self._verified = True
 
-    def run(self, max_output: int | None) -> RepairReport:
+    def run(self) -> RepairReport:
         frames = survey_frames(self._file, self._guesses)
         if not frames:
             raise TruncatedError("the data is empty: not an llmzip file")
         total = sum(slot.size or 0 for frame in frames for slot in frame.slots)
-        if max_output is not None and total > max_output:
+        size = self._file.seek(0, os.SEEK_END)
+        limit = FREE_OUTPUT + OUTPUT_PER_BYTE * size if self._max_output is None else self._max_output
+        if total > limit:
             raise LimitError(
-                f"the output, {total} bytes with its holes, exceeds the limit of {max_output} bytes; raise the limit"
+                f"the output, {total} bytes with its holes, exceeds the limit of {limit} bytes; raise the limit "
+                "(--max-output, or max_output in Python)"
             )
         for frame in frames:
             self._frame(frame)
@@ -166,9 +172,9 @@ class _Salvage:
         return RepairReport(
             frames=sum(frame.is_frame for frame in frames),
             blocks=self._blocks,
-            recovered_bytes=self._decoder.done_bytes,
-            compressed_bytes=self._file.seek(0, os.SEEK_END),
-            tokens=self._decoder.done_tokens,
+            recovered_bytes=self._decoder.tally.bytes,
+            compressed_bytes=size,
+            tokens=self._decoder.tally.tokens,
             damages=tuple(self._damages),
             verified=self._verified,
         )

@@ -1,0 +1,39 @@
+"""How far a job has come."""
+
+from __future__ import annotations
+
+from llmzip.codecs.base import Progress
+
+
+class Tally:
+    """Uncompressed bytes and tokens that are done, reported over all blocks of a job.
+
+    It is an object of its own: a codec that reported to its owner would keep it, and the memories of both, alive until Python
+    looks for cycles.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.bytes = self.tokens = 0
+        """Of the blocks that count."""
+        self._block_bytes = self._block_tokens = 0
+
+    def begin_block(self) -> None:
+        """A block is worked on."""
+        self._block_bytes = self._block_tokens = 0
+
+    def report(self, block_bytes: int, block_tokens: int | None = None) -> None:
+        """So much of the block is done; what it reports again, because it is worked on once more, is no news."""
+        if block_bytes < self._block_bytes:
+            return
+        self._block_bytes = block_bytes
+        if block_tokens is not None:
+            self._block_tokens = block_tokens
+        if self._progress:
+            self._progress(self.bytes + block_bytes, self.tokens + self._block_tokens)
+
+    def end_block(self, size: int) -> None:
+        """The block counts, with so many bytes."""
+        self.bytes += size
+        self.tokens += self._block_tokens
+        self.begin_block()

@@ -1,0 +1,47 @@
+"""What is done with is freed at once: memories are large."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+import llmzip
+from llmzip.codecs.llm import LLMCodec
+from llmzip.model.integer_model import IntegerModel
+from llmzip.tally import Tally
+from tests import golden
+
+
+def test_decoders_and_compressors_leave_no_cycles(tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    codecs: list[weakref.ref[LLMCodec]] = []
+    init = LLMCodec.__init__
+
+    def noted(self: LLMCodec, *args: object, **options: object) -> None:
+        codecs.append(weakref.ref(self))
+        init(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LLMCodec, "__init__", noted)
+    gc.disable()
+    try:
+        data = llmzip.compress(golden.TEXT, model=tiny_model, level=1)
+        assert llmzip.decompress(data, model=tiny_model) == golden.TEXT
+        assert len(codecs) == 2
+        assert not any(codec() for codec in codecs)
+    finally:
+        gc.enable()
+
+
+def test_progress_never_goes_back() -> None:
+    seen: list[tuple[int, int]] = []
+    tally = Tally(lambda *done: seen.append(done))
+    tally.report(10, 2)
+    tally.report(5, 1)  # the same block, worked on once more
+    tally.report(20, 4)
+    tally.end_block(20)
+    tally.report(7, 1)
+    tally.report(9)
+    tally.end_block(9)
+    assert seen == [(10, 2), (20, 4), (27, 5), (29, 5)]
+    assert (tally.bytes, tally.tokens) == (29, 5)
