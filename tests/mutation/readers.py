@@ -14,7 +14,7 @@ from llmzip.frames import FrameParser
 from tests.mutation.kinds import TWO_FRAMES, Kind, native
 from tests.mutation.mutants import parse
 
-MAX_MEMORY = 64 << 20
+MAX_MEMORY = 256 << 20
 MAX_OUTPUT = 1 << 17
 PIECE = 700
 
@@ -109,18 +109,32 @@ def _in_pieces(data: bytes, expected: bytes | None, options: Options) -> None:
         raise FaultError("pieces fail where the whole does not")
 
 
+def account(data: bytes, kind: Kind) -> int:
+    """The bytes that decoding may take: what the frames state, as far as -M allows it."""
+    if kind.codec is not None:
+        return 0
+    memory, _, whole = _claims(data)
+    return min(memory, MAX_MEMORY) if whole else MAX_MEMORY
+
+
 def _claims_little(data: bytes) -> bool:
     """Whether the blocks up to the first fault claim no more than may be decoded: file objects have no limit of output."""
-    reader, size = ByteReader(io.BytesIO(data)), 0
+    return _claims(data)[1] <= MAX_OUTPUT
+
+
+def _claims(data: bytes) -> tuple[int, int, bool]:
+    """The memory and the content that frames claim up to the first fault, and whether all headers could be read."""
+    reader, memory, size, whole = ByteReader(io.BytesIO(data)), 0, 0, False
     try:
         while reader.offset < len(data):
-            parser = FrameParser()
-            parser.read_header(reader)
+            parser, whole = FrameParser(), False
+            header = parser.read_header(reader)
+            memory, whole = max(memory, header.memory if header.states_all_memory else MAX_MEMORY), True
             while block := parser.read_block(reader):
                 size += block.size
     except LLMZipError:
         pass
-    return size <= MAX_OUTPUT
+    return memory, size, whole
 
 
 def _as_file(data: bytes, expected: bytes | None, options: Options) -> None:

@@ -19,12 +19,12 @@ import traceback
 import llmzip
 from tests.mutation.kinds import Kind, kinds, native
 from tests.mutation.mutants import mutant
-from tests.mutation.readers import FAULT, MAX_MEMORY, FaultError, examine
+from tests.mutation.readers import FAULT, MAX_MEMORY, FaultError, account, examine
 
-ADDRESS_SPACE = 4 * MAX_MEMORY
+ADDRESS_SPACE = 2 * MAX_MEMORY
 """Bytes that a mutant may map beyond what the process has at rest: what -M allows, and as much again for all else."""
-PEAK = MAX_MEMORY + (48 << 20)
-"""Bytes by which a mutant may let the process grow: what -M allows, output, and what codecs take whatever the data."""
+SLACK = 40 << 20
+"""Bytes by which a process may grow beyond what the frames state: output, and what codecs and Python take whatever the data."""
 
 _STATUS, _RESET = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
 
@@ -77,8 +77,8 @@ def _examine(seed: int, number: int) -> None:
     verdict, message = _verdict(data, kind, source)
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     grown = _status("VmHWM") - before
-    if grown > PEAK >> 10:
-        verdict, message = FAULT, f"{grown} KiB of memory; {message}"
+    if grown > account(data, kind) + SLACK >> 10:
+        verdict, message = FAULT, f"{grown} KiB of memory, stated {account(data, kind) >> 10}; {message}"
     print(number, _label(kind), verdict, grown, " ".join(message.split())[:500], flush=True)
 
 
