@@ -120,7 +120,8 @@ def _header(frame: Frame, source: random.Random) -> None:
     if isinstance(value, bool):
         value = not value
     elif isinstance(value, int):
-        value = source.choice((0, 1, value - 1, value + 1, 255, source.randrange(256))) % 256
+        values = 16 if field.name == "version" else 256  # as there are bits
+        value = source.choice((0, 1, value - 1, value + 1, 255, source.randrange(256))) % values
     elif value and source.random() < 0.5:
         value = damaged(value, source)[: len(value)].ljust(len(value), b"\0")
     else:
