@@ -100,6 +100,16 @@ class Codec:
         except OverflowError as error:
             raise FormatError(f"{size} bytes are more than {self.name} can have made: the data is damaged") from error
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Its configuration: the reader's machine finds the model by its fingerprint."""
+        from llmzip.codecs.registry import from_config
+
+        return from_config, (self.get_config(),)
+
+    def __deepcopy__(self, memo: object) -> Codec:
+        """Itself: nothing about it changes, so that copies may share the model."""
+        return self
+
     def get_config(self) -> dict[str, Any]:
         """What `registry.from_config` makes an equal codec of."""
         return dict(self.config)

@@ -35,3 +35,7 @@ class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """What `numcodecs.get_codec` takes."""
         return {"id": self.codec_id, "codec": self._codec.get_config()}
+
+    def __repr__(self) -> str:
+        """The call that makes an equal one."""
+        return f"{type(self).__name__}({self._codec.get_config()!r})"

@@ -325,10 +325,9 @@ class LLMZipDecompressor(NotCopied):
         ValueError where an exception came at one of the few moments after which going on is impossible.
         """
         piece = flat(data)
-        self._calls.attempt(lambda: self._decompress(piece, max_length))
-        return self._steps.take(lambda: self._take_output(max_length))
+        return self._calls.attempt(lambda: self._decompress(piece, max_length))
 
-    def _decompress(self, data: memoryview, max_length: int) -> None:
+    def _decompress(self, data: memoryview, max_length: int) -> bytes:
         self._steps.check()
         if self.eof:
             raise EOFError("the frame has ended; `unused_data` holds what follows")
@@ -341,6 +340,7 @@ class LLMZipDecompressor(NotCopied):
             except LLMZipError as error:
                 self._error = error
                 raise
+        return self._steps.take(lambda: self._take_output(max_length))
 
     def _take_output(self, max_length: int) -> bytes:
         size = len(self._output) if max_length < 0 else max_length

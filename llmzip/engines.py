@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import threading
 from collections.abc import Callable
 
 from llmzip.engine import native_engine
@@ -14,6 +13,7 @@ from llmzip.errors import LLMZipError, ModelMismatchError, PrimeError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
 from llmzip.predictor.prime import Prime, Primed
+from llmzip.turns import new_lock
 
 FetchProgress = Callable[[str, int, int], None]
 
@@ -22,8 +22,10 @@ ENGINE_NAMES = ("auto", "native", "torch")
 _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
 
 _log = logging.getLogger("llmzip")
-_lock = threading.Lock()
-_loaded: dict[tuple[bytes, str, str, str, int | None], Engine] = {}
+_lock = new_lock()
+_loaded: tuple[tuple[bytes, str, str, str, int | None], Engine] | None = None
+"""The engine loaded last, and what it was asked for by: replaced as a whole, so that threads may look without the lock."""
+
 _resolved: dict[tuple[str | None, str | None, str | None], tuple[bytes, str]] = {}
 """Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint and rules: looked up once, so that short messages are quick."""
 
@@ -117,19 +119,22 @@ class EngineOptions:
         return kept
 
     def _engine(self, model: IntegerModel) -> Engine:
+        global _loaded
         key = (model.fingerprint, model.vocabulary.rules, self.engine, self.device, self.threads)
         with _lock:
-            if key not in _loaded:
-                _loaded.clear()
-                _loaded[key] = _build(model, self.engine, self.device, self.threads)
-            return _loaded[key]
+            if _loaded is None or _loaded[0] != key:
+                _loaded = None  # makes room
+                _loaded = key, _build(model, self.engine, self.device, self.threads)
+            return _loaded[1]
 
 
 def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
     """The model of the loaded engine, if it has this fingerprint and, where that matters, these cutting rules."""
-    loaded = [engine.model for engine in list(_loaded.values())]  # at once, as other threads load engines too
-    fits = [m for m in loaded if m.fingerprint.startswith(prefix) and rules in (None, m.vocabulary.rules)]
-    return fits[0] if fits else None
+    loaded = _loaded
+    if loaded is None:
+        return None
+    model = loaded[1].model
+    return model if model.fingerprint.startswith(prefix) and rules in (None, model.vocabulary.rules) else None
 
 
 def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:
@@ -140,24 +145,20 @@ def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -
         if engine == "native":
             raise LLMZipError(f"no native engine: {reason}")
         _log.warning("the slower torch engine serves (%s); the files are the same", reason)
-    import torch
-
-    if threads:
-        torch.set_num_threads(min(threads, _MOST_TORCH_THREADS))
     try:
-        return _torch_engine(model, device)
+        return _torch_engine(model, device, threads and min(threads, _MOST_TORCH_THREADS))
     except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
 
 
-def _torch_engine(model: IntegerModel, device: str) -> Engine:
+def _torch_engine(model: IntegerModel, device: str, threads: int | None) -> Engine:
     """On CUDA with Triton's kernels, where there is Triton; else torch alone."""
     import torch
 
     from llmzip.engine.torch_engine import TorchEngine
 
     if torch.device(device).type != "cuda":
-        return TorchEngine(model, device)
+        return TorchEngine(model, device, threads=threads)
     try:
         from llmzip.engine.triton.engine import MIN_CAPABILITY, TritonEngine
     except ImportError as error:
@@ -168,4 +169,4 @@ def _torch_engine(model: IntegerModel, device: str) -> Engine:
             return TritonEngine(model, device)
         reason = f"the device has the capability {capability}, the kernels need {MIN_CAPABILITY}"
     _log.warning("the slower torch path serves (%s); the files are the same", reason)
-    return TorchEngine(model, device)
+    return TorchEngine(model, device, threads=threads)

@@ -66,14 +66,20 @@ class Turns:
             raise
 
     def attempt(self, work: Callable[[], Result]) -> Result:
-        """The same for work that may be done again after an exception has ended it."""
-        with self._lock:
-            self.check()
-            self._refusal = self._unfinished
-            try:
-                return work()
-            finally:
-                self._refusal = ""
+        """The same for work that may be done again after an exception has ended it, but not after one that loses its result."""
+        done = False
+        try:
+            with self._lock:
+                self.check()
+                self._refusal = self._unfinished
+                try:
+                    result, done = work(), True
+                finally:
+                    self._refusal = ""
+                return result
+        except BaseException:
+            self._refusal = self._unfinished if done else self._refusal
+            raise
 
 
 class NotCopied:

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 
 import llmzip
+from llmzip.codecs.base import Codec
+from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.registry import get_codec
 from llmzip.container.block import Block
 from llmzip.container.checks import content_check
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader
+from llmzip.engines import EngineOptions
 from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
 
@@ -215,6 +218,29 @@ def test_buffers_of_any_shape_are_their_bytes(tiny_model: IntegerModel, make: Ca
     codec = get_codec("zlib")
     assert codec.decode(codec.encode(buffer)) == expected  # type: ignore[arg-type]
     assert llmzip.Prime(buffer).reference == expected  # type: ignore[arg-type]
+
+
+def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> None:
+    text = b"The value of the expression is the value of the last operand."
+    prime = llmzip.Prime(text)
+    packed = llmzip.compress(text + b"!", model=tiny_model, prime=prime)
+    codec = Codec(LLMCodec(EngineOptions(model=tiny_model).for_compression()), {"id": "llm"})
+    coded = codec.encode(text)
+    assert copy.deepcopy(codec).decode(coded) == text
+    for twin in (pickle.loads(pickle.dumps(prime)), copy.deepcopy(prime), copy.copy(prime)):
+        assert twin.reference == text
+        assert llmzip.decompress(packed, model=tiny_model, prime=twin) == text + b"!"
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+@pytest.mark.parametrize("name", ["llm", "rank", "equal-info", "meta-token"])
+def test_codecs_with_a_model_can_be_pickled(name: str) -> None:
+    text = b"The value of the expression."
+    codec = get_codec(name)
+    coded = codec.encode(text)
+    for twin in (pickle.loads(pickle.dumps(codec)), copy.deepcopy(codec), copy.copy(codec)):
+        assert twin.get_config() == codec.get_config()
+        assert twin.decode(coded) == text
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

@@ -24,7 +24,7 @@ TEXT = b"the cat and the hat in the end and the other one on the hand"
 def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache" / "models"
-    engines._loaded.clear()
+    engines._loaded = None
     engines._resolved.clear()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -37,6 +39,11 @@ def test_arrays_come_back(described: dict[str, object]) -> None:
     assert bytes(twin.decode(np.frombuffer(coded, np.uint8))) == array.tobytes()
     with pytest.raises(LLMZipError):
         codec.decode(coded[:-1])
+    assert eval(repr(codec), {"LLMZip": type(codec)}) == codec
+    for twin in (pickle.loads(pickle.dumps(codec)), copy.deepcopy(codec), copy.copy(codec)):
+        assert twin == codec
+        assert twin.encode(array) == coded
+        assert bytes(twin.decode(coded)) == array.tobytes()
 
 
 def test_the_entry_point_is_declared() -> None:

@@ -7,8 +7,7 @@ answers with extreme operands on the very device and settings at hand.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -97,14 +96,14 @@ class FloatKernel(Int8Kernel):
 def _known_operands(rows: int, columns: int, depth: int, low: int, high: int) -> tuple[Tensor, Tensor]:
     """Operands that overflow every short accumulator somewhere: constant extremes, alternating signs, a mixed part."""
     span = high - low + 1
-    x = torch.full((rows, depth), high, dtype=torch.int64)
-    w = torch.full((columns, depth), high, dtype=torch.int64)
+    x = torch.full((rows, depth), high, dtype=torch.int64, device="cpu")
+    w = torch.full((columns, depth), high, dtype=torch.int64, device="cpu")
     x[1::4] = low
     x[2::4, 1::2] = low
-    x[3::4] = (torch.arange(depth) * 7919 + 13) % span + low
+    x[3::4] = (torch.arange(depth, device="cpu") * 7919 + 13) % span + low
     w[1::4] = low
     w[2::4, ::2] = low
-    w[3::4] = (torch.arange(depth) * 104729 + 5) % span + low
+    w[3::4] = (torch.arange(depth, device="cpu") * 104729 + 5) % span + low
     return x, w
 
 
@@ -167,9 +166,8 @@ def select_float_type(device: torch.device) -> torch.dtype:
     raise LLMZipError(f"no float product on {device} is exact on integers below 2**24")
 
 
-@contextlib.contextmanager
-def exact_products() -> Iterator[None]:
-    """Keep float32 products in float32, whatever the host program has set, and leave its choice as it was.
+def precise_products() -> Callable[[], None]:
+    """Keep float32 products in float32, whatever the host program has set; what is returned brings its choice back.
 
     torch has an older and a newer way to choose, and the older one raises an error where a program has used the newer.
     """
@@ -180,10 +178,11 @@ def exact_products() -> Iterator[None]:
     except RuntimeError:
         older = None
     torch.set_float32_matmul_precision("highest")  # in both ways
-    try:
-        yield
-    finally:
+
+    def restore() -> None:
         if older is not None:
             torch.set_float32_matmul_precision(older)
         for backend, precision in zip(backends, newer, strict=True):
             backend.fp32_precision = precision
+
+    return restore

@@ -29,6 +29,7 @@ from llmzip.engine.native_distributions import NativeDistributions
 from llmzip.engine.native_memory import NativeMemory
 from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
+from llmzip.turns import new_lock
 
 __all__ = ["NativeEngine", "NativeSession", "kernel_names", "native_is_available", "why_not_available"]
 
@@ -135,7 +136,7 @@ ROWS_AT_ONCE = 64
 
 
 class NativeSession:
-    """S streams and their key/value cache, in C."""
+    """S streams and their key/value cache, in C. Threads that use the same one spoil each other's text, but not the process."""
 
     def __init__(
         self, engine: NativeEngine, streams: int, window: int, chunk: int, origin: NativeSession | None = None
@@ -145,13 +146,15 @@ class NativeSession:
             raise ValueError(f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1")
         self.engine = engine  # also keeps the C engine alive
         self._window = window
-        self._fed: int = origin._fed if origin else 0
-        if origin and self._fed > min(window, origin._window):
-            raise ValueError(f"{self._fed} tokens do not fit a window of {min(window, origin._window)}")
         make, source = (
             (engine._core.session_fork, origin._handle) if origin else (engine._core.session_new, engine._handle)
         )
-        handle = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
+        self._lock = new_lock()
+        with origin._lock if origin else self._lock:
+            self._fed: int = origin._fed if origin else 0
+            if origin and self._fed > min(window, origin._window):
+                raise ValueError(f"{self._fed} tokens do not fit a window of {min(window, origin._window)}")
+            handle = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
         if handle is None:
             raise MemoryError(f"no memory for the key/value cache of {streams} streams with window {window}")
         self._handle: int = handle
@@ -165,16 +168,17 @@ class NativeSession:
         streams, count = tokens.shape
         vectors = np.empty((streams, count, self.engine.model.spec.d_model), np.int8)
         scales = np.empty((streams, count), np.float32)
-        status = self.engine._core.advance(
-            self._handle, address(tokens), streams, count, address(vectors), address(scales)
-        )
+        with self._lock:
+            status = self.engine._core.advance(
+                self._handle, address(tokens), streams, count, address(vectors), address(scales)
+            )
+            self._fed += count if status == 0 else 0
         if status == -2:
             raise ValueError(
                 f"tokens of shape {tokens.shape} exceed the session's streams, its chunk or the model's positions, "
                 f"or a token lies outside the vocabulary"
             )
         check(status)
-        self._fed += count
         return HeadInput(vectors, scales)
 
     def fork(self, streams: int, window: int, chunk: int) -> NativeSession:

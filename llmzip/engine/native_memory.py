@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from llmzip.engine.native_core import address, check
 from llmzip.memory.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS
+from llmzip.turns import new_lock
 
 if TYPE_CHECKING:
     from llmzip.engine.native_engine import NativeEngine
@@ -19,7 +20,7 @@ _MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
 
 
 class NativeMemory:
-    """See `Memory`."""
+    """See `Memory`. Threads that use the same one spoil each other's step, but not the process."""
 
     def __init__(self, engine: NativeEngine, capacity_bits: int, handle: int | None = None) -> None:
         """See `Engine.memory`; handle: a memory that the C core has already made."""
@@ -38,13 +39,15 @@ class NativeMemory:
         self._engine = engine  # also keeps the C engine alive
         self._handle = handle
         self._shape = 0, 0  # of the recalled tokens
+        self._lock = new_lock()
         weakref.finalize(self, self._core.memory_free, handle)
 
     def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
         """See `Memory.start`."""
         context = np.ascontiguousarray(context, np.int32)
-        check(self._core.memory_start(self._handle, streams, address(context), len(context)))
-        self._shape = 0, 0
+        with self._lock:
+            check(self._core.memory_start(self._handle, streams, address(context), len(context)))
+            self._shape = 0, 0
 
     def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `Memory.recall`."""
@@ -53,30 +56,38 @@ class NativeMemory:
             raise ValueError(f"head inputs of shape {vectors.shape} and top tokens of shape {top.shape}")
         vectors, top = np.ascontiguousarray(vectors, np.int8), np.ascontiguousarray(top, np.int32)
         tokens = np.empty(rows * self._core.memory_columns(), np.int32)
-        columns = self._core.memory_recall(self._handle, address(vectors), address(top), *top.shape, address(tokens))
-        check(min(columns, 0))
-        self._shape = rows, columns
+        with self._lock:
+            columns = self._core.memory_recall(
+                self._handle, address(vectors), address(top), *top.shape, address(tokens)
+            )
+            check(min(columns, 0))
+            self._shape = rows, columns
         return tokens[: rows * columns].reshape(rows, columns)
 
     def mix(self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """See `Memory.mix`."""
-        if weights.shape != self._shape or totals.shape != self._shape[:1]:
-            raise ValueError(f"weights of shape {weights.shape} for {totals.shape} rows: recalled are {self._shape}")
         weights, totals = np.ascontiguousarray(weights, np.int32), np.ascontiguousarray(totals, np.int64)
         mixed = np.empty(weights.shape, np.int64)
-        self._core.memory_mix(self._handle, address(weights), address(totals), address(mixed))
+        with self._lock:
+            if weights.shape != self._shape or totals.shape != self._shape[:1]:
+                raise ValueError(
+                    f"weights of shape {weights.shape} for {totals.shape} rows: recalled are {self._shape}"
+                )
+            self._core.memory_mix(self._handle, address(weights), address(totals), address(mixed))
         return mixed
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
         """See `Memory.learn`."""
-        if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
-            raise ValueError(f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows")
         tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int32)
-        check(self._core.memory_learn(self._handle, address(tokens), address(weights)))
+        with self._lock:
+            if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
+                raise ValueError(f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows")
+            check(self._core.memory_learn(self._handle, address(tokens), address(weights)))
 
     def copy(self) -> NativeMemory:
         """See `Memory.copy`."""
-        handle = self._core.memory_copy(self._handle)
+        with self._lock:
+            handle = self._core.memory_copy(self._handle)
         if handle is None:
             raise MemoryError(f"no memory for another memory of 2**{self.capacity_bits} positions")
         return NativeMemory(self._engine, self.capacity_bits, handle)

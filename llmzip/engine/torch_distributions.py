@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,8 +17,14 @@ from llmzip.arithmetic.frequencies import Int64Array, frequencies
 class TorchDistributions:
     """See `llmzip.engine.base.Distributions`. A step's weights are megabytes, its frequency tables some kilobytes."""
 
-    def __init__(self, weights: Tensor, sums: Tensor, top: Tensor) -> None:
-        """weights: [N, B, 256] int32, 0 ... 2**23. sums: [N, B] int64, of the buckets. top: the likeliest tokens [N, n]."""
+    def __init__(
+        self, working: Callable[[], contextlib.AbstractContextManager[None]], weights: Tensor, sums: Tensor, top: Tensor
+    ) -> None:
+        """weights: [N, B, 256] int32, 0 ... 2**23. sums: [N, B] int64, of the buckets. top: the likeliest tokens [N, n].
+
+        working: the engine's, in which this is made, too.
+        """
+        self._working = working
         self._weights = weights
         self._sums: Int64Array = sums.cpu().numpy()
         self._totals: Int64Array = self._sums.sum(axis=1)
@@ -32,8 +41,9 @@ class TorchDistributions:
 
     def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `Distributions.weights_of`."""
-        rows = self._weights[first : first + len(tokens)].flatten(1)
-        found = rows.gather(1, self._indices(np.maximum(tokens, 0))).cpu().numpy()
+        with self._working():
+            rows = self._weights[first : first + len(tokens)].flatten(1)
+            found = rows.gather(1, self._indices(np.maximum(tokens, 0))).cpu().numpy()
         return np.where(tokens >= 0, found, 0)
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: Int64Array) -> None:
@@ -50,8 +60,9 @@ class TorchDistributions:
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer]) -> Int64Array:
         """See `Distributions.token_frequencies`."""
-        rows = torch.arange(len(buckets), device=self._weights.device)
-        weights = self._weights[rows, self._indices(buckets)].cpu().numpy().astype(np.int64)
+        with self._working():
+            rows = torch.arange(len(buckets), device=self._weights.device)
+            weights = self._weights[rows, self._indices(buckets)].cpu().numpy().astype(np.int64)
         for first, tokens, replaced in self._replaced:
             row, column = np.nonzero(tokens // BUCKET_SIZE == buckets[first : first + len(tokens), None])
             weights[first + row, tokens[row, column] % BUCKET_SIZE] = replaced[row, column]

@@ -6,6 +6,7 @@ attention; `torch_graph` what makes steps quick on CUDA. Shapes: M rows, each a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -23,12 +24,13 @@ from llmzip.arithmetic.constants import (
     WEIGHT_BITS,
 )
 from llmzip.arithmetic.elementwise import exp2_, largest, quantise_, round_to_range_
-from llmzip.arithmetic.gemm import Int8Kernel, exact_products, select_float_type, select_int8_kernel
+from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.base import Batches
 from llmzip.engine.torch_distributions import TorchDistributions
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession
+from llmzip.engine.torch_settings import own_settings
 from llmzip.memory.base import TOP_TOKENS
 from llmzip.memory.reference import ReferenceMemory
 from llmzip.model.integer_model import IntegerModel
@@ -73,22 +75,31 @@ class TorchEngine:
     """A model on a torch device."""
 
     def __init__(
-        self, model: IntegerModel, device: str = "cpu", kernel: Int8Kernel | None = None, replays: bool | None = None
+        self,
+        model: IntegerModel,
+        device: str = "cpu",
+        kernel: Int8Kernel | None = None,
+        replays: bool | None = None,
+        threads: int | None = None,
     ) -> None:
         """Load the weights.
 
         kernel: instead of the one that the self-test would select (tests use it).
         replays: whether a decoder's steps have fixed shapes and are replayed (`torch_graph`); by default on CUDA.
+        threads: how many compute on a CPU; by default as many as torch is told to.
         """
         self.model = model
         self.device = torch.device(device)
         on_cuda = self.device.type == "cuda"
+        if on_cuda and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
+        self.threads = threads
         self.batches = _CUDA_BATCHES if on_cuda else Batches()
         self.passes = _CUDA_PASSES if on_cuda else Passes()
         self.replays = on_cuda if replays is None else replays
         self._head_replay = Replay(self.device)
         spec, tensors = model.spec, model.tensors
-        with torch.inference_mode(), exact_products():
+        with self.working():
             kernel = kernel or select_int8_kernel(self.device)
             self.float_type = select_float_type(self.device)
             self.kernel = kernel
@@ -121,18 +132,24 @@ class TorchEngine:
             self.norm_eps = torch.tensor(spec.norm_eps, dtype=torch.float32, device=self.device)
             self.inverse_width = torch.tensor(1.0 / spec.d_model, dtype=torch.float32, device=self.device)
 
+    def working(self) -> contextlib.AbstractContextManager[None]:
+        """In here the host program's settings change nothing."""
+        return own_settings(self.device, self.threads)
+
     def session(self, streams: int, window: int, chunk: int) -> TorchSession:
         """See `Engine.session`."""
         return TorchSession(self, streams, window, chunk)
 
     def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """See `Engine.token_weights`."""
-        weights: npt.NDArray[np.int32] = self._predict(vectors, scales)[0].flatten(1).cpu().numpy()
+        with self.working():
+            weights: npt.NDArray[np.int32] = self._predict(vectors, scales)[0].flatten(1).cpu().numpy()
         return weights[:, : self.model.spec.vocab]
 
     def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> TorchDistributions:
         """See `Engine.distributions`."""
-        return TorchDistributions(*self._predict(vectors, scales))
+        with self.working():
+            return TorchDistributions(self.working, *self._predict(vectors, scales))
 
     def memory(self, capacity_bits: int) -> ReferenceMemory:
         """See `Engine.memory`."""
@@ -140,13 +157,12 @@ class TorchEngine:
         return ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
 
     def _predict(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
-        """Head inputs to the arguments of `TorchDistributions`."""
-        with torch.inference_mode(), exact_products():
-            # A copy, because numpy may give a single row the stride 0, with which torch._int_mm returns garbage.
-            x = torch.from_numpy(np.array(vectors, order="C")).to(self.device)
-            s = torch.from_numpy(np.array(scales, order="C")).to(self.device)[:, None]
-            weights, sums, top = self._head_replay("head", self._head, x, s) if self.replays else self._head(x, s)
-            return weights, sums, top
+        """Head inputs to the arguments of `TorchDistributions`; called in `working`."""
+        # A copy, because numpy may give a single row the stride 0, with which torch._int_mm returns garbage.
+        x = torch.from_numpy(np.array(vectors, order="C")).to(self.device)
+        s = torch.from_numpy(np.array(scales, order="C")).to(self.device)[:, None]
+        weights, sums, top = self._head_replay("head", self._head, x, s) if self.replays else self._head(x, s)
+        return weights, sums, top
 
     def _head(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[M, d] int8, [M, 1] -> token weights [M, B, 256] int32, their sums [M, B], the likeliest tokens [M, n]."""

@@ -7,11 +7,12 @@ them; a graph starts them all at once. What is recorded must never wait for the 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
+
+from llmzip.turns import new_lock
 
 Work = Callable[..., tuple[Tensor, ...]]
 """Tensors of fixed shapes in and out. Done twice with the same inputs, it leaves and returns what it did once."""
@@ -31,7 +32,7 @@ class Replay:
         self._last: Hashable = None
         self._inputs: tuple[Tensor, ...] = ()
         self._outputs: tuple[Tensor, ...] = ()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     @property
     def recorded(self) -> bool:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from llmzip.arithmetic.constants import ATTENTION_ONE_BITS, ATTENTION_TOTAL_BITS, EXP2_MIN, INT8_MAX
 from llmzip.arithmetic.elementwise import exp2_, quantise_
-from llmzip.arithmetic.gemm import exact_products
 from llmzip.engine.base import SINK_TOKENS, HeadInput
 from llmzip.engine.torch_graph import Replay
 
@@ -63,20 +62,22 @@ class TorchSession:
         spec, device = engine.model.spec, engine.device
         slots = min(SINK_TOKENS + self.ring, spec.max_positions)
         shape = (spec.layers, streams, spec.kv_heads, slots)
-        with torch.inference_mode():
+        with engine.working():
             try:
                 self._allocate(shape, spec.head_dim, device)
             except RuntimeError as error:  # torch's word for it
                 raise MemoryError(str(error)) from error
-            self.largest_value = torch.zeros(*shape[:3], device=device)  # of the positions so far
+            self.largest_value = torch.zeros(*shape[:3], dtype=torch.float32, device=device)  # of the positions so far
         self.replay = Replay(device)
 
     def _allocate(self, shape: tuple[int, ...], head_dim: int, device: torch.device) -> None:
         """Room for the cache: shape is [layers, S, G, slots]."""
         self.keys, self.values = (torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv")
-        self.key_scales, self.value_scales = (torch.zeros(shape, device=device) for _ in "kv")
+        self.key_scales, self.value_scales = (torch.zeros(shape, dtype=torch.float32, device=device) for _ in "kv")
         # An empty slot holds a position that never comes: no token sees it.
-        self.slot_positions = torch.full(shape[-1:], self.engine.model.spec.max_positions, device=device)
+        self.slot_positions = torch.full(
+            shape[-1:], self.engine.model.spec.max_positions, dtype=torch.int64, device=device
+        )
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""
@@ -86,7 +87,7 @@ class TorchSession:
             raise ValueError(
                 f"{count} tokens at position {self.position} exceed the session's chunk or the model's positions"
             )
-        with torch.inference_mode(), exact_products():
+        with engine.working():
             ids = torch.from_numpy(np.ascontiguousarray(tokens, np.int64)).to(engine.device)
             positions = torch.arange(self.position, self.position + count, device=engine.device)
             slots = len(self.slot_positions)
@@ -122,7 +123,7 @@ class TorchSession:
         if fed > min(window, self.window):
             raise ValueError(f"{fed} tokens do not fit a window of {min(window, self.window)}")
         other = type(self)(self.engine, streams, window, chunk)
-        with torch.inference_mode():  # so far no slot has been used twice: position p is in slot p
+        with self.engine.working():  # so far no slot has been used twice: position p is in slot p
             for mine, theirs in zip(self._caches(), other._caches(), strict=True):
                 theirs[:, :, :, :fed] = mine[:, :1, :, :fed]
             other.largest_value.copy_(self.largest_value[:, :1].expand_as(other.largest_value))
@@ -171,7 +172,7 @@ class TorchSession:
         largest = torch.maximum(value_scales.cummax(dim=-1).values, before)
         self.largest_value[layer, :streams] = largest[..., -1]
 
-        out = torch.empty(streams, count, spec.heads * size, device=qkv.device)
+        out = torch.empty(streams, count, spec.heads * size, dtype=torch.float32, device=qkv.device)
         at_once = max(1, self.engine.passes.scores // (spec.heads * count * view.used))
         for start in range(0, streams, at_once):
             part = slice(start, min(start + at_once, streams))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from llmzip.engine.base import Engine, Session
 from llmzip.memory.base import Memory
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import Start, encode_tokens
+from llmzip.turns import new_lock
 
 CONTEXT_TOKENS = 512
 """How many of the reference's last tokens each stream has read, at most: never more than half of the model's positions."""
@@ -39,7 +39,7 @@ class Primed:
         self._tokens = cutter.encode(reference)
         self._memories: dict[int, Memory] = {}
         self._session: Session | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         ids = self._tokens.ids
         read = min(len(ids), CONTEXT_TOKENS, engine.model.spec.max_positions // 2)
         self.context = ids[len(ids) - read :]
@@ -92,6 +92,10 @@ class Prime:
         """The text itself."""
         self._primed: tuple[Engine, Primed] | None = None
         self._cut_by_others: tuple[Engine, Primed] | None = None
+
+    def __reduce__(self) -> tuple[type[Prime], tuple[bytes]]:
+        """A copy or pickle is the text: what an engine has read stays here."""
+        return Prime, (self.reference,)
 
     def on(self, engine: Engine) -> Primed:
         """The reference as this engine knows it; the last engine's is kept."""

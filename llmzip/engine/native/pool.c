@@ -21,7 +21,7 @@ struct worker {
 
 struct pool {
     int threads;
-    pid_t owner; /* threads do not survive a fork */
+    atomic_int owner; /* the process whose threads these are, negative while it starts them: threads do not survive a fork */
     struct worker *workers;
     void (*work)(void *, int);
     void *context;
@@ -95,10 +95,11 @@ static void publish(struct pool *pool)
 /* Start the workers; returns how many of them run. */
 static int start(struct pool *pool)
 {
-    pool->owner = getpid();
+    atomic_store(&pool->closing, 0);
     atomic_store(&pool->job, 0);
     atomic_store(&pool->running, 0);
     atomic_store(&pool->sleeping, 0);
+    pthread_mutex_init(&pool->turn, NULL);
     pthread_mutex_init(&pool->sleep, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (int i = 0; i < pool->threads - 1; i++) {
@@ -124,7 +125,7 @@ struct pool *pool_new(int threads)
         return NULL;
     pool->threads = threads;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
-    pthread_mutex_init(&pool->turn, NULL);
+    atomic_store(&pool->owner, getpid());
     if (pool->workers) {
         int started = start(pool);
         if (started == threads - 1)
@@ -140,7 +141,7 @@ void pool_free(struct pool *pool)
 {
     if (!pool)
         return;
-    if (pool->owner == getpid())
+    if (atomic_load(&pool->owner) == getpid())
         stop(pool, pool->threads - 1);
     free(pool->workers);
     free(pool);
@@ -148,13 +149,32 @@ void pool_free(struct pool *pool)
 
 int pool_threads(const struct pool *pool) { return pool->threads; }
 
+/* In a forked process the locks are as another thread may have held them, and there are no workers: make all anew, once.
+ * Returns 0 when the threads cannot be had. */
+static int adopt(struct pool *pool)
+{
+    int self = getpid(), owner = atomic_load(&pool->owner);
+    while (owner != self) {
+        if (owner == -self) { /* another thread is at it */
+            sched_yield();
+            owner = atomic_load(&pool->owner);
+        } else if (atomic_compare_exchange_weak(&pool->owner, &owner, -self)) {
+            int started = start(pool);
+            if (started != pool->threads - 1)
+                stop(pool, started);
+            owner = started == pool->threads - 1 ? self : 0;
+            atomic_store(&pool->owner, owner);
+            return owner == self;
+        }
+    }
+    return 1;
+}
+
 int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *context)
 {
-    pthread_mutex_lock(&pool->turn);
-    if (pool->owner != getpid() && start(pool) != pool->threads - 1) {
-        pthread_mutex_unlock(&pool->turn);
+    if (!adopt(pool)) /* before the lock, which nobody may ever free here */
         return -1;
-    }
+    pthread_mutex_lock(&pool->turn);
     pool->work = work;
     pool->context = context;
     atomic_store(&pool->running, pool->threads - 1);

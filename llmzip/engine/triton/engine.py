@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import weakref
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from llmzip.arithmetic.gemm import exact_products
 from llmzip.engine.base import Batches
 from llmzip.engine.torch_engine import Linear, TorchEngine
 from llmzip.engine.torch_session import TorchSession
@@ -70,13 +67,6 @@ class TritonEngine(TorchEngine):
         self.latest: weakref.ref[TritonSession] | None = None
         """The session that has made the latest step: a decoder asks for its tables next."""
 
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """In here kernels are started on this engine's device, and nothing is kept for derivatives."""
-        on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
-        with torch.inference_mode(), exact_products(), on_device:
-            yield
-
     def session(self, streams: int, window: int, chunk: int) -> TorchSession:
         """See `Engine.session`. What is too large for the kernels goes the torch path."""
         slots = min(window + chunk + 3, self.model.spec.max_positions)
@@ -106,7 +96,8 @@ class TritonEngine(TorchEngine):
     def room(self, rows: int) -> tuple[Tensor, Tensor]:
         """Memory for the head's products [rows, V] and for the maxima of their tiles."""
         shapes = (rows, self.model.spec.vocab), (rows, self.operations.tiles)
-        return torch.empty(shapes[0], device=self.device), torch.empty(shapes[1], device=self.device)
+        found, maxima = (torch.empty(shape, dtype=torch.float32, device=self.device) for shape in shapes)
+        return found, maxima
 
     def run_head(self, prediction: Prediction) -> None:
         """From head inputs to tables, in place."""

@@ -50,12 +50,12 @@ class Cases:
 
     def positive(self, *shape: int, least: float = 1e-4, most: float = 1e-2) -> Tensor:
         """Scales over some orders of magnitude."""
-        x = torch.rand(shape, **self.random)
+        x = torch.rand(shape, dtype=torch.float32, **self.random)
         return least * (most / least) ** x
 
     def reals(self, *shape: int, size: float = 1.0) -> Tensor:
         """float32 rows of very different sizes, one of zeros and one with values half way between integers."""
-        x = torch.randn(shape, **self.random) * size
+        x = torch.randn(shape, dtype=torch.float32, **self.random) * size
         flat = x.view(-1, shape[-1])
         flat *= 2.0 ** torch.randint(-12, 6, (len(flat), 1), **self.random)
         if len(flat) > 2:
@@ -97,7 +97,7 @@ class Cases:
     def head(self) -> tuple[Tensor, Tensor, Tensor]:
         """Products of the head, the rows' scales, and the maxima of tiles, with many equal products."""
         spec, run = self.spec, Operations(self.spec)
-        found = torch.round(torch.randn(self.rows, spec.vocab, **self.random) * 300)
+        found = torch.round(torch.randn(self.rows, spec.vocab, dtype=torch.float32, **self.random) * 300)
         found[1::4] = found[1::4].sign()
         found[2::4] *= 2.0**-10
         missing = (run.tiles * 128) - spec.vocab
@@ -157,7 +157,7 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
 
     cache, queries, query_scales = case.cache(), case.integers(rows, heads, dim), case.positive(rows, heads)
     for sharpness in (1.0, 30.0):
-        visible = (torch.rand(slots, **case.random) < 0.9).to(int8)
+        visible = (torch.rand(slots, dtype=torch.float32, **case.random) < 0.9).to(int8)
         visible[0] = 1
         scales = query_scales * sharpness
         tiles = Operations(spec).score_tiles(slots)

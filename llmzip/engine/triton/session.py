@@ -63,8 +63,8 @@ class TritonSession(TorchSession):
         self._storage = (
             zeros(*outer, padded, head_dim, dtype=torch.int8),
             zeros(*outer, head_dim, padded, dtype=torch.int8),
-            zeros(*outer, padded),
-            zeros(*outer, padded),
+            zeros(*outer, padded, dtype=torch.float32),
+            zeros(*outer, padded, dtype=torch.float32),
         )
         # An empty slot holds a position that never comes: no token sees it.
         self._padded_positions = torch.full((padded,), self.engine.model.spec.max_positions, device=device)
@@ -136,7 +136,7 @@ class TritonSession(TorchSession):
         run, device = engine.operations, engine.device
         run.place(position, self.window, self.ring, self._padded_positions, self._visible)
         q = torch.empty(rows, engine.model.spec.d_model, dtype=torch.int8, device=device)
-        scale = torch.empty(rows, device=device)
+        scale = torch.empty(rows, dtype=torch.float32, device=device)
         self._layers(ids, position, used, q, scale)
         if not predicts:
             return q, scale

@@ -1,0 +1,111 @@
+"""Work with torch inside a program that has settings of its own: they change nothing here, and nothing changes there.
+
+Some settings belong to a thread (autocast, inference mode, gradients, the current CUDA device and stream) and are replaced for
+the time of the work. Those of the whole process are replaced by the first thread that comes, and given back by the last. The
+default dtype and device must not be touched, as other threads would see it: the engine names both wherever it makes a tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import torch
+
+from llmzip.arithmetic.gemm import precise_products
+from llmzip.errors import LLMZipError
+from llmzip.turns import new_lock
+
+_lock = new_lock()
+_working = 0  # threads
+_give_back: Callable[[], None] | None = None
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked, _working
+    _forked = True
+    if _working and _give_back:  # by threads that do not exist here
+        _working = 0
+        _give_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+@contextlib.contextmanager
+def own_settings(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Exact float products, no autocast, no gradients, no demand for other algorithms, on the device's default stream.
+
+    threads: how many compute on a CPU, None: as many as the host program says. Raises LLMZipError for a CUDA device in a
+    forked process.
+    """
+    if _forked and device.type == "cuda":
+        raise LLMZipError(
+            "CUDA cannot be used in a process that was forked after its first use: start one with 'spawn'"
+        )
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, enabled=False),
+        _process_settings(),
+        _on_device(device),
+        _on_threads(1 if _forked else threads),  # the others do not survive a fork, and would be waited for
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _process_settings() -> Iterator[None]:
+    global _working, _give_back
+    with _lock:
+        if not _working:
+            _give_back = _replace()
+        _working += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _working = max(_working - 1, 0)  # a forked process has begun to count anew
+            if not _working and _give_back:
+                _give_back()
+
+
+def _replace() -> Callable[[], None]:
+    """Replace the process's settings; what gives them back."""
+    restore_products = precise_products()
+    demand = (
+        torch.get_deterministic_debug_mode()
+    )  # as use_deterministic_algorithms sets it, which itself imports a compiler
+    if demand:  # integers are the same in any order, but torch refuses some products
+        torch.set_deterministic_debug_mode(0)
+
+    def give_back() -> None:
+        restore_products()
+        if demand:
+            torch.set_deterministic_debug_mode(demand)
+
+    return give_back
+
+
+@contextlib.contextmanager
+def _on_device(device: torch.device) -> Iterator[None]:
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.default_stream(device)):
+        yield
+
+
+@contextlib.contextmanager
+def _on_threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if threads in (None, before):
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,268 @@
+"""Several threads at once, and forks while they compute: each job in a process of its own, which may crash or hang."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.conftest import TESTS
+
+PREPARED = """
+import io, os, sys, threading, time, traceback
+import numpy as np
+import llmzip
+from llmzip.codecs.registry import Codec, get_codec
+from llmzip.engine.native_engine import NativeEngine
+from tests.conftest import TINY_DIRECTORY, tiny
+
+TEXTS = [(b"The value of the expression number %d is the value of its last operand. " % i) * 3 for i in range(8)]
+failures = []
+
+def everywhere(work, threads=6):
+    def guarded(i):
+        try:
+            work(i)
+        except BaseException:
+            failures.append(traceback.format_exc())
+    running = [threading.Thread(target=guarded, args=(i,)) for i in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert not failures, failures[0]
+
+def child(work, seconds=60):
+    '''Work in a forked process; how it ended.'''
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return "hangs"
+"""
+
+
+def run(job: str, **environment: str) -> str:
+    """Run a job behind what is prepared; its output. It must end well."""
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", PREPARED + textwrap.dedent(job)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent), **environment},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_codecs_and_functions_shared_by_threads() -> None:
+    run("""
+        from llmzip.codecs.equal_info import EqualInfoCodec
+        from llmzip.codecs.llm import LLMCodec
+        from llmzip.codecs.rank import RankCodec
+        engine = NativeEngine(tiny(), 2)
+        coders = [LLMCodec(engine), RankCodec(engine), EqualInfoCodec(engine)]
+        codecs = [Codec(coder, {}) for coder in coders]
+        alone = [[codec.encode(text) for text in TEXTS] for codec in codecs]
+        prime = llmzip.Prime(TEXTS[0])
+        packed = [llmzip.compress(text, model=tiny(), prime=prime) for text in TEXTS]
+
+        def work(i):
+            for text in range(i, i + 12):
+                text %= len(TEXTS)
+                for codec, encoded in zip(codecs, alone):
+                    assert codec.encode(TEXTS[text]) == encoded[text]
+                    assert codec.decode(encoded[text]) == TEXTS[text]
+                assert llmzip.compress(TEXTS[text], model=tiny(), prime=prime) == packed[text]
+                assert llmzip.decompress(packed[text], model=tiny(), prime=prime) == TEXTS[text]
+        everywhere(work)
+    """)
+
+
+def test_one_stream_called_by_several_threads() -> None:
+    run("""
+        from llmzip import levels
+        levels.MIN_BLOCK_SIZE = 100
+        compressor = llmzip.LLMZipCompressor(1, model=tiny(), block_size=200)
+        sink = io.BytesIO()
+        file = llmzip.open(sink, "wb", model=tiny(), level=1, block_size=200)
+
+        def write(i):
+            for text in TEXTS:
+                file.write(text[:200])  # of one size, so that they can be told apart
+                compressor.compress(text[:50])
+        everywhere(write)
+        file.close()
+        compressor.flush()
+        content = llmzip.decompress(sink.getvalue(), model=tiny())
+        pieces = [content[i : i + 200] for i in range(0, len(content), 200)]
+        assert sorted(pieces) == sorted(text[:200] for text in TEXTS * 6)
+
+        packed = sink.getvalue()
+        decompressor = llmzip.LLMZipDecompressor(model=tiny())
+        decompressor.decompress(packed, 0)
+        source = llmzip.open(io.BytesIO(packed), model=tiny())
+        got, read = [], []
+
+        def take(i):
+            while not decompressor.eof:
+                try:
+                    got.append(decompressor.decompress(b"", 10))
+                except EOFError:
+                    pass
+            while piece := source.read(10):
+                read.append(piece)
+        everywhere(take)
+        assert sorted(b"".join(read)) == sorted(content)
+        assert sorted(b"".join(got)) == sorted(content)
+    """)
+
+
+def test_engines_change_under_threads() -> None:
+    """Each thread wants another engine, so that the one that is kept changes all the time."""
+    run("""
+        packed = llmzip.compress(TEXTS[0], model=tiny())
+
+        def work(i):
+            for _ in range(6):
+                assert llmzip.compress(TEXTS[0], model=tiny(), threads=1 + i % 3) == packed
+                assert llmzip.decompress(packed, model=tiny(), threads=1 + i % 3) == TEXTS[0]
+        everywhere(work)
+    """)
+
+
+def test_a_session_and_a_memory_shared_by_mistake_harm_only_their_text() -> None:
+    run("""
+        engine = NativeEngine(tiny(), 2)
+        spec = engine.model.spec
+
+        def work(session, memory, i):
+            generator = np.random.Generator(np.random.PCG64(i))
+            for _ in range(300):
+                streams = int(generator.integers(1, 20))
+                vectors = generator.integers(-127, 128, (streams, spec.d_model)).astype(np.int8)
+                top = generator.integers(0, spec.vocab, (streams, 8)).astype(np.int32)
+                try:
+                    memory.start(streams, np.empty(0, np.int32))
+                    tokens = memory.recall(vectors, top)
+                    memory.mix(np.ones(tokens.shape, np.int32), np.full(streams, 1 << 20, np.int64))
+                    memory.learn(np.zeros(streams, np.int32), np.ones(streams, np.int32))
+                    memory.copy()
+                except ValueError:
+                    pass  # another thread has come between
+                try:
+                    session.advance(generator.integers(0, spec.vocab, (4, 1)).astype(np.int32))
+                    session.fork(3, 300, 4)
+                except ValueError:
+                    pass
+        for _ in range(5):
+            session, memory = engine.session(4, 300, 1), engine.memory(10)
+            everywhere(lambda i: work(session, memory, i), 4)
+    """)
+
+
+FORKED = """
+    packed = llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r})
+    prime = llmzip.Prime(TEXTS[1] * 20)
+    stop = False
+
+    def compute():
+        while not stop:
+            llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r}, prime=prime)
+
+    def work():
+        assert llmzip.decompress(packed, model=tiny(), threads=2, engine={engine!r}) == TEXTS[0] * 20
+        primed = llmzip.compress(TEXTS[2], model=tiny(), threads=2, engine={engine!r}, prime=prime)
+        assert llmzip.decompress(primed, model=tiny(), threads=2, engine={engine!r}, prime=prime) == TEXTS[2]
+
+    running = [threading.Thread(target=compute) for _ in range(2)]
+    for thread in running:
+        thread.start()
+    ends = []
+    for _ in range({forks}):
+        time.sleep(0.02)
+        ends.append(child(work, 30))
+    stop = True
+    for thread in running:
+        thread.join()
+    assert set(ends) == {{0}}, ends
+"""
+
+
+def test_forks_while_other_threads_compute() -> None:
+    run(FORKED.format(engine="native", forks=15))
+
+
+def test_forks_while_other_threads_compute_with_torch() -> None:
+    run(FORKED.format(engine="torch", forks=4), OMP_NUM_THREADS="2")
+
+
+def test_a_fork_while_an_engine_is_loaded() -> None:
+    run("""
+        from llmzip import engines
+        real = engines._build
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow(*arguments):
+            begun.set()
+            go_on.wait()
+            return real(*arguments)
+        engines._build = slow
+        loading = threading.Thread(target=lambda: llmzip.compress(TEXTS[0], model=tiny()))
+        loading.start()
+        begun.wait()
+
+        def work():
+            engines._build = real
+            assert llmzip.decompress(llmzip.compress(TEXTS[0], model=tiny()), model=tiny()) == TEXTS[0]
+        assert child(work, 30) == 0
+        go_on.set()
+        loading.join()
+    """)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_objects_that_another_thread_was_using_fail_at_once_in_a_fork(threads: int) -> None:
+    run(f"""
+        inside, go_on = threading.Event(), threading.Event()
+
+        def wait(done_bytes, done_tokens):
+            inside.set()
+            go_on.wait()
+        compressor = llmzip.LLMZipCompressor(model=tiny(), progress=wait, threads={threads})
+        compressor.compress(TEXTS[0])
+        decompressor = llmzip.LLMZipDecompressor(model=tiny())
+        idle = llmzip.LLMZipCompressor(model=tiny())
+        idle.compress(TEXTS[0])
+        using = threading.Thread(target=compressor.flush)
+        using.start()
+        inside.wait()
+
+        def work():
+            try:
+                compressor.flush()
+            except ValueError as error:
+                assert "interrupted" in str(error)
+            else:
+                raise AssertionError("it went on")
+            assert decompressor.decompress(idle.flush()) == TEXTS[0]
+        assert child(work, 30) == 0
+        go_on.set()
+        using.join()
+    """)
