@@ -11,6 +11,7 @@ import zstandard
 from llmzip.errors import IntegrityError
 
 _MIN_WINDOW, _MAX_WINDOW = 1 << 10, 1 << 26
+_PIECE_BYTES = 1 << 20
 _RLE, _RESERVED = 1, 3  # types of zstd's blocks
 
 
@@ -42,12 +43,21 @@ class ZstdCodec:
         if _frame_bytes(payload) != len(payload):
             raise IntegrityError("a zstd block is not one Zstandard frame: the file is damaged")
         try:
-            data = decoder.stream_reader(io.BytesIO(payload)).read(size + 1)
+            data = _read(decoder.stream_reader(io.BytesIO(payload)), size + 1)
         except zstandard.ZstdError as error:
             raise IntegrityError(f"a zstd block does not decode ({error}): the file is damaged") from error
         if len(data) != size:
             raise IntegrityError(f"a zstd block does not hold its {size} bytes: the file is damaged")
         return data
+
+
+def _read(source: zstandard.ZstdDecompressionReader, most: int) -> bytes:
+    """Up to `most` bytes. The reader takes the memory for all that it is asked for before it knows whether there is so much."""
+    out = io.BytesIO()
+    while most and (piece := source.read(min(most, _PIECE_BYTES))):
+        out.write(piece)
+        most -= len(piece)
+    return out.getvalue()
 
 
 def _frame_bytes(payload: bytes) -> int | None:

@@ -6,6 +6,8 @@ import json
 import pathlib
 import random
 import sys
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.registry import codec_names, from_config, get_codec
 from llmzip.codecs.xz import XzCodec
-from llmzip.errors import LLMZipError
+from llmzip.container.varint import varint
+from llmzip.errors import IntegrityError, LLMZipError
 from llmzip.model.integer_model import IntegerModel
 from tests import naive
 from tests.conformance import TEXT, check_codec
@@ -118,3 +121,13 @@ def test_a_decoder_written_from_the_document_reads_meta_tokens(tiny_model: Integ
     payload = MetaTokenCodec(tiny_model).encode(data)
     spec = json.loads(tiny_model.spec.to_json())
     assert naive.decode_meta_token_payload(payload, spec, tiny_model.vocabulary.token_bytes) == data
+
+
+def test_a_zstd_size_that_is_a_lie_takes_no_memory() -> None:
+    packed = get_codec("zstd").encode(b"some text, some text")
+    body = varint(1 << 32) + packed[1:-4]
+    tracemalloc.start()
+    with pytest.raises(IntegrityError):
+        get_codec("zstd").decode(body + zlib.crc32(body).to_bytes(4, "little"))
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
