@@ -16,8 +16,10 @@ from llmzip.block_map import BlockMap, Place
 from llmzip.container.block import MAX_BLOCK_SIZE, Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
+from llmzip.container.varint import varint
 from llmzip.errors import LimitError, LLMZipError, TruncatedError
 from llmzip.model.integer_model import IntegerModel
+from llmzip.salvage import survey
 from llmzip.salvage.repair import RepairReport
 from llmzip.salvage.search import block_offsets
 from tests import golden
@@ -361,6 +363,28 @@ def test_blocks_are_found_in_linear_time() -> None:
     with pytest.raises(StopIteration):
         next(block_offsets(io.BytesIO(hostile), 0, len(hostile), 1 << 26))
     assert time.monotonic() - begun < 20
+
+
+def test_many_damages_take_no_time_to_speak_of() -> None:
+    text = random.Random(8).randbytes(1 << 20)
+    data = bytearray(llmzip.compress(text, block_size=BLOCK))
+    places = BlockMap(io.BytesIO(data), 0).places
+    for place in places[::2]:
+        data[place.offset + 1 : place.offset + 5] = b"\xff" * 4  # sizes
+    del data[places[-1].offset + 5 :]  # with the index
+    begun = time.monotonic()
+    _, report = repair(bytes(data))
+    assert report.blocks == len(places) // 2 - 1
+    assert time.monotonic() - begun < 60
+
+
+def test_what_was_made_to_waste_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "_FREE_READS", 1 << 26)
+    small = Block(1, 1, b"x").to_bytes()
+    claim = b"\x01" + varint(MAX_BLOCK_SIZE) + varint(1 << 22)  # what looks like a block of 4 MiB
+    data = FrameHeader(False, 0, version=3).to_bytes() + (small + claim) * 400 + bytes(1 << 22)
+    with pytest.raises(LimitError, match="too long"):
+        repair(data)
 
 
 def test_errors_are_typed(tiny_model: IntegerModel, ten: Sample) -> None:

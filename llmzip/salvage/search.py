@@ -17,7 +17,7 @@ from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.block import MAX_BLOCK_SIZE, MAX_EXPANSION
 from llmzip.container.checks import CHECK_BYTES
 
-_CHUNK = 1 << 22
+_FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 22  # the next block is often near
 _BATCH = 1 << 14  # candidates at once, which a processor's cache holds
 _SIZE_BYTES = 4  # of a varint up to the largest block size
 _HEAD_BYTES = 1 + 2 * _SIZE_BYTES
@@ -34,14 +34,17 @@ def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[i
     The check is that of a block that is not its frame's first. What is found is right but for one in 2^32; the caller
     reads it again with the parser of all blocks.
     """
-    for begin in range(start, stop, _CHUNK):
+    begin, size = start, _FIRST_CHUNK
+    while begin < stop:
         file.seek(begin)
-        size = min(_CHUNK, stop - begin)
+        size = min(size, stop - begin)
         data = file.read(size + _HEAD_BYTES)
         starts, ends = _candidates(np.frombuffer(data, np.uint8), size, end - begin)
         if len(starts):
             data += file.read(int(ends.max()) + CHECK_BYTES - len(data))
             yield from (begin + place for place in _checked(data, starts, ends))
+        begin += size
+        size = min(2 * size, _CHUNK)
 
 
 def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Places, Places]:

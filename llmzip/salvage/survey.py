@@ -19,12 +19,16 @@ from llmzip.container.checks import CHECK_BYTES, check_bytes, is_short
 from llmzip.container.header import MAGIC, FrameHeader
 from llmzip.container.index import Entries, index_bytes, read_index
 from llmzip.container.varint import ByteReader
-from llmzip.errors import LLMZipError
+from llmzip.errors import LimitError, LLMZipError
 from llmzip.salvage.headers import MAX_HEADER_BYTES, HeaderGuesses
 from llmzip.salvage.indexes import KnownExtents, find_in, find_indexes
 from llmzip.salvage.search import block_offsets
 
 _READ_BYTES = 1 << 20
+_READS_PER_BYTE, _FREE_READS = (
+    32,
+    1 << 32,
+)  # of the file: how much may be read of what is no block, though it looks like one
 _MOST_CLAIMS = 256  # damaged blocks in a row that may vouch for each other
 
 
@@ -88,6 +92,9 @@ class Survey:
         self._end = file.seek(0, os.SEEK_END)
         self._extents: KnownExtents | None = None
         self._why = ""
+        self._budget = _READS_PER_BYTE * self._end + _FREE_READS
+        # What the last search for the next indexed place, and for the next header, found: from where, and where.
+        self._indexed = self._headed = (0, -1)
         # Of the frame that is open: its header and what its blocks are, where that is known.
         self._open = False
         self._header: FrameHeader | None = None
@@ -179,6 +186,7 @@ class Survey:
                 continue
             if head is None or head[0] not in CODEC_NAMES or reader.offset + head[2] + 2 > self._end:
                 continue
+            self._spend(reader.offset + head[2] - place)
             body = self._reader(place + length).read(reader.offset + head[2] - place - length, "a block")
             observed = self._reader(place).read_available(length)
             stated = self._reader(reader.offset + head[2]).read_available(CHECK_BYTES)
@@ -193,10 +201,19 @@ class Survey:
             block = read_block(reader, header)
         except LLMZipError as error:
             self._why = str(error)
+            self._spend(reader.offset - place)
             return None
         if block is None:
             return None
         return BlockPart(place, reader.offset, block.codec, block.size, header)
+
+    def _spend(self, size: int) -> None:
+        """So many bytes were read for nothing. Honest damage does not come to much; what was made to waste time does."""
+        self._budget -= size
+        if self._budget < 0:
+            raise LimitError(
+                "too much of the file looks like blocks and is none: to find those that are would take too long"
+            )
 
     def _end_at(self, place: int) -> EndPart | None:
         """The end of a frame of any number of blocks, if it can be told from a damaged block."""
@@ -314,29 +331,38 @@ class Survey:
     def _next_indexed(self, place: int) -> int:
         """The next place that an index names and where there is what it names, or the file's end."""
         assert self._extents is not None
-        places = self._extents.places
-        for found in places[bisect.bisect_left(places, place) :]:
-            if found in self._extents.ends:
-                return found
-            end, size = self._extents.blocks[found]
-            if found in self._extents.firsts:  # only with its frame's header can its check be computed
-                if self._head_at(found) == (size, end):
-                    return found
-            elif (block := self._block_at(found, None)) and block.end == end:
-                return found
-        return self._end
+        if not self._indexed[0] <= place <= self._indexed[1]:
+            places = self._extents.places
+            following = range(bisect.bisect_left(places, place), len(places))
+            found = next((places[i] for i in following if self._is_as_indexed(places[i])), self._end)
+            self._indexed = place, found
+        return self._indexed[1]
+
+    def _is_as_indexed(self, place: int) -> bool:
+        """Whether there is what an index says of this place."""
+        assert self._extents is not None
+        if place in self._extents.ends:
+            return True
+        end, size = self._extents.blocks[place]
+        if place in self._extents.firsts:  # only with its frame's header can its check be computed
+            return self._head_at(place) == (size, end)
+        block = self._block_at(place, None)
+        return block is not None and block.end == end
 
     def _search(self, place: int, stop: int) -> int:
         """Where in [place, stop) the first block or frame begins; `stop` where none does."""
-        for found in find_in(self._file, MAGIC, place, stop):
-            header = self._plain_header(found)
-            if header is not None:
-                stop = found
-                break
+        stop = min(stop, self._next_header(place))
         for found in block_offsets(self._file, place, stop, self._end):
             if self._block_at(found, None):
                 return found
         return stop
+
+    def _next_header(self, place: int) -> int:
+        """Where the next header with something like a block behind it lies, or the file's end."""
+        if not self._headed[0] <= place <= self._headed[1]:
+            magics = find_in(self._file, MAGIC, place, self._end)
+            self._headed = place, next((found for found in magics if self._is_header(found)), self._end)
+        return self._headed[1]
 
     def _is_padding(self, place: int, end: int) -> bool:
         """Whether these bytes are all zeros."""
@@ -348,15 +374,14 @@ class Survey:
             place += len(data)
         return True
 
-    def _plain_header(self, place: int) -> FrameHeader | None:
-        """A header with something like a block behind it."""
+    def _is_header(self, place: int) -> bool:
         reader = self._reader(place)
         try:
-            header = FrameHeader.read(reader)
+            FrameHeader.read(reader)
             head = read_block_head(reader)
         except LLMZipError:
-            return None
-        return header if head is None or head[0] in CODEC_NAMES else None
+            return False
+        return head is None or head[0] in CODEC_NAMES
 
 
 def _plain(message: str) -> str:
