@@ -202,7 +202,8 @@ def peak_gib(device: torch.device) -> float:
 def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, steps: int) -> None:
     rate = bytes_per_second(engine.device)
     print(
-        f"\n{engine.kernel.name} products, {engine.float_type} attention; copies at {rate / 1e9:.0f} GB/s; ms per step"
+        f"\n{type(engine).__name__}, {engine.kernel.name} products, {engine.float_type} attention; "
+        f"copies at {rate / 1e9:.0f} GB/s; ms per step"
     )
     print(f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} {'tokens/s':>9} {'of ceiling':>10}")
     for count in streams:
@@ -229,6 +230,13 @@ def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, step
     print(f"\npeak memory {peak_gib(engine.device):.2f} GiB")
 
 
+def device_engine(model: IntegerModel, device: torch.device) -> TorchEngine:
+    """What `--device` gives: with kernels where there is Triton."""
+    engine = EngineOptions(model=model, engine="torch", device=str(device)).for_compression()
+    assert isinstance(engine, TorchEngine)
+    return engine
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=pathlib.Path)
@@ -237,13 +245,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--bytes", type=int, default=4000, help="of the text that is compressed and restored")
+    parser.add_argument("--torch", action="store_true", help="torch alone, also where there is Triton")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} finds no CUDA device; --device cpu tries the script itself")
     print(described(device))
     model = IntegerModel.load(options.model)
-    engine = TorchEngine(model, options.device)
+    engine = (
+        TorchEngine(model, options.device) if options.torch or device.type == "cpu" else device_engine(model, device)
+    )
 
     equal = True
     for what, same in parity(model, engine, options.bytes, options.steps):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import doctest
+import importlib.util
+import json
 import pathlib
 import shutil
 
@@ -15,11 +17,13 @@ import torch
 
 from benchmarks import compare, contenders, gpu, pictures, results
 from benchmarks.results import Row
+from benchmarks.sections import Report, Results
 from llmzip.codecs.registry import codec_names
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
 from tests.golden import TEXT
+from tests.native_models import random_model
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -167,6 +171,49 @@ def test_the_check_of_a_gpu(
     monkeypatch.setattr(gpu, "TorchEngine", Wrong)
     assert gpu.main(arguments) == 1
     assert capsys.readouterr().out.count("DIFFERENT") == 6
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a device torch stands in for the kernels."""
+    from benchmarks import gpu_parity
+    from llmzip.engine.triton.engine import TritonEngine
+    from llmzip.engine.triton.operations import Operations
+    from llmzip.engine.triton.reference import TorchOperations
+
+    model = random_model()
+    engine = TritonEngine(model, "cpu", operations=Operations(model.spec))
+    engine.operations = TorchOperations(engine)
+    report, figures = Report(60, None), Results()
+    gpu_parity.compare_steps(report, engine, TorchEngine(model), 3, 16, [4, 1, 1, 1], figures)
+    assert not report.wrong
+    gpu_parity.compare_steps(report, engine, TorchEngine(random_model(seed=1)), 3, 16, [4, 1], figures)
+    assert report.wrong
+    assert "vectors: first differs in step 0" in capsys.readouterr().out
+
+    class Wrong(TorchOperations):
+        def top(self, found: torch.Tensor, maxima: torch.Tensor, top: torch.Tensor) -> None:
+            top.zero_()
+
+    engine.operations = Wrong(engine)
+    gpu_parity.check_kernels(report, engine, figures := Results())
+    assert list(figures) == ["top", "equal"]
+    assert "differ, first at" in figures["top"][0]
+    assert isinstance(engine.operations.top.__self__, TorchOperations)  # type: ignore[attr-defined]
+
+
+def test_a_report_outlives_its_sections(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(60, tmp_path / "report.json")
+    report.section("late", lambda figures: figures.update(one=1), least=1e9)
+    assert not report.wrong
+    report.section("broken", lambda figures: 1 / 0)
+    report.section("sound", lambda figures: figures.update(one=1))
+    assert report.wrong
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert "no time left" in found["late"]["error"]
+    assert "ZeroDivisionError" in found["broken"]["error"]
+    assert found["sound"]["one"] == 1
+    assert "ZeroDivisionError" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
