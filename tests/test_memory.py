@@ -380,9 +380,7 @@ def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str
 def test_a_missing_or_another_prime_is_one_error(folder: pathlib.Path) -> None:
     result = run("--prime", folder / "nowhere", folder / "message")
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == [
-        f"llmzip: {folder / 'message'}: --prime {folder / 'nowhere'}: No such file or directory; name a readable file"
-    ]
+    assert result.stderr.splitlines() == [f"llmzip: --prime {folder / 'nowhere'}: No such file or directory"]
     assert not (folder / "message.llmz").exists()
     assert run("--prime", folder / "reference", folder / "message").exit_code == 0
     for arguments, said in (
