@@ -135,6 +135,8 @@ def run(
                         _note(key.data, line, results, say)
                 for worker in running:
                     worker.watch()
+        except KeyboardInterrupt:  # what there is so far
+            say("interrupted")
         finally:
             for worker in running:
                 worker.close()
