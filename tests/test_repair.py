@@ -89,7 +89,7 @@ def test_a_sound_file_is_decompressed(tiny_model: IntegerModel, ten: Sample) -> 
     assert (report.blocks, report.frames, report.recovered_bytes) == (10, 1, len(TEXT))
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", [0, 1, 5, 9])
 def test_one_of_ten_blocks_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample, block: int) -> None:
     start, end = ten.places[block].offset, ten.end(block)
     for data in (damaged(ten.data, start + 20), ten.data[:start] + bytes(end - start) + ten.data[end:]):
