@@ -26,6 +26,7 @@ KERNELS = {
     "sixteen": ("head size 16", 3, 48),
     "one key head": ("one key head, head size 64", 2, 144),
     "many rows": ("head size 34", 33, 48),
+    "many slots": ("smallest", 1, 8720),
 }
 """Each kernel alone: the model's shape, rows, slots."""
 

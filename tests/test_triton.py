@@ -36,7 +36,14 @@ def run(module: str, *arguments: str, **environment: str) -> str:
 
 @needs_triton
 @pytest.mark.parametrize(
-    "case", ["odd", "smallest", "sixteen", "one key head", pytest.param("many rows", marks=pytest.mark.slow)]
+    "case",
+    [
+        "odd",
+        "smallest",
+        "sixteen",
+        "one key head",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ("many rows", "many slots")),
+    ],
 )
 def test_every_kernel_gives_the_reference_bits(case: str) -> None:
     out = run("tests.interpreted_kernels", case, TRITON_INTERPRET="1")

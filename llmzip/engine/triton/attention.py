@@ -13,6 +13,7 @@ from llmzip.engine.triton.arithmetic import EXP2_MIN, exp2, round_even
 
 _ONE = tl.constexpr(2.0**constants.ATTENTION_ONE_BITS)
 _TOTAL = tl.constexpr(2.0**constants.ATTENTION_TOTAL_BITS)
+_TILES = tl.constexpr(32)
 DIGITS = tl.constexpr(4)
 DIGIT_BITS = tl.constexpr(7)
 _DIGIT_MASK = tl.constexpr(127)
@@ -63,7 +64,7 @@ def weights_before_scaling(t, top):
 def values_kernel(
     scores, maxima, values, value_scales, largest, parts, M, used, slots, part_length, tiles, written,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr, TILES: tl.constexpr,
+    SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
     """The sums of w_j * v_j over one part of the positions -> parts [part, M, H * D] int32.
 
@@ -78,12 +79,11 @@ def values_kernel(
     first = pair * shared
     row = scores + (first + head)[:, None] * slots
 
-    tile = tl.arange(0, TILES)
-    best = tl.load(
-        maxima + (first + head)[:, None] * tiles + tile[None, :],
-        mask=real[:, None] & (tile < written)[None, :],
-        other=float("-inf"),
-    )
+    best = tl.full((SHARED, _TILES), float("-inf"), tl.float32)
+    for start in range(0, written, _TILES):
+        tile = start + tl.arange(0, _TILES)
+        place = maxima + (first + head)[:, None] * tiles + tile[None, :]
+        best = tl.maximum(best, tl.load(place, mask=real[:, None] & (tile < written)[None, :], other=float("-inf")))
     top = tl.where(real, tl.max(best, axis=1), 0.0)
     scanned = tl.arange(0, SCAN)
     sums = tl.zeros((SHARED, SCAN), tl.int32)

@@ -95,9 +95,7 @@ class Operations:
     ) -> None:  # fmt: skip
         """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a position of the cache."""
         spec = self.spec
-        block = row_block(
-            len(q), 16 if len(q) < 1024 else 32
-        )  # few: a value is stored byte by byte, each in its own sector
+        block = row_block(len(q), 32)  # few: values are stored byte by byte, each in a sector of its own
         grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
         into = (queries, query_scales, cache.keys, cache.values, cache.key_scales, cache.value_scales, cache.largest)
         numbers = (len(q), ring, cache.keys.shape[2])
@@ -137,7 +135,6 @@ class Operations:
             len(scores), used, cache.keys.shape[2], length, maxima.shape[2], self.score_tiles(used), **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
             SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
-            TILES=power_of_two(self.score_tiles(used)),
             warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
 
@@ -145,8 +142,8 @@ class Operations:
         """Add up the parts: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
         width = self.spec.heads * self.spec.head_dim
         launch(
-            rows.merge_kernel, (len(q),), parts, largest, q, scale, len(q), **self._heads(),
-            PARTS=len(parts), BLOCK=power_of_two(width),
+            rows.merge_kernel, (len(q),), parts, largest, q, scale, len(q), len(parts), **self._heads(),
+            BLOCK=power_of_two(width),
         )  # fmt: skip
 
     def residual(self, q: Tensor, row_scale: Tensor, weights: Weights, x: Tensor) -> None:

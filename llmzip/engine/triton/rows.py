@@ -58,18 +58,19 @@ def normalise_kernel(
     tl.store(q + row * d + i, whole.to(tl.int8), mask=i < d)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "count"])
 def merge_kernel(
-    parts, largest, q, scale, M, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    PARTS: tl.constexpr, BLOCK: tl.constexpr,
+    parts, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Attention's integer sums of all parts [PARTS, M, H * D] int32 -> q [M, H * D] int8, scale [M] (end of section 4.5)."""
+    """Attention's integer sums of all parts [count, M, H * D] int32 -> q [M, H * D] int8, scale [M] (end of section 4.5)."""
     row = tl.program_id(0)
     width: tl.constexpr = heads * head_dim
     i = tl.arange(0, BLOCK)[None, :]
     total = tl.zeros((1, BLOCK), tl.int32)
-    for part in tl.static_range(PARTS):
-        total += tl.load(parts + (part * M + row).to(tl.int64) * width + i, mask=i < width, other=0)
+    for part in range(count):
+        place = parts + (part * M + row).to(tl.int64) * width + i
+        total += tl.load(place, mask=i < width, other=0)
     group = (i // head_dim) // (heads // groups)
     bound = tl.load(largest + row * groups + group, mask=i < width, other=0.0)
     out = total.to(tl.float32) * (bound * _TOTAL)

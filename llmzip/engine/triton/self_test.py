@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llmzip")
 
-ROWS = (3, 65)
-"""Products have programs of different sizes for few rows and for many."""
+ROWS = (3, 20, 40, 65)
+"""Products have programs of 16, 32, 64 and 128 rows."""
 
 SLOTS = 1040
 
