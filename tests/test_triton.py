@@ -79,9 +79,9 @@ def test_compiled_kernels_of_other_shapes() -> None:
 def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     made: list[Any] = []
     monkeypatch.setitem(sys.modules, "llmzip.engine.triton.engine", None)  # importing it fails
-    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given: made.append(given))
+    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: made.append(given))
     with caplog.at_level(logging.WARNING, "llmzip"):
-        engines._torch_engine(random_model(), "cuda")
+        engines._torch_engine(random_model(), "cuda", None)
     assert made[0][1] == "cuda"
     (notice,) = caplog.messages
     assert "llmzip[gpu]" in notice
@@ -91,10 +91,10 @@ def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: py
 @needs_triton
 def test_an_old_device_is_served_by_torch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     importlib.import_module("llmzip.engine.triton.engine")  # before the class that it derives from is replaced
-    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given: given)
+    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: given)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with caplog.at_level(logging.WARNING, "llmzip"):
-        made: Any = engines._torch_engine(random_model(), "cuda")
+        made: Any = engines._torch_engine(random_model(), "cuda", None)
     assert made[1] == "cuda"
     assert "(7, 5)" in caplog.text
 

@@ -47,7 +47,7 @@ def to_host(*tensors: Tensor) -> list[npt.NDArray[Any]]:
     """The tensors' content on the host: from a GPU by way of memory that it writes by itself, with one wait for all."""
     if tensors[0].device.type != "cuda":
         return [x.cpu().numpy() for x in tensors]
-    copies = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in tensors]
+    copies = [torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True) for x in tensors]
     for copy, x in zip(copies, tensors, strict=True):
         copy.copy_(x, non_blocking=True)
     torch.cuda.current_stream(tensors[0].device).synchronize()

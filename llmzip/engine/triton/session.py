@@ -183,7 +183,8 @@ class TritonSession(TorchSession):
 
     def _new_workspace(self, rows: int) -> Workspace:
         spec, device = self.engine.model.spec, self.engine.device
-        empty, slots = functools.partial(torch.empty, device=device), self._storage[0].shape[3]
+        slots = self._storage[0].shape[3]
+        empty = functools.partial(torch.empty, dtype=torch.float32, device=device)
         return Workspace(
             x=empty(rows, spec.d_model),
             q=empty(rows, spec.d_model, dtype=torch.int8),
