@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.engine import product_shapes
 from benchmarks.sections import Report, Results
 from llmzip.engine.triton.engine import TritonEngine
 from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
@@ -156,7 +157,8 @@ def used_slots(made: TritonSession) -> int:
 
 def step_bytes(spec: ModelSpec, rows: int, slots: int) -> int:
     """What a step reads at least: weights once, and the cache of all rows."""
-    return spec.weight_bytes - spec.vocab * spec.d_model + rows * slots * spec.cache_bytes_per_token
+    weights = sum(n * k for n, k in product_shapes(spec))
+    return weights + rows * slots * spec.layers * spec.kv_heads * 2 * (spec.head_dim + 4)
 
 
 def time_steps(

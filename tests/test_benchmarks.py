@@ -202,6 +202,15 @@ def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]
     assert isinstance(engine.operations.top.__self__, TorchOperations)  # type: ignore[attr-defined]
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_the_bytes_of_a_step() -> None:
+    from benchmarks.gpu_times import step_bytes
+
+    spec = random_model("smallest").spec  # 2 layers, d 5, 2 heads of 2 on 2, F 7, 3 tokens
+    weights = 2 * (4 + 4 + 4 + 4) * 5 + 2 * 3 * 7 * 5 + 3 * 5
+    assert step_bytes(spec, 10, 100) == weights + 10 * 100 * 2 * 2 * 2 * (2 + 4)
+
+
 def test_a_report_outlives_its_sections(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(60, tmp_path / "report.json")
     report.section("late", lambda figures: figures.update(one=1), least=1e9)
