@@ -20,7 +20,7 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.registry import get_codec
 from llmzip.container.block import Block
 from llmzip.container.checks import content_check
-from llmzip.container.header import FrameHeader
+from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
@@ -28,6 +28,7 @@ from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
 
 NOISE = random.Random(5).randbytes(20_000)
+HEADER = FrameHeader(False, memory_code(1 << 23))
 
 
 def read_all(source: io.BytesIO, size: int) -> bytes:
@@ -116,12 +117,11 @@ def index_frame(entries: list[tuple[int, int]], blocks: bytes) -> bytes:
     """A frame of blocks with any index."""
     import xxhash
 
-    return FrameHeader(False, 0).to_bytes() + blocks + b"\0" + content_check(xxhash.xxh3_64()) + index_bytes(entries)
+    return HEADER.to_bytes() + blocks + b"\0" + content_check(xxhash.xxh3_64()) + index_bytes(entries)
 
 
 def raw_blocks(parts: list[bytes]) -> list[bytes]:
-    header = FrameHeader(False, 0)
-    return [Block(1, len(part), part).to_bytes(None if i else header) for i, part in enumerate(parts)]
+    return [Block(1, len(part), part).to_bytes(None if i else HEADER) for i, part in enumerate(parts)]
 
 
 def test_an_index_of_impossible_sizes_is_refused() -> None:

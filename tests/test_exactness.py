@@ -25,7 +25,7 @@ import llmzip
 from llmzip import engines
 from llmzip.engine.base import Batches
 for job in json.loads(sys.argv[1]):
-    engines._loaded.clear()
+    engines._loaded = None
     data = pathlib.Path(job["input"]).read_bytes()
     options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
     engine = engines.EngineOptions(**options).for_compression()
