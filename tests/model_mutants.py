@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -82,25 +83,30 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def nasty(rng: random.Random) -> Any:
+    """One of the values, a copy: a later change must not reach into the others that have it, nor into the next mutants."""
+    return copy.deepcopy(rng.choice(NASTY))
+
+
 def change_json(rng: random.Random, value: Any) -> Any:
     """One change somewhere, more often high up than deep down."""
     found = places(value)
     if not found or rng.random() < 0.02:
-        return rng.choice(NASTY)
+        return nasty(rng)
     high = [place for place in found if isinstance(place[0], dict) and len(place[0]) < 40] or found
     container, key = rng.choice(high if rng.random() < 0.7 else found)
     kind = rng.random()
     if kind < 0.6:
-        container[key] = rng.choice(NASTY)
+        container[key] = nasty(rng)
     elif kind < 0.75:
         del container[key]
     elif kind < 0.9:
         other, place = rng.choice(found)
         container[key] = json.loads(json.dumps(other[place]))
     elif isinstance(container, list):
-        container.insert(key, rng.choice(NASTY))
+        container.insert(key, nasty(rng))
     else:
-        container[rng.choice(["type", "vocab", "merges", "rope_scaling", "head_dim", "x"])] = rng.choice(NASTY)
+        container[rng.choice(["type", "vocab", "merges", "rope_scaling", "head_dim", "x"])] = nasty(rng)
     return value
 
 
@@ -286,10 +292,10 @@ def change_gguf(rng: random.Random, draft: GGUFDraft) -> GGUFDraft:
             if rng.random() < 0.3:
                 field[2] = [rng.choice(_KINDS), items]
             elif items:
-                items[rng.randrange(len(items))] = rng.choice([*NASTY, "a b", " ", "a b c", "th e"])
+                items[rng.randrange(len(items))] = copy.deepcopy(rng.choice([*NASTY, "a b", " ", "a b c", "th e"]))
                 del items[rng.choice([0, len(items) // 2, len(items)]) :]
         else:
-            field[2] = rng.choice([*NASTY, *_SIZES])
+            field[2] = copy.deepcopy(rng.choice([*NASTY, *_SIZES]))
     else:
         tensor = rng.choice(draft.tensors)
         change = rng.randrange(5)

