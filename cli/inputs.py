@@ -77,7 +77,9 @@ def check(source: Source, settings: Settings) -> None:
 def reading(source: Source) -> Iterator[BinaryIO]:
     """The bytes of the input."""
     if source.path is None:
-        with io.BufferedReader(Input(0, "stdin", closefd=False)) as file:
+        stdin = Input(0, "stdin", closefd=False)
+        stdin.readinto(bytearray())  # fails where it is closed: who asks for its size first would call it empty
+        with io.BufferedReader(stdin) as file:
             yield file
     else:
         with source.path.open("rb") as file:

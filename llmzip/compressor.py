@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
@@ -90,6 +91,13 @@ class LLMZipCompressor(NotCopied):
         """How many frames have been begun."""
         self._turns = Turns("compressor")
         self._repeats = RepeatFinder(History(self._options.reference))
+
+    def find_model(self) -> None:
+        """Find the model that was named, and the device, before any text arrives. Raises an LLMZipError for what is not there."""
+        if self._options.device != "cpu":
+            self._options.for_compression()
+        if self._options.model is not None:
+            self._options = dataclasses.replace(self._options, model=self._options.chosen_model())
 
     def compress(self, data: Buffer) -> bytes:
         """Take more data, return what is ready. Raises ValueError after `flush` or an exception, TypeError for a str."""

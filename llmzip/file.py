@@ -62,9 +62,8 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         if kind == "r":
             decoder = BlockDecoder(EngineOptions(model=model, **engine), max_memory=max_memory)
         else:
-            if model is not None:  # what goes wrong goes wrong before there is a file
-                model = EngineOptions(model=model, **engine).chosen_model()
             self._compressor = LLMZipCompressor(level, model=model, block_size=block_size, **engine)
+            self._compressor.find_model()  # what goes wrong goes wrong before there is a file
         if isinstance(file, (str, bytes, os.PathLike)):
             self._owned = self._file = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
         else:

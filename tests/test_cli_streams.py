@@ -30,6 +30,8 @@ STREAMS = [
     # a line of a shell, exit code, what is said
     ("llmzip <&-", 1, "llmzip: stdin: Bad file descriptor"),
     ("llmzip -d <&-", 1, "llmzip: stdin: Bad file descriptor"),
+    ("llmzip repair <&-", 1, "llmzip: stdin: Bad file descriptor"),
+    ("llmzip -dc --keep-going <&-", 1, "llmzip: stdin: Bad file descriptor"),
     ("llmzip tokens compress <&-", 1, "llmzip: stdin: Bad file descriptor"),
     ("llmzip a <&-", 0, ""),
     ("llmzip a >&-", 0, ""),

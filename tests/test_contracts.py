@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,6 +184,24 @@ def test_a_missing_model_leaves_no_file(tmp_path: pathlib.Path) -> None:
             with pytest.raises((llmzip.LLMZipError, ValueError, TypeError)):
                 llmzip.open(path, mode, **wrong)
             assert not path.exists()
+
+
+def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model: IntegerModel) -> None:
+    path = tmp_path / "text.llmz"
+    path.write_bytes(b"old")
+    with pytest.raises(llmzip.LLMZipError, match="cannot be used"):
+        llmzip.open(path, "wb", model=tiny_model, device="steam")
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "options", [{"solid": True}, {"codec": "zstd"}, {"memory": False}, {"progress": lambda *_: None}]
+)
+def test_files_take_the_options_of_compressors(tiny_model: IntegerModel, options: dict[str, Any]) -> None:
+    sink = io.BytesIO()
+    with llmzip.LLMZipFile(sink, "w", model=tiny_model, **options) as file:
+        file.write(b"some text")
+    assert sink.getvalue() == llmzip.compress(b"some text", model=tiny_model, **options)
 
 
 BUFFERS: list[Callable[[], object]] = [

@@ -287,6 +287,12 @@ def test_empty_and_junk() -> None:
         assert out == b"" and report.blocks == 0
 
 
+def test_a_file_of_zeros_is_not_complete() -> None:
+    out, report = repair(bytes(5000))
+    assert (out, report.is_complete) == (b"", False)
+    assert [(hole.offset, hole.end, hole.size) for hole in report.holes] == [(0, 5000, None)]
+
+
 def test_an_empty_frame() -> None:
     data = llmzip.compress(b"")
     assert repair(data)[1].is_sound

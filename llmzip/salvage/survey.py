@@ -280,7 +280,7 @@ class Survey:
         if end == stop and stop in self._extents.firsts and stop - place <= MAX_HEADER_BYTES:
             sizes = ()
             why = "a frame's header is damaged"
-        elif not self._open and self._is_padding(place, end):
+        elif (place, end) != (0, self._end) and not self._open and self._is_padding(place, end):
             sizes = ()
             why = "zeros where there should be a frame or nothing"
         elif end == self._end and self._open and (size := self._claims_more(place)):
