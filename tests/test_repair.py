@@ -215,6 +215,14 @@ def test_two_frames_and_what_lies_between(tiny_model: IntegerModel, ten: Sample,
             assert report.is_complete is complete and not report.is_sound
 
 
+def test_what_was_added_between_blocks_is_told(tiny_model: IntegerModel, ten: Sample) -> None:
+    place = ten.places[4].offset
+    out, report = repair(ten.data[:place] + b"added here" + ten.data[place:], tiny_model)
+    assert out == TEXT
+    assert report.is_complete and not report.is_sound
+    assert [(damage.offset, damage.end, damage.size) for damage in report.damages] == [(place, place + 10, 0)]
+
+
 def test_a_frame_inside_another(tiny_model: IntegerModel, ten: Sample, stored: Sample) -> None:
     middle = stored.places[5].offset
     out, report = repair(stored.data[:middle] + ten.data + stored.data[middle:], tiny_model)

@@ -146,8 +146,20 @@ def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, 
         else:
             offset = max(places[number], 0)
             slots.append(Slot(None, size, offset, max(places[number] + coded, 0), _reason(members, offset)))
-    frames.append(FoundFrame(header, slots, end, _flaws(header, end)))
+    frames.append(FoundFrame(header, slots, end, [*_flaws(header, end), *_intruders(members, slots)]))
     return frames + _frames_of(strangers[len(earlier) :], None)
+
+
+def _intruders(members: Sequence[Part], slots: Sequence[Slot]) -> list[Flaw]:
+    """Bytes that stand where the index has nothing: between blocks that are all there."""
+    missing = [slot for slot in slots if slot.block is None]
+    flaws = []
+    for gap in members:
+        if isinstance(gap, Gap):
+            number = bisect.bisect_left(missing, gap.end, key=lambda slot: slot.offset) - 1
+            if number < 0 or missing[number].end <= gap.offset:
+                flaws.append(Flaw(gap.offset, gap.end, gap.reason))
+    return flaws
 
 
 def _places(entries: Entries, end: int) -> list[int]:
