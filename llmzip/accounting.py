@@ -25,11 +25,8 @@ _SLOT_UNIT = 32  # positions of the cache, and dimensions of a head, that lie to
 _STREAM_BYTES = 1 << 17  # candidates and features of a stream's step, most of it in the reference memory
 _BYTES_PER_BUCKET = 4 * BUCKET_SIZE + 64  # of a stream: the head's sums, the buckets' weights and frequencies
 _BYTES_PER_TOKEN = 64
-_BYTES_PER_EXPANDED, _BYTES_PER_SYMBOL, _BYTES_PER_META = (
-    16,
-    64,
-    256,
-)  # of the meta-token codec: tokens, and what codes them
+# Of the meta-token codec: tokens, and what codes them.
+_BYTES_PER_EXPANDED, _BYTES_PER_SYMBOL, _BYTES_PER_META = 16, 64, 256
 _PRIMED_MEMORIES = 3  # the block's, and those of the reference that are kept: each capacity once
 
 

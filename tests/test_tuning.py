@@ -135,7 +135,7 @@ def corpus(*documents: list[int]) -> data.Corpus:
 def test_sequences() -> None:
     made = corpus([5, 6, 7], [8, 9])
     assert made.ids.tolist() == [0, 5, 6, 7, 0, 8, 9]
-    inputs, targets = data.sequence(made, 1, 8, 0)
+    inputs, targets = data.sequence(made.ids, 1, 8, 0)
     assert inputs.tolist() == [0, 5, 6, 7, 0, 8, 0, 0]
     assert targets.tolist() == [5, 6, 7, data.NOT_SCORED, 8, 9, data.NOT_SCORED, data.NOT_SCORED]
 

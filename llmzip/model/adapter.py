@@ -146,7 +146,6 @@ class Adapter:
                 for kind in (".gain", ".full")
             )
         except (
-            safetensors.SafetensorError,
             OSError,
             LookupError,
             ValueError,

@@ -25,10 +25,8 @@ from llmzip.salvage.indexes import KnownExtents, find_in, find_indexes
 from llmzip.salvage.search import block_offsets
 
 _READ_BYTES = 1 << 20
-_READS_PER_BYTE, _FREE_READS = (
-    32,
-    1 << 32,
-)  # of the file: how much may be read of what is no block, though it looks like one
+# Of the file: how much may be read of what is no block, though it looks like one.
+_READS_PER_BYTE, _FREE_READS = 32, 1 << 32
 _MOST_CLAIMS = 256  # damaged blocks in a row that may vouch for each other
 
 

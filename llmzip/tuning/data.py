@@ -34,25 +34,18 @@ class Corpus:
 
     ids: Ids  # [n]
     starts: npt.NDArray[np.int64]  # [documents], where the start tokens are
-    byte_count: int
 
     @classmethod
     def of(cls, texts: Iterable[bytes], cut: Cut, start_token: int) -> Corpus:
         """Cut documents into tokens."""
         parts: list[Ids] = []
-        starts, total, size = [], 0, 0
+        starts, total = [], 0
         for text in texts:
             ids = cut(text)
             starts.append(total)
             parts += [np.array([start_token], np.int32), ids.astype(np.int32)]
             total += 1 + len(ids)
-            size += len(text)
-        return cls(np.concatenate(parts) if parts else np.empty(0, np.int32), np.array(starts, np.int64), size)
-
-    def joined(self, other: Corpus) -> Corpus:
-        """Both, one after the other."""
-        starts = np.concatenate((self.starts, other.starts + len(self.ids)))
-        return Corpus(np.concatenate((self.ids, other.ids)), starts, self.byte_count + other.byte_count)
+        return cls(np.concatenate(parts) if parts else np.empty(0, np.int32), np.array(starts, np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +59,9 @@ class Batch:
 NOT_SCORED = -100
 
 
-def sequence(corpus: Corpus, first: int, length: int, start_token: int) -> tuple[Ids, Ids]:
+def sequence(ids: Ids, first: int, length: int, start_token: int) -> tuple[Ids, Ids]:
     """Inputs and targets of the `length` tokens from `first`; fewer at the end are filled up with what is not scored."""
-    tokens = corpus.ids[first : first + length]
+    tokens = ids[first : first + length]
     inputs = np.full(length, start_token, np.int32)
     targets = np.full(length, NOT_SCORED, np.int32)
     inputs[1 : len(tokens)] = tokens[: len(tokens) - 1]
@@ -106,7 +99,7 @@ def batches(
         made += 1
         if made <= skip:
             continue
-        rows = [sequence(corpus, first, length, start_token) for first in firsts]
+        rows = [sequence(corpus.ids, first, length, start_token) for first in firsts]
         inputs, targets = (np.stack(side).astype(np.int64) for side in zip(*rows, strict=True))
         yield Batch(inputs, targets)
 
@@ -117,8 +110,7 @@ def held_out_batches(corpus: Corpus, size: int, length: int, start_token: int) -
     rows: list[tuple[Ids, Ids]] = []
     for start, end in zip(corpus.starts.tolist(), ends, strict=True):
         for first in range(start + 1, end, length):
-            part = Corpus(corpus.ids[:end], corpus.starts[:0], 0)
-            rows.append(sequence(part, first, length, start_token))
+            rows.append(sequence(corpus.ids[:end], first, length, start_token))
     nothing = np.full(length, start_token, np.int32), np.full(length, NOT_SCORED, np.int32)
     rows += [nothing] * (-len(rows) % size)  # batches of one shape
     for first in range(0, len(rows), size):
@@ -139,7 +131,6 @@ def save(path: pathlib.Path, corpora: dict[str, Corpus]) -> None:
     for name, corpus in corpora.items():
         narrow = np.uint16 if corpus.ids.max(initial=0) < 1 << 16 else np.int32
         arrays[f"{name}.ids"], arrays[f"{name}.starts"] = corpus.ids.astype(narrow), corpus.starts
-        arrays[f"{name}.bytes"] = np.array(corpus.byte_count, np.int64)
     np.savez_compressed(path, **arrays)
 
 
@@ -147,10 +138,7 @@ def load(path: pathlib.Path) -> dict[str, Corpus]:
     """The inverse of `save`."""
     with np.load(path) as arrays:
         names = [name.removesuffix(".ids") for name in arrays.files if name.endswith(".ids")]
-        return {
-            name: Corpus(arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"], int(arrays[f"{name}.bytes"]))
-            for name in names
-        }
+        return {name: Corpus(arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"]) for name in names}
 
 
 def split(texts: Sequence[bytes], share: float, seed: int) -> tuple[list[bytes], list[bytes]]:

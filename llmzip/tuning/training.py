@@ -12,7 +12,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -205,8 +205,3 @@ def compiled(network: Network) -> None:
     """Compile what a layer and the head do once for all layers; quicker on GPUs after half a minute."""
     network.run_layer = torch.compile(network.layer, dynamic=False)
     network.run_loss = torch.compile(network.token_losses, dynamic=False)
-
-
-def tokens_of(corpora: Iterable[Corpus]) -> int:
-    """How many tokens."""
-    return sum(len(corpus.ids) for corpus in corpora)
