@@ -1,17 +1,12 @@
-"""Golden frames: inputs by formula, frames in data/golden. `python -m tests.golden` writes them anew, with `--default` also
-the one of the default model.
+"""The golden frames: inputs by formula, and where the frames of each format version are.
 
-They change only together with a version number (docs/format.md, docs/arithmetic.md) or the tiny model.
+`python -m tests.tools.golden_frames` writes those of the present version.
 """
 
 from __future__ import annotations
 
 import pathlib
-import sys
 from typing import Any
-
-import llmzip
-from llmzip.model.registry import DEFAULT_MODEL
 
 DATA = pathlib.Path(__file__).parent / "data"
 FOLDER = DATA / "golden"
@@ -63,17 +58,3 @@ def frame_path(name: str, folder: pathlib.Path = FOLDER) -> pathlib.Path:
 def needs(name: str) -> dict[str, Any]:
     """What decoding must be given beside the frame."""
     return {key: value for key, value in CASES[name][1].items() if key == "prime"}
-
-
-def main() -> None:
-    from tests.conftest import tiny  # needs torch, which readers of the frames need not have
-
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, (data, options) in CASES.items():
-        frame_path(name).write_bytes(llmzip.compress(data, model=tiny(), **options))
-    if "--default" in sys.argv:
-        OF_DEFAULT_MODEL.write_bytes(llmzip.compress(TEXT, model=DEFAULT_MODEL))
-
-
-if __name__ == "__main__":
-    main()

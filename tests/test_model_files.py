@@ -19,7 +19,7 @@ from llmzip.model.convert import convert
 from llmzip.model.sources import gguf_vocabulary, read_source, source_digest
 from llmzip.model.spec import MAX_POSITIONS
 from tests import tiny
-from tests.model_mutants import GGUFDraft, Mutants
+from tests.tools.model_mutants import GGUFDraft, Mutants
 
 
 @pytest.fixture

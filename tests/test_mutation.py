@@ -1,4 +1,4 @@
-"""A few of the mutants of tests/mutation, and that faults do not escape it."""
+"""A few of the mutants of tests/tools/mutation, and that faults do not escape it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from tests.mutation import worker
-from tests.mutation.kinds import kinds
-from tests.mutation.readers import FaultError, examine
-from tests.mutation.run import Results, _note, _Worker, run
-from tests.mutation.worker import make
+from tests.tools.mutation import worker
+from tests.tools.mutation.kinds import kinds
+from tests.tools.mutation.readers import FaultError, examine
+from tests.tools.mutation.run import Results, _note, _Worker, run
+from tests.tools.mutation.worker import make
 
 
 def test_there_are_enough_kinds() -> None:

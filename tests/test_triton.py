@@ -46,7 +46,7 @@ def run(module: str, *arguments: str, **environment: str) -> str:
     ],
 )
 def test_every_kernel_gives_the_reference_bits(case: str) -> None:
-    out = run("tests.interpreted_kernels", case, TRITON_INTERPRET="1")
+    out = run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
     names = {line.partition(":")[0] for line in out.splitlines() if line.endswith(": equal")}
     assert len(names) == 17, out
 
@@ -54,26 +54,26 @@ def test_every_kernel_gives_the_reference_bits(case: str) -> None:
 @needs_triton
 @pytest.mark.parametrize("case", ["slides", "chunks"])
 def test_whole_steps_give_the_reference_bits(case: str) -> None:
-    run("tests.interpreted_kernels", case, TRITON_INTERPRET="1")
+    run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
 
 
 @needs_triton
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [*EXTREMES, "all seen"])
 def test_whole_steps_of_extreme_models(case: str) -> None:
-    run("tests.interpreted_kernels", case, TRITON_INTERPRET="1")
+    run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
 
 
 @needs_triton
 def test_compiled_kernels_hold_only_exact_operations() -> None:
     """A fused multiply-add or an approximate division would be another number."""
-    run("tests.compiled_kernels", "1", "80", "89", "90", "100", "120")
+    run("tests.tools.compiled_kernels", "1", "80", "89", "90", "100", "120")
 
 
 @needs_triton
 @pytest.mark.slow
 def test_compiled_kernels_of_other_shapes() -> None:
-    run("tests.compiled_kernels", "3", "90")
+    run("tests.tools.compiled_kernels", "3", "90")
 
 
 def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

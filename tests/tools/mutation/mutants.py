@@ -18,7 +18,7 @@ from llmzip.container.index import Entries, index_bytes
 from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import LLMZipError
 from llmzip.frames import FrameParser
-from tests.mutation.kinds import Kind, kinds
+from tests.tools.mutation.kinds import Kind, kinds
 
 EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 22, 23, 63, 64, 127, 128, 255, 256, 512, 600, 602, 1 << 12, 1 << 14, (1 << 16) - 1)
 EDGES += (1 << 16, 1 << 20, 1 << 22, (1 << 26) - 1, 1 << 26, (1 << 26) + 1, 1 << 31, 1 << 32, 1 << 53, (1 << 63) - 1)

@@ -14,17 +14,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.mutation.readers import FAULT
+from tests.tools.mutation.readers import FAULT
 
 SECONDS = 20.0
 """Of processor time that a mutant may take."""
-_ROOT = pathlib.Path(__file__).parents[2]
+_ROOT = pathlib.Path(__file__).parents[3]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclasses.dataclass
 class Found:
-    """A fault; `tests.mutation.worker.make(seed, number)` makes the mutant again."""
+    """A fault; `tests.tools.mutation.worker.make(seed, number)` makes the mutant again."""
 
     number: int
     kind: str
@@ -62,7 +62,7 @@ class _Worker:
     """One process, which examines every `step`-th mutant, in children of its own."""
 
     def __init__(self, seed: int, first: int, step: int, stop: int) -> None:
-        command = [sys.executable, "-m", "tests.mutation.worker", *map(str, (seed, first, step, stop))]
+        command = [sys.executable, "-m", "tests.tools.mutation.worker", *map(str, (seed, first, step, stop))]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, start_new_session=True

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Run the native engine's tests with its C core built under AddressSanitizer and UndefinedBehaviorSanitizer.
 #
-#   tests/sanitize.sh [arguments of pytest]        PYTHON and CC choose the interpreter and the compiler
-#   SANITIZERS=thread tests/sanitize.sh -k threads  the same under ThreadSanitizer: what one thread writes and another
+#   tests/tools/sanitize.sh [arguments of pytest]        PYTHON and CC choose the interpreter and the compiler
+#   SANITIZERS=thread tests/tools/sanitize.sh -k threads  the same under ThreadSanitizer: what one thread writes and another
 #                                                   reads must be ordered, whatever this processor orders by itself
 #
 # Works on a copy, so that neither the working tree nor an installed llmzip changes. Needs gcc or clang with its libraries.
@@ -10,7 +10,7 @@ set -eu
 python=${PYTHON:-python3}
 compiler=${CC:-gcc}
 sanitizers=${SANITIZERS:-address,undefined}
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" \

@@ -1,4 +1,4 @@
-"""`python -m tests.mutation --minutes 10 --seed 1`: mutants for so long; exit code 1 where one shows a fault."""
+"""`python -m tests.tools.mutation --minutes 10 --seed 1`: mutants for so long; exit code 1 where one shows a fault."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pathlib
 import sys
 import time
 
-from tests.mutation.run import run
-from tests.mutation.worker import make
+from tests.tools.mutation.run import run
+from tests.tools.mutation.worker import make
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.mutation", description=__doc__)
     parser.add_argument("--minutes", type=float, help="how long; otherwise all of --count")
     parser.add_argument("--count", type=int, default=1 << 40, help="how many mutants at most")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,6 +1,8 @@
-"""Broken model files: random changes to what the files of a sound model say, and what must come of them.
+"""Try broken model files: random changes to what the files of a sound model say.
 
-    python -m tests.model_mutants 20000 [first seed]     tries so many and prints each fault with its seed
+    python -m tests.tools.model_mutants 20000 [first seed]     tries so many and prints each fault with its seed
+
+Some hundred mutants a second.
 
 A mutant is refused with an LLMZipError, or it is converted; then its cutting loses nothing and it computes.
 """

@@ -1,4 +1,10 @@
-"""Compiling Triton's kernels for devices that are not there, as a launch would."""
+"""Compile Triton's kernels for devices that are not there, as a launch would, and look for inexact operations.
+
+    python -m tests.tools.compiled_kernels SHAPES CAPABILITY ...      1 80 90: the first shape, for compute capability 8.0, 9.0
+
+Some seconds for each capability and shape; exit code 1 where a kernel's PTX holds a fused or approximate operation.
+tests/test_triton.py starts it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
-"""Triton's kernels in its interpreter, against the torch reference: TRITON_INTERPRET=1 python -m tests.interpreted_kernels CASE.
+"""Run Triton's kernels in its interpreter against the torch reference; some 10 seconds to a minute a case.
 
-A process of its own, because Triton decides when it is imported whether to compile or to interpret.
+    TRITON_INTERPRET=1 python -m tests.tools.interpreted_kernels CASE
+
+CASE is a key of KERNELS, STEPS or EXTREMES. A process of its own, because Triton decides when it is imported whether to
+compile or to interpret; tests/test_triton.py starts it.
 """
 
 from __future__ import annotations

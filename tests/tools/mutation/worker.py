@@ -1,4 +1,4 @@
-"""A process that examines mutants one after the other, under limits; `python -m tests.mutation.worker` is started by `run`.
+"""A process that examines mutants one after the other, under limits; `python -m tests.tools.mutation.worker` is started by `run`.
 
 It loads everything once and forks; the child says "start NUMBER PID" before each mutant and "NUMBER KIND VERDICT KILOBYTES
 MESSAGE" behind it, a line each. Where the child dies, the parent says "died NUMBER KIND SIGNAL" and forks another, which goes on.
@@ -17,9 +17,9 @@ import sys
 import traceback
 
 import llmzip
-from tests.mutation.kinds import Kind, kinds, native
-from tests.mutation.mutants import mutant
-from tests.mutation.readers import FAULT, MAX_MEMORY, FaultError, account, examine
+from tests.tools.mutation.kinds import Kind, kinds, native
+from tests.tools.mutation.mutants import mutant
+from tests.tools.mutation.readers import FAULT, MAX_MEMORY, FaultError, account, examine
 
 ADDRESS_SPACE = 2 * MAX_MEMORY
 """Bytes that a mutant may map beyond what the process has at rest: what -M allows, and as much again for all else."""

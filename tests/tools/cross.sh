@@ -2,7 +2,7 @@
 # Build the native engine for ARM64 and let it compute under emulation: on a processor with the dot product and on one
 # without, its numbers must be those of the reference here, and all golden files must decode and be made again.
 #
-#   tests/cross.sh [FOLDER]     keeps what it downloads in FOLDER, for the next time
+#   tests/tools/cross.sh [FOLDER]     keeps what it downloads in FOLDER, for the next time
 #
 # Debian or Ubuntu: apt-get install gcc-aarch64-linux-gnu qemu-user mmdebstrap. PYTHON names an interpreter that has
 # llmzip's dependencies and test extra; SUITE and MIRROR say where ARM64's Python comes from, CC what compiles, CPUS the
@@ -10,7 +10,7 @@
 set -eu
 python=${PYTHON:-python3}
 compiler=${CC:-aarch64-linux-gnu-gcc}
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 work=${1:-$(mktemp -d)}
 [ $# -gt 0 ] || trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"
@@ -42,7 +42,7 @@ rm -rf "$tree" "$vectors"
 mkdir "$tree" "$vectors"
 cp -r "$here/llmzip" "$here/codecs" "$here/cli" "$here/corpora" "$here/tests" "$here/setup.py" "$here/pyproject.toml" \
     "$here/README.md" "$here/LICENSE" "$tree"
-PYTHONPATH="$here" "$python" -m tests.cross write "$vectors"
+PYTHONPATH="$here" "$python" -m tests.tools.cross write "$vectors"
 cd "$tree"
 rm -f llmzip/engine/_native*.so
 CC=$compiler "$python" setup.py -q build_ext --inplace
@@ -52,5 +52,5 @@ if aarch64-linux-gnu-objdump -d llmzip/engine/_native*.so | grep -E '\bfn?m(add|
 fi
 for cpu in ${CPUS:-max cortex-a53}; do
     echo "$cpu:"
-    arm "$cpu" -m tests.cross check "$vectors"
+    arm "$cpu" -m tests.tools.cross check "$vectors"
 done

@@ -11,8 +11,8 @@ import llmzip
 from llmzip.container.varint import ByteReader
 from llmzip.errors import LLMZipError
 from llmzip.frames import FrameParser
-from tests.mutation.kinds import TWO_FRAMES, Kind, native
-from tests.mutation.mutants import parse
+from tests.tools.mutation.kinds import TWO_FRAMES, Kind, native
+from tests.tools.mutation.mutants import parse
 
 MAX_MEMORY = 256 << 20
 MAX_OUTPUT = 1 << 17

@@ -1,7 +1,7 @@
-"""Another machine computes what this one does: `tests/cross.sh` runs `write` here and `check` there.
+"""Another machine computes what this one does: `tests/tools/cross.sh` runs `write` here and `check` there.
 
-python -m tests.cross write FOLDER    needs torch: the reference's numbers, and the models by which golden files decode
-python -m tests.cross check FOLDER    needs neither torch nor pytest: compares the native engine, on all its kernels
+python -m tests.tools.cross write FOLDER    needs torch: the reference's numbers, and the models by which golden files decode
+python -m tests.tools.cross check FOLDER    needs neither torch nor pytest: compares the native engine, on all its kernels
 """
 
 from __future__ import annotations

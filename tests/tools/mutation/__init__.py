@@ -1,4 +1,4 @@
 """Mutants of compressed data with checks that hold, so that they reach the inner decoders (docs/mutation.md).
 
-`python -m tests.mutation --minutes 10 --seed 1`
+`python -m tests.tools.mutation --minutes 10 --seed 1`
 """
