@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Final
 
 import xxhash
 
@@ -35,6 +35,8 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
 
+_ENDED = "the compressor has been flushed: make a new one"
+
 
 class LLMZipCompressor(NotCopied):
     """Turns data that arrives in pieces into one stream of frames; holds one block in memory.
@@ -45,6 +47,13 @@ class LLMZipCompressor(NotCopied):
     >>> compressor = LLMZipCompressor()
     >>> packed = compressor.compress(b"To be, ") + compressor.compress(b"or not") + compressor.flush()
     """
+
+    CONTINUE: Final = 0
+    """Mode of `compress`: return the blocks that are full."""
+    FLUSH_BLOCK: Final = 1
+    """Mode of `compress` and `flush`: end the block, so that a decoder can return all data so far; the frame goes on."""
+    FLUSH_FRAME: Final = 2
+    """Mode of `compress` and `flush`: end the frame, and with it the stream."""
 
     def __init__(
         self,
@@ -99,29 +108,36 @@ class LLMZipCompressor(NotCopied):
         if self._options.model is not None:
             self._options = dataclasses.replace(self._options, model=self._options.chosen_model())
 
-    def compress(self, data: Buffer) -> bytes:
-        """Take more data, return what is ready. Raises ValueError after `flush` or an exception, TypeError for a str."""
+    def compress(self, data: Buffer, mode: int = CONTINUE) -> bytes:
+        """Take more data, return what is ready: with CONTINUE whole blocks, else what `flush` returns in this mode.
+
+        Raises ValueError after the end of the stream, after an exception, and for an unknown mode; TypeError for a str.
+        """
         piece = flat(data)
-        return self._turns.take(lambda: self._compress(piece))
+        _check_mode(mode, self.CONTINUE, self.FLUSH_BLOCK, self.FLUSH_FRAME)
+        return self._turns.take(lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else "")
 
-    def flush(self) -> bytes:
-        """Return all the rest and end the stream. Raises ValueError when called twice or after an exception."""
-        return self._turns.take(self._flush, then="the compressor has been flushed: make a new one")
+    def flush(self, mode: int = FLUSH_FRAME) -> bytes:
+        """Return all the rest and end the stream; with FLUSH_BLOCK end the block only.
 
-    def _compress(self, data: memoryview) -> bytes:
+        After FLUSH_BLOCK, a decoder that is given all bytes so far returns all data so far. A block costs 5 to 16 bytes, and
+        the model predicts it from its own text alone (a solid frame carries what it has learned), so flush seldom.
+
+        Raises ValueError after the end of the stream, after an exception, and for an unknown mode.
+        """
+        _check_mode(mode, self.FLUSH_BLOCK, self.FLUSH_FRAME)
+        return self.compress(b"", mode)
+
+    def _compress(self, data: memoryview, mode: int) -> bytes:
         self._pending += data
+        kept = self._level.block_size if mode == self.CONTINUE else 0  # the last block waits: it may be the only one
         out = []
-        while len(self._pending) > self._level.block_size:  # the last block waits for flush: it may be the only one
-            out.append(self._next_block(last=False))
-        return b"".join(out)
-
-    def _flush(self) -> bytes:
-        out = []
-        while self._pending:
-            out.append(self._next_block(last=True))
-        if self._header is None:  # no data at all
-            out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0)))
-        out.append(self._close_frame())
+        while len(self._pending) > kept:
+            out.append(self._next_block(mode))
+        if mode == self.FLUSH_FRAME:
+            if self._header is None:  # no data at all
+                out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0)))
+            out.append(self._close_frame())
         return b"".join(out)
 
     @property
@@ -129,7 +145,7 @@ class LLMZipCompressor(NotCopied):
         """How many tokens the model has coded so far."""
         return self._tally.tokens
 
-    def _next_block(self, last: bool) -> bytes:
+    def _next_block(self, mode: int) -> bytes:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._tally.begin_block()
@@ -142,8 +158,10 @@ class LLMZipCompressor(NotCopied):
         block, covered = made.block, made.block.size
         data = data[:covered]
         if self._header is None:
-            only = last and covered == len(self._pending) and not out
-            out += self._open_frame(self._header_for(block, only))
+            only = mode == self.FLUSH_FRAME and covered == len(self._pending) and not out
+            # A text that a flush makes so short that the model does not pay: what follows is to fit into the same frame.
+            names_model = mode == self.FLUSH_BLOCK and self._codec is not None
+            out += self._open_frame(self._header_for(block, only, names_model))
         assert self._header is not None
         if self._header.solid:
             self._carried = made.taught or self._carried
@@ -162,8 +180,8 @@ class LLMZipCompressor(NotCopied):
             return encode_block(data, self._llm, self._repeats, self._carried)
         return encode_block_as(self._named(self._forced), data, self._repeats, self._carried)
 
-    def _header_for(self, block: Block, only: bool) -> FrameHeader:
-        """The header of a frame that begins with this block."""
+    def _header_for(self, block: Block, only: bool, names_model: bool) -> FrameHeader:
+        """The header of a frame that begins with this block; names_model: also where this block does not need it."""
         codec = coded_part(block)[0]
         solid = self._solid and not only
         fingerprint = prime = b""
@@ -171,7 +189,7 @@ class LLMZipCompressor(NotCopied):
         if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
             model = self._meta_token().model
             fingerprint, of_model = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
-        elif codec == LLMCodec.id or reach(block):  # into the prime, as nothing else lies before
+        elif names_model or codec == LLMCodec.id or reach(block):  # into the prime, as nothing else lies before
             llm = self._llm()
             fingerprint, of_model = llm.model.fingerprint, llm.bound()
             prime = llm.primed.digest if llm.primed else b""
@@ -227,3 +245,9 @@ class LLMZipCompressor(NotCopied):
                 progress=self._tally.report,
             )
         return self._codec
+
+
+def _check_mode(mode: int, *modes: int) -> None:
+    if mode not in modes:
+        known = ", ".join(map(str, modes))
+        raise ValueError(f"flush mode {mode!r}: modes are {known} (LLMZipCompressor.FLUSH_BLOCK and the like)")

@@ -9,6 +9,7 @@ import pathlib
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,65 @@ def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, englis
         out += decompressor.decompress(piece, max_length=100)
     assert out == data
     assert decompressor.unused_data == b""
+
+
+@pytest.mark.parametrize("options", [{}, {"solid": True}, {"memory": False}, {"prime": b"a reference, a line " * 9}])
+@pytest.mark.parametrize("codec", [None, "llm", "meta-token", "zstd", "raw"])
+def test_a_flushed_block_can_be_read_and_the_frame_goes_on(
+    tiny_model: IntegerModel, english: bytes, codec: str | None, options: dict[str, Any]
+) -> None:
+    compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=1024, codec=codec, **options)
+    decoding = {"model": tiny_model, "prime": options.get("prime")}
+    decompressor = llmzip.LLMZipDecompressor(**decoding)
+    packed = bytearray()
+    for line in (b"a\n", english[:150], b"", english[150:3000], b"the end\n"):
+        piece = compressor.compress(line) + compressor.flush(compressor.FLUSH_BLOCK)
+        packed += piece
+        assert decompressor.decompress(piece) == line
+        assert compressor.compress(b"", compressor.FLUSH_BLOCK) == b""  # nothing is left
+    assert not decompressor.eof
+    piece = compressor.compress(b"more", compressor.FLUSH_FRAME)
+    assert decompressor.decompress(piece) == b"more"
+    assert decompressor.eof
+    with pytest.raises(ValueError, match="flushed"):
+        compressor.flush(compressor.FLUSH_BLOCK)
+    (info,) = llmzip.list_frames(io.BytesIO(packed + piece))
+    assert info.blocks >= 6
+    expected = b"a\n" + english[:3000] + b"the end\nmore"
+    assert llmzip.decompress(packed + piece, max_memory=info.memory, **decoding) == expected
+
+
+def test_flushing_without_data_writes_nothing_until_the_end(tiny_model: IntegerModel) -> None:
+    compressor = llmzip.LLMZipCompressor(model=tiny_model)
+    assert compressor.flush(compressor.FLUSH_BLOCK) == b""
+    assert compressor.flush() == llmzip.compress(b"")
+    compressor = llmzip.LLMZipCompressor(model=tiny_model)
+    packed = compressor.compress(b"stored", compressor.FLUSH_BLOCK)
+    packed += compressor.flush()  # a frame that was left open has an end, and no index for one block
+    assert llmzip.decompress(packed, model=tiny_model) == b"stored"
+    for mode in (compressor.CONTINUE, 3):
+        with pytest.raises(ValueError, match="flush mode"):
+            llmzip.LLMZipCompressor().flush(mode)
+    with pytest.raises(ValueError, match="flush mode"):
+        llmzip.LLMZipCompressor().compress(b"", -1)
+
+
+@settings(max_examples=30)
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from([*NASTY.values(), b"some text. " * 50]), st.integers(0, 1)), max_size=6),
+    solid=st.booleans(),
+)
+def test_flushed_pieces_come_back_at_once(pieces: list[tuple[bytes, int]], solid: bool) -> None:
+    """Also where what follows needs a model that the frame does not name, so that it ends and another begins."""
+    compressor = llmzip.LLMZipCompressor(1, model=tiny(), block_size=1024, solid=solid)
+    packed = expected = b""
+    for data, mode in pieces:
+        packed += compressor.compress(data, mode)
+        expected += data
+        if mode == compressor.FLUSH_BLOCK and expected:
+            reader = llmzip.LLMZipFile(io.BytesIO(packed), model=tiny())
+            assert reader.read(len(expected)) == expected
+    assert llmzip.decompress(packed + compressor.flush(), model=tiny()) == expected
 
 
 def test_unused_data_is_handed_back(tiny_model: IntegerModel) -> None:
