@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from llmzip.cli import files
-from llmzip.cli.each import say
+from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
+from llmzip.cli.messages import say
 from llmzip.cli.plan import output_of
-from llmzip.cli.progress import metering
+from llmzip.cli.progress import file_progress
 from llmzip.cli.repair import advising, say_damages
 from llmzip.cli.repair import loss as report_loss
-from llmzip.cli.settings import Action, Settings
 from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
@@ -31,89 +31,89 @@ if TYPE_CHECKING:
 # without.
 
 
-def compress(source: Source, settings: Settings) -> None:
+def compress(source: Source, arguments: Arguments) -> None:
     """Compress one input."""
-    with reading(source) as reader, _output(source, reader, settings) as sink:
+    with reading(source) as reader, _output(source, reader, arguments) as sink:
         read = os.fstat(reader.fileno())
         begun = time.monotonic()
-        totals = _encode(reader, sink, source.label, settings)
+        totals = _encode(reader, sink, source.label, arguments)
         seconds = time.monotonic() - begun
-        if settings.remove and source.path is not None and sink.draft is not None:
-            _verify(reader, sink.draft, settings)
-    _remove(source, read, settings)
-    _finish(source, totals, seconds, settings)
+        if arguments.remove and source.path is not None and sink.draft is not None:
+            _verify(reader, sink.draft, arguments)
+    _remove(source, read, arguments)
+    _finish(source, totals, seconds, arguments)
 
 
-def decompress(source: Source, settings: Settings) -> None:
+def decompress(source: Source, arguments: Arguments) -> None:
     """Decompress one input; what --rm then removes was checked against its checksums on the way."""
-    with reading(source) as reader, _output(source, reader, settings) as sink:
+    with reading(source) as reader, _output(source, reader, arguments) as sink:
         read = os.fstat(reader.fileno())
         begun = time.monotonic()
-        totals, loss = _decode(reader, sink, source.label, settings)
+        totals, loss = _decode(reader, sink, source.label, arguments)
         seconds = time.monotonic() - begun
     if loss:
         raise loss
-    _remove(source, read, settings)
-    _finish(source, totals, seconds, settings)
+    _remove(source, read, arguments)
+    _finish(source, totals, seconds, arguments)
 
 
-def test(source: Source, settings: Settings) -> None:
+def test(source: Source, arguments: Arguments) -> None:
     """Decompress one input to nowhere."""
     begun = time.monotonic()
     with reading(source) as reader, Path(os.devnull).open("wb") as sink:
-        totals, loss = _decode(reader, sink, source.label, settings)
+        totals, loss = _decode(reader, sink, source.label, arguments)
     if loss:
         raise loss
-    _finish(source, totals, time.monotonic() - begun, settings)
+    _finish(source, totals, time.monotonic() - begun, arguments)
 
 
-def _encode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> Totals:
+def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> Totals:
     from llmzip.streams import compress_stream
 
-    bar = _shows_bar(sink, settings)
-    with metering(label, _file_bytes(reader), bar=bar, quiet=settings.quiet) as meter:
+    bar = _shows_bar(sink, arguments)
+    with file_progress(label, _file_bytes(reader), bar=bar, quiet=arguments.quiet) as progress:
         return compress_stream(
             reader,
             sink,
-            level=settings.level,
-            model=settings.model,
-            offline=settings.offline,
-            fetch=not settings.offline,
-            fetch_progress=meter.fetch,
-            block_size=settings.block_size,
-            codec=settings.codec,
-            memory=not settings.no_memory,
-            solid=settings.solid,
-            prime=prime(settings.prime),
-            threads=settings.threads,
-            device=settings.device,
-            engine=settings.engine,
-            progress=meter.advance,
+            level=arguments.level,
+            model=arguments.model,
+            offline=arguments.offline,
+            fetch=not arguments.offline,
+            fetch_progress=progress.fetch,
+            block_size=arguments.block_size,
+            codec=arguments.codec,
+            memory=not arguments.no_memory,
+            solid=arguments.solid,
+            prime=prime(arguments.prime),
+            threads=arguments.threads,
+            device=arguments.device,
+            engine=arguments.engine,
+            progress=progress.advance,
         )
 
 
-def _decode(reader: BinaryIO, sink: BinaryIO, label: str, settings: Settings) -> tuple[Totals, IntegrityError | None]:
+def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> tuple[Totals, IntegrityError | None]:
     """Decompress; the error is that of a damaged file of which all was written that is sound, as was asked for."""
     from llmzip.salvage.repair import repair_stream
     from llmzip.streams import Totals, decompress_stream
 
-    bar = _shows_bar(sink, settings)
-    with metering(label, _content_bytes(reader) if bar else None, bar=bar, quiet=settings.quiet) as meter:
+    bar = _shows_bar(sink, arguments)
+    with file_progress(label, _content_bytes(reader) if bar else None, bar=bar, quiet=arguments.quiet) as progress:
         options = {
-            "model": settings.model,
-            "prime": prime(settings.prime),
-            "threads": settings.threads,
-            "device": settings.device,
-            "engine": settings.engine,
-            "max_memory": settings.memory,
-            "max_output": settings.max_output,
-            "progress": meter.advance,
+            "model": arguments.model,
+            "prime": prime(arguments.prime),
+            "threads": arguments.threads,
+            "device": arguments.device,
+            "engine": arguments.engine,
+            "max_memory": arguments.memory,
+            "max_output": arguments.max_output,
+            "progress": progress.advance,
         }
-        if not settings.keep_going:
+        if not arguments.keep_going:
             with advising():
                 return decompress_stream(reader, sink, **options), None  # type: ignore[arg-type]
         sparse = isinstance(sink, Sink) and sink.draft is not None
-        report = repair_stream(reader, sink, join=settings.join, sparse=sparse, **options)  # type: ignore[arg-type]
+        report = repair_stream(reader, sink, join=arguments.join, sparse=sparse, **options)  # type: ignore[arg-type]
     say_damages(label, report)
     loss = report_loss(report)
     if loss and not report.blocks:
@@ -134,45 +134,45 @@ def prime(path: str | None) -> Prime | None:
         raise LLMZipError(f"--prime {path}: {error.strerror}") from error
 
 
-def _verify(original: BinaryIO, compressed: Path, settings: Settings) -> None:
+def _verify(original: BinaryIO, compressed: Path, arguments: Arguments) -> None:
     """Decode what was written and compare it with the source, which --rm is about to remove."""
     original.seek(0)
     with compressed.open("rb") as reader, files.Comparison(original) as comparison:
-        _decode(reader, comparison, "verifying", settings)
+        _decode(reader, comparison, "verifying", arguments)
         comparison.finish()
 
 
 @contextlib.contextmanager
-def _output(source: Source, reader: BinaryIO, settings: Settings) -> Iterator[Sink]:
+def _output(source: Source, reader: BinaryIO, arguments: Arguments) -> Iterator[Sink]:
     """What the output of `source` is written to."""
-    with _sink(output_of(source, settings), source, reader, settings) as sink:
-        if settings.action is Action.COMPRESS and sink.isatty() and not settings.force:
+    with _sink(output_of(source, arguments), source, reader, arguments) as sink:
+        if arguments.action is Action.COMPRESS and sink.isatty() and not arguments.force:
             raise RefusalError("compressed data is not written to a terminal (-o FILE, or -c -f; llmzip --help)")
-        if settings.remove and sink.draft is None:
+        if arguments.remove and sink.draft is None:
             raise RefusalError(f"--rm needs an output that can be read back, and {sink.label} is not a regular file")
         yield sink
 
 
 @contextlib.contextmanager
-def _sink(target: Path | None, source: Source, reader: BinaryIO, settings: Settings) -> Iterator[Sink]:
+def _sink(target: Path | None, source: Source, reader: BinaryIO, arguments: Arguments) -> Iterator[Sink]:
     if target is None:
         yield Sink(1, "stdout", closefd=False)
         return
     status = os.fstat(reader.fileno())
     like = status if source.path is not None and stat.S_ISREG(status.st_mode) else None
-    with files.writing(target, force=settings.force, like=like) as sink:
+    with files.writing(target, force=arguments.force, like=like) as sink:
         yield sink
 
 
-def _remove(source: Source, read: os.stat_result, settings: Settings) -> None:
-    if settings.remove and source.path is not None:
+def _remove(source: Source, read: os.stat_result, arguments: Arguments) -> None:
+    if arguments.remove and source.path is not None:
         files.remove_source(source.path, read)
 
 
-def _finish(source: Source, totals: Totals, seconds: float, settings: Settings) -> None:
-    interactive = sys.stderr.isatty() and source.path is not None and not settings.stdout
-    if not settings.quiet and (settings.verbose or interactive):
-        say(f"{source.label}: {_summary(totals, seconds, settings.action)}")
+def _finish(source: Source, totals: Totals, seconds: float, arguments: Arguments) -> None:
+    interactive = sys.stderr.isatty() and source.path is not None and not arguments.stdout
+    if not arguments.quiet and (arguments.verbose or interactive):
+        say(f"{source.label}: {_summary(totals, seconds, arguments.action)}")
 
 
 def _summary(totals: Totals, seconds: float, action: Action) -> str:
@@ -186,9 +186,9 @@ def _summary(totals: Totals, seconds: float, action: Action) -> str:
     return f"OK, {text}" if action is Action.TEST else text
 
 
-def _shows_bar(sink: BinaryIO, settings: Settings) -> bool:
+def _shows_bar(sink: BinaryIO, arguments: Arguments) -> bool:
     """Whether there is a terminal for a bar, and no text that the bar would run through."""
-    return settings.progress and not settings.quiet and sys.stderr.isatty() and not sink.isatty()
+    return arguments.progress and not arguments.quiet and sys.stderr.isatty() and not sink.isatty()
 
 
 def _file_bytes(reader: BinaryIO) -> int | None:

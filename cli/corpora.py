@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import click
 
-from llmzip.cli.each import say
+from llmzip.cli.messages import say
 from llmzip.cli.names import NAME
-from llmzip.cli.sizes import format_size
+from llmzip.cli.progress import TransferProgress
 from llmzip.corpora import library, registry
 from llmzip.corpora.builtin import BUILTIN
 from llmzip.errors import LLMZipError
@@ -56,7 +55,7 @@ def list_corpora(as_json: bool) -> None:
 def fetch(names: tuple[str, ...]) -> None:
     """Download corpora, verify and unpack them; an interrupted download goes on where it stopped."""
     for name in names:
-        click.echo(os.fsencode(library.fetch(_known(name), _Meter(name).show, say)))
+        click.echo(os.fsencode(library.fetch(_known(name), TransferProgress(name).show, say)))
 
 
 @corpora.command()
@@ -75,19 +74,3 @@ def _known(name: str) -> registry.Corpus:
         kind = "is built in: it needs no fetching" if name in BUILTIN else "is no corpus that can be fetched"
         raise LLMZipError(f"{name} {kind}; known are {', '.join(c.name for c in registry.CORPORA)}")
     return corpus
-
-
-class _Meter:
-    """One line on stderr that counts up, on a terminal only; elsewhere the start is announced."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.announced = False
-
-    def show(self, done: int, total: int | None) -> None:
-        of_total = f" of {format_size(total)}" if total else ""
-        if sys.stderr.isatty():
-            print(f"\r{self.name}: {format_size(done)}{of_total}  ", end="" if done != total else "\n", file=sys.stderr)
-        elif not self.announced:
-            say(f"downloading {self.name}{f' ({format_size(total)})' if total else ''}")
-        self.announced = True

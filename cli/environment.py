@@ -8,13 +8,13 @@ from typing import IO, Any
 
 import click
 
-from llmzip.cli.each import say
+from llmzip.cli.messages import say
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 LEVEL = "LLMZIP_LEVEL"
 THREADS = "LLMZIP_NUM_THREADS"
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 class VariableError(click.ClickException):
@@ -40,11 +40,11 @@ def threads(given: int | None) -> int | None:
     return given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
 
 
-def _number(variable: str, what: str, least: int, most: int | None = None) -> int | None:
+def _number(variable: str, what: str, low: int, high: int | None = None) -> int | None:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
-    number = int(text) if re.fullmatch(f"[0-9]{{1,{_MOST_DIGITS}}}", text) else -1
-    if number < least or (most is not None and number > most):
+    number = int(text) if re.fullmatch(f"[0-9]{{1,{_MAX_DIGITS}}}", text) else -1
+    if number < low or (high is not None and number > high):
         raise VariableError(f"the environment variable {variable} is {text!r}, not {what}: correct it or unset it")
     return number

@@ -161,9 +161,9 @@ def is_written_into(target: Path) -> bool:
 
 @contextlib.contextmanager
 def _written_into(target: Path, force: bool) -> Iterator[Sink]:
-    place = descriptor_of(target)
-    if place is not None and place[0] is None:
-        yield Sink(place[1], str(target), closefd=False)
+    descriptor = descriptor_of(target)
+    if descriptor is not None and descriptor[0] is None:
+        yield Sink(descriptor[1], str(target), closefd=False)
         return
     with blaming(str(target)):
         mode = target.stat().st_mode

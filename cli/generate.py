@@ -7,7 +7,7 @@ import sys
 import click
 
 from llmzip.cli import environment, options
-from llmzip.cli.each import reporting
+from llmzip.cli.messages import reporting
 from llmzip.cli.numbers import WholeNumber
 from llmzip.codecs.registry import codec_names, get_codec
 from llmzip.engines import EngineOptions

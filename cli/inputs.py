@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmzip.cli import paths
+from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.drafts import is_draft
 from llmzip.cli.files import SUFFIX, Input, RefusalError, has_suffix
-from llmzip.cli.settings import Action, Settings
 
 Complain = Callable[[str, Exception], None]
 """Reports what could not be done with something of this name, and remembers that there was an error."""
@@ -34,42 +34,42 @@ class Source:
         return "stdin" if self.path is None else paths.shown(str(self.path))
 
     @property
-    def place(self) -> Path | int:
+    def path_or_descriptor(self) -> Path | int:
         """What the operating system knows it by."""
         return 0 if self.path is None else self.path
 
 
-def sources(settings: Settings, complain: Complain) -> Iterator[Source]:
+def sources(arguments: Arguments, complain: Complain) -> Iterator[Source]:
     """The inputs in the order of the arguments; standard input where there are none."""
-    for name in settings.files or ("-",):
+    for name in arguments.files or ("-",):
         try:
             if name == "-":
                 yield Source(None)
-            elif settings.recursive and stat.S_ISDIR(paths.from_name(name).stat().st_mode):
-                yield from _walk(Path(name), settings.action, complain)
+            elif arguments.recursive and stat.S_ISDIR(paths.from_name(name).stat().st_mode):
+                yield from _walk(Path(name), arguments.action, complain)
             else:
                 yield Source(paths.from_name(name))
         except OSError as error:
             complain(paths.shown(name), error)
 
 
-def check(source: Source, settings: Settings) -> None:
+def check(source: Source, arguments: Arguments) -> None:
     """Raise RefusalError where this input should not be touched."""
     if source.path is None:
-        if settings.action is not Action.COMPRESS and os.isatty(0) and not settings.force:
+        if arguments.action is not Action.COMPRESS and os.isatty(0) and not arguments.force:
             raise RefusalError("compressed data is not read from a terminal (llmzip --help)")
         return
     mode = source.path.lstat().st_mode
-    beside = settings.writes_beside
+    beside = arguments.writes_beside
     if stat.S_ISLNK(mode):
-        if beside and not settings.force:
+        if beside and not arguments.force:
             raise RefusalError("is a symbolic link: skipped (-f follows it)")
         mode = source.path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise RefusalError("is a directory: skipped (-r works on the files in it)")
-    if (beside or settings.remove) and not stat.S_ISREG(mode):
+    if (beside or arguments.remove) and not stat.S_ISREG(mode):
         raise RefusalError("is not a regular file: skipped (-c or -o FILE reads it, without --rm)")
-    if settings.action is Action.COMPRESS and beside and has_suffix(source.path) and not settings.force:
+    if arguments.action is Action.COMPRESS and beside and has_suffix(source.path) and not arguments.force:
         raise RefusalError(f"already has the suffix {SUFFIX}: skipped (-f compresses it again)")
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from llmzip.cli.arguments import Arguments
 from llmzip.cli.files import blaming
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.paths import shown
 from llmzip.cli.repair import advising
-from llmzip.cli.settings import Settings
 from llmzip.cli.sizes import format_size
 from llmzip.errors import LLMZipError
 
@@ -61,7 +61,7 @@ class Listed:
 class Listing:
     """Prints the list as it grows."""
 
-    settings: Settings
+    arguments: Arguments
     listed: list[Listed] = field(default_factory=list)
 
     def add(self, source: Source) -> None:
@@ -80,18 +80,18 @@ class Listing:
 
     def _show(self, listed: Listed) -> None:
         self.listed.append(listed)
-        if self.settings.json:
+        if self.arguments.json:
             return
         if len(self.listed) == 1:
             _print(_COLUMNS.format(*_TITLES))
         _print(_line(listed))
-        if self.settings.verbose:
+        if self.arguments.verbose:
             for number, frame in enumerate(listed.frames, 1):
                 _print(_details(number, frame))
 
     def finish(self) -> None:
         """Print what can be said only at the end."""
-        if self.settings.json:
+        if self.arguments.json:
             _print(json.dumps([_record(listed) for listed in self.listed], indent=2))
         elif len(self.listed) > 1:
             everything = [frame for listed in self.listed for frame in listed.frames]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmzip.cli import convert, drafts, environment, options, signals, standard
-from llmzip.cli.each import each, say_error
+from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.listing import Listing
-from llmzip.cli.settings import Action, Settings
+from llmzip.cli.messages import say_error
+from llmzip.cli.run_each import run_each
 from llmzip.errors import LLMZipError
 from llmzip.levels import level_parameters
 
@@ -25,10 +27,10 @@ class Command(click.Command):
 
     def __init__(self, name: str, sections: Mapping[str, options.Section], **attributes: Any) -> None:
         self.sections = sections
-        arguments = click.Argument(["files"], nargs=-1, metavar="[FILE]...", shell_complete=self.complete_file)
+        files = click.Argument(["files"], nargs=-1, metavar="[FILE]...", shell_complete=self.complete_file)
         super().__init__(
             name,
-            params=[arguments, *(option for section in sections.values() for option in section)],
+            params=[files, *(option for section in sections.values() for option in section)],
             context_settings={"help_option_names": ["-h", "--help"]},
             **attributes,
         )
@@ -47,7 +49,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-class Front(Command):
+class GzipStyleGroup(Command):
     """The gzip-like command, which hands over to a sub-command when its first argument is the name of one."""
 
     def __init__(self, name: str, commands: Mapping[str, Callable[[], click.Command]], **attributes: Any) -> None:
@@ -107,71 +109,56 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         given["threads"] = environment.threads(given.get("threads"))
     if given.get("output") == "-":
         given.update(output=None, stdout=True)
-    settings = Settings(action, **given)
-    if settings.output is not None:
-        if settings.stdout:
+    arguments = Arguments(action, **given)
+    if arguments.output is not None:
+        if arguments.stdout:
             raise click.UsageError("-c and -o FILE exclude each other")
-        if len(settings.files) > 1 or settings.recursive:
+        if len(arguments.files) > 1 or arguments.recursive:
             raise click.UsageError("-o FILE is for one input; use -c to write several into one")
-    if settings.remove and (settings.stdout or settings.action not in (Action.COMPRESS, Action.DECOMPRESS)):
+    if arguments.remove and (arguments.stdout or arguments.action not in (Action.COMPRESS, Action.DECOMPRESS)):
         raise click.UsageError("--rm needs an output file to compare with")
-    if settings.keep_going and settings.action not in (Action.DECOMPRESS, Action.TEST):
+    if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")
-    if settings.solid and settings.no_memory:
+    if arguments.solid and arguments.no_memory:
         raise click.UsageError("--solid carries the memory on and --no-memory has none: they exclude each other")
-    if settings.action is Action.COMPRESS:
+    if arguments.action is Action.COMPRESS:
         try:
-            level_parameters(settings.level, settings.block_size)
+            level_parameters(arguments.level, arguments.block_size)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
     context = click.get_current_context()
-    if settings.action is not Action.LIST:
-        convert.prime(settings.prime)  # what no input can do without is missed once, and before anything starts
-    if settings.action is Action.LIST:
-        listing = Listing(settings)
-        code = each(settings, listing.add)
+    if arguments.action is not Action.LIST:
+        convert.prime(arguments.prime)  # what no input can do without is missed once, and before anything starts
+    if arguments.action is Action.LIST:
+        listing = Listing(arguments)
+        code = run_each(arguments, listing.add)
         listing.finish()
     else:
         work = {Action.COMPRESS: convert.compress, Action.DECOMPRESS: convert.decompress, Action.TEST: convert.test}
-        code = each(settings, functools.partial(work[settings.action], settings=settings))
+        code = run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
     context.exit(code)
 
 
-def _models() -> click.Command:
-    from llmzip.cli.models import models
-
-    return models
-
-
-def _eval() -> click.Command:
-    from llmzip.cli.evaluate import evaluate
-
-    return evaluate
-
-
-def _corpora() -> click.Command:
-    from llmzip.cli.corpora import corpora
-
-    return corpora
+_SUBCOMMANDS = {
+    "models": "llmzip.cli.models:models",
+    "corpora": "llmzip.cli.corpora:corpora",
+    "eval": "llmzip.cli.eval.evaluate:evaluate",
+    "tokens": "llmzip.cli.tokens:tokens",
+    "generate": "llmzip.cli.generate:generate",
+    "tune": "llmzip.cli.tune:tune",
+}
+"""Name -> module and command: the module is imported when the command is used."""
 
 
-def _tokens() -> click.Command:
-    from llmzip.cli.tokens import tokens
+def _loader(location: str) -> Callable[[], click.Command]:
+    module, _, attribute = location.partition(":")
 
-    return tokens
+    def load() -> click.Command:
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
-
-def _generate() -> click.Command:
-    from llmzip.cli.generate import generate
-
-    return generate
-
-
-def _tune() -> click.Command:
-    from llmzip.cli.tune import tune
-
-    return tune
+    return load
 
 
 def _subcommand(
@@ -195,7 +182,7 @@ _REPAIR = {
     "Model": [options.PRIME, *options.ENGINE],
 }
 
-llmzip = Front(
+llmzip = GzipStyleGroup(
     "llmzip",
     sections={
         "Action": [*options.ACTIONS, *options.LIST],
@@ -213,12 +200,7 @@ llmzip = Front(
             Action.DECOMPRESS, "Get what is sound of damaged files.", _REPAIR, name="repair", keep_going=True
         ),
         "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
-        "models": _models,
-        "corpora": _corpora,
-        "eval": _eval,
-        "tokens": _tokens,
-        "generate": _generate,
-        "tune": _tune,
+        **{name: _loader(location) for name, location in _SUBCOMMANDS.items()},
     },
     callback=execute,
     help=(

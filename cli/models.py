@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from llmzip.cli.each import reporting
+from llmzip.cli.messages import reporting
 from llmzip.cli.names import NAME
 from llmzip.cli.paths import shown
+from llmzip.cli.progress import model_progress
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel
-from llmzip.model.download import Progress
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.store import ModelStore
 
@@ -68,7 +65,7 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
 
     NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id owner/name[@revision].
     """
-    with progress_bars() as progress:
+    with model_progress() as progress:
         store = ModelStore(offline=offline)
         model = store.pull(name, progress, pathlib.Path(adapter) if adapter is not None else None, label)
     click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})", err=True)
@@ -129,27 +126,3 @@ def _text(value: Any) -> str:
 
 def _size(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 2**20:.1f} MiB"
-
-
-@contextlib.contextmanager
-def progress_bars() -> Iterator[Progress | None]:
-    """Bars on stderr for what a store reports, when stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    import rich.console
-    import rich.progress
-
-    display = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
-    tasks: dict[str, rich.progress.TaskID] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = display.add_task(stage)
-            display.start()  # not before: the hub library draws bars of its own
-        display.update(tasks[stage], completed=done, total=total)
-
-    try:
-        yield report
-    finally:
-        display.stop()

@@ -8,7 +8,7 @@ from typing import IO, Any
 import click
 
 from llmzip.cli import paths
-from llmzip.cli.each import say
+from llmzip.cli.messages import say
 
 
 class NoFileError(click.ClickException):
@@ -34,7 +34,7 @@ class Name(click.types.StringParamType):
         return super().convert(value, param, ctx)
 
 
-class Place(click.Path):
+class FilePath(click.Path):
     """`click.Path` as a Path, and not empty."""
 
     def __init__(self, **rules: Any) -> None:

@@ -7,9 +7,9 @@ from importlib import metadata
 import click
 
 from llmzip.cli import environment
+from llmzip.cli.arguments import Action
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
-from llmzip.cli.settings import Action
 from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 

@@ -12,7 +12,7 @@ from pathlib import Path
 Identity = tuple[int, int]
 """Device and inode: the same for all names of a file."""
 
-_MOST_LINKS = 40  # as Linux follows
+_MAX_LINKS = 40  # as Linux follows
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(\d+)(?:/task/\d+)?/fd")
 
 
@@ -47,15 +47,15 @@ def descriptor_of(path: Path) -> tuple[int | None, int] | None:
 
     The process is None for this one.
     """
-    place = os.fspath(path)
-    for _ in range(_MOST_LINKS):
-        folder, name = os.path.split(place)
+    current = os.fspath(path)
+    for _ in range(_MAX_LINKS):
+        folder, name = os.path.split(current)
         if name.isdecimal() and (match := _DESCRIPTORS.fullmatch(os.path.realpath(folder))):
             process = int(match[1] or os.getpid())
             return None if process == os.getpid() else process, int(name)
-        if not os.path.islink(place):  # noqa: PTH114
+        if not os.path.islink(current):  # noqa: PTH114
             return None
-        place = os.path.join(os.path.realpath(folder), os.readlink(place))  # noqa: PTH115, PTH118
+        current = os.path.join(os.path.realpath(folder), os.readlink(current))  # noqa: PTH115, PTH118
     return None
 
 

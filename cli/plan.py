@@ -12,33 +12,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmzip.cli import files, paths
+from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.files import RefusalError
 from llmzip.cli.inputs import Complain, Source, sources
 from llmzip.cli.paths import Identity
-from llmzip.cli.settings import Action, Settings
 
 
-def output_of(source: Source, settings: Settings) -> Path | None:
+def output_of(source: Source, arguments: Arguments) -> Path | None:
     """Where the output of an input goes; None: standard output. Raises RefusalError where no name can be given to it."""
-    if settings.output is not None:
-        return Path(settings.output)
-    if source.path is None or settings.stdout:
+    if arguments.output is not None:
+        return Path(arguments.output)
+    if source.path is None or arguments.stdout:
         return None
     return (
-        files.compressed_name(source.path) if settings.action is Action.COMPRESS else files.restored_name(source.path)
+        files.compressed_name(source.path) if arguments.action is Action.COMPRESS else files.restored_name(source.path)
     )
 
 
-def plan(settings: Settings, complain: Complain) -> list[Source]:
+def plan(arguments: Arguments, complain: Complain) -> list[Source]:
     """The inputs that can be worked on. Those that -r came across are left out where they are in the way of others, or
     others of them; where an input that the user has named is, there is nothing to work on at all.
     """
-    found = list(sources(settings, complain))
-    if settings.action not in (Action.COMPRESS, Action.DECOMPRESS):
+    found = list(sources(arguments, complain))
+    if arguments.action not in (Action.COMPRESS, Action.DECOMPRESS):
         return found
-    if settings.writes_beside:
+    if arguments.writes_beside:
         found = list(_once(found))
-    conflict = _conflicts(found, settings)
+    conflict = _conflicts(found, arguments)
     left, go = [], True
     for source in found:
         try:
@@ -59,38 +59,38 @@ def _once(found: list[Source]) -> Iterator[Source]:
     for source in found:
         if source.path is not None:
             folder, name = os.path.split(source.path)
-            place = os.path.join(real(folder), name)  # noqa: PTH118
-            if place in seen:
+            path = os.path.join(real(folder), name)  # noqa: PTH118
+            if path in seen:
                 continue
-            seen.add(place)
+            seen.add(path)
         yield source
 
 
-def _conflicts(found: list[Source], settings: Settings) -> Callable[[Source], None]:
+def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], None]:
     """A function that raises RefusalError where an input is not to be removed, or its output not to be written."""
-    needed = functools.cache(lambda: _Needed(settings))
+    needed = functools.cache(lambda: _Needed(arguments))
     inputs: dict[Identity, Source] = {}
     for source in found:
-        if (identity := paths.identity_of(source.place)) is not None:
+        if (identity := paths.identity_of(source.path_or_descriptor)) is not None:
             inputs.setdefault(identity, source)
 
     def check(source: Source) -> None:
-        if settings.remove and source.path is not None and (what := needed().name(source.path)):
+        if arguments.remove and source.path is not None and (what := needed().name(source.path)):
             raise RefusalError(f"is {what}, which decompression needs: --rm does not remove it")
         try:
-            target = output_of(source, settings)
+            target = output_of(source, arguments)
         except RefusalError:
             return  # of this input alone: the work will meet it
-        place = 1 if target is None else target
-        identity = paths.identity_of(place, regular=True)  # what is not regular loses nothing when it is written into
-        if identity is None or not (settings.force or target is None or files.is_written_into(target)):
+        file = 1 if target is None else target
+        identity = paths.identity_of(file, regular=True)
+        if identity is None or not (arguments.force or target is None or files.is_written_into(target)):
             return  # nothing is overwritten
-        if identity == paths.identity_of(source.place):
+        if identity == paths.identity_of(source.path_or_descriptor):
             raise RefusalError("is also the output")
         other = inputs.get(identity)
         if other and (other.named or target is not None):  # else that one is left out, and this one can be worked on
             raise RefusalError(f"its output would overwrite {other.label}, which is an input, too")
-        if what := needed().name(place):
+        if what := needed().name(file):
             raise RefusalError(f"its output would overwrite {what}, which decompression needs")
 
     return check
@@ -99,19 +99,19 @@ def _conflicts(found: list[Source], settings: Settings) -> Callable[[Source], No
 class _Needed:
     """What decompression needs besides the compressed file."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, arguments: Arguments) -> None:
         from llmzip.model.store import MODEL_VARIABLE, ModelStore  # loads more than most calls need
 
-        model = settings.model or os.environ.get(MODEL_VARIABLE)
+        model = arguments.model or os.environ.get(MODEL_VARIABLE)
         store = ModelStore().cache.root
-        names = {"the text of --prime": settings.prime, "the model": model, "part of the store of models": store}
+        names = {"the text of --prime": arguments.prime, "the model": model, "part of the store of models": store}
         self._names = {
             identity: what for what, path in names.items() if path and (identity := paths.identity_of(path)) is not None
         }
 
-    def name(self, place: Path | int) -> str | None:
+    def name(self, file: Path | int) -> str | None:
         """What a file is, or is part of; None if it is nothing that is needed."""
-        known = [paths.identity_of(place)]
-        if isinstance(place, Path):
-            known += paths.folders_above(place)
+        known = [paths.identity_of(file)]
+        if isinstance(file, Path):
+            known += paths.folders_above(file)
         return next((self._names[identity] for identity in known if identity in self._names), None)

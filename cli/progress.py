@@ -1,4 +1,4 @@
-"""What is shown on stderr while a file is worked on: bytes, tokens per second and the time left, on a terminal only."""
+"""Progress on stderr, for every command: bars and counting lines on a terminal, else a line when something begins."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from llmzip.cli.each import say
+from llmzip.cli.messages import say
+from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
 
+if TYPE_CHECKING:
+    from llmzip.tuning.training import State
+
 _STAGES = {"download": "downloading the language model", "convert": "converting the language model"}
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True)
-class Meter:
+class FileProgress:
     """The two callbacks of the library: `advance` for a file's data, `fetch` for getting a model."""
 
     advance: Callable[[int, int], None] | None
@@ -23,16 +29,16 @@ class Meter:
 
 
 @contextlib.contextmanager
-def metering(label: str, total_bytes: int | None, *, bar: bool, quiet: bool) -> Iterator[Meter]:
-    """A meter for one file of `total_bytes` uncompressed bytes; without `bar` it only announces downloads."""
+def file_progress(label: str, total_bytes: int | None, *, bar: bool, quiet: bool) -> Iterator[FileProgress]:
+    """The progress of one file of `total_bytes` uncompressed bytes; without `bar` only downloads are announced."""
     if bar:
         bars = _Bars(label, total_bytes)
         try:
-            yield Meter(bars.advance, bars.fetch)
+            yield FileProgress(bars.advance, bars.fetch)
         finally:
             bars.stop()
     else:
-        yield Meter(None, None if quiet else _Announcer().fetch)
+        yield FileProgress(None, None if quiet else _Announcer().fetch)
 
 
 class _Announcer:
@@ -98,3 +104,97 @@ class _Bars(_Announcer):
             self.tasks[description] = self.display.add_task(description, total=total, amount=amount)
             self.display.start()  # not before: the hub's library draws bars of its own
         self.display.update(self.tasks[description], completed=done, amount=amount)
+
+
+@contextlib.contextmanager
+def model_progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Bars for the stages that a model store reports; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import rich.console
+    import rich.progress
+
+    display = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
+    tasks: dict[str, rich.progress.TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = display.add_task(stage)
+            display.start()  # not before: the hub library draws bars of its own
+        display.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        display.stop()
+
+
+class MeasurementProgress:
+    """What `llmzip eval` measures now: a line that counts on a terminal, else a line per measurement."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar = sys.stderr.isatty() and not quiet
+
+    def begin(self, label: str, unit: str = "tokens") -> Callable[[int], None] | None:
+        """A new measurement; what it returns is told how many units are done."""
+        label = shown(label)
+        if not self.bar:
+            if not self.quiet:
+                say(label)
+            return None
+        self._line(label)
+        return lambda done: self._line(f"{label}: {done:,} {unit}")
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self.bar:
+            self._line("", end="\r")
+
+    def _line(self, text: str, end: str = "") -> None:
+        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
+
+
+class TransferProgress:
+    """The bytes of one download: a line that counts on a terminal, else one line when it begins."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.announced = False
+
+    def show(self, done: int, total: int | None) -> None:
+        """So many bytes are there; total: of how many, where that is known."""
+        of_total = f" of {format_size(total)}" if total else ""
+        if sys.stderr.isatty():
+            print(f"\r{self.name}: {format_size(done)}{of_total}  ", end="" if done != total else "\n", file=sys.stderr)
+        elif not self.announced:
+            say(f"downloading {self.name}{f' ({format_size(total)})' if total else ''}")
+        self.announced = True
+
+
+class TrainingProgress:
+    """A line every few seconds of training: how far it is, the losses, and the time left."""
+
+    def __init__(self) -> None:
+        self.begun = self.last = time.monotonic()
+        self.first: float | None = None
+
+    def show(self, state: State, done: float, loss: float) -> None:
+        """done: the share of the training that is done, 0 to 1; loss: of the last step [bits/token]."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done
+        if now - self.last < _SECONDS_BETWEEN_LINES and done < 1:
+            return
+        self.last = now
+        share = done - self.first
+        left = (now - self.begun) / share * (1 - done) if share > 0 else 0.0
+        say(
+            f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, {state.best:.4f} bits/byte on held-out text, "
+            f"{_duration(left)} left"
+        )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

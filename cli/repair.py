@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from llmzip.cli.each import say
+from llmzip.cli.messages import say
 from llmzip.errors import FormatError, IntegrityError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from llmzip.cli import files, paths
-from llmzip.cli.each import reporting, say
 from llmzip.cli.files import RefusalError
+from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
 from llmzip.ltsc.prompts import ShortPrompt, load_tokenizer, shorten
 from llmzip.ltsc.transform import attention_saving, reduction

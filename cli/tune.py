@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-import time
-from typing import TYPE_CHECKING
 
 import click
 
 from llmzip.cli import options
-from llmzip.cli.each import reporting, say
-from llmzip.cli.models import progress_bars
+from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.progress import TrainingProgress, model_progress
 from llmzip.errors import LLMZipError
 from llmzip.model.store import ModelStore
-
-if TYPE_CHECKING:
-    from llmzip.tuning.training import State
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 def _run(
@@ -67,42 +60,16 @@ def _run(
         patience=5,
     )
     store = ModelStore(offline=offline)
-    with progress_bars() as progress:
+    with model_progress() as progress:
         base = store.float_source(model, work, progress)
     if not (work / tune.TOKENS_FILE).exists():
         say(f"cutting {len(texts)} files into tokens")
         tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
-    state = tune.train(work, base.path, wanted, device, initial=base.adapter(), progress=_Lines().show)
+    state = tune.train(work, base.path, wanted, device, initial=base.adapter(), progress=TrainingProgress().show)
     installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)
     first, best = state.curve[0]["mean"], state.best
     say(f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)")
     say(f"{installed.name} {installed.fingerprint[:16]} is installed; the adapter is {work / tune.ADAPTER_FILE}")
-
-
-class _Lines:
-    """A line on stderr now and then: how far, how good, how long yet."""
-
-    def __init__(self) -> None:
-        self.begun = self.last = time.monotonic()
-        self.first: float | None = None
-
-    def show(self, state: State, done: float, loss: float) -> None:
-        now = time.monotonic()
-        if self.first is None:
-            self.first = done
-        if now - self.last < _SECONDS_BETWEEN_LINES and done < 1:
-            return
-        self.last = now
-        share = done - self.first
-        left = (now - self.begun) / share * (1 - done) if share > 0 else 0.0
-        say(
-            f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, {state.best:.4f} bits/byte on held-out text, "
-            f"{_duration(left)} left"
-        )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _files(names: tuple[str, ...]) -> list[pathlib.Path]:

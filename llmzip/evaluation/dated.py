@@ -35,7 +35,7 @@ def measure_months(
     cutoff: str,
     *,
     context: int = 2048,
-    most_bytes: int | None = None,
+    max_bytes: int | None = None,
     partial: Partial | None = None,
     begin: Begin | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def measure_months(
     length = min(context, scorer.max_positions)
     card = dataclasses.asdict(scorer.card)
     for month, whole in months.items():
-        data = whole[:most_bytes]
+        data = whole[:max_bytes]
         sizes[month] = len(data)
         progress = begin(f"{scorer.card.name}: {month}") if begin else None
         identity = ["month", card, length, hashlib.sha256(data).hexdigest()]

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from llmzip.cli.meter import Meter
-from llmzip.cli.names import NAME, Place
+from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
@@ -24,8 +24,8 @@ from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-FILE = Place(exists=True, dir_okay=False)
-OUTPUT = click.option("--output", type=Place(dir_okay=False), help="Write the JSON there, pictures beside it.")
+FILE = FilePath(exists=True, dir_okay=False)
+OUTPUT = click.option("--output", type=FilePath(dir_okay=False), help="Write the JSON there, pictures beside it.")
 CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
 
 _OPTIONS = (
@@ -54,9 +54,9 @@ class Work:
     quiet: bool
 
     @functools.cached_property
-    def meter(self) -> Meter:
+    def progress(self) -> MeasurementProgress:
         """Its progress."""
-        return Meter(self.quiet)
+        return MeasurementProgress(self.quiet)
 
     @functools.cached_property
     def partial(self) -> Partial:
@@ -87,7 +87,7 @@ class Work:
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """The result is there: print it, write it, forget what would have been needed to go on."""
-        self.meter.done()
+        self.progress.done()
         emit({"testing_only": self.limit is not None, **values}, self.output)
         self.partial.finish()
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
-from llmzip.cli.each import say
-from llmzip.cli.measure import SUBCOMMANDS
-from llmzip.cli.meter import Meter
-from llmzip.cli.names import NAME, Place
+from llmzip.cli.eval.models import compare, damage, months
+from llmzip.cli.eval.pairs import align, conditional, information, knn
+from llmzip.cli.eval.reports import correlate, report
+from llmzip.cli.messages import say
+from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
@@ -47,7 +49,7 @@ _DAMAGE_TEXT = "python-topics:65536"
 @click.option(
     "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What to measure; all of them if none is named."
 )
-@click.option("--output", type=Place(file_okay=False), help="Folder for JSON, Markdown and HTML.")
+@click.option("--output", type=FilePath(file_okay=False), help="Folder for JSON, Markdown and HTML.")
 @click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only.")
 @click.option("--level", type=WholeNumber(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
@@ -56,7 +58,10 @@ _DAMAGE_TEXT = "python-topics:65536"
     "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="b of the information capacity."
 )
 @click.option(
-    "--damage/--no-damage", default=None, help="The cache damage grid; on where neither model nor data is named."
+    "--damage/--no-damage",
+    "with_damage",
+    default=None,
+    help="The cache damage grid; on where neither model nor data is named.",
 )
 @click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models.")
 @click.option("--device", default="cpu", help="Where models run: cpu, cuda, ...")
@@ -77,7 +82,7 @@ def evaluate(
     context: int,
     samples: int,
     ic_bias: float,
-    damage: bool | None,
+    with_damage: bool | None,
     dtype: str,
     device: str,
     engine: str,
@@ -99,17 +104,19 @@ def evaluate(
     options = Options(tasks=tasks or TASKS, context=context, samples=samples, level=level, ic_bias=ic_bias, limit=limit)
     load = functools.partial(load_scorer, dtype=dtype, device=device, engine=engine, threads=threads, fetch=not offline)
     names: tuple[str | None, ...] = models or (None,)
-    meter = Meter(quiet)
+    progress = MeasurementProgress(quiet)
     result = run.evaluate(
         [functools.partial(load, name) for name in names],
         load_texts(data or DEFAULT_DATA, limit),
         options,
         codecs=codecs or (DEFAULT_CODECS if complete else ()),
-        damage=load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0] if damage or (damage is None and complete) else None,
+        damage=load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0]
+        if with_damage or (with_damage is None and complete)
+        else None,
         folder=_made(output),
-        begin=meter.begin,
+        begin=progress.begin,
     )
-    meter.done()
+    progress.done()
     table = markdown(result)
     click.echo(table)
     if output is not None:
@@ -123,17 +130,17 @@ def _made(folder: Path | None) -> Path | None:
 
 
 def _write(result: dict[str, Any], table: str, output: Path) -> None:
+    from llmzip.evaluation import report as reports
     from llmzip.evaluation import run
-    from llmzip.evaluation.report import report
 
     path = run.write(result, output)
     path.with_suffix(".md").write_text(table, "utf-8")
     try:
-        path.with_suffix(".html").write_text(report(result), "utf-8")
+        path.with_suffix(".html").write_text(reports.report(result), "utf-8")
     except LLMZipError as error:  # matplotlib is missing: the numbers are there all the same
         say(f"no report: {error}")
     say(f"written: {path}")
 
 
-for command in SUBCOMMANDS:
+for command in (compare, conditional, knn, align, information, correlate, damage, months, report):
     evaluate.add_command(command)

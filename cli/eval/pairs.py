@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from llmzip.cli.measure_options import CODEC, FILE, Work, measuring
-from llmzip.cli.names import Place
+from llmzip.cli.eval.measurement import CODEC, FILE, Work, measuring
+from llmzip.cli.names import FilePath
 from llmzip.cli.numbers import WholeNumber
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import pairs
@@ -38,7 +38,9 @@ def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: s
         raise LLMZipError(f"{text}: there is no text to measure")
     length = _conditional(work, codec)
     contexts = [b"", z, *([work.read(full)] if full else [])]
-    alone, residual, *given_full = pairs.conditional_table([y], contexts, length, work.meter.begin("code lengths"))[0]
+    alone, residual, *given_full = pairs.conditional_table([y], contexts, length, work.progress.begin("code lengths"))[
+        0
+    ]
     values = {
         "bytes": len(y),
         "code_length_bits": alone,
@@ -55,7 +57,7 @@ def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: s
     work.finish(values)
 
 
-_LABELLED = Place(exists=True, file_okay=False)
+_LABELLED = FilePath(exists=True, file_okay=False)
 
 
 @click.command()
@@ -70,7 +72,7 @@ def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str 
     known, unknown = _labelled(work, train), _labelled(work, tests)
     if k > len(known):
         raise click.UsageError(f"-k {k}: {train} has {len(known)} texts")
-    length, progress = _conditional(work, codec), work.meter.begin("distances", _PAIRS)
+    length, progress = _conditional(work, codec), work.progress.begin("distances", _PAIRS)
     table = pairs.distance_table(list(unknown.values()), list(known.values()), length, distance, progress)
     guesses = nearest_neighbours(table, [_label(name) for name in known], k)
     right = [guess == _label(name) for guess, name in zip(guesses, unknown, strict=True)]
@@ -111,7 +113,7 @@ def align(work: Work, sources: str, targets: str, top: int, codec: str) -> None:
     texts, wanted = work.named(sources), list(work.named(targets).values())
     length = None if work.model else pairs.codec_length(codec, work.partial)
     conditional = pairs.ModelCodeLengths(work.scorer(), work.partial) if work.model else None
-    progress = work.meter.begin("alignment", _PAIRS)
+    progress = work.progress.begin("alignment", _PAIRS)
     scores = pairs.fit_scores(list(texts.values()), wanted, length=length, conditional=conditional, progress=progress)
     names = list(texts)
     work.finish(
@@ -133,7 +135,7 @@ def information(work: Work, inputs: str, outputs: str, codec: str | None) -> Non
     names = [name for name in z if name in x]
     if len(names) < 2:
         raise LLMZipError(f"{inputs} and {outputs} share {len(names)} file names: two or more are needed")
-    length, progress = _conditional(work, codec), work.meter.begin("mutual information", _PAIRS)
+    length, progress = _conditional(work, codec), work.progress.begin("mutual information", _PAIRS)
     table = pairs.conditional_table([z[name] for name in names], [x[name] for name in names], length, progress)
     bits = conditionals.mutual_information(-table)
     size = float(np.mean([len(z[name]) for name in names]))

@@ -18,7 +18,7 @@ class Action(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Arguments:
     """The options with their defaults; sizes are in bytes."""
 
     action: Action

@@ -1,0 +1,1 @@
+"""`llmzip eval` and its sub-commands."""

@@ -1,0 +1,78 @@
+"""The sub-commands of `llmzip eval` that work on tables and results that exist: correlate, report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmzip.cli.eval.measurement import FILE, OUTPUT, draw, emit
+from llmzip.cli.names import FilePath
+from llmzip.errors import LLMZipError
+from llmzip.metrics.correlation import linear_fit
+
+
+@click.command()
+@click.argument("table", type=FILE)
+@click.option("--x", required=True, help="Column, such as bits_per_char.")
+@click.option("--y", required=True, help="Column, such as a benchmark's average.")
+@click.option("--label", help="Column with the models' names.")
+@OUTPUT
+def correlate(table: Path, x: str, y: str, label: str | None, output: Path | None) -> None:
+    """Correlate two columns of a CSV file with a header: Pearson's rho, the line, its RMSE."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise LLMZipError(f"{table}: no CSV file in UTF-8: {error}") from error
+    missing = [column for column in (x, y, *([label] if label else [])) if not rows or column not in rows[0]]
+    if missing:
+        raise LLMZipError(f"{table}: no column {missing[0]!r}; there are {', '.join(rows[0]) if rows else 'no rows'}")
+    try:
+        points = [(float(row[x] or ""), float(row[y] or "")) for row in rows]
+        fit = linear_fit(*zip(*points, strict=True))
+    except ValueError as error:
+        raise LLMZipError(f"{table}: {error}") from error
+    a, b = zip(*points, strict=True)
+    emit(
+        {"n": len(points), "pearson": fit.pearson, "slope": fit.slope, "intercept": fit.intercept, "rmse": fit.rmse},
+        output,
+    )
+
+    def picture() -> Any:
+        from llmzip.evaluation.plots import correlation
+
+        return correlation(a, b, [row[label] if label else "" for row in rows], (x, y), fit)
+
+    draw(output, "", picture)
+
+
+@click.command()
+@click.argument("result", type=FILE)
+@click.option("--output", type=FilePath(dir_okay=False), help="Default: beside the JSON.")
+@click.option("--pictures", type=FilePath(file_okay=False), help="Folder for the pictures as SVG, too.")
+def report(result: Path, output: Path | None, pictures: Path | None) -> None:
+    """Make the HTML report of a result JSON."""
+    from llmzip.evaluation import report as reports
+    from llmzip.evaluation.plots import svg
+    from llmzip.evaluation.run import FORMAT
+
+    try:
+        values = json.loads(result.read_text("utf-8"))
+        version = values["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LLMZipError(f"{result}: no result of `llmzip eval --output`") from error
+    if version != FORMAT:
+        raise LLMZipError(f"{result}: a result of format {version}; this version of llmzip reads format {FORMAT}")
+    target = output or result.with_suffix(".html")
+    target.write_text(reports.report(values), "utf-8")
+    click.echo(target)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for name, (figure, _) in reports.pictures(values).items():
+            path = pictures / f"{name}.svg"
+            path.write_text(svg(figure), "utf-8")
+            click.echo(path)
