@@ -70,7 +70,7 @@ def main(
         if llmzip.decompress(packed, threads=threads) != data:
             raise SystemExit("the round trip failed")
         end = time.process_time()
-        blocks = ", ".join(llmzip.get_frame_info(packed).codecs)
+        blocks = ", ".join(llmzip.list_frames(io.BytesIO(packed))[0].codecs)
         row = (title, f"{len(data):,}", f"{len(packed):,}", blocks, f"{middle - start:.1f}", f"{end - middle:.1f}")
         print(f"| {' | '.join(row)} |", flush=True)
 

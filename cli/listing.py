@@ -20,7 +20,7 @@ from llmzip.cli.sizes import format_size
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
-    from llmzip.frames import FrameInfo
+    from llmzip.frames import FrameSummary
 
 _COLUMNS = "{:>6}  {:>10}  {:>12}  {:>7}  {:>9}  {:<12}  {:<8}  {}"
 _TITLES = ("Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model", "Check", "Filename")
@@ -32,7 +32,7 @@ class Listed:
 
     name: str
     """As Python has it: bytes that are no text are surrogates."""
-    frames: Sequence[FrameInfo]
+    frames: Sequence[FrameSummary]
     damaged: bool = False
     """Whether this is only what is there of it."""
 
@@ -98,7 +98,7 @@ class Listing:
             _print(_line(Listed(f"{len(self.listed)} files", everything)))
 
 
-def _found(reader: BinaryIO) -> list[FrameInfo]:
+def _found(reader: BinaryIO) -> list[FrameSummary]:
     """What is there of a damaged file."""
     from llmzip.salvage.listing import list_damaged_frames
 
@@ -124,7 +124,7 @@ def _line(listed: Listed) -> str:
     )
 
 
-def _details(number: int, frame: FrameInfo) -> str:
+def _details(number: int, frame: FrameSummary) -> str:
     codecs = ", ".join(f"{count} {name}" for name, count in Counter(frame.codecs).items())
     return (
         f"    frame {number}: version {frame.version}, {frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "

@@ -28,7 +28,7 @@ from llmzip.errors import (
     UnsupportedModelError,
 )
 from llmzip.file import LLMZipFile, open
-from llmzip.frames import FrameInfo, get_frame_info, list_frames
+from llmzip.frames import FrameInfo, FrameSummary, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.model.integer_model import IntegerModel
 from llmzip.predictor.prime import Prime
@@ -42,6 +42,7 @@ __all__ = [
     "Damage",
     "FormatError",
     "FrameInfo",
+    "FrameSummary",
     "IntegrityError",
     "LLMZipCompressor",
     "LLMZipDecompressor",

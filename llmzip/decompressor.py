@@ -363,8 +363,8 @@ class LLMZipDecompressor(NotCopied):
                 return
             del self._parser.entries[self._blocks :]  # that of an attempt that an exception has ended
             block = self._parser.read_block(reader)
-        except TruncatedError:
-            self._wanted = len(self._input) + reader.missing
+        except TruncatedError as error:
+            self._wanted = len(self._input) + error.missing
             return
         if block is None:
             verify_content(self._parser, self._hash)

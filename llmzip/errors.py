@@ -28,6 +28,11 @@ class FormatError(LLMZipError, ValueError):
 class TruncatedError(FormatError, EOFError):
     """The bytes end before the frame does."""
 
+    def __init__(self, message: str, missing: int = 1) -> None:
+        super().__init__(message)
+        self.missing = missing
+        """How many more bytes it takes at least."""
+
 
 class IntegrityError(LLMZipError):
     """A checksum does not match: the bytes were changed after they were written."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from llmzip.codecs.base import Buffer, flat
 from llmzip.codecs.copies import NOTHING_LEFT
 from llmzip.codecs.selection import CODEC_NAMES, OF_A_MODEL, coded_part
-from llmzip.container.block import Block, read_block
+from llmzip.container.block import Block, read_block, read_block_head
 from llmzip.container.checks import check_bytes, is_short_frame
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import Entries, expect_index
@@ -67,21 +67,32 @@ class FrameParser:
 
 @dataclasses.dataclass(frozen=True)
 class FrameInfo:
-    """What a frame says of itself."""
+    """What a frame says at its beginning."""
 
     version: int
-    compressed_size: int
-    uncompressed_size: int
-    blocks: int
     model: str | None
     """What the header has of the model's fingerprint, 4 to 16 hex digits; None where no block needs a model."""
-    check: str
     memory: int
     """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
     prime: str | None
     """The digest of the reference text that it was primed with, in hex."""
     solid: bool
     """Whether blocks build on those before them."""
+    uncompressed_size: int | None
+    """In bytes; None where only the whole frame tells, as it may have more than one block."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSummary(FrameInfo):
+    """What a whole frame says of itself."""
+
+    uncompressed_size: int
+    """In bytes."""
+    compressed_size: int
+    """In bytes, from the header to the end."""
+    blocks: int
+    check: str
+    """The kind of the content check."""
     codecs: tuple[str, ...]
     """The codec of each block; where copies have left something, with that of the rest: copies(llm)."""
 
@@ -92,23 +103,30 @@ def _label(block: Block) -> str:
     return name if inner in (block.codec, NOTHING_LEFT) else f"{name}({CODEC_NAMES[inner]})"
 
 
-def _read_info(reader: ByteReader) -> FrameInfo:
+def _said_by(header: FrameHeader) -> dict[str, Any]:
+    """The fields of `FrameInfo` that a header has."""
+    return {
+        "version": header.version,
+        "model": header.fingerprint.hex() or None,
+        "memory": header.memory,
+        "prime": header.prime.hex() or None,
+        "solid": header.solid,
+    }
+
+
+def _read_summary(reader: ByteReader) -> FrameSummary:
     start = reader.offset
     parser = FrameParser()
     header = parser.read_header(reader)
     codecs = []
     while block := parser.read_block(reader):
         codecs.append(_label(block))
-    return FrameInfo(
-        version=header.version,
+    return FrameSummary(
+        **_said_by(header),
         compressed_size=reader.offset - start,
         uncompressed_size=sum(size for _, size in parser.entries),
         blocks=len(codecs),
-        model=header.fingerprint.hex() or None,
         check="XXH3-16" if parser.is_short else "XXH3-32",
-        memory=header.memory,
-        prime=header.prime.hex() or None,
-        solid=header.solid,
         codecs=tuple(codecs),
     )
 
@@ -140,7 +158,7 @@ def check_not_empty(source: PeekingSource) -> None:
         raise TruncatedError("the data is empty: not an llmzip file")
 
 
-def list_frames(file: BinaryIO) -> list[FrameInfo]:
+def list_frames(file: BinaryIO) -> list[FrameSummary]:
     """What each frame of a file says; block checks are verified, nothing is decoded.
 
     Raises FormatError, TruncatedError or IntegrityError.
@@ -150,10 +168,22 @@ def list_frames(file: BinaryIO) -> list[FrameInfo]:
     reader = ByteReader(source)
     infos = []
     while not source.at_end():
-        infos.append(_read_info(reader))
+        infos.append(_read_summary(reader))
     return infos
 
 
 def get_frame_info(data: Buffer) -> FrameInfo:
-    """What the first frame of `data` says of itself. Raises FormatError, TruncatedError or IntegrityError."""
-    return _read_info(ByteReader(io.BytesIO(flat(data))))
+    """What a frame says at its beginning; `data` is the frame, or its first bytes, of which 32 are always enough.
+
+    Only these are looked at, and no check: `list_frames` reads and verifies whole frames. Raises FormatError where no frame
+    begins, TruncatedError with the number of bytes that are `missing` where the data ends too early.
+    """
+    reader = ByteReader(io.BytesIO(flat(data)))
+    header = FrameHeader.read(reader)
+    size = None if header.memory else 0  # no memory: no blocks
+    if header.single_block:
+        head = read_block_head(reader)
+        if head is None:
+            raise FormatError(f"byte {reader.offset - 1}: a frame without the block that it has: the file is damaged")
+        size = head[1]
+    return FrameInfo(**_said_by(header), uncompressed_size=size)

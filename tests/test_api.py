@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import pathlib
+import pickle
 import random
 import subprocess
 import sys
@@ -181,7 +182,7 @@ def test_texts_with_more_tokens_than_a_block_holds_are_split(
     small = levels.Level(window=64, stream_tokens=64, max_streams=1)
     monkeypatch.setitem(levels.LEVELS, 6, small)
     packed = llmzip.compress(english[:4000], model=tiny_model)
-    assert llmzip.get_frame_info(packed).blocks > 2
+    assert llmzip.list_frames(io.BytesIO(packed))[0].blocks > 2
     assert llmzip.decompress(packed, model=tiny_model) == english[:4000]
 
 
@@ -220,6 +221,43 @@ def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel
     impostor = dataclasses.replace(tiny_model, tensors=tensors)
     with pytest.raises(llmzip.LLMZipError):
         llmzip.decompress(packed, model=impostor, threads=1)  # other options: not the engine that is loaded
+
+
+@pytest.mark.parametrize("options", [{}, {"prime": b"a reference " * 9}, {"codec": "raw"}])
+def test_the_first_bytes_of_a_frame_say_what_it_needs(
+    tiny_model: IntegerModel, english: bytes, options: dict[str, Any]
+) -> None:
+    single = llmzip.compress(english[:1500], 1, model=tiny_model, **options)
+    several = llmzip.compress(english[:3000], 1, model=tiny_model, block_size=1024, **options)
+    for packed, size in ((single, 1500), (several, None), (llmzip.compress(b""), 0)):
+        info = llmzip.get_frame_info(packed)
+        assert info.uncompressed_size == size
+        (summary,) = llmzip.list_frames(io.BytesIO(packed))
+        assert {k: v for k, v in vars(summary).items() if k in vars(info)} == {
+            **vars(info),
+            "uncompressed_size": summary.uncompressed_size,
+        }
+        start = packed[:0]
+        while True:  # give what is missing, until it is enough
+            try:
+                assert llmzip.get_frame_info(start) == info
+                break
+            except llmzip.TruncatedError as error:
+                assert f"needs {error.missing} more" in str(error)
+                assert len(start) + error.missing <= min(32, len(packed))
+                start = packed[: len(start) + error.missing]
+        assert llmzip.get_frame_info(packed[:32]) == info
+
+
+def test_no_frame_begins_here() -> None:
+    for data in (b"x", b"\x8cLx", b"\x8cLZ\xff", b"\x8cLZ\x11\x00\x00"):
+        with pytest.raises(llmzip.FormatError) as caught:
+            llmzip.get_frame_info(data)
+        assert not isinstance(caught.value, llmzip.TruncatedError)
+    for data, missing in ((b"", 5), (b"\x8c", 4), (b"\x8cLZ\x10", 1)):
+        with pytest.raises(llmzip.TruncatedError) as short:
+            llmzip.get_frame_info(data)
+        assert short.value.missing == pickle.loads(pickle.dumps(short.value)).missing == missing
 
 
 def test_frames_in_a_row_are_listed(tiny_model: IntegerModel) -> None:

@@ -75,7 +75,7 @@ def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pyte
     decompressor = llmzip.LLMZipDecompressor()
     out = b"".join(decompressor.decompress(packed[i : i + piece]) for i in range(0, len(packed), piece))
     assert out == NOISE
-    parts = llmzip.get_frame_info(packed).blocks + 1
+    parts = llmzip.list_frames(io.BytesIO(packed))[0].blocks + 1
     assert len(tries) <= 8 * parts  # codec, two sizes of up to two bytes each, payload, check
 
 

@@ -238,7 +238,7 @@ def test_copies_reach_no_further_than_the_format_says(monkeypatch: pytest.Monkey
         data = NOISE[:1024] + NOISE[50_000 : 50_000 + between] + NOISE[:1024]
         packed = llmzip.compress(data, block_size=1024, solid=True)
         assert llmzip.decompress(packed) == data
-        assert (llmzip.get_frame_info(packed).codecs[-1] == "copies") is ends
+        assert (llmzip.list_frames(io.BytesIO(packed))[0].codecs[-1] == "copies") is ends
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_a_frame_without_a_model_gives_way_to_one_that_names_it(tiny_model: Inte
 def test_other_codecs_stay_what_they_are(tiny_model: IntegerModel) -> None:
     for codec in ("xz", "zstd", "meta-token"):
         packed = llmzip.compress(TEXT * 3, model=tiny_model, codec=codec, solid=True, block_size=1024)
-        info = llmzip.get_frame_info(packed)
+        info = llmzip.list_frames(io.BytesIO(packed))[0]
         assert (set(info.codecs), info.solid) == ({codec}, False)
     with pytest.raises(ValueError, match="blocks can have"):
         llmzip.compress(TEXT, codec="copies")

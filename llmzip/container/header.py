@@ -15,6 +15,7 @@ VERSIONS = (3, 4)
 FINGERPRINT_PREFIX = 8
 PRIME_DIGEST = 4
 
+_FIXED_BYTES = len(MAGIC) + 2
 _SINGLE_BLOCK, _NAMES_MODEL, _PRIMED, _SOLID = 1, 2, 64, 128
 _VERSION_SHIFT, _VERSION_MASK = 2, 15
 
@@ -62,19 +63,20 @@ class FrameHeader:
     def read(cls, reader: ByteReader) -> FrameHeader:
         """Parse a header. Raises FormatError for anything but a frame of a known version."""
         start = reader.offset
-        magic = reader.read_available(len(MAGIC))
-        if not MAGIC.startswith(magic):
+        fixed = reader.read_available(_FIXED_BYTES)
+        if not MAGIC.startswith(fixed[: len(MAGIC)]):
             what = "not an llmzip file" if start == 0 else "trailing junk after the last frame"
             raise FormatError(f"byte {start}: {what} (no frame begins here)")
-        reader.read(len(MAGIC) - len(magic), "a frame header")
-        byte = reader.byte("a frame header")
+        if len(fixed) <= len(MAGIC):
+            reader.miss(_FIXED_BYTES - len(fixed), "a frame header")
+        byte = fixed[len(MAGIC)]
         version = byte >> _VERSION_SHIFT & _VERSION_MASK
         if version not in VERSIONS:
             known = " and ".join(map(str, VERSIONS))
             raise FormatError(
                 f"byte {start}: format version {version}; this program reads versions {known}: update llmzip"
             )
-        code = reader.byte("a frame header")
+        code = fixed[-1] if len(fixed) == _FIXED_BYTES else reader.byte("a frame header")
         names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
         if primed and not names_model:
             raise FormatError(f"byte {start}: a primed frame names no model: the file is damaged")

@@ -42,8 +42,6 @@ class ByteReader:
         self._source = source
         self.offset = offset
         self.seen = bytearray()
-        self.missing = 0
-        """How many bytes more it would have taken at least, where the last read has raised TruncatedError."""
 
     def mark(self) -> None:
         """Forget what has been read so far."""
@@ -70,9 +68,10 @@ class ByteReader:
 
     def miss(self, missing: int, what: str) -> NoReturn:
         """Raise TruncatedError naming `what`, which needs `missing` bytes more."""
-        self.missing = missing
         raise TruncatedError(
-            f"the data ends at byte {self.offset}, inside {what}: the file is truncated; copy or download it again"
+            f"the data ends at byte {self.offset}, inside {what}, which needs {missing} more: the file is truncated; "
+            "copy or download it again",
+            missing,
         )
 
     def byte(self, what: str) -> int:

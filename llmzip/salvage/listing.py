@@ -8,7 +8,7 @@ from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.checks import is_short
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.engines import EngineOptions
-from llmzip.frames import FrameInfo
+from llmzip.frames import FrameSummary
 from llmzip.salvage.frames import FoundFrame, survey_frames
 from llmzip.salvage.headers import HeaderGuesses
 
@@ -16,18 +16,18 @@ MISSING = "missing"
 """In the place of the codec of a block that is damaged or absent."""
 
 
-def list_damaged_frames(file: BinaryIO) -> list[FrameInfo]:
+def list_damaged_frames(file: BinaryIO) -> list[FrameSummary]:
     """What is there of each frame of a seekable file; sizes are those that are known."""
     frames = survey_frames(file, HeaderGuesses(EngineOptions()))
     return [_info(frame) for frame in frames if frame.is_frame]
 
 
-def _info(frame: FoundFrame) -> FrameInfo:
+def _info(frame: FoundFrame) -> FrameSummary:
     header = frame.header.header if frame.header else FrameHeader(False, 0)
     places = [slot for slot in (frame.header, *frame.slots, frame.end) if slot is not None]
     size = sum(slot.size or 0 for slot in frame.slots)
     codecs = (CODEC_NAMES.get(slot.block.codec, "unknown") if slot.block else MISSING for slot in frame.slots)
-    return FrameInfo(
+    return FrameSummary(
         version=VERSION,
         compressed_size=max(place.end for place in places) - min(place.offset for place in places),
         uncompressed_size=size,
