@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from benchmarks.contenders import CODECS, Contender, codecs, llmzip_levels, peer, programs
+from benchmarks.compressors import CODECS, Compressor, codecs, extra_compressor, llmzip_levels, programs
 from benchmarks.pictures import write_pictures
 from benchmarks.results import Key, Row, markdown, read_csv, write_csv, write_sizes
 from llmzip.errors import LLMZipError
@@ -31,11 +31,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 SIZES = ROOT / "benchmarks" / "sizes.csv"
 
 
-def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, Any]:
-    """Run benchmarks/job.py. Raises CalledProcessError where the contender fails."""
-    described = {**job, "direction": direction, **{name: str(path) for name, path in files.items()}}
+def in_a_process(task: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, Any]:
+    """Run benchmarks/worker.py. Raises CalledProcessError where the compressor fails."""
+    described = {**task, "direction": direction, **{name: str(path) for name, path in files.items()}}
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.job", json.dumps(described)],
+        [sys.executable, "-m", "benchmarks.worker", json.dumps(described)],
         capture_output=True,
         check=True,
         text=True,
@@ -45,20 +45,20 @@ def in_a_process(job: dict[str, Any], direction: str, **files: pathlib.Path) -> 
     return result
 
 
-def measure(contender: Contender, text: Text) -> Row:
+def measure(compressor: Compressor, text: Text) -> Row:
     """Compress, decompress, compare."""
-    row = Row(text.name, text.sha256, len(text.data), contender.name, contender.command, contender.version)
-    if contender.missing:
-        row.note = contender.missing
+    row = Row(text.name, text.sha256, len(text.data), compressor.name, compressor.command, compressor.version)
+    if compressor.missing:
+        row.note = compressor.missing
         return row
     with tempfile.TemporaryDirectory() as folder:
         plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed.zpaq", "back"))  # zpaq insists
         plain.write_bytes(text.data)
         try:
-            there = in_a_process(contender.job, "compress", source=plain, sink=packed, original=plain)
-            again = in_a_process(contender.job, "decompress", source=packed, sink=back, original=plain)
+            there = in_a_process(compressor.task, "compress", source=plain, sink=packed, original=plain)
+            again = in_a_process(compressor.task, "decompress", source=packed, sink=back, original=plain)
         except subprocess.CalledProcessError as error:
-            row.note = "failed: " + ((error.stderr or "").strip().splitlines() or ["without a word"])[-1]
+            row.note = "failed: " + ((error.stderr or "").strip().splitlines() or ["no message"])[-1]
             return row
         if back.read_bytes() != text.data:
             row.note = "the round trip changes the text"
@@ -67,35 +67,35 @@ def measure(contender: Contender, text: Text) -> Row:
         row.bits_per_byte = 8 * row.compressed_bytes / len(text.data)
         row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r["seconds"] for r in (there, again))
         row.encode_peak_bytes, row.decode_peak_bytes = int(there["peak_bytes"]), int(again["peak_bytes"])
-        is_file = contender.job["kind"] == "llmzip"
+        is_file = compressor.task["kind"] == "llmzip"
         row.model_digest = (get_frame_info(packed.read_bytes()).model if is_file else there["model_digest"][:16]) or ""
     return row
 
 
 def measure_missing(
-    contenders: Sequence[Contender], texts: Sequence[Text], known: Sequence[Row], save: Callable[[list[Row]], None]
+    compressors: Sequence[Compressor], texts: Sequence[Text], known: Sequence[Row], save: Callable[[list[Row]], None]
 ) -> list[Row]:
-    """A row per contender and text, in this order: those that are known with a size as they are, the others measured.
+    """A row per compressor and text, in this order: those that are known with a size as they are, the others measured.
 
-    Known rows of other contenders and texts follow, but not of another text by one of these names. `save` is given all
+    Known rows of other compressors and texts follow, but not of another text by one of these names. `save` is given all
     rows after each measurement.
     """
     digests = {text.name: text.sha256 for text in texts}
     rows = {row.key: row for row in known if digests.get(row.data, row.data_sha256) == row.data_sha256}
-    wanted = [(text, contender) for text in texts for contender in contenders]
-    first = [_key(text, contender) for text, contender in wanted]
+    wanted = [(text, compressor) for text in texts for compressor in compressors]
+    first = [_key(text, compressor) for text, compressor in wanted]
     order = list(dict.fromkeys([*first, *rows]))
-    for (text, contender), key in zip(wanted, first, strict=True):
+    for (text, compressor), key in zip(wanted, first, strict=True):
         if key in rows and rows[key].compressed_bytes is not None:
             continue
-        print(f"{text.name}: {contender.name}", file=sys.stderr, flush=True)
-        rows[key] = measure(contender, text)
+        print(f"{text.name}: {compressor.name}", file=sys.stderr, flush=True)
+        rows[key] = measure(compressor, text)
         save([rows[key] for key in order if key in rows])
     return [rows[key] for key in order]
 
 
-def _key(text: Text, contender: Contender) -> Key:
-    return text.name, text.sha256, contender.name, contender.command
+def _key(text: Text, compressor: Compressor) -> Key:
+    return text.name, text.sha256, compressor.name, compressor.command
 
 
 @click.command()
@@ -106,9 +106,9 @@ def _key(text: Text, contender: Contender) -> Key:
 @click.option("--model", help="Of llmzip and its codecs.")
 @click.option("--threads", type=int, help="Of llmzip.")
 @click.option("--llama-model", help="GGUF file for llama-zip, where that is installed.")
-@click.option("--peer", "peers", multiple=True, help="A further contender: NAME=COMPRESSION|DECOMPRESSION.")
+@click.option("--extra", "extras", multiple=True, help="A further compressor: NAME=COMPRESSION|DECOMPRESSION.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=pathlib.Path), help="For CSV, table and pictures.")
-@click.option("--again", is_flag=True, help="Measure what the output folder has already, too.")
+@click.option("--force", is_flag=True, help="Measure what the output folder has already, too.")
 @click.option(
     "--pictures", type=click.Path(file_okay=False, path_type=pathlib.Path), help="Folder; default: the output."
 )
@@ -121,15 +121,15 @@ def main(
     model: str | None,
     threads: int | None,
     llama_model: str | None,
-    peers: tuple[str, ...],
+    extras: tuple[str, ...],
     output: pathlib.Path | None,
-    again: bool,
+    force: bool,
     pictures: pathlib.Path | None,
     sizes: bool,
 ) -> None:
     """Compare compressors on DATA."""
     try:
-        extra = [peer(text) for text in peers]
+        added = [extra_compressor(text) for text in extras]
         wanted = [int(level) for level in levels.split(",") if level]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -140,13 +140,13 @@ def main(
     except LLMZipError as error:
         raise click.ClickException(str(error)) from error
     ours = llmzip_levels(wanted, model, threads) + (llmzip_levels(wanted, model, threads, True) if solid else [])
-    contenders = [*programs(llama_model), *codecs([n for n in names.split("+") if n], model), *extra, *ours]
+    compressors = [*programs(llama_model), *codecs([n for n in names.split("+") if n], model), *added, *ours]
     table = None
     if output:
         output.mkdir(parents=True, exist_ok=True)
         table = output / "results.csv"
-    known = read_csv(table) if table and table.is_file() and not again else []
-    rows = measure_missing(contenders, texts, known, lambda rows: write_csv(rows, table) if table else None)
+    known = read_csv(table) if table and table.is_file() and not force else []
+    rows = measure_missing(compressors, texts, known, lambda rows: write_csv(rows, table) if table else None)
     print(markdown(rows))
     if output:
         (output / "results.md").write_text(markdown(rows), "utf-8")

@@ -38,7 +38,7 @@ def write_pictures(rows: Sequence[Row], folder: pathlib.Path) -> list[pathlib.Pa
 
 
 def _colour(row: Row) -> str:
-    return _OURS if row.contender.startswith("llmzip") else _MODEL if row.contender in _MODEL_CODECS else _OTHERS
+    return _OURS if row.compressor.startswith("llmzip") else _MODEL if row.compressor in _MODEL_CODECS else _OTHERS
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -63,22 +63,22 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
         "bits/byte (lower is better)",
         9.0,
     )
-    points = {row.contender: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
+    points = {row.compressor: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
     best = front(list(points.values()))
     axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=0, label="best ratio at a speed")
-    levels = {name: place for name, place in points.items() if name.startswith("llmzip")}
-    heights = _spread({name: place for name, place in points.items() if name not in levels})
+    levels = {name: point for name, point in points.items() if name.startswith("llmzip")}
+    heights = _spread({name: point for name, point in points.items() if name not in levels})
     for row in measured:
-        place = points[row.contender]
-        label = "llmzip's levels" if row.contender == next(iter(levels), None) else None
-        axes.scatter(*place, color=_colour(row), s=24, zorder=4, label=label)
-        bold = "bold" if place in best else "normal"
-        if row.contender in levels:
-            name, offset = row.contender.removeprefix("llmzip "), (0, -12)
-            axes.annotate(name, place, offset, textcoords="offset points", fontsize=7, fontweight=bold, ha="center")
+        point = points[row.compressor]
+        label = "llmzip's levels" if row.compressor == next(iter(levels), None) else None
+        axes.scatter(*point, color=_colour(row), s=24, zorder=4, label=label)
+        bold = "bold" if point in best else "normal"
+        if row.compressor in levels:
+            name, offset = row.compressor.removeprefix("llmzip "), (0, -12)
+            axes.annotate(name, point, offset, textcoords="offset points", fontsize=7, fontweight=bold, ha="center")
         else:
-            at = place[0] * 1.12, heights[row.contender]
-            axes.annotate(row.contender, place, at, fontsize=7, fontweight=bold, va="center")
+            at = point[0] * 1.12, heights[row.compressor]
+            axes.annotate(row.compressor, point, at, fontsize=7, fontweight=bold, va="center")
     axes.set_xscale("log")
     axes.set_ylim(0, 1.06 * max([*heights.values(), *(bits for _, bits in points.values())]))
     axes.margins(x=0.2)
@@ -104,7 +104,7 @@ def sizes(rows: Sequence[Row]) -> Figure:
     made, panels = grid(len(groups), max(len(group) for group in groups.values()))
     for axes, (data, group) in zip(panels, groups.items(), strict=True):
         bits = [row.bits_per_byte or 0.0 for row in group]
-        names, colours = [row.contender for row in group], [_colour(row) for row in group]
+        names, colours = [row.compressor for row in group], [_colour(row) for row in group]
         draw_bits_per_byte(axes, f"{data}, {group[0].data_bytes:,} bytes", names, bits, colours, 2)
     return made
 
@@ -114,15 +114,15 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
     measured = sorted(
         (row for row in rows if row.compressed_bytes is not None), key=lambda row: row.compressed_bytes or 0
     )
-    programs = {row.contender.split()[0] for row in measured if not row.contender.startswith("codec ")}
+    programs = {row.compressor.split()[0] for row in measured if not row.compressor.startswith("codec ")}
     programs |= {"zlib"} if "gzip" in programs else set()
-    programs |= {"ppmd"} if any(row.contender.startswith("7z PPMd") for row in measured) else set()
-    levels = [row for row in measured if row.contender.startswith("llmzip")]
-    kept = {levels[0].contender, f"llmzip -{DEFAULT_LEVEL}"} if levels else set()
+    programs |= {"ppmd"} if any(row.compressor.startswith("7z PPMd") for row in measured) else set()
+    levels = [row for row in measured if row.compressor.startswith("llmzip")]
+    kept = {levels[0].compressor, f"llmzip -{DEFAULT_LEVEL}"} if levels else set()
 
     def is_shown(row: Row) -> bool:
-        if row.contender.startswith("llmzip"):
-            return row.contender in kept
-        return not row.contender.startswith("codec ") or re.split("[ :]", row.contender)[1] not in programs
+        if row.compressor.startswith("llmzip"):
+            return row.compressor in kept
+        return not row.compressor.startswith("codec ") or re.split("[ :]", row.compressor)[1] not in programs
 
     return [row for row in measured if is_shown(row)]

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Key = tuple[str, str, str, str]
-"""Text, its digest, contender, command: what is measured once."""
+"""Text, its digest, compressor, command: what is measured once."""
 
 
 @dataclasses.dataclass
 class Row:
-    """One contender on one text."""
+    """One compressor on one text."""
 
     data: str
     data_sha256: str
     data_bytes: int
-    contender: str
+    compressor: str
     command: str
     version: str = ""
     model_digest: str = ""
@@ -35,7 +35,7 @@ class Row:
     @property
     def key(self) -> Key:
         """What it is a row of."""
-        return self.data, self.data_sha256, self.contender, self.command
+        return self.data, self.data_sha256, self.compressor, self.command
 
 
 def write_csv(rows: Sequence[Row], path: pathlib.Path) -> None:
@@ -76,7 +76,7 @@ def markdown(rows: Sequence[Row]) -> str:
         for row in group:
             if row.command and row.command not in commands:
                 commands[row.command] = len(commands) + 1
-            name = f"{row.contender}[^{commands[row.command]}]" if row.command else row.contender
+            name = f"{row.compressor}[^{commands[row.command]}]" if row.command else row.compressor
             if row.compressed_bytes is None:
                 lines.append(f"| {name} | ❌ {row.note} | | | | |")
                 continue
@@ -100,18 +100,18 @@ def write_sizes(rows: Iterable[Row], path: pathlib.Path) -> list[str]:
     known: dict[tuple[str, str, str], int] = {}
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
-            known = {(r["data"], r["data_sha256"], r["contender"]): int(r["bytes"]) for r in csv.DictReader(file)}
+            known = {(r["data"], r["data_sha256"], r["compressor"]): int(r["bytes"]) for r in csv.DictReader(file)}
     changes = []
     for row in rows:
-        key = row.data, row.data_sha256, row.contender
+        key = row.data, row.data_sha256, row.compressor
         if row.compressed_bytes is None:
             continue
         before = known.get(key)
         if before is not None and before != row.compressed_bytes:
-            changes.append(f"{row.data}, {row.contender}: {before:,} -> {row.compressed_bytes:,} bytes")
+            changes.append(f"{row.data}, {row.compressor}: {before:,} -> {row.compressed_bytes:,} bytes")
         known[key] = row.compressed_bytes
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["data", "data_sha256", "contender", "bytes"])
+        writer.writerow(["data", "data_sha256", "compressor", "bytes"])
         writer.writerows([*key, size] for key, size in sorted(known.items()))
     return changes

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from benchmarks import compare, contenders, gpu, pictures, results
+from benchmarks import compare, compressors, gpu, pictures, results
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
 from llmzip.codecs.registry import codec_names
@@ -30,26 +30,26 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch: pytest.MonkeyPatch, cache_with_tiny_model: pathlib.Path) -> None:
-    monkeypatch.chdir(ROOT)  # where `python -m benchmarks.job` is found
+    monkeypatch.chdir(ROOT)  # where `python -m benchmarks.worker` is found
 
 
 def test_the_example() -> None:
     assert doctest.testmod(pictures).failed == 0
 
 
-def test_contenders_that_are_not_here_say_so() -> None:
-    found = contenders.peer("nothing=no-such-program -c|no-such-program -d")
+def test_compressors_that_are_not_here_say_so() -> None:
+    found = compressors.extra_compressor("nothing=no-such-program -c|no-such-program -d")
     assert compare.measure(found, Text("t", TEXT)).note == "not installed"
     with pytest.raises(ValueError, match="NAME=COMPRESSION"):
-        contenders.peer("nothing")
-    assert all(c.missing or c.version for c in contenders.programs(None) if c.name in ("gzip -9", "xz -9e"))
+        compressors.extra_compressor("nothing")
+    assert all(c.missing or c.version for c in compressors.programs(None) if c.name in ("gzip -9", "xz -9e"))
 
 
 @pytest.mark.skipif(not shutil.which("cat") or not shutil.which("head"), reason="needs cat and head")
 def test_a_round_trip_that_changes_the_text_gets_no_numbers() -> None:
-    row = compare.measure(contenders.peer("bad=cat|head -c 5"), Text("t", TEXT))
+    row = compare.measure(compressors.extra_compressor("bad=cat|head -c 5"), Text("t", TEXT))
     assert (row.note, row.compressed_bytes) == ("the round trip changes the text", None)
-    failed = compare.measure(contenders.peer("bad=false|cat"), Text("t", TEXT))
+    failed = compare.measure(compressors.extra_compressor("bad=false|cat"), Text("t", TEXT))
     assert failed.note.startswith("failed")
 
 
@@ -58,12 +58,12 @@ def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(compare, "SIZES", tmp_path / "sizes.csv")
     data = tmp_path / "prose"
     data.write_bytes(TEXT)
-    monkeypatch.setattr(contenders, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat")))
+    monkeypatch.setattr(compressors, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat")))
     arguments = [str(data), "--levels", "1", "--codecs", "meta-token", "--output", str(tmp_path / "out"), "--sizes"]
     done = click.testing.CliRunner().invoke(compare.main, arguments)
     assert done.exit_code == 0, done.output
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
-        rows = {row["contender"]: row for row in csv.DictReader(file)}
+        rows = {row["compressor"]: row for row in csv.DictReader(file)}
     assert rows["stored"]["bits_per_byte"] == "8.0"
     assert rows["gone"]["note"] == "not installed"
     ours = rows["llmzip -1"]
@@ -88,7 +88,7 @@ def test_changed_sizes_are_told(tmp_path: pathlib.Path) -> None:
     assert results.write_sizes([row], path) == []
     row.compressed_bytes = 4
     assert results.write_sizes([row], path) == ["t, x: 5 -> 4 bytes"]
-    assert path.read_text().splitlines() == ["data,data_sha256,contender,bytes", "t,digest,x,4"]
+    assert path.read_text().splitlines() == ["data,data_sha256,compressor,bytes", "t,digest,x,4"]
 
 
 def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,16 +96,16 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
     table, done = tmp_path / "results.csv", []
     honest = compare.measure
 
-    def failing(contender: contenders.Contender, text: Text) -> Row:
+    def failing(compressor: compressors.Compressor, text: Text) -> Row:
         if len(done) == 1:
             done.append("interrupted")
             raise KeyboardInterrupt
-        done.append(contender.name)
-        return honest(contender, text)
+        done.append(compressor.name)
+        return honest(compressor, text)
 
     def run(names: list[str]) -> list[Row]:
         known = results.read_csv(table) if table.is_file() else []
-        found = contenders.codecs(names)
+        found = compressors.codecs(names)
         return compare.measure_missing(found, [text], known, lambda rows: results.write_csv(rows, table))
 
     monkeypatch.setattr(compare, "measure", failing)
@@ -114,14 +114,14 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
     rows = run(names)
     assert done == ["codec zlib:level=9", "interrupted", "codec bzip2:level=9", "codec xz:preset=6"]
     assert results.read_csv(table) == rows
-    assert [row.contender for row in run(["xz:preset=6"])] == ["codec xz:preset=6", *(f"codec {n}" for n in names[:2])]
+    assert [row.compressor for row in run(["xz:preset=6"])] == ["codec xz:preset=6", *(f"codec {n}" for n in names[:2])]
     assert len(done) == 4
-    other = compare.measure_missing(contenders.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None)
+    other = compare.measure_missing(compressors.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None)
     assert [row.data_bytes for row in other] == [5]
 
 
 def test_every_codec_of_the_registry_is_compared() -> None:
-    found = {contender.job["codec"] for contender in contenders.codecs() if not contender.missing}
+    found = {compressor.task["codec"] for compressor in compressors.codecs() if not compressor.missing}
     assert found == set(codec_names()) - {"raw", "llm"}
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llmzip import metrics
 from llmzip.metrics import alignment, capacity, conditional, distances, divergence, entropy, ranks, rates
 from llmzip.metrics.capacity import Shape
-from llmzip.metrics.code_length import bits_per_unit, by_position, characters, percentile, smoothed_bits, text_size
+from llmzip.metrics.code_length import by_position, characters, percentile, smoothed_bits, text_size
 from llmzip.metrics.correlation import linear_fit
 from llmzip.metrics.dated import cutoff_gap
 from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, sliding, with_context
@@ -71,11 +71,8 @@ def test_rates_by_hand() -> None:
 
 def test_code_lengths_by_hand() -> None:
     bits, sizes = np.array([8.0, 1.0, 3.0, 4.0]), np.array([2, 1, 1, 4])
-    assert bits_per_unit(bits, int(sizes.sum())) == 2.0
     assert by_position(bits, sizes, np.array([0, 1, 0, 1]), [0, 1, 2, 3]) == [11 / 3, 1.0, None]
     assert percentile(np.arange(101.0)) == 99.0
-    with pytest.raises(ValueError, match="no text"):
-        bits_per_unit(bits, 0)
     # alpha 1/2, V = 4: p = 1/2 -> 1/4 + 1/8 = 3/8
     assert smoothed_bits(np.array([1.0]), 4, 0.5) == pytest.approx([-math.log2(3 / 8)])
 

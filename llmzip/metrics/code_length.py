@@ -12,17 +12,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer]
 
 
-def bits_per_unit(bits: float | FloatArray, units: float) -> float:
-    """Sum of code lengths / units: bits/byte, bits/character or bits/token. Raises ValueError for no unit.
-
-    >>> bits_per_unit(np.array([3.0, 5.0]), 4)
-    2.0
-    """
-    if units <= 0:
-        raise ValueError("no text: there is nothing to measure")
-    return float(np.sum(bits)) / units
-
-
 def characters(data: bytes) -> int:
     """Unicode characters: the bytes that do not continue a UTF-8 character; for other bytes a count of those too.
 

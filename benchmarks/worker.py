@@ -1,6 +1,6 @@
-"""One direction of one contender in this process: `python -m benchmarks.job JSON`; prints seconds and peak memory as JSON.
+"""One direction of one compressor in this process: `python -m benchmarks.worker JSON`; prints seconds and peak memory as JSON.
 
-A process of its own, so that peak memory is the contender's; but no peak is below that of the Python which starts a program
+A process of its own, so that peak memory is the compressor's; but no peak is below that of the Python which starts a program
 (some 12 MiB) or has imported the codecs (some 40 MiB). llmzip's model is loaded before the clock starts.
 """
 
@@ -17,9 +17,9 @@ import time
 from typing import Any
 
 
-def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
-    command = job[job["direction"]]
-    files = {"source": source.name, "sink": sink.name, "original": pathlib.Path(job["original"]).name}
+def run_program(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+    command = task[task["direction"]]
+    files = {"source": source.name, "sink": sink.name, "original": pathlib.Path(task["original"]).name}
     folder = source.parent  # all are there; archives then hold short names
     argv = [part.format(**files) for part in shlex.split(command)]
     start = time.perf_counter()
@@ -34,29 +34,29 @@ def run_program(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -
     return time.perf_counter() - start
 
 
-def run_codec(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+def run_codec(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
     from llmzip.codecs.registry import get_codec
 
-    codec = get_codec(job["codec"], **job["parameters"])
-    job["model_digest"] = codec.get_config().get("model", "")
+    codec = get_codec(task["codec"], **task["parameters"])
+    task["model_digest"] = codec.get_config().get("model", "")
     codec.decode(codec.encode(b"What is loaded is loaded by the first text."))
     data = source.read_bytes()
     start = time.perf_counter()
-    out = codec.encode(data) if job["direction"] == "compress" else codec.decode(data)
+    out = codec.encode(data) if task["direction"] == "compress" else codec.decode(data)
     seconds = time.perf_counter() - start
     sink.write_bytes(out)
     return seconds
 
 
-def run_llmzip(job: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
+def run_llmzip(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
     import llmzip
 
-    options = {"threads": job["threads"], "model": job["model"]}
+    options = {"threads": task["threads"], "model": task["model"]}
     llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, **options), **options)
     data, out = io.BytesIO(source.read_bytes()), io.BytesIO()
     start = time.perf_counter()
-    if job["direction"] == "compress":
-        llmzip.compress_stream(data, out, level=job["level"], solid=job["solid"], **options)
+    if task["direction"] == "compress":
+        llmzip.compress_stream(data, out, level=task["level"], solid=task["solid"], **options)
     else:
         llmzip.decompress_stream(data, out, **options)
     seconds = time.perf_counter() - start
@@ -75,11 +75,11 @@ def peak_bytes(of_children: bool) -> int:
 
 
 def main() -> None:
-    job = json.loads(sys.argv[1])
-    work = {"program": run_program, "codec": run_codec, "llmzip": run_llmzip}[job["kind"]]
-    seconds = work(job, pathlib.Path(job["source"]), pathlib.Path(job["sink"]))
-    found = {"seconds": seconds, "peak_bytes": peak_bytes(job["kind"] == "program")}
-    print(json.dumps({**found, "model_digest": job.get("model_digest", "")}))
+    task = json.loads(sys.argv[1])
+    work = {"program": run_program, "codec": run_codec, "llmzip": run_llmzip}[task["kind"]]
+    seconds = work(task, pathlib.Path(task["source"]), pathlib.Path(task["sink"]))
+    found = {"seconds": seconds, "peak_bytes": peak_bytes(task["kind"] == "program")}
+    print(json.dumps({**found, "model_digest": task.get("model_digest", "")}))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ from llmzip.evaluation.environment import environment
 
 
 @dataclasses.dataclass(frozen=True)
-class Contender:
-    """One way to compress; `job` is what benchmarks/job.py runs in a process of its own."""
+class Compressor:
+    """One way to compress; `task` is what benchmarks/worker.py runs in a process of its own."""
 
     name: str
     command: str
     """For the footnote: what to type for the same."""
-    job: dict[str, Any]
+    task: dict[str, Any]
     missing: str | None = None
     """Why it cannot run here."""
     version: str = ""
@@ -64,17 +64,17 @@ _PACKAGES = {"zstd": "zstandard", "brotli": "brotli", "ppmd": "pyppmd"}
 
 def llmzip_levels(
     levels: Sequence[int], model: str | None, threads: int | None, solid: bool = False
-) -> list[Contender]:
+) -> list[Compressor]:
     """llmzip at each level."""
     found = []
     for level in levels:
         name = f"llmzip -{level}" + (" --solid" if solid else "")
-        job = {"kind": "llmzip", "level": level, "model": model, "threads": threads, "solid": solid}
-        found.append(Contender(name, name + (f" -m {model}" if model else ""), job, version=_own_version()))
+        task = {"kind": "llmzip", "level": level, "model": model, "threads": threads, "solid": solid}
+        found.append(Compressor(name, name + (f" -m {model}" if model else ""), task, version=_own_version()))
     return found
 
 
-def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Contender]:
+def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Compressor]:
     """Codecs by themselves; their bytes have a size and a check."""
     found = []
     for text in names:
@@ -90,8 +90,8 @@ def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Cont
         values = "".join(f", {key}={value!r}" for key, value in parameters.items())
         command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}{values}).encode(...)"'
         version = _own_version() + (f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else "")
-        job = {"kind": "codec", "codec": name, "parameters": parameters}
-        found.append(Contender(f"codec {text}", command, job, missing, version))
+        task = {"kind": "codec", "codec": name, "parameters": parameters}
+        found.append(Compressor(f"codec {text}", command, task, missing, version))
     return found
 
 
@@ -109,7 +109,7 @@ def _own_version() -> str:
     return " ".join(filter(None, ("llmzip", made["packages"]["llmzip"], made["git"])))
 
 
-def programs(llama_model: str | None) -> list[Contender]:
+def programs(llama_model: str | None) -> list[Compressor]:
     """The programs, the missing ones with the reason."""
     rows = [*_PROGRAMS]
     if llama_model:
@@ -117,27 +117,27 @@ def programs(llama_model: str | None) -> list[Contender]:
         rows.append(("llama-zip", f"{call} -c", f"{call} -d"))
     found = [_program(*row) for row in rows]
     if not llama_model and shutil.which("llama-zip"):
-        found.append(Contender("llama-zip", "", {}, "needs --llama-model FILE.gguf"))
+        found.append(Compressor("llama-zip", "", {}, "needs --llama-model FILE.gguf"))
     for library in ("gptzip", "nnzip"):
         if importlib.util.find_spec(library):
-            found.append(Contender(library, "", {}, "has no command on files of its own: give one as --peer"))
+            found.append(Compressor(library, "", {}, "has no command on files of its own: give one as --extra"))
     return found
 
 
-def peer(text: str) -> Contender:
+def extra_compressor(text: str) -> Compressor:
     """`NAME=COMPRESSION|DECOMPRESSION`, commands as in the list above. Raises ValueError for anything else."""
     name, equals, commands = text.partition("=")
     encode, bar, decode = commands.partition("|")
     if not (name and equals and bar):
-        raise ValueError(f"{text!r}: a peer is NAME=COMPRESSION|DECOMPRESSION")
+        raise ValueError(f"{text!r}: a compressor is NAME=COMPRESSION|DECOMPRESSION")
     return _program(name, encode, decode)
 
 
-def _program(name: str, encode: str, decode: str) -> Contender:
+def _program(name: str, encode: str, decode: str) -> Compressor:
     program = encode.split()[0]
     missing = None if shutil.which(program) else "not installed"
     version = "" if missing else _version(program)
-    return Contender(name, encode, {"kind": "program", "compress": encode, "decompress": decode}, missing, version)
+    return Compressor(name, encode, {"kind": "program", "compress": encode, "decompress": decode}, missing, version)
 
 
 def _version(program: str) -> str:
