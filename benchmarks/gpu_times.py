@@ -97,7 +97,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
     works: dict[str, tuple[Callable[[], None], int, int]] = {  # what, bytes, multiplications
         "place": (lambda: run.place(position, made.window, made.ring, made._padded_positions, made._visible), 0, 0),
         "embed": (lambda: run.embed(ids, *engine.embedding, space.x), rows * d * 5, 0),
-        "normalise": (lambda: run.normalise(space.x, space.q, space.scale), rows * d * 5, 0),
+        "normalize": (lambda: run.normalize(space.x, space.q, space.scale), rows * d * 5, 0),
         "qkv": (
             lambda: run.qkv(q, scale, weights.qkv, engine.rope, position, made.ring, space.queries, space.query_scales, cache),
             weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]), rows * weights.qkv.weight.numel(),
@@ -137,7 +137,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
         except Exception as error:
             report.say(f"{name:14} failed: {error!r}")
             continue
-        layer += seconds * {"normalise": 2}.get(name, 1) * (name in _IN_LAYERS)
+        layer += seconds * {"normalize": 2}.get(name, 1) * (name in _IN_LAYERS)
         rates = f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   {2 * products / seconds / 1e12:6.1f} Tops"
         report.say(f"{name:14} {seconds * 1e6:8.1f} us   {rates}")
         figures[name] = {"us": seconds * 1e6, "GB/s": size / seconds / 1e9, "Tops": 2 * products / seconds / 1e12}
@@ -147,7 +147,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
     figures["layers_ms"] = layer * spec.layers * 1e3
 
 
-_IN_LAYERS = {"normalise", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
+_IN_LAYERS = {"normalize", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
 
 
 def used_slots(made: TritonSession) -> int:

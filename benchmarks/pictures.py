@@ -37,7 +37,7 @@ def write_pictures(rows: Sequence[Row], folder: pathlib.Path) -> list[pathlib.Pa
     return paths
 
 
-def _colour(row: Row) -> str:
+def _color(row: Row) -> str:
     return _OURS if row.compressor.startswith("llmzip") else _MODEL if row.compressor in _MODEL_CODECS else _OTHERS
 
 
@@ -71,7 +71,7 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
     for row in measured:
         point = points[row.compressor]
         label = "llmzip's levels" if row.compressor == next(iter(levels), None) else None
-        axes.scatter(*point, color=_colour(row), s=24, zorder=4, label=label)
+        axes.scatter(*point, color=_color(row), s=24, zorder=4, label=label)
         bold = "bold" if point in best else "normal"
         if row.compressor in levels:
             name, offset = row.compressor.removeprefix("llmzip "), (0, -12)
@@ -104,8 +104,8 @@ def sizes(rows: Sequence[Row]) -> Figure:
     made, panels = grid(len(groups), max(len(group) for group in groups.values()))
     for axes, (data, group) in zip(panels, groups.items(), strict=True):
         bits = [row.bits_per_byte or 0.0 for row in group]
-        names, colours = [row.compressor for row in group], [_colour(row) for row in group]
-        draw_bits_per_byte(axes, f"{data}, {group[0].data_bytes:,} bytes", names, bits, colours, 2)
+        names, colors = [row.compressor for row in group], [_color(row) for row in group]
+        draw_bits_per_byte(axes, f"{data}, {group[0].data_bytes:,} bytes", names, bits, colors, 2)
     return made
 
 

@@ -1,6 +1,6 @@
-"""Small records, each a file of its own, without and with a prime: `python -m benchmarks.records [--records 1000]`.
+"""Small records, each a file of its own, without and with a dictionary: `python -m benchmarks.records [--records 1000]`.
 
-Records are JSON objects of some 300 bytes; the prime is a few hundred others. Every message is decoded and compared.
+Records are JSON objects of some 300 bytes; the dictionary is a few hundred others. Every message is decoded and compared.
 zstd with a trained dictionary stands beside: it is what such records are packed with otherwise.
 """
 
@@ -19,7 +19,7 @@ import llmzip
 _SERVICES = ("checkout", "inventory", "gateway", "billing", "search", "mailer", "sessions")
 _PATHS = ("/v1/orders", "/v1/orders/{}/items", "/v2/users/{}", "/v2/users/{}/avatar", "/health", "/v1/search?q={}")
 _MESSAGES = (
-    "request completed", "upstream timed out, will retry", "cache refreshed from replica", "payment authorised",
+    "request completed", "upstream timed out, will retry", "cache refreshed from replica", "payment authorized",
     "rate limit reached for client", "background job finished", "connection closed by peer",
 )  # fmt: skip
 
@@ -52,24 +52,24 @@ def trained(records: list[bytes]) -> zstandard.ZstdCompressor:
 
 @click.command()
 @click.option("--records", "count", type=int, default=1000)
-@click.option("--primed-with", "others", type=int, default=300)
+@click.option("--dictionary-records", "others", type=int, default=300)
 @click.option("--threads", type=int, help="As for llmzip.")
 def main(count: int, others: int, threads: int | None) -> None:
     generator = random.Random(2026)
     lines = [record(generator, row) for row in range(others + count)]
     reference, records = lines[:others], lines[others:]
     size = sum(map(len, records))
-    prime = llmzip.Prime(b"\n".join(reference) + b"\n")
-    click.echo(f"{count} records of {size / count:.0f} bytes, primed with {others} others")
+    dictionary = llmzip.Dictionary(b"\n".join(reference) + b"\n")
+    click.echo(f"{count} records of {size / count:.0f} bytes, with a dictionary of {others} others")
     zstd = trained(reference)
     total = sum(len(zstd.compress(r)) for r in records)
     click.echo(f"zstd -19 with a trained dictionary: {8 * total / size:.3f} bits/byte")
     for name, options in {
         "llmzip": {},
-        "llmzip, primed": {"prime": prime},
-        "llmzip, primed, without memory": {"prime": prime, "memory": False},
+        "llmzip, dictionary": {"dictionary": dictionary},
+        "llmzip, with_dictionary, without mixer": {"dictionary": dictionary, "mixing": False},
     }.items():
-        decoding = {key: value for key, value in options.items() if key == "prime"}
+        decoding = {key: value for key, value in options.items() if key == "dictionary"}
         total, times = 0, []
         for r in records:
             begun = time.perf_counter()

@@ -24,7 +24,7 @@ from llmzip.cli.repair import loss as report_loss
 from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
-    from llmzip.predictor.prime import Prime
+    from llmzip.predictor.dictionary import Dictionary
     from llmzip.streams import Totals
 
 # llmzip.streams and llmzip.frames are imported where they are used: they bring the engines, which help and refusals do
@@ -82,9 +82,9 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
             fetch_progress=progress.fetch,
             block_size=arguments.block_size,
             codec=arguments.codec,
-            memory=not arguments.no_memory,
+            mixing=not arguments.no_mixing,
             solid=arguments.solid,
-            prime=prime(arguments.prime),
+            dictionary=dictionary(arguments.dictionary),
             threads=arguments.threads,
             device=arguments.device,
             engine=arguments.engine,
@@ -101,11 +101,11 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
     with file_progress(label, _content_bytes(reader) if bar else None, bar=bar, quiet=arguments.quiet) as progress:
         options = {
             "model": arguments.model,
-            "prime": prime(arguments.prime),
+            "dictionary": dictionary(arguments.dictionary),
             "threads": arguments.threads,
             "device": arguments.device,
             "engine": arguments.engine,
-            "max_memory": arguments.memory,
+            "max_memory": arguments.max_memory,
             "max_output": arguments.max_output,
             "progress": progress.advance,
         }
@@ -122,16 +122,16 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 
 
 @functools.cache
-def prime(path: str | None) -> Prime | None:
-    """The reference text of --prime, the same object for all files: it is read only once."""
-    from llmzip.predictor.prime import Prime
+def dictionary(path: str | None) -> Dictionary | None:
+    """The reference the dictionary, the same object for all files: it is read only once."""
+    from llmzip.predictor.dictionary import Dictionary
 
     if path is None:
         return None
     try:
-        return Prime(Path(path).read_bytes())
+        return Dictionary(Path(path).read_bytes())
     except OSError as error:
-        raise LLMZipError(f"--prime {path}: {error.strerror}") from error
+        raise LLMZipError(f"--dictionary {path}: {error.strerror}") from error
 
 
 def _verify(original: BinaryIO, compressed: Path, arguments: Arguments) -> None:

@@ -25,18 +25,18 @@ def corpora() -> None:
 def list_corpora(as_json: bool) -> None:
     """List the built-in corpora and those that `fetch` knows."""
     rows: list[dict[str, object]] = [
-        {"name": name, "state": "built in", "licence": "generated", "description": (make.__doc__ or "").strip()}
+        {"name": name, "state": "built in", "license": "generated", "description": (make.__doc__ or "").strip()}
         for name, make in BUILTIN.items()
     ]
     for row in rows[:2]:
-        row["licence"] = "PSF-2.0"
+        row["license"] = "PSF-2.0"
     for corpus in registry.CORPORA:
         state = "fetched" if library.folder_of(corpus).is_dir() else "not fetched"
         rows.append(
             {
                 "name": corpus.name,
                 "state": state,
-                "licence": corpus.licence,
+                "license": corpus.license,
                 "description": corpus.description,
                 "url": corpus.url,
                 "download_bytes": corpus.download_bytes,
@@ -47,7 +47,7 @@ def list_corpora(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        click.echo(f"{row['name']:<15} {row['state']:<12} {row['description']}  [{row['licence']}]")
+        click.echo(f"{row['name']:<15} {row['state']:<12} {row['description']}  [{row['license']}]")
 
 
 @corpora.command()

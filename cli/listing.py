@@ -130,7 +130,7 @@ def _details(number: int, frame: FrameSummary) -> str:
         f"    frame {number}: version {frame.version}, {frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
         f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
         f"decoder memory: {format_size(frame.memory)}"
-        + (f", prime: {frame.prime}" if frame.prime else "")
+        + (f", dictionary: {frame.dictionary_id}" if frame.dictionary_id else "")
         + (", solid" if frame.solid else "")
     )
 

@@ -119,8 +119,8 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         raise click.UsageError("--rm needs an output file to compare with")
     if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")
-    if arguments.solid and arguments.no_memory:
-        raise click.UsageError("--solid carries the memory on and --no-memory has none: they exclude each other")
+    if arguments.solid and arguments.no_mixing:
+        raise click.UsageError("--solid carries the mixer on and --no-mixing has none: they exclude each other")
     if arguments.action is Action.COMPRESS:
         try:
             level_parameters(arguments.level, arguments.block_size)
@@ -129,7 +129,9 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
 
     context = click.get_current_context()
     if arguments.action is not Action.LIST:
-        convert.prime(arguments.prime)  # what no input can do without is missed once, and before anything starts
+        convert.dictionary(
+            arguments.dictionary
+        )  # what no input can do without is missed once, and before anything starts
     if arguments.action is Action.LIST:
         listing = Listing(arguments)
         code = run_each(arguments, listing.add)
@@ -173,13 +175,13 @@ def _subcommand(
 _COMPRESSION = {
     "Output": [*options.TARGETS, *options.FOLDERS],
     "Compression": options.LEVELS,
-    "Model": [options.PRIME, *options.ENGINE],
+    "Model": [options.DICTIONARY, *options.ENGINE],
 }
-_DECODING = {"Limits": [*options.LIMITS, options.KEEP_GOING], "Model": [options.PRIME, *options.ENGINE]}
+_DECODING = {"Limits": [*options.LIMITS, options.KEEP_GOING], "Model": [options.DICTIONARY, *options.ENGINE]}
 _REPAIR = {
     "Output": [*(option for option in options.TARGETS if option.name != "remove"), *options.FOLDERS, options.JOIN],
     "Limits": options.LIMITS,
-    "Model": [options.PRIME, *options.ENGINE],
+    "Model": [options.DICTIONARY, *options.ENGINE],
 }
 
 llmzip = GzipStyleGroup(

@@ -82,7 +82,7 @@ def show(name: str, as_json: bool) -> None:
     if details.registered:
         entry = details.registered
         facts |= _available_row(entry)
-        facts |= {"description": entry.description, "licence": entry.licence, "aliases": list(entry.aliases)}
+        facts |= {"description": entry.description, "license": entry.license, "aliases": list(entry.aliases)}
     if details.cached:
         facts |= _cached_row(details.cached)
     if details.spec:

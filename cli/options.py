@@ -81,12 +81,12 @@ LEVELS = [
         callback=_known_codec,
         help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
-    flag("--no-memory", help="Do not correct predictions by what has been coded."),
-    flag("--solid", help="Carry that memory, and find repeats, from block to block: smaller, without random access."),
+    flag("--no-mixing", help="Do not correct predictions by what has been coded."),
+    flag("--solid", help="Carry that mixer, and find repeats, from block to block: smaller, without random access."),
     OFFLINE,
 ]
-PRIME = click.Option(
-    ["--prime"],
+DICTIONARY = click.Option(
+    ["--dictionary", "-D"],
     type=NAME,
     metavar="FILE",
     help="A text like the content, known to both sides: short files get much smaller.",
@@ -112,7 +112,7 @@ ENGINE = [
 ]
 LIMITS = [
     click.Option(
-        ["-M", "--memory"], type=parse_size, metavar="SIZE", help="Refuse files whose decoding needs more memory."
+        ["-M", "--max-memory"], type=parse_size, metavar="SIZE", help="Refuse files whose decoding needs more memory."
     ),
     click.Option(["--max-output"], type=parse_size, metavar="SIZE", help="Refuse files with more content."),
 ]

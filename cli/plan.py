@@ -1,6 +1,6 @@
 """What a call is going to read, write and remove, looked through before anything starts.
 
-No input may be overwritten while it waits, and nothing that decompression needs (the text of --prime, the model, the store
+No input may be overwritten while it waits, and nothing that decompression needs (the dictionary, the model, the store
 of the models) may be overwritten or removed. Files are compared by device and inode, so that other names do not hide them.
 """
 
@@ -104,7 +104,7 @@ class _Needed:
 
         model = arguments.model or os.environ.get(MODEL_VARIABLE)
         store = ModelStore().cache.root
-        names = {"the text of --prime": arguments.prime, "the model": model, "part of the store of models": store}
+        names = {"the dictionary": arguments.dictionary, "the model": model, "part of the store of models": store}
         self._names = {
             identity: what for what, path in names.items() if path and (identity := paths.identity_of(path)) is not None
         }

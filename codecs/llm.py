@@ -1,4 +1,4 @@
-"""The language-model codec: bytes -> tokens -> lockstep streams, corrected by a memory -> range coder (docs/format.md)."""
+"""The language-model codec: bytes -> tokens -> lockstep streams, corrected by a mixer -> range coder (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from llmzip.coding.range_coder import has_too_many, padded
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.errors import FormatError, IntegrityError, LimitError
-from llmzip.memory.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, Memory, capacity_bits_for
+from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, ContextMixer, capacity_bits_for
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.dictionary import PreparedDictionary
 from llmzip.predictor.lockstep import Progress as TokenProgress
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
-from llmzip.predictor.prime import Primed
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
 
-SOLID_MEMORY_BITS = 18
-"""The least capacity of a memory that is carried from block to block; larger blocks get as many positions as bytes."""
+SOLID_CAPACITY_BITS = 18
+"""The least capacity of a mixer that is carried from block to block; larger blocks get as many positions as bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class EncodedPrefix:
     payload: bytes
     covered: int
     """How many bytes the payload stands for."""
-    taught: Memory | None
-    """The block's memory, after it has learned the block: what the next block of a solid frame begins with."""
+    taught: ContextMixer | None
+    """The block's mixer, after it has learned the block: what the next block of a solid frame begins with."""
 
 
 class LLMCodec:
@@ -51,16 +51,16 @@ class LLMCodec:
         engine: Engine,
         level: levels.Level = _DEFAULT_LEVEL,
         *,
-        memory: bool = True,
-        primed: Primed | None = None,
+        mixing: bool = True,
+        dictionary: PreparedDictionary | None = None,
         solid: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        """level, memory: what encoding follows. primed, solid: what the frame says, for encoding and decoding."""
+        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for encoding and decoding."""
         self._engine = engine
         self._level = level
-        self._has_memory = memory
-        self._primed = primed
+        self._has_mixing = mixing
+        self._dictionary = dictionary
         self._solid = solid
         self._progress = progress
 
@@ -70,9 +70,9 @@ class LLMCodec:
         return self._engine.model
 
     @property
-    def primed(self) -> Primed | None:
-        """The reference that primes it."""
-        return self._primed
+    def dictionary(self) -> PreparedDictionary | None:
+        """The reference that dictionaries it."""
+        return self._dictionary
 
     def encode(self, data: bytes) -> bytes:
         """See `BlockCodec.encode`. Raises LimitError for more than one block can hold: see `encode_prefix`."""
@@ -83,7 +83,7 @@ class LLMCodec:
             )
         return made.payload
 
-    def encode_prefix(self, data: bytes, carried: Memory | None = None) -> EncodedPrefix:
+    def encode_prefix(self, data: bytes, carried: ContextMixer | None = None) -> EncodedPrefix:
         """One block that holds as much of `data` as fits.
 
         carried: in a solid frame, what the blocks before have taught; it stays as it is, as the new block may be dropped.
@@ -97,74 +97,76 @@ class LLMCodec:
             tokens = Tokens(kept, tokens.literals[:escapes])
             data = self.model.tokenizer.decode(tokens)
         count = len(tokens.ids)
-        bits = self._memory_bits(count)
-        plan = dataclasses.replace(levels.plan(self._level, count, spec, self._context), memory_bits=bits)
-        memory = self._memory(bits, carried and carried.copy())
-        start = self._primed.start() if self._primed else None
+        bits = self._capacity_bits(count)
+        plan = dataclasses.replace(levels.plan(self._level, count, spec, self._context), capacity_bits=bits)
+        mixer = self._mixer(bits, carried and carried.copy())
+        start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(count, len(data))
-        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, memory, start, report)
-        return EncodedPrefix(self._parameters(plan) + padded(coded, count), len(data), memory)
+        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, mixer, start, report)
+        return EncodedPrefix(self._parameters(plan) + padded(coded, count), len(data), mixer)
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`."""
         return self.decode_after(payload, size, None)[0]
 
-    def decode_after(self, payload: bytes, size: int, carried: Memory | None) -> tuple[bytes, Memory | None]:
-        """The same, and the memory for the next block of a solid frame: the block's own, or `carried` where it has none.
+    def decode_after(
+        self, payload: bytes, size: int, carried: ContextMixer | None
+    ) -> tuple[bytes, ContextMixer | None]:
+        """The same, and the mixer for the next block of a solid frame: the block's own, or `carried` where it has none.
 
         carried: what the blocks before have taught; it learns the block.
         """
         plan, coded = self._read_plan(payload, size)
-        memory = self._memory(plan.memory_bits, carried)
-        start = self._primed.start() if self._primed else None
+        mixer = self._mixer(plan.capacity_bits, carried)
+        start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(plan.tokens, size)
-        tokens = decode_tokens(self._engine, coded, plan.tokens, plan.streams, plan.window, memory, start, report)
+        tokens = decode_tokens(self._engine, coded, plan.tokens, plan.streams, plan.window, mixer, start, report)
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
-        return data, carried if memory is None else memory
+        return data, carried if mixer is None else mixer
 
     def need(self, payload: bytes, size: int) -> int:
         """The bytes that decoding takes (`accounting`). Raises FormatError for impossible parameters."""
         plan = self._read_plan(payload, size)[0]
-        return accounting.llm_bytes(plan, self.model.spec, self._primed is not None)
+        return accounting.llm_bytes(plan, self.model.spec, self._dictionary is not None)
 
     def bound(self) -> int:
         """At least that of any payload that this codec makes."""
-        bits = self._memory_bits(0) if self._solid or not self._has_memory else None
-        if bits is None and self._primed:
-            bits = self._memory_bits(self._level.block_size)
-        return accounting.llm_bound(self._level, self.model.spec, self._context, bits, self._primed is not None)
+        bits = self._capacity_bits(0) if self._solid or not self._has_mixing else None
+        if bits is None and self._dictionary:
+            bits = self._capacity_bits(self._level.block_size)
+        return accounting.llm_bound(self._level, self.model.spec, self._context, bits, self._dictionary is not None)
 
     @property
     def _context(self) -> int:
         """How many tokens each stream has read before its first."""
-        return len(self._primed.context) if self._primed else 0
+        return len(self._dictionary.context) if self._dictionary else 0
 
-    def _memory_bits(self, tokens: int) -> int:
+    def _capacity_bits(self, tokens: int) -> int:
         """The capacity that a block of so many tokens gets."""
-        if not self._has_memory:
+        if not self._has_mixing:
             return 0
         if self._solid:
-            return max(SOLID_MEMORY_BITS, capacity_bits_for(self._level.block_size))
+            return max(SOLID_CAPACITY_BITS, capacity_bits_for(self._level.block_size))
         return self._bits_for_all(tokens)
 
     def _bits_for_all(self, tokens: int) -> int:
-        """The capacity that holds so many tokens and the prime's."""
-        return capacity_bits_for(tokens + (self._primed.tokens if self._primed else 0))
+        """The capacity that holds so many tokens and the dictionary's."""
+        return capacity_bits_for(tokens + (self._dictionary.tokens if self._dictionary else 0))
 
-    def _memory(self, bits: int, carried: Memory | None) -> Memory | None:
-        """What a block starts with: the memory carried on, a primed or an empty one."""
+    def _mixer(self, bits: int, carried: ContextMixer | None) -> ContextMixer | None:
+        """What a block starts with: the mixer carried on, a dictionary or an empty one."""
         if not bits:
             return None
         if carried is not None:
             if carried.capacity_bits != bits:
-                raise FormatError("the memory changes its size between the blocks of a frame: the file is damaged")
+                raise FormatError("the mixing capacity changes between the blocks of a frame: the file is damaged")
             return carried
-        return self._primed.memory(bits) if self._primed else self._engine.memory(bits)
+        return self._dictionary.mixer(bits) if self._dictionary else self._engine.mixer(bits)
 
     def _usual_plan(self, tokens: int) -> levels.Plan:
-        """One stream that sees everything, and a memory that holds everything: what short texts get."""
+        """One stream that sees everything, and a mixer that holds everything: what short texts get."""
         window = -(-(self._context + tokens) // levels.WINDOW_UNIT) * levels.WINDOW_UNIT
         return levels.Plan(tokens, 1, window, self._context, self._bits_for_all(tokens))
 
@@ -172,7 +174,7 @@ class LLMCodec:
         """The parameters at the beginning of a payload; "0 streams" stands for the usual plan."""
         if plan == self._usual_plan(plan.tokens):
             return varint(plan.tokens) + varint(0)
-        return b"".join(map(varint, (plan.tokens, plan.streams, plan.window // levels.WINDOW_UNIT, plan.memory_bits)))
+        return b"".join(map(varint, (plan.tokens, plan.streams, plan.window // levels.WINDOW_UNIT, plan.capacity_bits)))
 
     def _read_plan(self, payload: bytes, size: int) -> tuple[levels.Plan, bytes]:
         """The inverse of `_parameters`, and what is coded. Raises FormatError for what docs/format.md does not allow."""
@@ -180,13 +182,13 @@ class LLMCodec:
         count, streams = (reader.varint(f"a block's {what}") for what in ("tokens", "streams"))
         plan = self._usual_plan(count)
         if streams:
-            units, bits = (reader.varint(f"a block's {what}") for what in ("window", "memory"))
+            units, bits = (reader.varint(f"a block's {what}") for what in ("window", "capacity"))
             plan = levels.Plan(count, streams, units * levels.WINDOW_UNIT, self._context, bits)
         coded = payload[reader.offset :]
         if not self._is_possible(plan, size) or has_too_many(count, coded):
             raise FormatError(
                 f"impossible block parameters ({plan.tokens} tokens, {plan.streams} streams, window {plan.window}, "
-                f"memory {plan.memory_bits}, {len(coded)} coded bytes): the file is damaged"
+                f"mixing capacity {plan.capacity_bits}, {len(coded)} coded bytes): the file is damaged"
             )
         return plan, coded
 
@@ -199,7 +201,7 @@ class LLMCodec:
             and 1 <= plan.streams <= min(plan.tokens, levels.MAX_STREAMS)
             and max(1, self._context) <= plan.window < positions + levels.WINDOW_UNIT
             and plan.context - (-plan.tokens // plan.streams) <= positions
-            and (not plan.memory_bits or MIN_CAPACITY_BITS <= plan.memory_bits <= most_bits)
+            and (not plan.capacity_bits or MIN_CAPACITY_BITS <= plan.capacity_bits <= most_bits)
         )
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:

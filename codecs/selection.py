@@ -19,7 +19,7 @@ from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.container.block import MAX_EXPANSION, Block
 from llmzip.container.header import FINGERPRINT_PREFIX
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 
 MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
 """The codecs of docs/format.md that need no model."""
@@ -38,7 +38,7 @@ _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
 
 _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS = 256, 32
-"""Bytes of the shortest copy: the memory makes a model good at repeats, but not at the padding of archives (docs/codecs.md)."""
+"""Bytes of the shortest copy: the mixer makes a model good at repeats, but not at the padding of archives (docs/codecs.md)."""
 
 Encoded = tuple[int, bytes]
 """Codec and payload."""
@@ -49,8 +49,8 @@ class EncodedBlock:
     """A block that may become the next one of a frame."""
 
     block: Block
-    taught: Memory | None
-    """The memory with which the frame goes on if it is solid, where the model coded the block; else None."""
+    taught: ContextMixer | None
+    """The mixer with which the frame goes on if it is solid, where the model coded the block; else None."""
 
 
 def coded_part(block: Block) -> tuple[int, bytes, int]:
@@ -70,7 +70,7 @@ def reach(block: Block) -> int:
 
 
 def encode_block(
-    data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder, carried: Memory | None = None
+    data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder, carried: ContextMixer | None = None
 ) -> EncodedBlock:
     """The smallest block that holds a prefix of `data`.
 
@@ -86,7 +86,7 @@ def encode_block(
     elif len(repeats.history):  # in the block itself, dictionary coders find their own
         copies = repeats.find(data)
     candidates = _without_model(data, copies, kind)
-    taught: Memory | None = None
+    taught: ContextMixer | None = None
     worthwhile = _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size
     if kind is Kind.TEXT and worthwhile and rest_of(data, copies):
         encoded, covered, copies, taught = _with_model(llm(), data, copies, carried)
@@ -99,14 +99,14 @@ def encode_block(
 
 
 def encode_block_as(
-    codec: BlockCodec, data: bytes, repeats: RepeatFinder, carried: Memory | None = None
+    codec: BlockCodec, data: bytes, repeats: RepeatFinder, carried: ContextMixer | None = None
 ) -> EncodedBlock:
     """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored.
 
     For the model, too, long repeats are taken out.
     """
     assert codec.id is not None
-    taught: Memory | None = None
+    taught: ContextMixer | None = None
     if isinstance(codec, LLMCodec):
         copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
         (number, payload), covered, _, taught = _with_model(codec, data, copies, carried)
@@ -119,9 +119,9 @@ def encode_block_as(
 
 
 def _with_model(
-    llm: LLMCodec, data: bytes, copies: list[Copy], carried: Memory | None
-) -> tuple[Encoded, int, list[Copy], Memory | None]:
-    """A prefix of the data, its size and its copies; the model codes the rest, which teaches the memory."""
+    llm: LLMCodec, data: bytes, copies: list[Copy], carried: ContextMixer | None
+) -> tuple[Encoded, int, list[Copy], ContextMixer | None]:
+    """A prefix of the data, its size and its copies; the model codes the rest, which teaches the mixer."""
     rest = rest_of(data, copies)
     if not rest:
         return _with_copies(copies, (NOTHING_LEFT, b"")), len(data), copies, None

@@ -20,7 +20,7 @@ class Corpus:
     """Of the archive; None where it grows."""
     sha256: str | None
     """Of the archive, in hex; None: trust on first use."""
-    licence: str
+    license: str
     description: str
     suffix: str = ""
     """Only the archive's files whose names end so."""
@@ -29,7 +29,7 @@ class Corpus:
 
 
 _WIKIPEDIA = "CC BY-SA 3.0 and GFDL (Wikipedia)"
-_UNSTATED = "no licence stated; published for compression research"
+_UNSTATED = "no license stated; published for compression research"
 
 CORPORA: tuple[Corpus, ...] = (
     Corpus(

@@ -16,6 +16,7 @@ from llmzip.codecs.base import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import LLMZipDecompressor
 from llmzip.errors import (
+    DictionaryError,
     FormatError,
     IntegrityError,
     LimitError,
@@ -23,7 +24,6 @@ from llmzip.errors import (
     ModelError,
     ModelMismatchError,
     ModelNotFoundError,
-    PrimeError,
     TruncatedError,
     UnsupportedModelError,
 )
@@ -31,7 +31,7 @@ from llmzip.file import LLMZipFile, open
 from llmzip.frames import FrameInfo, FrameSummary, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.model.integer_model import IntegerModel
-from llmzip.predictor.prime import Prime
+from llmzip.predictor.dictionary import Dictionary
 from llmzip.salvage.repair import Damage, RepairReport, repair_stream
 from llmzip.streams import compress_stream, decompress_stream
 
@@ -40,6 +40,8 @@ __all__ = [
     "MAX_LEVEL",
     "MIN_LEVEL",
     "Damage",
+    "Dictionary",
+    "DictionaryError",
     "FormatError",
     "FrameInfo",
     "FrameSummary",
@@ -52,8 +54,6 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelNotFoundError",
-    "Prime",
-    "PrimeError",
     "RepairReport",
     "TruncatedError",
     "UnsupportedModelError",

@@ -30,7 +30,7 @@ from llmzip.container.checks import content_check, is_short_frame
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engines import EngineOptions
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
@@ -62,7 +62,7 @@ class LLMZipCompressor(NotCopied):
         model: str | os.PathLike[str] | IntegerModel | None = None,
         block_size: int | None = None,
         codec: str | None = None,
-        memory: bool = True,
+        mixing: bool = True,
         solid: bool = False,
         progress: Progress | None = None,
         **engine: Any,
@@ -71,20 +71,20 @@ class LLMZipCompressor(NotCopied):
 
         level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
         block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
-        None: the smallest for each. memory: whether predictions are corrected by what has been coded. solid: whether that memory
+        None: the smallest for each. mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
         is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
         block. progress: called with the
-        uncompressed bytes and tokens done. engine: `prime`, a reference text (bytes, or a `Prime` that is kept), and `engine`,
+        uncompressed bytes and tokens done. engine: `dictionary`, a dictionary (bytes, or a `Dictionary` that is kept), and `engine`,
         `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
         if codec is not None and codec not in CHOICES:
             raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CHOICES)}")
-        if solid and not memory:
-            raise ValueError("solid compression carries a memory on: it cannot go without one")
+        if solid and not mixing:
+            raise ValueError("solid compression carries the mixer on: it needs mixing")
         self._forced = codec
-        self._memory = memory
+        self._mixing = mixing
         self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
@@ -95,7 +95,7 @@ class LLMZipCompressor(NotCopied):
         self._hash = xxhash.xxh3_64()
         self._codec: LLMCodec | None = None
         self._tokens_codec: MetaTokenCodec | None = None
-        self._carried: Memory | None = None
+        self._carried: ContextMixer | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._turns = Turns("compressor")
@@ -184,20 +184,20 @@ class LLMZipCompressor(NotCopied):
         """The header of a frame that begins with this block; names_model: also where this block does not need it."""
         codec = coded_part(block)[0]
         solid = self._solid and not only
-        fingerprint = prime = b""
+        fingerprint = dictionary = b""
         of_model = 0
         if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
             model = self._meta_token().model
             fingerprint, of_model = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
-        elif names_model or codec == LLMCodec.id or reach(block):  # into the prime, as nothing else lies before
+        elif names_model or codec == LLMCodec.id or reach(block):  # into the dictionary, as nothing else lies before
             llm = self._llm()
             fingerprint, of_model = llm.model.fingerprint, llm.bound()
-            prime = llm.primed.digest if llm.primed else b""
+            dictionary = llm.dictionary.digest if llm.dictionary else b""
         need = accounting.block_bytes(self._level.block_size, solid, of_model)
         if only:
             need = block_need(block, solid, self._of_model)
-        fingerprint = fingerprint[: fingerprint_bytes(only, bool(prime))]
-        return FrameHeader(only, memory_code(need), fingerprint, prime, solid)
+        fingerprint = fingerprint[: fingerprint_bytes(only, bool(dictionary))]
+        return FrameHeader(only, memory_code(need), fingerprint, dictionary, solid)
 
     def _of_model(self, codec: int) -> LLMCodec | MetaTokenCodec:
         return self._meta_token() if codec == MetaTokenCodec.id else self._llm()
@@ -205,7 +205,7 @@ class LLMZipCompressor(NotCopied):
     def _open_frame(self, header: FrameHeader) -> bytes:
         self._header = header
         self._carried = None
-        if not header.prime:
+        if not header.dictionary_id:
             self._repeats = RepeatFinder(History())
         self.frames += 1
         self._entries = []
@@ -239,8 +239,8 @@ class LLMZipCompressor(NotCopied):
             self._codec = LLMCodec(
                 engine,
                 self._level,
-                memory=self._memory,
-                primed=self._options.primed(engine),
+                mixing=self._mixing,
+                dictionary=self._options.prepared_dictionary(engine),
                 solid=self._solid,
                 progress=self._tally.report,
             )

@@ -22,7 +22,7 @@ from llmzip.engines import EngineOptions
 from llmzip.errors import FormatError, IntegrityError, LimitError, LLMZipError, TruncatedError
 from llmzip.frames import FrameParser, PeekingSource, check_not_empty
 from llmzip.limits import Limits
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
@@ -46,7 +46,7 @@ class BlockDecoder:
         self._header: FrameHeader | None = None
         self._history: History | None = None
         self._llm: LLMCodec | None = None
-        self._carried: Memory | None = None
+        self._carried: ContextMixer | None = None
         self._meta_token: MetaTokenCodec | None = None
         self._unsure = False
         """Whether a block of a solid frame was begun and does not count (yet)."""
@@ -112,11 +112,13 @@ class BlockDecoder:
         return self._decode_coded(block.codec, block.payload, block.size)
 
     def _reference(self) -> bytes:
-        """What lies before the frame's first block: the reference text, if it is the one that the frame names."""
+        """What lies before the frame's first block: the dictionary, if it is the one that the frame names."""
         assert self._header is not None
-        if not self._header.prime:
+        if not self._header.dictionary_id:
             return b""
-        self._options.primed_for(self._options.for_fingerprint(self._header.fingerprint), self._header.prime)
+        self._options.dictionary_for(
+            self._options.for_fingerprint(self._header.fingerprint), self._header.dictionary_id
+        )
         return self._options.reference
 
     def _decode_coded(self, codec: int, payload: bytes, size: int) -> bytes:
@@ -147,7 +149,7 @@ class BlockDecoder:
             engine = self._options.for_fingerprint(header.fingerprint)
             self._llm = LLMCodec(
                 engine,
-                primed=self._options.primed_for(engine, header.prime),
+                dictionary=self._options.dictionary_for(engine, header.dictionary_id),
                 solid=header.solid,
                 progress=self.tally.report,
             )
@@ -285,7 +287,7 @@ class LLMZipDecompressor(NotCopied):
         """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
 
         model: only to insist on a certain one. max_memory: bytes of key/value cache and memory allowed. max_output: bytes of
-        output allowed. engine: `prime`, the reference text that primed frames need, and `engine`, `device`, `threads` of
+        output allowed. engine: `dictionary`, the dictionary that frames with a dictionary need, and `engine`, `device`, `threads` of
         `EngineOptions`.
         """
         options = EngineOptions(model=model, **engine)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
-from llmzip.errors import LLMZipError, ModelMismatchError, PrimeError
+from llmzip.errors import DictionaryError, LLMZipError, ModelMismatchError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
-from llmzip.predictor.prime import Prime, Primed
+from llmzip.predictor.dictionary import Dictionary, PreparedDictionary
 from llmzip.turns import new_lock
 
 FetchProgress = Callable[[str, int, int], None]
@@ -32,7 +32,7 @@ _resolved: dict[tuple[str | None, str | None, str | None], tuple[bytes, str]] = 
 
 @dataclasses.dataclass(frozen=True)
 class EngineOptions:
-    """How and by which model predictions are made. None of this changes a coded byte, except the model and the prime."""
+    """How and by which model predictions are made. None of this changes a coded byte, except the model and the dictionary."""
 
     model: str | os.PathLike[str] | IntegerModel | None = None
     """A name, path, fingerprint or hub id (see `ModelStore.resolve`), or a model; None: the default, or the file's own."""
@@ -44,8 +44,8 @@ class EngineOptions:
     device: str = "cpu"
     threads: int | None = None
     """None or 0: as many as there are processors for this process."""
-    prime: Prime | bytes | bytearray | memoryview | None = None
-    """The reference text that primes frames. A `Prime` that is kept is read only once."""
+    dictionary: Dictionary | bytes | bytearray | memoryview | None = None
+    """The dictionary that dictionaries frames. A `Dictionary` that is kept is read only once."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 0:
@@ -53,38 +53,38 @@ class EngineOptions:
         object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
-        if self.prime is not None and not isinstance(self.prime, Prime):
-            object.__setattr__(self, "prime", Prime(self.prime))  # kept, so that it is read only once
+        if self.dictionary is not None and not isinstance(self.dictionary, Dictionary):
+            object.__setattr__(self, "dictionary", Dictionary(self.dictionary))  # kept, so that it is read only once
 
     @property
     def reference(self) -> bytes:
-        """The reference text, or nothing."""
-        return self.prime.reference if isinstance(self.prime, Prime) else b""
+        """The dictionary, or nothing."""
+        return self.dictionary.reference if isinstance(self.dictionary, Dictionary) else b""
 
-    def primed(self, engine: Engine) -> Primed | None:
-        """The reference text as this engine knows it."""
-        return self.prime.on(engine) if isinstance(self.prime, Prime) else None
+    def prepared_dictionary(self, engine: Engine) -> PreparedDictionary | None:
+        """The dictionary as this engine knows it."""
+        return self.dictionary.on(engine) if isinstance(self.dictionary, Dictionary) else None
 
-    def primed_for(self, engine: Engine, digest: bytes) -> Primed | None:
-        """The one that a frame names by this digest; it may name none. Raises PrimeError where it is missing or another."""
+    def dictionary_for(self, engine: Engine, digest: bytes) -> PreparedDictionary | None:
+        """The one that a frame names by this digest; it may name none. Raises DictionaryError where it is missing or another."""
         if not digest:
             return None
-        primed = self.primed(engine)
-        if primed is None:
-            raise PrimeError(
-                f"the file was primed with a reference text (digest {digest.hex()}) that was not given: "
-                "give the same text with --prime FILE, or prime= in Python"
+        prepared = self.prepared_dictionary(engine)
+        if prepared is None:
+            raise DictionaryError(
+                f"the file needs a dictionary (digest {digest.hex()}) that was not given: "
+                "give the same text with --dictionary FILE, or dictionary= in Python"
             )
-        if primed.digest != digest:
-            assert isinstance(self.prime, Prime)
-            otherwise = self.prime.cut_otherwise(engine, digest, ModelStore().cutting_rules)
+        if prepared.digest != digest:
+            assert isinstance(self.dictionary, Dictionary)
+            otherwise = self.dictionary.split_otherwise(engine, digest, ModelStore().cutting_rules)
             if otherwise:
                 return otherwise
-            raise PrimeError(
-                f"the file was primed with another reference text: digest {digest.hex()}, the given one has "
-                f"{primed.digest.hex()}; give the text that the file was made with"
+            raise DictionaryError(
+                f"the file was made with another dictionary: digest {digest.hex()}, the given one has "
+                f"{prepared.digest.hex()}; give the text that the file was made with"
             )
-        return primed
+        return prepared
 
     def for_compression(self) -> Engine:
         """The engine of the chosen model."""

@@ -8,7 +8,7 @@
     │   ├── ModelNotFoundError      no such model here; the message names the command that gets it
     │   ├── ModelMismatchError      a model is here, but not the one that the file needs
     │   └── UnsupportedModelError   the model's architecture is not one that the arithmetic covers
-    ├── PrimeError                  the file needs a reference text that was not given, or is another
+    ├── DictionaryError                  the file needs a dictionary that was not given, or is another
     └── LimitError                  decoding would exceed a limit that the caller set
 
 Every message says what is wrong, where, and how to repair it.
@@ -54,8 +54,8 @@ class UnsupportedModelError(ModelError):
     """The model's architecture or shape is outside docs/arithmetic.md."""
 
 
-class PrimeError(LLMZipError):
-    """A frame was primed with a reference text: it was not given, or another was."""
+class DictionaryError(LLMZipError):
+    """A frame needs a dictionary: it was not given, or another was."""
 
 
 class LimitError(LLMZipError):

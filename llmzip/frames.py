@@ -74,8 +74,8 @@ class FrameInfo:
     """What the header has of the model's fingerprint, 4 to 16 hex digits; None where no block needs a model."""
     memory: int
     """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
-    prime: str | None
-    """The digest of the reference text that it was primed with, in hex."""
+    dictionary_id: str | None
+    """The digest of the dictionary that it was with a dictionary of, in hex."""
     solid: bool
     """Whether blocks build on those before them."""
     uncompressed_size: int | None
@@ -109,7 +109,7 @@ def _said_by(header: FrameHeader) -> dict[str, Any]:
         "version": header.version,
         "model": header.fingerprint.hex() or None,
         "memory": header.memory,
-        "prime": header.prime.hex() or None,
+        "dictionary": header.dictionary_id.hex() or None,
         "solid": header.solid,
     }
 

@@ -66,12 +66,12 @@ class Plan:
     window: int
     context: int = 0
     """How many tokens each stream has read before its first."""
-    memory_bits: int = 0
-    """The capacity of the block's memory; 0: it has none."""
+    capacity_bits: int = 0
+    """The capacity of the block's mixer; 0: it has none."""
 
 
 def plan(level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> Plan:
-    """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec, context)`; no memory yet."""
+    """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec, context)`; no mixer yet."""
     longest = spec.max_positions - context
     streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
     length = context - (-tokens // streams)

@@ -8,7 +8,7 @@ from llmzip.codecs.base import Progress
 class Tally:
     """Uncompressed bytes and tokens that are done, reported over all blocks of a job.
 
-    It is an object of its own: a codec that reported to its owner would keep it, and the memories of both, alive until Python
+    It is an object of its own: a codec that reported to its owner would keep it, and the mixers of both, alive until Python
     looks for cycles.
     """
 

@@ -40,12 +40,12 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "stored": (BINARY + BINARY[:60], {"block_size": 1024}),
     "xz": (BINARY * 2, {"codec": "xz"}),
     "meta-token": (TEXT * 2 + b"\x04 caf\xe9", {"codec": "meta-token"}),
-    "no-memory": (TEXT, {"level": 1, "memory": False}),
+    "no-mixing": (TEXT, {"level": 1, "mixing": False}),
     "solid": (TEXT, {"level": 1, "block_size": 1024, "solid": True}),
-    "primed": (TEXT[600:800], {"prime": TEXT[:600]}),
+    "dictionary": (TEXT[600:800], {"dictionary": TEXT[:600]}),
     "copies": (TEXT + BINARY[:30] + TEXT[:400] + b"--" + TEXT[402:900], {"level": 1}),
     "copies-solid": (TEXT * 3, {"level": 1, "block_size": 1024, "solid": True}),
-    "copies-primed": (TEXT[600:700] + TEXT[:300], {"prime": TEXT[:600]}),
+    "copies-dictionary": (TEXT[600:700] + TEXT[:300], {"dictionary": TEXT[:600]}),
     "copies-binary": (BINARY[:700] * 4, {"block_size": 1024, "solid": True}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
@@ -57,4 +57,4 @@ def frame_path(name: str, folder: pathlib.Path = FOLDER) -> pathlib.Path:
 
 def needs(name: str) -> dict[str, Any]:
     """What decoding must be given beside the frame."""
-    return {key: value for key, value in CASES[name][1].items() if key == "prime"}
+    return {key: value for key, value in CASES[name][1].items() if key == "dictionary"}

@@ -38,7 +38,7 @@ class Measured:
 def decode(
     file: pathlib.Path, engine: str = "native", warm: pathlib.Path | None = None, **options: int | str
 ) -> Measured:
-    """Decode in another process. warm: a frame that is decoded before anything is measured; options: `prime` is a file."""
+    """Decode in another process. warm: a frame that is decoded before anything is measured; options: `dictionary` is a file."""
     arguments = [str(file), engine, str(warm or ""), json.dumps(options)]
     run = subprocess.run([sys.executable, "-m", "tests.measured", *arguments], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()
@@ -55,8 +55,8 @@ def _main(file: str, engine: str, warm: str, given: str) -> None:
 
     options: dict[str, Any] = {"engine": engine, "threads": 1}
     limits = json.loads(given)
-    if "prime" in limits:
-        limits["prime"] = pathlib.Path(limits["prime"]).read_bytes()
+    if "dictionary" in limits:
+        limits["dictionary"] = pathlib.Path(limits["dictionary"]).read_bytes()
     if warm:
         llmzip.decompress(pathlib.Path(warm).read_bytes(), **options)
     data = pathlib.Path(file).read_bytes()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.naive_memory import NaiveMemory, Row
+from tests.naive_mixing import NaiveContextMixer, Row
 from tests.naive_powers import F, exp2
 
 
@@ -39,7 +39,7 @@ class NaiveStream:
         sums = self.tensors[name + ".weight"].astype(np.int64) @ q
         return sums.astype(np.float64).astype(F) * self.tensors[name + ".scale"]
 
-    def normalise(self, x: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    def normalize(self, x: np.ndarray) -> tuple[np.ndarray, np.float32]:
         q, maximum = to_integers(x, 127)
         inverse = F(127) / maximum
         mean = F(int((q * q).sum())) * F(1 / self.spec["d_model"])
@@ -93,10 +93,10 @@ class NaiveStream:
         """Feed a token; the head input."""
         x = self.tensors["embedding.weight"][token].astype(F) * self.tensors["embedding.scale"][token]
         for layer in range(self.spec["layers"]):
-            x = x + self.attend(layer, *self.normalise(x))
-            x = x + self.mlp(layer, *self.normalise(x))
+            x = x + self.attend(layer, *self.normalize(x))
+            x = x + self.mlp(layer, *self.normalize(x))
         self.position += 1
-        return self.normalise(x)
+        return self.normalize(x)
 
     def predict(self, token: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
         """Feed a token; the head input, its product with the head, and the weights of the token that follows."""
@@ -110,7 +110,7 @@ class NaiveStream:
 
 
 class NaiveBlock:
-    """The streams of a block in lockstep: docs/format.md, "Payload of the llm codec" and "Primes"."""
+    """The streams of a block in lockstep: docs/format.md, "Payload of the llm codec" and "Dictionaries"."""
 
     def __init__(
         self,
@@ -118,10 +118,10 @@ class NaiveBlock:
         tensors: dict[str, np.ndarray],
         streams: int,
         window: int,
-        memory: NaiveMemory | None,
+        mixer: NaiveContextMixer | None,
         context: Sequence[int],
     ) -> None:
-        self.memory = memory
+        self.mixer = mixer
         self.models = [NaiveStream(spec, tensors, window) for _ in range(streams)]
         self.read = [[spec["start_token"], *context] for _ in range(streams)]
         for model, read in zip(self.models, self.read, strict=True):
@@ -131,12 +131,12 @@ class NaiveBlock:
     def predict(self, active: int) -> list[list[int]]:
         """The weights of the first `active` streams."""
         rows = [Row(*self.models[s].predict(self.read[s][-1]), self.read[s]) for s in range(active)]
-        return self.memory.correct(rows) if self.memory else [row.w for row in rows]
+        return self.mixer.correct(rows) if self.mixer else [row.w for row in rows]
 
     def learn(self, tokens: Sequence[int]) -> None:
         """The tokens that the active streams have coded."""
-        if self.memory:
-            self.memory.learn(tokens)
+        if self.mixer:
+            self.mixer.learn(tokens)
         for read, token in zip(self.read, tokens, strict=False):
             read.append(token)
 
@@ -145,17 +145,17 @@ def lengths(tokens: int, streams: int) -> list[int]:
     return [tokens // streams + (s < tokens % streams) for s in range(streams)]
 
 
-def primed_memory(
+def dictionary_mixer(
     tokens: Sequence[int], capacity: int, spec: dict[str, Any], tensors: dict[str, np.ndarray]
-) -> NaiveMemory:
-    """docs/format.md, "Primes": a memory that has learned a reference."""
-    memory, sizes = NaiveMemory(capacity, spec), lengths(len(tokens), max(1, len(tokens) // 4096))
-    block = NaiveBlock(spec, tensors, len(sizes), 1024, memory, ())
+) -> NaiveContextMixer:
+    """docs/format.md, "Dictionaries": a mixer that has learned a reference."""
+    mixer, sizes = NaiveContextMixer(capacity, spec), lengths(len(tokens), max(1, len(tokens) // 4096))
+    block = NaiveBlock(spec, tensors, len(sizes), 1024, mixer, ())
     for t in range(sizes[0]):
         active = sum(t < size for size in sizes)
         block.predict(active)
         block.learn([tokens[sum(sizes[:s]) + t] for s in range(active)])
-    return memory
+    return mixer
 
 
 def frequencies(weights: Sequence[int]) -> list[int]:
@@ -215,20 +215,20 @@ def decode_llm_payload(
     spec: dict[str, Any],
     tensors: dict[str, np.ndarray],
     token_bytes: Sequence[bytes],
-    prime: Sequence[int] = (),
-    carried: NaiveMemory | None = None,
-) -> tuple[bytes, NaiveMemory | None]:
-    """docs/format.md, "Payload of the llm codec"; the memory, for the next block of a solid frame, which is `carried`."""
+    dictionary: Sequence[int] = (),
+    carried: NaiveContextMixer | None = None,
+) -> tuple[bytes, NaiveContextMixer | None]:
+    """docs/format.md, "Payload of the llm codec"; the mixer, for the next block of a solid frame, which is `carried`."""
     source = io.BytesIO(payload)
     tokens, streams = varint(source), varint(source)
     if streams:
         window, capacity = varint(source) * 64, varint(source)
     else:
-        streams, window = 1, -(-(len(prime[-512:]) + tokens) // 64) * 64
-        capacity = max(8, min(22, (len(prime) + tokens - 1).bit_length()))
+        streams, window = 1, -(-(len(dictionary[-512:]) + tokens) // 64) * 64
+        capacity = max(8, min(22, (len(dictionary) + tokens - 1).bit_length()))
     decoder = RangeDecoder(source.read())
-    memory = (carried or primed_memory(prime, capacity, spec, tensors)) if capacity else None
-    block = NaiveBlock(spec, tensors, streams, window, memory, prime[-512:])
+    mixer = (carried or dictionary_mixer(dictionary, capacity, spec, tensors)) if capacity else None
+    block = NaiveBlock(spec, tensors, streams, window, mixer, dictionary[-512:])
     texts = [b""] * streams
     for t in range(-(-tokens // streams)):
         active = sum(t < length for length in lengths(tokens, streams))
@@ -244,7 +244,7 @@ def decode_llm_payload(
             if token == spec["escape_token"]:
                 texts[s] += bytes([decoder.decode(range(0, (1 << 24) + 1, 1 << 16))])
         block.learn(last)
-    return b"".join(texts), memory
+    return b"".join(texts), mixer
 
 
 def decode_copies_payload(

@@ -91,13 +91,15 @@ def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, englis
     assert decompressor.unused_data == b""
 
 
-@pytest.mark.parametrize("options", [{}, {"solid": True}, {"memory": False}, {"prime": b"a reference, a line " * 9}])
+@pytest.mark.parametrize(
+    "options", [{}, {"solid": True}, {"mixing": False}, {"dictionary": b"a reference, a line " * 9}]
+)
 @pytest.mark.parametrize("codec", [None, "llm", "meta-token", "zstd", "raw"])
 def test_a_flushed_block_can_be_read_and_the_frame_goes_on(
     tiny_model: IntegerModel, english: bytes, codec: str | None, options: dict[str, Any]
 ) -> None:
     compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=1024, codec=codec, **options)
-    decoding = {"model": tiny_model, "prime": options.get("prime")}
+    decoding = {"model": tiny_model, "dictionary": options.get("dictionary")}
     decompressor = llmzip.LLMZipDecompressor(**decoding)
     packed = bytearray()
     for line in (b"a\n", english[:150], b"", english[150:3000], b"the end\n"):
@@ -159,7 +161,7 @@ def test_unused_data_is_handed_back(tiny_model: IntegerModel) -> None:
     assert llmzip.decompress(first + second) == b"firstsecond"
 
 
-def test_memory_of_the_compressor_is_one_block(tiny_model: IntegerModel) -> None:
+def test_mixer_of_the_compressor_is_one_block(tiny_model: IntegerModel) -> None:
     compressor = llmzip.LLMZipCompressor(model=tiny_model, block_size=4096)
     noise = random.Random(2).randbytes(4096)
     sizes = [len(compressor.compress(noise)) for _ in range(5)]
@@ -223,7 +225,7 @@ def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel
         llmzip.decompress(packed, model=impostor, threads=1)  # other options: not the engine that is loaded
 
 
-@pytest.mark.parametrize("options", [{}, {"prime": b"a reference " * 9}, {"codec": "raw"}])
+@pytest.mark.parametrize("options", [{}, {"dictionary": b"a reference " * 9}, {"codec": "raw"}])
 def test_the_first_bytes_of_a_frame_say_what_it_needs(
     tiny_model: IntegerModel, english: bytes, options: dict[str, Any]
 ) -> None:

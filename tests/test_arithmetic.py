@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmzip.arithmetic import gemm
-from llmzip.arithmetic.elementwise import exp2_, quantise_
+from llmzip.arithmetic.elementwise import exp2_, quantize_
 from llmzip.arithmetic.frequencies import frequencies
 from llmzip.arithmetic.hadamard import matrix, rotate
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
@@ -43,8 +43,8 @@ def test_exp2_known_bits() -> None:
 
 
 @given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1, max_size=40))
-def test_quantise_matches_the_document(row: list[float]) -> None:
-    q, maximum = quantise_(torch.tensor([row]))
+def test_quantize_matches_the_document(row: list[float]) -> None:
+    q, maximum = quantize_(torch.tensor([row]))
     expected, expected_maximum = naive.to_integers(np.array(row, np.float32), 127)
     assert q[0].tolist() == expected.tolist()
     assert maximum.item() == expected_maximum

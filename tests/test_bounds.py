@@ -191,14 +191,14 @@ def test_the_c_core_stays_in_its_buffers_whatever_the_scales_are() -> None:
         "                array[...] = value\n"
         "        engine, tokens = NativeEngine(model, 1, cpu), random_tokens(model, 2, 40)\n"
         "        head = run(engine, tokens, 9, [1, 7])\n"
-        "        memory = engine.memory(8)\n"
-        "        memory.start(2, np.empty(0, np.int32))\n"
+        "        mixer = engine.mixer(8)\n"
+        "        mixer.start(2, np.empty(0, np.int32))\n"
         "        for t in range(40):\n"
         "            vectors, scales = head.vectors[:, t], head.scales[:, t]\n"
         "            given = engine.distributions(np.ascontiguousarray(vectors), np.ascontiguousarray(scales))\n"
-        "            found = memory.recall(np.ascontiguousarray(vectors), given.top_tokens())\n"
-        "            memory.mix(given.weights_of(0, found), given.totals())\n"
-        "            memory.learn(tokens[:, t], given.weights_of(0, tokens[:, t : t + 1])[:, 0])\n"
+        "            found = mixer.recall(np.ascontiguousarray(vectors), given.top_tokens())\n"
+        "            mixer.mix(given.weights_of(0, found), given.totals())\n"
+        "            mixer.learn(tokens[:, t], given.weights_of(0, tokens[:, t : t + 1])[:, 0])\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 

@@ -230,7 +230,7 @@ def test_list_shows_the_model() -> None:
 
 def test_limits() -> None:
     compress_text()
-    for limit in ("--memory=1KiB", "--max-output=20"):
+    for limit in ("--max-memory=1KiB", "--max-output=20"):
         result = run(limit, "-d", "-o", "out", "text.llmz")
         assert result.exit_code == 1
         assert "raise the limit" in result.stderr
@@ -279,9 +279,9 @@ def test_defaults(received: dict[str, Any]) -> None:
         "fetch": True,
         "block_size": None,
         "codec": None,
-        "memory": True,
+        "mixing": True,
         "solid": False,
-        "prime": None,
+        "dictionary": None,
         "threads": None,
         "device": "cpu",
         "engine": "auto",
@@ -369,7 +369,7 @@ def test_list_reads_a_pipe() -> None:
 
 def test_help_names_everything() -> None:
     text = run("--help").stdout
-    for word in ("-z", "-1", "-9", "--rm", "--memory", "compress", "models", "-V"):
+    for word in ("-z", "-1", "-9", "--rm", "--max-memory", "compress", "models", "-V"):
         assert word in text
     assert "--max-output" not in run("compress", "-h").stdout
 

@@ -37,34 +37,31 @@ def refused(*args: str) -> str:
 # ---- what decompression needs ----------------------------------------------------------------------------------------
 
 
-def test_rm_keeps_the_prime() -> None:
+def test_rm_keeps_the_dictionary() -> None:
     os.link("a", "other name")
     for name in ("a", "other name", "./sub/../a"):
-        said = refused("--rm", "--prime", "a", name)
-        assert (
-            said
-            == f"llmzip: {Path(name)}: is the text of --prime, which decompression needs: --rm does not remove it\n"
-        )
-    assert refused("--rm", "--prime", "a", "sub/b", "a").count("\n") == 1  # nothing else is begun either
+        said = refused("--rm", "--dictionary", "a", name)
+        assert said == f"llmzip: {Path(name)}: is the dictionary, which decompression needs: --rm does not remove it\n"
+    assert refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1  # nothing else is begun either
 
 
-def test_rm_in_a_folder_keeps_the_prime_and_packs_the_rest() -> None:
+def test_rm_in_a_folder_keeps_the_dictionary_and_packs_the_rest() -> None:
     Path("sub/b").write_bytes(TEXT)
-    result = run("--rm", "-r", "--prime", "sub/b", "sub")
+    result = run("--rm", "-r", "--dictionary", "sub/b", "sub")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "llmzip: sub/b: is the text of --prime" in result.stderr
+    assert "llmzip: sub/b: is the dictionary" in result.stderr
     assert {name for name in tree() if name.startswith("sub")} == {"sub/b", "sub/deep/c.llmz"}
-    assert run("-d", "--prime", "sub/b", "sub/deep/c.llmz").exit_code == 0
+    assert run("-d", "--dictionary", "sub/b", "sub/deep/c.llmz").exit_code == 0
 
 
-def test_the_prime_is_not_overwritten() -> None:
-    overwritten = "its output would overwrite the text of --prime, which decompression needs"
-    assert overwritten in refused("--prime", "sub/b", "-f", "-o", "sub/b", "a")
+def test_the_dictionary_is_not_overwritten() -> None:
+    overwritten = "its output would overwrite the dictionary, which decompression needs"
+    assert overwritten in refused("--dictionary", "sub/b", "-f", "-o", "sub/b", "a")
     Path("a.llmz").write_bytes(TEXT)
-    assert overwritten in refused("--prime", "a.llmz", "-f", "a")
-    assert overwritten in refused("-d", "--prime", "sub/b", "-f", "-o", "sub/b", "packed/a.llmz")
+    assert overwritten in refused("--dictionary", "a.llmz", "-f", "a")
+    assert overwritten in refused("-d", "--dictionary", "sub/b", "-f", "-o", "sub/b", "packed/a.llmz")
     before = contents()
-    assert overwritten in shell("llmzip --prime sub/b -c a >> sub/b").stderr.decode()
+    assert overwritten in shell("llmzip --dictionary sub/b -c a >> sub/b").stderr.decode()
     assert contents() == before
 
 
@@ -204,7 +201,7 @@ def test_rm_of_a_link_removes_the_link() -> None:
         (["-l", ""], ""),
         (["-c", ""], ""),
         (["-o", "", "a"], "-o "),
-        (["--prime", "", "a"], "--prime "),
+        (["--dictionary", "", "a"], "--dictionary "),
         (["-m", "", "a"], "-m "),
         (["generate", "-m", ""], "-m "),
         (["models", "pull", ""], ""),

@@ -102,7 +102,7 @@ def test_every_name_can_be_listed_and_named_in_messages(encoding: str) -> None:
         (1, 3, ["-d", *names]),
         (1, 3, ["-t", *(name + "x" for name in names)]),
         (1, 2, ["-m", "".join(names), "--codec", "llm", "--offline", "a", "sub/b"]),
-        (1, 1, ["--prime", "".join(names), "a", "sub/b"]),  # which none can do without
+        (1, 1, ["--dictionary", "".join(names), "a", "sub/b"]),  # which none can do without
     ):
         result = process(*args, env=environment)
         assert (result.returncode, result.stderr.count(b"\n"), b"\x1b" in result.stderr) == (code, lines, False), args

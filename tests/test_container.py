@@ -58,8 +58,8 @@ def test_memory_codes_are_the_smallest_that_suffice(need: int) -> None:
     ),
 )
 def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, bool]) -> None:
-    fingerprint, prime, solid = names
-    header = FrameHeader(single, code, fingerprint[: len(fingerprint) >> single], prime, solid)
+    fingerprint, dictionary, solid = names
+    header = FrameHeader(single, code, fingerprint[: len(fingerprint) >> single], dictionary, solid)
     assert FrameHeader.read(reader(header.to_bytes())) == header
 
 
@@ -159,9 +159,9 @@ SWEPT = (
     "streams",
     "stored",
     "repeats",
-    "primed",
+    "dictionary",
     "copies",
-    "copies-primed",
+    "copies-dictionary",
     "copies-binary",
 )  # each kind of block, one block and several
 

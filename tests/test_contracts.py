@@ -195,7 +195,7 @@ def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model
 
 
 @pytest.mark.parametrize(
-    "options", [{"solid": True}, {"codec": "zstd"}, {"memory": False}, {"progress": lambda *_: None}]
+    "options", [{"solid": True}, {"codec": "zstd"}, {"mixing": False}, {"progress": lambda *_: None}]
 )
 def test_files_take_the_options_of_compressors(tiny_model: IntegerModel, options: dict[str, Any]) -> None:
     sink = io.BytesIO()
@@ -236,19 +236,19 @@ def test_buffers_of_any_shape_are_their_bytes(tiny_model: IntegerModel, make: Ca
     assert decompressor.decompress(spread[:, 1]) == expected  # type: ignore[arg-type]
     codec = get_codec("zlib")
     assert codec.decode(codec.encode(buffer)) == expected  # type: ignore[arg-type]
-    assert llmzip.Prime(buffer).reference == expected  # type: ignore[arg-type]
+    assert llmzip.Dictionary(buffer).reference == expected  # type: ignore[arg-type]
 
 
 def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> None:
     text = b"The value of the expression is the value of the last operand."
-    prime = llmzip.Prime(text)
-    packed = llmzip.compress(text + b"!", model=tiny_model, prime=prime)
+    dictionary = llmzip.Dictionary(text)
+    packed = llmzip.compress(text + b"!", model=tiny_model, dictionary=dictionary)
     codec = Codec(LLMCodec(EngineOptions(model=tiny_model).for_compression()), {"id": "llm"})
     coded = codec.encode(text)
     assert copy.deepcopy(codec).decode(coded) == text
-    for twin in (pickle.loads(pickle.dumps(prime)), copy.deepcopy(prime), copy.copy(prime)):
+    for twin in (pickle.loads(pickle.dumps(dictionary)), copy.deepcopy(dictionary), copy.copy(dictionary)):
         assert twin.reference == text
-        assert llmzip.decompress(packed, model=tiny_model, prime=twin) == text + b"!"
+        assert llmzip.decompress(packed, model=tiny_model, dictionary=twin) == text + b"!"
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")

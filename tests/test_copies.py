@@ -31,7 +31,7 @@ from llmzip.model.integer_model import IntegerModel
 from tests import naive
 from tests.conformance import check_codec
 from tests.golden import BINARY, TEXT
-from tests.test_memory import PLENTY, assembled
+from tests.test_mixing import PLENTY, assembled
 
 NOISE = random.Random(6).randbytes(1 << 18)
 SOUND = 2 * WINDOW - 1
@@ -249,11 +249,11 @@ FRAMES = {
     "forced": (TEXT + NEW + TEXT, {"codec": "llm"}, {"copies(llm)"}),
     "solid": (TEXT * 3 + NEW + TEXT, {"block_size": 1024, "solid": True}, {"llm", "copies(llm)", "copies"}),
     "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "copies", "copies(raw)"}),
-    "primed": (NEW + TEXT[200:900], {"prime": TEXT}, {"copies(llm)"}),
-    "primed by noise": (NOISE[500:2500], {"prime": NOISE[:3000], "block_size": 1024}, {"copies"}),
-    "primed and solid": (
+    "dictionary": (NEW + TEXT[200:900], {"dictionary": TEXT}, {"copies(llm)"}),
+    "with the dictionary noise": (NOISE[500:2500], {"dictionary": NOISE[:3000], "block_size": 1024}, {"copies"}),
+    "dictionary and solid": (
         NEW * 12 + TEXT,
-        {"prime": TEXT, "block_size": 1024, "solid": True},
+        {"dictionary": TEXT, "block_size": 1024, "solid": True},
         {"llm", "copies(llm)"},
     ),
     "text behind binary": (
@@ -269,7 +269,7 @@ def test_frames_come_back_whole_and_in_pieces(
     tiny_model: IntegerModel, data: bytes, options: dict[str, object], codecs: set[str]
 ) -> None:
     reported: list[tuple[int, int]] = []
-    prime = {key: value for key, value in options.items() if key == "prime"}
+    dictionary = {key: value for key, value in options.items() if key == "dictionary"}
 
     def report(*done: int) -> None:
         reported.append(done)  # type: ignore[arg-type]
@@ -279,11 +279,11 @@ def test_frames_come_back_whole_and_in_pieces(
     assert {codec for frame in frames for codec in frame.codecs} == codecs
     assert [done for done, _ in reported] == sorted(done for done, _ in reported)
     assert reported[-1][0] == len(data)
-    assert llmzip.decompress(packed, model=tiny_model, **prime) == data
+    assert llmzip.decompress(packed, model=tiny_model, **dictionary) == data
 
     out, left = b"", packed
     while left:
-        decompressor = llmzip.LLMZipDecompressor(model=tiny_model, **prime)
+        decompressor = llmzip.LLMZipDecompressor(model=tiny_model, **dictionary)
         for i in itertools.count():
             out += decompressor.decompress(left[50 * i : 50 * i + 50], 70)
             while not decompressor.eof and not decompressor.needs_input:
@@ -293,7 +293,7 @@ def test_frames_come_back_whole_and_in_pieces(
                 break
     assert out == data
 
-    with llmzip.open(io.BytesIO(packed), model=tiny_model, **prime) as file:
+    with llmzip.open(io.BytesIO(packed), model=tiny_model, **dictionary) as file:
         for offset in (len(data) - 9, 3, len(data) // 2, 0, 1030):
             file.seek(offset % len(data))
             assert file.read(9) == data[offset % len(data) :][:9]

@@ -119,7 +119,7 @@ def test_registry_entries_are_complete() -> None:
     assert not set(names) & set(BUILTIN)
     for entry in registry.CORPORA:
         assert entry.url.startswith(("http://", "https://"))
-        assert entry.licence
+        assert entry.license
         assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
 
 

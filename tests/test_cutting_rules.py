@@ -11,7 +11,7 @@ import pytest
 
 import llmzip
 from llmzip import engines
-from llmzip.errors import IntegrityError, PrimeError
+from llmzip.errors import DictionaryError, IntegrityError
 from llmzip.model import registry
 from llmzip.model.integer_model import MODEL_FILE, text_digest
 from llmzip.model.store import ModelStore
@@ -81,17 +81,17 @@ def test_one_process_uses_both(merging: str, splitting: str, order: list[str]) -
             assert llmzip.decompress(packed, model=paths[other]) == TEXT
 
 
-def test_a_primed_file_decodes_whichever_rules_cut_the_reference(merging: str, splitting: str) -> None:
+def test_a_file_with_a_dictionary_decodes_whichever_rules_cut_the_reference(merging: str, splitting: str) -> None:
     for path in (merging, splitting):
         ModelStore().pull(path)
-    prime = llmzip.Prime(TEXT * 3)
+    dictionary = llmzip.Dictionary(TEXT * 3)
     for path in (merging, splitting):
-        packed = llmzip.compress(TEXT, 1, model=path, prime=prime)
-        assert llmzip.decompress(packed, prime=prime) == TEXT
+        packed = llmzip.compress(TEXT, 1, model=path, dictionary=dictionary)
+        assert llmzip.decompress(packed, dictionary=dictionary) == TEXT
         for other in (merging, splitting):
-            assert llmzip.decompress(packed, prime=TEXT * 3, model=other) == TEXT
-        with pytest.raises(PrimeError, match="another reference"):
-            llmzip.decompress(packed, prime=TEXT)
+            assert llmzip.decompress(packed, dictionary=TEXT * 3, model=other) == TEXT
+        with pytest.raises(DictionaryError, match="another dictionary"):
+            llmzip.decompress(packed, dictionary=TEXT)
 
 
 def test_a_registered_name_stands_for_its_rules(

@@ -196,12 +196,12 @@ def test_a_model_compared_with_itself_and_its_integers(
     same = compare(floating, floating, data, context=100)
     assert (same["delta_bits_per_byte"], same["flips"]) == (0, 0)
     assert same["kl_bits_per_token"] == pytest.approx(0, abs=1e-9)
-    quantised = compare(floating, integer, data, context=100)
-    assert 0 < quantised["js_bits_per_token"] < quantised["kl_bits_per_token"] < 0.05
-    assert 0 < quantised["flips"] < 0.1
-    assert quantised["bits_per_byte_original"] == pytest.approx(same["bits_per_byte_original"])
-    delta = quantised["bits_per_byte_changed"] - quantised["bits_per_byte_original"]
-    assert quantised["delta_bits_per_byte"] == pytest.approx(delta)
+    quantized = compare(floating, integer, data, context=100)
+    assert 0 < quantized["js_bits_per_token"] < quantized["kl_bits_per_token"] < 0.05
+    assert 0 < quantized["flips"] < 0.1
+    assert quantized["bits_per_byte_original"] == pytest.approx(same["bits_per_byte_original"])
+    delta = quantized["bits_per_byte_changed"] - quantized["bits_per_byte_original"]
+    assert quantized["delta_bits_per_byte"] == pytest.approx(delta)
 
 
 def test_conditional_lengths_by_model_and_codec(integer: IntegerScorer) -> None:
@@ -287,7 +287,7 @@ def test_the_command_measures_and_writes(text_file: pathlib.Path, tmp_path: path
     assert [row["kind"] for row in result["rows"]] == ["codec", "integer", "float"]
     codec, integer, floating = result["rows"]
     assert integer["bits_per_byte"] == pytest.approx(floating["bits_per_byte"], rel=0.01)
-    overhead = sum(integer[f"{part}_bits"] for part in ("overhead_table", "overhead_tail", "overhead_header", "memory"))
+    overhead = sum(integer[f"{part}_bits"] for part in ("overhead_table", "overhead_tail", "overhead_header", "mixing"))
     assert integer["file_model_bits_per_byte"] == pytest.approx(
         (8 * integer["file_bytes"] - overhead) / result["texts"][0]["bytes"], abs=1e-3
     )

@@ -41,29 +41,29 @@ def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 
 
-COPIES = ("copies", "copies-solid", "copies-primed", "copies-binary")
+COPIES = ("copies", "copies-solid", "copies-dictionary", "copies-binary")
 
 
-@pytest.mark.parametrize("name", [*("short", "escapes", "streams", "no-memory", "primed", "solid"), *COPIES])
+@pytest.mark.parametrize("name", [*("short", "escapes", "streams", "no-mixing", "dictionary", "solid"), *COPIES])
 def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerModel, name: str) -> None:
     data, options = golden.CASES[name]
     parser = FrameParser()
     reader = ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
     header = parser.read_header(reader)
     spec, tensors = json.loads(tiny_model.spec.to_json()), dict(tiny_model.tensors)
-    reference = options.get("prime", b"")
-    prime = tiny_model.tokenizer.encode(reference).ids.tolist()
-    out, memory = b"", None
+    reference = options.get("dictionary", b"")
+    dictionary = tiny_model.tokenizer.encode(reference).ids.tolist()
+    out, mixer = b"", None
 
     def decode(codec: int, payload: bytes, size: int) -> bytes:
-        nonlocal memory
+        nonlocal mixer
         if codec in MODEL_FREE:
             return MODEL_FREE[codec].decode(payload, size)
         if codec == CopiesCodec.id:
             return naive.decode_copies_payload(payload, size, reference + out * header.solid, decode)
         assert codec == LLMCodec.id
-        text, memory = naive.decode_llm_payload(
-            payload, spec, tensors, tiny_model.vocabulary.token_bytes, prime, memory if header.solid else None
+        text, mixer = naive.decode_llm_payload(
+            payload, spec, tensors, tiny_model.vocabulary.token_bytes, dictionary, mixer if header.solid else None
         )
         return text
 

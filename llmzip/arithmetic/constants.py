@@ -23,10 +23,10 @@ LOG2_C2 = float.fromhex("-0x1.2a06d0p-1")
 LOG2_C3 = float.fromhex("0x1.461522p-3")
 
 ATTENTION_ONE_BITS = 15
-"""exp2(0) in attention is 2**15 before normalisation."""
+"""exp2(0) in attention is 2**15 before normalization."""
 
 ATTENTION_TOTAL_BITS = 16
-"""Attention weights of one query are normalised to a sum of about 2**16: 127 * (2**16 + n/2) < 2**24."""
+"""Attention weights of one query are normalized to a sum of about 2**16: 127 * (2**16 + n/2) < 2**24."""
 
 ROPE_BITS = 14
 """Sines and cosines are integers in units of 2**-14."""

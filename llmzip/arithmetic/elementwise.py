@@ -33,7 +33,7 @@ def round_to_range_(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
     return x.mul_(torch.full_like(maximum, limit).div_(maximum)).round_(), maximum
 
 
-def quantise_(x: Tensor) -> tuple[Tensor, Tensor]:
+def quantize_(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 rows and their maxima: [..., K] float32 -> [..., K] int8, [..., 1] float32; x ~ q * maximum / 127."""
     q, maximum = round_to_range_(x, INT8_MAX)
     return q.to(torch.int8), maximum

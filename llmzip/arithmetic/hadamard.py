@@ -1,4 +1,4 @@
-"""Block-diagonal Walsh–Hadamard transforms (Sylvester order, entries +1 and -1, not normalised)."""
+"""Block-diagonal Walsh–Hadamard transforms (Sylvester order, entries +1 and -1, not normalized)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 def rotate(rows: npt.NDArray[np.float64], block: int) -> npt.NDArray[np.float64]:
     """Multiply each block of `block` columns by the Hadamard matrix: [..., K] float64 -> [..., K] float64.
 
-    Butterflies of adds in a fixed order, from the nearest neighbours outwards, so that float64 results are
+    Butterflies of adds in a fixed order, from the nearest neighbors outwards, so that float64 results are
     reproducible.
     """
     shape = rows.shape

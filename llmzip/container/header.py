@@ -1,4 +1,4 @@
-"""The frame header: magic, version, flags, memory, model, prime (docs/format.md, "Frame")."""
+"""The frame header: magic, version, flags, memory, model, dictionary (docs/format.md, "Frame")."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ VERSION = 4
 VERSIONS = (3, 4)
 """What is read."""
 FINGERPRINT_PREFIX = 8
-PRIME_DIGEST = 4
+DICTIONARY_ID_BYTES = 4
 
 _FIXED_BYTES = len(MAGIC) + 2
-_SINGLE_BLOCK, _NAMES_MODEL, _PRIMED, _SOLID = 1, 2, 64, 128
+_SINGLE_BLOCK, _NAMES_MODEL, _NAMES_DICTIONARY, _SOLID = 1, 2, 64, 128
 _VERSION_SHIFT, _VERSION_MASK = 2, 15
 
 
-def fingerprint_bytes(single_block: bool, primed: bool) -> int:
+def fingerprint_bytes(single_block: bool, has_dictionary: bool) -> int:
     """How many bytes of the model's fingerprint a frame that names one has.
 
-    Half as many where every byte counts, half as many where the prime's digest vouches for the model as well.
+    Half as many where every byte counts, half as many where the dictionary's digest vouches for the model as well.
     """
-    return FINGERPRINT_PREFIX >> single_block + primed
+    return FINGERPRINT_PREFIX >> single_block + has_dictionary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class FrameHeader:
     memory_code: int
     fingerprint: bytes = b""
     """The first `fingerprint_bytes` of the model's fingerprint, nothing where no block needs a model."""
-    prime: bytes = b""
-    """The digest of the reference that primes the frame, 4 bytes, or nothing."""
+    dictionary_id: bytes = b""
+    """The digest of the reference of the frame, 4 bytes, or nothing."""
     solid: bool = False
     """Whether blocks build on those before them: on what these taught, and on their bytes."""
     version: int = VERSION
@@ -55,8 +55,8 @@ class FrameHeader:
     def to_bytes(self) -> bytes:
         """The header as it is written."""
         flags = self.single_block * _SINGLE_BLOCK | bool(self.fingerprint) * _NAMES_MODEL
-        flags |= bool(self.prime) * _PRIMED | self.solid * _SOLID
-        names = self.fingerprint + self.prime
+        flags |= bool(self.dictionary_id) * _NAMES_DICTIONARY | self.solid * _SOLID
+        names = self.fingerprint + self.dictionary_id
         return MAGIC + bytes([self.version << _VERSION_SHIFT | flags, self.memory_code]) + names
 
     @classmethod
@@ -77,13 +77,13 @@ class FrameHeader:
                 f"byte {start}: format version {version}; this program reads versions {known}: update llmzip"
             )
         code = fixed[-1] if len(fixed) == _FIXED_BYTES else reader.byte("a frame header")
-        names_model, primed, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _PRIMED, _SOLID))
-        if primed and not names_model:
-            raise FormatError(f"byte {start}: a primed frame names no model: the file is damaged")
+        names_model, has_dictionary, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _NAMES_DICTIONARY, _SOLID))
+        if has_dictionary and not names_model:
+            raise FormatError(f"byte {start}: a frame with a dictionary names no model: the file is damaged")
         single = bool(byte & _SINGLE_BLOCK)
-        fingerprint = reader.read(fingerprint_bytes(single, primed) * names_model, "a frame header")
-        prime = reader.read(PRIME_DIGEST * primed, "a frame header")
-        return cls(single, code, fingerprint, prime, solid, version)
+        fingerprint = reader.read(fingerprint_bytes(single, has_dictionary) * names_model, "a frame header")
+        dictionary_id = reader.read(DICTIONARY_ID_BYTES * has_dictionary, "a frame header")
+        return cls(single, code, fingerprint, dictionary_id, solid, version)
 
 
 def memory_code(need: int) -> int:

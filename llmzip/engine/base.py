@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 from llmzip.model.integer_model import IntegerModel
 
 SINK_TOKENS = 4
@@ -20,14 +20,14 @@ SINK_TOKENS = 4
 
 @dataclasses.dataclass(frozen=True)
 class HeadInput:
-    """What the model knows after a token, quantised: the only thing that predicts the next one."""
+    """What the model knows after a token, quantized: the only thing that predicts the next one."""
 
     vectors: npt.NDArray[np.int8]  # [..., d_model]
     scales: npt.NDArray[np.float32]  # [...]
 
 
 class Distributions(Protocol):
-    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a memory may correct (section 6)."""
+    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a mixer may correct (section 6)."""
 
     def top_tokens(self) -> npt.NDArray[np.int32]:
         """The most likely tokens of each row, best first: [N, TOP_TOKENS]."""
@@ -103,6 +103,6 @@ class Engine(Protocol):
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
         ...
 
-    def memory(self, capacity_bits: int) -> Memory:
-        """An empty memory of 2**capacity_bits positions."""
+    def mixer(self, capacity_bits: int) -> ContextMixer:
+        """An empty mixer of 2**capacity_bits positions."""
         ...

@@ -10,14 +10,14 @@ from typing import Any
 import numpy.typing as npt
 
 PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
-"""What the profile tells apart; the last three are the memory's steps."""
+"""What the profile tells apart; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
 
 _MODULE = "llmzip.engine._native"
 _STATUS = {
     -1: MemoryError("the native engine is out of memory"),
-    -2: ValueError("arguments outside the session or the memory"),
+    -2: ValueError("arguments outside the session or the mixer"),
 }
 
 
@@ -59,14 +59,14 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         "replace": (None, *[pointer] * 6, number, number, pointer),
         "token_frequencies": (number, *[pointer] * 7, number, number, pointer),
         "frequencies": (number, pointer, pointer, number, number, pointer),
-        "memory_new": (pointer, pointer, number, number),
-        "memory_copy": (pointer, pointer),
-        "memory_free": (None, pointer),
-        "memory_start": (number, pointer, number, pointer, number),
-        "memory_columns": (number,),
-        "memory_recall": (number, pointer, pointer, pointer, number, number, pointer),
-        "memory_mix": (None, pointer, pointer, pointer, pointer),
-        "memory_learn": (number, pointer, pointer, pointer),
+        "mixer_new": (pointer, pointer, number, number),
+        "mixer_copy": (pointer, pointer),
+        "mixer_free": (None, pointer),
+        "mixer_start": (number, pointer, number, pointer, number),
+        "mixer_columns": (number,),
+        "mixer_recall": (number, pointer, pointer, pointer, number, number, pointer),
+        "mixer_mix": (None, pointer, pointer, pointer, pointer),
+        "mixer_learn": (number, pointer, pointer, pointer),
         "product": (number, pointer, number, number, pointer, number, pointer),
     }
     for name, (result, *arguments) in signatures.items():

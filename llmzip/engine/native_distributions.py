@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.native_core import address, check
-from llmzip.memory.base import NO_TOKEN, TOP_TOKENS
+from llmzip.mixing.base import NO_TOKEN, TOP_TOKENS
 
 if TYPE_CHECKING:
     from llmzip.engine.native_engine import NativeEngine

@@ -26,7 +26,7 @@ from llmzip.engine.native_core import (
     why_not_available,
 )
 from llmzip.engine.native_distributions import NativeDistributions
-from llmzip.engine.native_memory import NativeMemory
+from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.turns import new_lock
@@ -113,9 +113,9 @@ class NativeEngine:
         """
         return NativeDistributions(self, vectors, scales)
 
-    def memory(self, capacity_bits: int) -> NativeMemory:
-        """See `Engine.memory`."""
-        return NativeMemory(self, capacity_bits)
+    def mixer(self, capacity_bits: int) -> NativeContextMixer:
+        """See `Engine.mixer`."""
+        return NativeContextMixer(self, capacity_bits)
 
     def profile(self) -> dict[str, float]:
         """Seconds that the first thread has spent in each part since the last call."""

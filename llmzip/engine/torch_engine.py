@@ -23,7 +23,7 @@ from llmzip.arithmetic.constants import (
     ROPE_BITS,
     WEIGHT_BITS,
 )
-from llmzip.arithmetic.elementwise import exp2_, largest, quantise_, round_to_range_
+from llmzip.arithmetic.elementwise import exp2_, largest, quantize_, round_to_range_
 from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.base import Batches
@@ -31,8 +31,8 @@ from llmzip.engine.torch_distributions import TorchDistributions
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession
 from llmzip.engine.torch_settings import own_settings
-from llmzip.memory.base import TOP_TOKENS
-from llmzip.memory.reference import ReferenceMemory
+from llmzip.mixing.base import TOP_TOKENS
+from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -151,10 +151,10 @@ class TorchEngine:
         with self.working():
             return TorchDistributions(self.working, *self._predict(vectors, scales))
 
-    def memory(self, capacity_bits: int) -> ReferenceMemory:
-        """See `Engine.memory`."""
+    def mixer(self, capacity_bits: int) -> ReferenceContextMixer:
+        """See `Engine.mixer`."""
         spec = self.model.spec
-        return ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+        return ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
 
     def _predict(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
         """Head inputs to the arguments of `TorchDistributions`; called in `working`."""
@@ -180,9 +180,9 @@ class TorchEngine:
         weights = weights.view(len(x), -1, BUCKET_SIZE)
         return weights, weights.sum(dim=-1), top
 
-    def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """RMS norm and quantisation in one: [M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
-        q, maximum = quantise_(x.clone())
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """RMS norm and quantization in one: [M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
+        q, maximum = quantize_(x.clone())
         squares = q.to(torch.int32).square_().sum(dim=-1, keepdim=True).to(torch.float32)
         inverse = torch.full_like(maximum, INT8_MAX).div_(maximum)
         epsilon = inverse.square_().mul_(self.norm_eps)
@@ -199,6 +199,6 @@ class TorchEngine:
         inner, maximum = round_to_range_(gate.mul_(up).div_(sigmoid), INT16_MAX)
         a, b = self.mlp_rotation
         blocks = inner.view(-1, len(a), len(b)).to(self.float_type)
-        rotated, rotated_maximum = quantise_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
+        rotated, rotated_maximum = quantize_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
         row = maximum.mul_(1.0 / INT16_MAX).mul_(rotated_maximum.mul_(1.0 / INT8_MAX)).mul_(scale)
         return layer.down(rotated).mul_(row)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from llmzip.arithmetic.constants import ATTENTION_ONE_BITS, ATTENTION_TOTAL_BITS, EXP2_MIN, INT8_MAX
-from llmzip.arithmetic.elementwise import exp2_, quantise_
+from llmzip.arithmetic.elementwise import exp2_, quantize_
 from llmzip.engine.base import SINK_TOKENS, HeadInput
 from llmzip.engine.torch_graph import Replay
 
@@ -111,11 +111,11 @@ class TorchSession:
         table, table_scale = engine.embedding
         x = table[ids.flatten()].to(torch.float32).mul_(table_scale[ids.flatten(), None])  # [M, d]
         for i, layer in enumerate(engine.layers):
-            q, scale = engine.normalise(x)
-            q, maximum = quantise_(self._attention(i, layer.qkv(q), scale, view, len(ids)))
+            q, scale = engine.normalize(x)
+            q, maximum = quantize_(self._attention(i, layer.qkv(q), scale, view, len(ids)))
             x.add_(layer.o(q).mul_(maximum.mul_(1.0 / INT8_MAX)))
-            x.add_(engine.mlp(layer, *engine.normalise(x)))
-        return engine.normalise(x)
+            x.add_(engine.mlp(layer, *engine.normalize(x)))
+        return engine.normalize(x)
 
     def fork(self, streams: int, window: int, chunk: int) -> TorchSession:
         """See `Session.fork`."""
@@ -160,7 +160,7 @@ class TorchSession:
         qkv = qkv.view(streams, count, spec.heads + 2 * groups, size)
         turning = spec.heads + groups
         self._rotate(qkv[:, :, :turning], view.positions)
-        heads, maximum = quantise_(qkv)
+        heads, maximum = quantize_(qkv)
         scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)  # [S, T, H + 2G]
 
         self.keys[layer, :streams, :, view.slots] = heads[:, :, spec.heads : turning].transpose(1, 2)

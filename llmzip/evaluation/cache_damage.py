@@ -1,4 +1,4 @@
-"""What is lost when a key/value cache is evicted and quantised: bits/byte of the text behind a damaged cache.
+"""What is lost when a key/value cache is evicted and quantized: bits/byte of the text behind a damaged cache.
 
 A context is read whole; then a share of its positions is evicted (the oldest, but never the first four) and what is left
 is rounded to b bits, each head's vector with its own scale; then the same tokens are scored with every damage. Means hide

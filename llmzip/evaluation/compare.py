@@ -1,4 +1,4 @@
-"""Two models on the same tokens: what a quantised, pruned or distilled one has lost."""
+"""Two models on the same tokens: what a quantized, pruned or distilled one has lost."""
 
 from __future__ import annotations
 

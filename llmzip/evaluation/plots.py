@@ -38,7 +38,7 @@ def grid(panels: int, lines: int) -> tuple[Figure, list[Axes]]:
 
 
 def figure(title: str, x: str, y: str, width: float = 7.0) -> tuple[Figure, Axes]:
-    """An empty picture with labelled axes. Raises LLMZipError where matplotlib is missing."""
+    """An empty picture with labeled axes. Raises LLMZipError where matplotlib is missing."""
     made = _canvas(width, 4.2)
     axes = made.subplots()
     axes.set_title(title)
@@ -70,17 +70,17 @@ def bits_per_byte(result: dict[str, Any]) -> Figure:
     groups = [_bars([row for row in result["rows"] if row["text"] == text["name"]]) for text in texts]
     made, panels = grid(len(groups), max(len(group) for group in groups))
     for axes, text, group in zip(panels, texts, groups, strict=True):
-        colours = ["C0" if b[2] else "C3" for b in group]
+        colors = ["C0" if b[2] else "C3" for b in group]
         title = f"{text['name']}, {text['bytes']:,} bytes"
-        draw_bits_per_byte(axes, title, [b[1] for b in group], [b[0] for b in group], colours, 3)
+        draw_bits_per_byte(axes, title, [b[1] for b in group], [b[0] for b in group], colors, 3)
     return made
 
 
 def draw_bits_per_byte(
-    axes: Axes, title: str, names: Sequence[str], bits: Sequence[float], colours: Sequence[str], decimals: int
+    axes: Axes, title: str, names: Sequence[str], bits: Sequence[float], colors: Sequence[str], decimals: int
 ) -> None:
-    """Fill a panel with labelled bars, the first on top."""
-    bars = axes.barh(names, bits, color=colours)
+    """Fill a panel with labeled bars, the first on top."""
+    bars = axes.barh(names, bits, color=colors)
     axes.bar_label(bars, [f"{b:.{decimals}f}" for b in bits], fontsize=7, padding=2)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("bits/byte (lower is better)", fontsize=8)

@@ -45,7 +45,7 @@ _FILE = (
     ("file_model_bits_per_byte", "of the model", 4),
     ("overhead_header_bits", "header bits", 0),
     ("overhead_table_bits", "table bits", 1),
-    ("memory_bits", "memory's bits", 0),
+    ("mixing_bits", "mixing's bits", 0),
     ("overhead_tail_bits", "tail bits", 1),
     ("other_codec_bits", "other codecs' bits", 0),
 )

@@ -154,7 +154,7 @@ def measure_file(scorer: Scorer, data: bytes, options: Options, progress: Progre
         "file_bits_per_byte": length.file_bits_per_byte,
         "file_model_bits_per_byte": length.bits_per_byte,
         "overhead_table_bits": length.table_bits,
-        "memory_bits": length.memory_bits,
+        "mixing_bits": length.mixing_bits,
         "overhead_tail_bits": length.tail_bits,
         "overhead_header_bits": length.header_bits,
         "other_codec_bits": length.other_bits,

@@ -54,7 +54,7 @@ def _common_prefixes(order: Int64Array, ranks: list[Int64Array]) -> Int64Array:
 
 
 def repeats(lengths: Int64Array) -> list[Repeat]:
-    """All repeats, given the common prefixes of neighbours [n - 1]: fewer than n."""
+    """All repeats, given the common prefixes of neighbors [n - 1]: fewer than n."""
     found: list[Repeat] = []
     open_: list[tuple[int, int]] = []  # length and first place, both rising
     for place, length in enumerate([*lengths.tolist(), 0]):

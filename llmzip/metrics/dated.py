@@ -14,7 +14,7 @@ class Gap:
 
     before: float | None
     after: float | None
-    """The paper's generalisation: lower is better."""
+    """The paper's generalization: lower is better."""
 
     @property
     def robustness(self) -> float | None:

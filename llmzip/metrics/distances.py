@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def ncd(x: float, y: float, xy: float) -> float:
-    """Normalised compression distance (C(xy) - min) / max (Cilibrasi & Vitanyi, 2005); x, y, xy: code lengths.
+    """Normalized compression distance (C(xy) - min) / max (Cilibrasi & Vitanyi, 2005); x, y, xy: code lengths.
 
     >>> ncd(10, 20, 25)
     0.75
@@ -33,7 +33,7 @@ def gpt_mean(x: float, y: float, x_given_y: float, y_given_x: float) -> float:
     return (x_given_y + y_given_x) / (x + y)
 
 
-def nearest_neighbours(distances: npt.NDArray[np.float64], labels: Sequence[str], k: int = 1) -> list[str]:
+def nearest_neighbors(distances: npt.NDArray[np.float64], labels: Sequence[str], k: int = 1) -> list[str]:
     """The label that most of the k nearest training texts have, per row; the nearest one decides a tie.
 
     distances: [tests, training]; labels: of the training texts.

@@ -1,4 +1,4 @@
-"""How far two models' predictions of the same tokens lie apart: for quantised, pruned and distilled models."""
+"""How far two models' predictions of the same tokens lie apart: for quantized, pruned and distilled models."""
 
 from __future__ import annotations
 

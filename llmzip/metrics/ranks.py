@@ -40,5 +40,5 @@ def min_k(bits: FloatArray, share: float = 0.2) -> float:
 
 
 def model_to_zlib(bits: float, data: bytes) -> float:
-    """Bits under the model / bits of zlib -9 of the same text (arXiv 2012.07805): low values hint at memorisation."""
+    """Bits under the model / bits of zlib -9 of the same text (arXiv 2012.07805): low values hint at memorization."""
     return bits / (8 * len(zlib.compress(data, 9)))

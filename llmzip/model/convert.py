@@ -24,7 +24,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 def convert(source: FloatModel, progress: Callable[[int, int], None] | None = None) -> IntegerModel:
-    """Rotate and quantise a float model. `progress(done, total)` is called after each layer.
+    """Rotate and quantize a float model. `progress(done, total)` is called after each layer.
 
     Raises UnsupportedModelError for weights that are not finite, of another shape, or too large
     (docs/arithmetic.md, section 2.5).
@@ -41,7 +41,7 @@ def convert(source: FloatModel, progress: Callable[[int, int], None] | None = No
         return array.astype(np.float64)
 
     def put(name: str, rows: Matrix, factor: float = 1.0) -> None:
-        weight, scale = quantise_rows(rows, factor)
+        weight, scale = quantize_rows(rows, factor)
         check_scales(name, scale)
         tensors[f"{name}.weight"], tensors[f"{name}.scale"] = weight, scale
 
@@ -70,11 +70,11 @@ def convert(source: FloatModel, progress: Callable[[int, int], None] | None = No
 
 
 def _orthonormal(rows: Matrix, block: int) -> Matrix:
-    """Each row times the normalised block Hadamard matrix."""
+    """Each row times the normalized block Hadamard matrix."""
     return rotate(np.ascontiguousarray(rows), block) * (1.0 / math.sqrt(block))
 
 
-def quantise_rows(rows: Matrix, factor: float) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_rows(rows: Matrix, factor: float) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """int8 rows and one float32 scale each: row ~ weight * scale / factor.
 
     The scale is raised to 2**-40 (a row of zeros), so that no product at run time is subnormal.

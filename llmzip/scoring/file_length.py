@@ -22,7 +22,7 @@ from llmzip.scoring.score import LITERAL_BITS, Progress, batches
 
 @dataclasses.dataclass(frozen=True)
 class FileLength:
-    """A compressed file's bits: `model + tables + memory + tail + header + others` is the file."""
+    """A compressed file's bits: `model + tables + mixing + tail + header + others` is the file."""
 
     text_bytes: int
     file_bits: int
@@ -30,8 +30,8 @@ class FileLength:
     """What the model's own probabilities give, with the file's streams and window."""
     table_bits: float
     """What the coder's integer tables cost beyond that."""
-    memory_bits: float
-    """What the memory adds to that: negative where it saves."""
+    mixing_bits: float
+    """What the mixer adds to that: negative where it saves."""
     tail_bits: float
     """What the range coder wrote beyond the tables' ideal code length."""
     header_bits: int
@@ -41,7 +41,7 @@ class FileLength:
 
     @property
     def bits_per_byte(self) -> float:
-        """Of the file without its overhead (tables, tail, header) and without what the memory saves."""
+        """Of the file without its overhead (tables, tail, header) and without what the mixer saves."""
         return (self.model_bits + self.other_bits) / self.text_bytes
 
     @property
@@ -60,8 +60,8 @@ def file_length(
 ) -> FileLength:
     """Compress `data` with the scorer's model, take the file apart, and score its blocks in the file's own layout.
 
-    The scored tokens get the coder's tables as they are without the memory, too, to tell what the tables cost from what
-    the memory saves.
+    The scored tokens get the coder's tables as they are without the mixer, too, to tell what the tables cost from what
+    the mixer saves.
     """
     compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size)
     with watching() as lengths:
@@ -86,7 +86,7 @@ def file_length(
         file_bits=8 * len(packed),
         model_bits=model_bits,
         table_bits=plain_bits - model_bits,
-        memory_bits=ideal_bits - plain_bits,
+        mixing_bits=ideal_bits - plain_bits,
         tail_bits=coded_bits - ideal_bits,
         header_bits=8 * len(packed) - int(coded_bits) - other_bits,
         other_bits=other_bits,

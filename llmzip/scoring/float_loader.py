@@ -60,7 +60,7 @@ def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer
     model = _transformers_model(path, dtype)
     try:
         model = torch.nn.Module.to(model, device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own: no such device, no memory
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own: no such device, no mixer
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
     vocabulary = _vocabulary(path, model.config)
     try:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from llmzip.errors import LLMZipError
 from llmzip.model.adapter import Factors
-from llmzip.tuning.quantisers import as_bfloat16, factor, factor_integers, factor_step
+from llmzip.tuning.quantizers import as_bfloat16, factor, factor_integers, factor_step
 
 LORA_SCALE = 32.0
 """B·A is multiplied with this over the rank (arXiv 2106.09685, section 4.1), so that one rate fits all ranks."""

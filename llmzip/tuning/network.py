@@ -2,7 +2,7 @@
 
 Trained are a low-rank product B·A beside each frozen matrix (or all numbers), and a factor per norm gain. The weights that
 products use are made anew in each step as conversion makes them (docs/arithmetic.md, section 3): merged, rotated,
-quantised by rows. Shapes: B sequences, T tokens of each, L layers, H heads, G key/value heads, D head size, r rank.
+quantized by rows. Shapes: B sequences, T tokens of each, L layers, H heads, G key/value heads, D head size, r rank.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.model.adapter import Adapter
 from llmzip.model.sources import FloatModel
 from llmzip.tuning.matrices import FullRank, LowRank, bfloat16_array
-from llmzip.tuning.quantisers import as_bfloat16, normalised, quantised, rotated, rotation
+from llmzip.tuning.quantizers import as_bfloat16, normalized, quantized, rotated, rotation
 
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attention_norm", "mlp_norm")
@@ -95,7 +95,7 @@ class Network(nn.Module):
         return self.get_buffer(f"base_{name}") * (1.0 + as_bfloat16(self.gains[name]))
 
     def _weights(self, rows: Tensor) -> Weights:
-        integers, scales = quantised(rows)
+        integers, scales = quantized(rows)
         return Weights(integers.to(self.dtype), scales.squeeze(-1))
 
     def weights(self) -> tuple[list[LayerWeights], Weights]:
@@ -123,16 +123,16 @@ class Network(nn.Module):
         return layers, self._weights(rotated(self._merged("head") * self._gain("norm"), model))
 
     def embedded(self, ids: Tensor) -> Tensor:
-        """[B, T] -> [B, T, d] float32, rotated and quantised as the embedding's rows are."""
+        """[B, T] -> [B, T, d] float32, rotated and quantized as the embedding's rows are."""
         rows = self.matrices["embedding"].rows(ids)  # type: ignore[operator]
-        integers, step = quantised(rotated(rows, self.turn_model))
+        integers, step = quantized(rotated(rows, self.turn_model))
         return integers * step
 
     def layer(self, x: Tensor, w: LayerWeights) -> Tensor:
         """One layer: [B, T, d] float32 -> [B, T, d]."""
         spec, (batch, length, _) = self.spec, x.shape
         heads, groups, size = spec.heads, spec.kv_heads, spec.head_dim
-        q, s = normalised(x, spec.norm_eps)
+        q, s = normalized(x, spec.norm_eps)
         y = self._product(q, s, w.qkv).view(batch, length, heads + 2 * groups, size)
         turning, values = torch.split(y, [heads + groups, groups], dim=2)
         cosine, sine = self.cosine[:length, None], self.sine[:length, None]
@@ -141,12 +141,12 @@ class Network(nn.Module):
         turned, values = (self._as_stored(z).to(self.dtype).transpose(1, 2) for z in (turned, values))
         queries, keys = torch.split(turned, [heads, groups], dim=1)
         attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
-        q, s = quantised(attended.transpose(1, 2).flatten(2).to(torch.float32))
+        q, s = quantized(attended.transpose(1, 2).flatten(2).to(torch.float32))
         x = x + self._product(q, s, w.o)
-        q, s = normalised(x, spec.norm_eps)
+        q, s = normalized(x, spec.norm_eps)
         gate, up = self._product(q, s, w.gate_up).chunk(2, dim=-1)
         inner = rotated((functional.silu(gate) * up).to(self.dtype), self.turn_mlp).to(torch.float32)
-        q, s = quantised(inner)
+        q, s = quantized(inner)
         return x + self._product(q, s, w.down)
 
     def _product(self, q: Tensor, s: Tensor, w: Weights) -> Tensor:
@@ -154,12 +154,12 @@ class Network(nn.Module):
 
     @staticmethod
     def _as_stored(x: Tensor) -> Tensor:
-        integers, step = quantised(x)
+        integers, step = quantized(x)
         return integers * step
 
     def token_losses(self, x: Tensor, targets: Tensor, head: Weights) -> Tensor:
         """Bits per token: [B, T, d], [B, T] -> [B, T]."""
-        q, s = normalised(x, self.spec.norm_eps)
+        q, s = normalized(x, self.spec.norm_eps)
         logits = self._product(q, s, head)
         losses = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return losses.view(targets.shape) * (1.0 / math.log(2.0))

@@ -54,16 +54,16 @@ def main() -> None:
     )
     torch.manual_seed(1)
     model = LlamaForCausalLM(config)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, STEPS)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, STEPS)
     for step in range(STEPS):
         starts = torch.randint(0, len(ids) - LENGTH, (BATCH,))
         batch = torch.stack([ids[s : s + LENGTH] for s in starts.tolist()])
         batch[:, 0] = 0
         loss = model(input_ids=batch, labels=batch).loss
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if step % 250 == 0:
             print(step, f"{loss.item():.3f} nats per token")

@@ -37,7 +37,7 @@ struct matrix {
     float *scale;        /* [N] */
 };
 
-/* Rows of quantised activations: uint8 x + 128, `stride` bytes apart. */
+/* Rows of quantized activations: uint8 x + 128, `stride` bytes apart. */
 struct rows {
     const uint8_t *data;
     size_t stride;
@@ -138,9 +138,9 @@ struct kernels {
     void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
                      const float *row_scale);
     /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
-    float (*quantise)(const float *x, size_t n, uint8_t *q);
+    float (*quantize)(const float *x, size_t n, uint8_t *q);
     /* Section 4.2: returns s. */
-    float (*normalise)(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q);
+    float (*normalize)(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q);
     /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product with `down`. */
     float (*gate)(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q);
     /* Section 4.3: the keys and values of all new positions into the cache, and the bounds. */

@@ -13,8 +13,8 @@
 const struct kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
     .multiply = multiply,
-    .quantise = quantise,
-    .normalise = normalise,
+    .quantize = quantize,
+    .normalize = normalize,
     .gate = gate_row,
     .insert = insert,
     .attend = attend,

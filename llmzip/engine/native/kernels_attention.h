@@ -14,12 +14,12 @@ static inline void turn(const float *y, size_t half, size_t h, const float *rope
     }
 }
 
-/* Turned and quantised: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
+/* Turned and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
 static inline float turned_head(const float *y, size_t size, const float *rope, float *head, int32_t bias, uint8_t *q)
 {
     size_t half = size / 2, h = round_up(half, PANEL);
     turn(y, half, h, rope, head);
-    float maximum = quantise_biased(head, 2 * h, bias, q);
+    float maximum = quantize_biased(head, 2 * h, bias, q);
     memmove(q + half, q + h, h);
     return maximum;
 }
@@ -60,7 +60,7 @@ static void insert(const struct head_shape *shape, const struct view *view, cons
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
-        maximum = quantise_biased(scratch->head, padded, 0, bytes);
+        maximum = quantize_biased(scratch->head, padded, 0, bytes);
         float scale = maximum * (float)(1.0 / 127) * rows->row_scale[t];
         insert_value(block, column, size, (const int8_t *)bytes, scale);
         rows->bounds[t] = *rows->cache.largest = fmaxf(*rows->cache.largest, scale);
@@ -68,7 +68,7 @@ static void insert(const struct head_shape *shape, const struct view *view, cons
 }
 
 /* Queries (uint8 q + 128) into the scratch: row (t - first) * H/G + h. */
-static inline void quantise_queries(const struct head_shape *shape, const struct view *view,
+static inline void quantize_queries(const struct head_shape *shape, const struct view *view,
                                     const struct head_rows *rows, size_t first, size_t last,
                                     const struct attention_scratch *scratch)
 {
@@ -169,7 +169,7 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
     const struct head_cache *cache = &heads->cache;
     size_t size = shape->size, shared = shape->heads / shape->groups, padded = round_up(size, PANEL);
     size_t slots = view->slots, queries = (last - first) * shared;
-    quantise_queries(shape, view, heads, first, last, scratch);
+    quantize_queries(shape, view, heads, first, last, scratch);
 
     for (size_t start = 0; start < queries; start += QUERY_TILE) {
         size_t tile_size = queries - start < QUERY_TILE ? queries - start : QUERY_TILE;

@@ -1,4 +1,4 @@
-/* Kernels on single rows: exp2, quantisation and the RMS norm. Included once per instruction set, after a simd_*.h. */
+/* Kernels on single rows: exp2, quantization and the RMS norm. Included once per instruction set, after a simd_*.h. */
 
 /* Section 1.3; also gives the exponent's clamp from below, which every caller needs. */
 static inline vf exp2_clamped(vf x)
@@ -25,7 +25,7 @@ static inline float row_maximum(const float *x, size_t n)
 }
 
 /* Section 1.2 with limit 127: stores q + bias and returns the maximum. */
-static inline float quantise_biased(const float *x, size_t n, int32_t bias, uint8_t *q)
+static inline float quantize_biased(const float *x, size_t n, int32_t bias, uint8_t *q)
 {
     float maximum = row_maximum(x, n);
     vf factor = vf_set(127.0f / maximum);
@@ -34,9 +34,9 @@ static inline float quantise_biased(const float *x, size_t n, int32_t bias, uint
     return maximum;
 }
 
-static float quantise(const float *x, size_t n, uint8_t *q) { return quantise_biased(x, n, 128, q); }
+static float quantize(const float *x, size_t n, uint8_t *q) { return quantize_biased(x, n, 128, q); }
 
-static float normalise(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q)
+static float normalize(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q)
 {
     float maximum = row_maximum(x, n);
     float inverse = 127.0f / maximum;

@@ -8,7 +8,7 @@
 
 struct engine;
 struct session;
-struct memory;
+struct context_mixer;
 
 /* How many of the most likely tokens the head names. */
 #define LLMZIP_TOP 8
@@ -69,22 +69,22 @@ EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, co
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
 
-/* A memory of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must outlive. NULL: out of
- * memory. */
-EXPORT struct memory *llmzip_memory_new(struct engine *engine, int capacity_bits, int32_t start_token);
-EXPORT struct memory *llmzip_memory_copy(const struct memory *memory);
-EXPORT void llmzip_memory_free(struct memory *memory);
+/* A mixer of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must outlive. NULL: out of
+ * mixer. */
+EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int32_t start_token);
+EXPORT struct context_mixer *llmzip_mixer_copy(const struct context_mixer *mixer);
+EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
 /* A block of `streams` streams begins. */
-EXPORT int llmzip_memory_start(struct memory *memory, int streams, const int32_t *context, int count);
+EXPORT int llmzip_mixer_start(struct context_mixer *mixer, int streams, const int32_t *context, int count);
 /* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are fewer) -> candidates
- * [rows, returned], filled up with -1; at most [rows, llmzip_memory_columns()] are written. */
-EXPORT int llmzip_memory_recall(struct memory *memory, const int8_t *vectors, const int32_t *top, int rows,
+ * [rows, returned], filled up with -1; at most [rows, llmzip_mixer_columns()] are written. */
+EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vectors, const int32_t *top, int rows,
                                 int top_tokens, int32_t *tokens);
-EXPORT int llmzip_memory_columns(void);
+EXPORT int llmzip_mixer_columns(void);
 /* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
-EXPORT void llmzip_memory_mix(struct memory *memory, const int32_t *weights, const int64_t *totals, int64_t *mixed);
+EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights, const int64_t *totals, int64_t *mixed);
 /* What came in these rows [rows], and its weights in the model's eyes [rows]. */
-EXPORT int llmzip_memory_learn(struct memory *memory, const int32_t *tokens, const int32_t *weights);
+EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens, const int32_t *weights);
 
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out);

@@ -51,7 +51,7 @@ static int new_teams(struct session *session, size_t threads)
         team->qkv = (float *)(void *)(slices[0] + t * stride[0]);
         team->attended = (float *)(void *)(slices[1] + t * stride[1]);
         team->gate_up = (float *)(void *)(slices[2] + t * stride[2]);
-        team->quantised = (uint8_t *)(slices[3] + t * stride[3]);
+        team->quantized = (uint8_t *)(slices[3] + t * stride[3]);
         team->scales = (float *)(void *)(slices[4] + t * stride[4]);
         team->bounds = (float *)(void *)(slices[5] + t * stride[5]);
     }

@@ -12,7 +12,7 @@ struct team {
     float *qkv;         /* [rows][columns of the matrix] */
     float *attended;    /* [rows][H * D] */
     float *gate_up;     /* [rows][2 * F] */
-    uint8_t *quantised; /* [rows][the widest input] */
+    uint8_t *quantized; /* [rows][the widest input] */
     float *scales;      /* [rows] */
     float *bounds;      /* [streams][groups][T], see kernels.h */
 };

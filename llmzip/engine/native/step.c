@@ -40,23 +40,23 @@ static void count_time(struct member *m, enum part part)
 
 static void meet(struct member *m) { barrier_wait(&m->team->barrier, m->size); }
 
-/* This member's columns of a product of the team's quantised rows. */
+/* This member's columns of a product of the team's quantized rows. */
 static void product(struct member *m, const struct matrix *w, size_t rows, float *out, size_t stride, int accumulate)
 {
     size_t panels = w->columns / PANEL;
-    struct rows a = {m->team->quantised, round_up(w->groups * 4, PANEL), rows};
+    struct rows a = {m->team->quantized, round_up(w->groups * 4, PANEL), rows};
     m->engine->kernels->multiply(w, a, share(panels, m->rank, m->size), share(panels, m->rank + 1, m->size), out,
                                  stride, accumulate ? m->team->scales : NULL);
     meet(m);
     count_time(m, PART_GEMM);
 }
 
-static void normalise_rows(struct member *m, const float *x, size_t rows)
+static void normalize_rows(struct member *m, const float *x, size_t rows)
 {
     struct engine *e = m->engine;
     for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
-        m->team->scales[r] = e->kernels->normalise(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
-                                                   m->team->quantised + r * e->width);
+        m->team->scales[r] = e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
+                                                   m->team->quantized + r * e->width);
     meet(m);
     count_time(m, PART_NORM);
 }
@@ -100,8 +100,8 @@ static void attention(struct member *m, size_t layer, size_t first, size_t strea
     }
     meet(m);
     for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
-        m->team->scales[r] = e->kernels->quantise(m->team->attended + r * e->heads, e->heads,
-                                                  m->team->quantised + r * e->heads) *
+        m->team->scales[r] = e->kernels->quantize(m->team->attended + r * e->heads, e->heads,
+                                                  m->team->quantized + r * e->heads) *
                              (float)(1.0 / 127);
     meet(m);
     count_time(m, PART_ATTENTION);
@@ -113,7 +113,7 @@ static void gate_rows(struct member *m, size_t rows)
     for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++) {
         float *gate = m->team->gate_up + r * 2 * e->inner;
         m->team->scales[r] = e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
-                                              m->team->scales[r], m->team->quantised + r * e->inner);
+                                              m->team->scales[r], m->team->quantized + r * e->inner);
     }
     meet(m);
     count_time(m, PART_MLP);
@@ -126,11 +126,11 @@ static void forward(struct member *m, size_t layer, size_t first, size_t streams
     const struct layer *w = &e->layers[layer];
     size_t count = m->session->view.count, rows = streams * count;
     float *x = m->session->x + first * count * e->width;
-    normalise_rows(m, x, rows);
+    normalize_rows(m, x, rows);
     product(m, &w->qkv, rows, m->team->qkv, w->qkv.columns, 0);
     attention(m, layer, first, streams);
     product(m, &w->o, rows, x, e->width, 1);
-    normalise_rows(m, x, rows);
+    normalize_rows(m, x, rows);
     product(m, &w->gate_up, rows, m->team->gate_up, 2 * e->inner, 0);
     gate_rows(m, rows);
     product(m, &w->down, rows, x, e->width, 1);
@@ -170,10 +170,10 @@ static void work(void *context, int rank)
         for (size_t stream = first; stream < last; stream += block)
             forward(&m, layer, stream, last - stream < block ? last - stream : block);
 
-    uint8_t *q = m.team->quantised + (size_t)m.rank * e->width;
+    uint8_t *q = m.team->quantized + (size_t)m.rank * e->width;
     for (size_t r = row + share(rows, m.rank, m.size); r < row + share(rows, m.rank + 1, m.size); r++) {
         step->scales[r] =
-            e->kernels->normalise(s->x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps, q);
+            e->kernels->normalize(s->x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps, q);
         for (size_t i = 0; i < d; i++)
             step->vectors[r * d + i] = (int8_t)(q[i] - 128);
     }

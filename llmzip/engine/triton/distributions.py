@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.arithmetic.frequencies import Int64Array
-from llmzip.memory.base import NO_TOKEN, TOP_TOKENS
+from llmzip.mixing.base import NO_TOKEN, TOP_TOKENS
 
 if TYPE_CHECKING:
     from llmzip.engine.triton.engine import TritonEngine

@@ -81,11 +81,11 @@ class Operations:
         grid = (ceil_div(slots, 256),)
         launch(rows.place_kernel, grid, position, slot_positions, visible, slots, window, ring, BLOCK=256)
 
-    def normalise(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
+    def normalize(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
         """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
         d = self.spec.d_model
         launch(
-            rows.normalise_kernel, (len(x),), x, q, scale,
+            rows.normalize_kernel, (len(x),), x, q, scale,
             norm_eps=self.spec.norm_eps, inverse_width=1.0 / d, d=d, BLOCK=power_of_two(d),
         )  # fmt: skip
 

@@ -65,7 +65,7 @@ def qkv_kernel(
     M, ring, slots, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantised query, or a key or value in the cache.
+    """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value in the cache.
 
     queries [M, H, D] int8, query_scales [M, H]; of one layer's cache keys [M, G, slots, D] int8, values [M, G, D, slots] int8,
     their scales [M, G, slots], and the largest value scale so far [M, G].

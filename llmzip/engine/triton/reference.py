@@ -15,7 +15,7 @@ from llmzip.arithmetic.constants import (
     INT16_MAX,
     WEIGHT_BITS,
 )
-from llmzip.arithmetic.elementwise import exp2_, largest, quantise_, round_to_range_
+from llmzip.arithmetic.elementwise import exp2_, largest, quantize_, round_to_range_
 from llmzip.arithmetic.frequencies import frequencies
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.engine.torch_engine import TorchEngine
@@ -39,9 +39,9 @@ class TorchOperations(Operations):
         recent = (slot_positions > position - window) | (slot_positions < SINK_TOKENS)
         visible.copy_((slot_positions <= position) & recent)
 
-    def normalise(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
-        """See `Operations.normalise`."""
-        integers, row_scale = self._engine.normalise(x)
+    def normalize(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
+        """See `Operations.normalize`."""
+        integers, row_scale = self._engine.normalize(x)
         q.copy_(integers)
         scale.copy_(row_scale[:, 0])
 
@@ -57,7 +57,7 @@ class TorchOperations(Operations):
         turned = a * cosine - b * sine
         b.copy_(b * cosine + a * sine)
         a.copy_(turned)
-        y, maximum = quantise_(y)
+        y, maximum = quantize_(y)
         scales = maximum[..., 0] * (1.0 / INT8_MAX) * scale[:, None]
         slot = _slots(position, ring)
         queries.copy_(y[:, :heads])
@@ -108,7 +108,7 @@ class TorchOperations(Operations):
         groups = self.spec.kv_heads
         total = parts.sum(dim=0).to(torch.float32).view(len(q), groups, -1)
         total.mul_((largest * 2.0**-ATTENTION_TOTAL_BITS)[..., None])
-        integers, maximum = quantise_(total.view(len(q), -1))
+        integers, maximum = quantize_(total.view(len(q), -1))
         q.copy_(integers)
         scale.copy_(maximum[:, 0] * (1.0 / INT8_MAX))
 
@@ -128,7 +128,7 @@ class TorchOperations(Operations):
         integers, maximum = round_to_range_(inner.clone(), INT16_MAX)
         a, b = self._engine.mlp_rotation
         blocks = integers.view(-1, len(a), len(b)).to(self._engine.float_type)
-        turned, turned_maximum = quantise_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
+        turned, turned_maximum = quantize_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
         q.copy_(turned)
         factor = maximum.mul_(1.0 / INT16_MAX).mul_(turned_maximum.mul_(1.0 / INT8_MAX))
         row_scale.copy_(factor[:, 0] * scale)

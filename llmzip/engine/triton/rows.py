@@ -41,7 +41,7 @@ def place_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: 
 
 
 @triton.jit
-def normalise_kernel(
+def normalize_kernel(
     x, q, scale, norm_eps: tl.constexpr, inverse_width: tl.constexpr, d: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
@@ -84,7 +84,7 @@ def merge_kernel(
 def hadamard(x, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr):
     """Rotate each block by Sylvester's matrix: [BLOCKS, SIZE = 2**BITS] int32.
 
-    Each turn adds and subtracts neighbours and moves the place's lowest bit to the top: after BITS turns all is in order.
+    Each turn adds and subtracts neighbors and moves the place's lowest bit to the top: after BITS turns all is in order.
     """
     for _ in tl.static_range(BITS):
         a, b = tl.split(tl.reshape(x, (BLOCKS, SIZE // 2, 2)))

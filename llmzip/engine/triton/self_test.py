@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llmzip.engine.torch_engine import Linear
 from llmzip.engine.triton.operations import LayerCache, Operations, Weights
-from llmzip.memory.base import TOP_TOKENS
+from llmzip.mixing.base import TOP_TOKENS
 
 if TYPE_CHECKING:
     from llmzip.engine.torch_engine import TorchEngine
@@ -135,8 +135,8 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
         yield after("place", room, now, min(9, slots - 20) if slots > 24 else 1, max(1, slots - 20))
 
     x, scale = case.reals(rows, d), case.positive(rows)
-    yield after("normalise", (case.empty(rows, d, dtype=int8), case.empty(rows)), x)
-    yield after("normalise", (case.empty(rows, d, dtype=int8), case.empty(rows)), x * 2.0**-60)
+    yield after("normalize", (case.empty(rows, d, dtype=int8), case.empty(rows)), x)
+    yield after("normalize", (case.empty(rows, d, dtype=int8), case.empty(rows)), x * 2.0**-60)
 
     heads, groups, dim = spec.heads, spec.kv_heads, spec.head_dim
     q, weights = case.integers(rows, d), case.weights((heads + 2 * groups) * dim, d)

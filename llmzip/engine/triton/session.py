@@ -156,7 +156,7 @@ class TritonSession(TorchSession):
         )
         for i, weights in enumerate(engine.layer_weights):
             cache = self._layer_cache(i, len(ids))
-            run.normalise(space.x, space.q, space.scale)
+            run.normalize(space.x, space.q, space.scale)
             run.qkv(
                 space.q, space.scale, weights.qkv, engine.rope, position, self.ring,
                 space.queries, space.query_scales, cache,
@@ -165,11 +165,11 @@ class TritonSession(TorchSession):
             run.values(space.scores, space.maxima, cache, used, parts)
             run.merge(parts, cache.largest, space.attended, space.row_scale)
             run.residual(space.attended, space.row_scale, weights.o, space.x)
-            run.normalise(space.x, space.q, space.scale)
+            run.normalize(space.x, space.q, space.scale)
             run.gate_up(space.q, space.scale, weights.gate_up, space.inner)
             run.rotate(space.inner, space.scale, space.rotated, space.row_scale)
             run.residual(space.rotated, space.row_scale, weights.down, space.x)
-        run.normalise(space.x, q, scale)
+        run.normalize(space.x, q, scale)
 
     def _layer_cache(self, layer: int, streams: int) -> LayerCache:
         keys, values, key_scales, value_scales = (storage[layer, :streams] for storage in self._storage)

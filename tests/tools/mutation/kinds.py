@@ -24,7 +24,7 @@ FRAMES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "blocks": (_TEXT[:1200], _BLOCKS),
     "copies": (_TEXT[:300] + golden.BINARY[:30] + _TEXT[:300], {"level": 1}),
     "copies-solid": (_TEXT[:600] * 2, {**_BLOCKS, "solid": True}),
-    "no-memory": (_TEXT[:500], {"level": 1, "memory": False}),
+    "no-mixing": (_TEXT[:500], {"level": 1, "mixing": False}),
     "mixed": (golden.BINARY + _TEXT[:400], {"block_size": 1024}),
     # What the golden frames have none of.
     "levels": (_TEXT[:300], {"level": 3}),
@@ -35,9 +35,9 @@ FRAMES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "long": (bytes(range(256)) * 300, {}),  # one block, and no short frame
     "meta-token-blocks": (_TEXT * 2, {"codec": "meta-token", "block_size": 1024}),
     "llm-blocks": (_TEXT[:1100], {"codec": "llm", **_BLOCKS}),
-    "primed-solid": (_TEXT, {**_BLOCKS, "solid": True, "prime": _TEXT[:600]}),
-    "primed-blocks": (_TEXT, {**_BLOCKS, "prime": _TEXT[:200]}),
-    "no-memory-blocks": (_TEXT, {**_BLOCKS, "memory": False}),
+    "dictionary-solid": (_TEXT, {**_BLOCKS, "solid": True, "dictionary": _TEXT[:600]}),
+    "dictionary-blocks": (_TEXT, {**_BLOCKS, "dictionary": _TEXT[:200]}),
+    "no-mixing-blocks": (_TEXT, {**_BLOCKS, "mixing": False}),
 }
 """Content, and how it is compressed."""
 
@@ -91,9 +91,9 @@ def kinds() -> tuple[Kind, ...]:
 
 def _frame(name: str) -> Kind:
     content, options = FRAMES[name]
-    needs = {key: value for key, value in options.items() if key == "prime"}
+    needs = {key: value for key, value in options.items() if key == "dictionary"}
     if needs:
-        needs = {"prime": llmzip.Prime(needs["prime"])}  # read once for all mutants
+        needs = {"dictionary": llmzip.Dictionary(needs["dictionary"])}  # read once for all mutants
     return Kind(name, llmzip.compress(content, **{**options, **needs}, **native()), content, needs)
 
 

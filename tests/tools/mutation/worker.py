@@ -39,7 +39,7 @@ def make(seed: int, number: int) -> tuple[bytes, Kind, random.Random]:
 @functools.cache
 def _shares() -> list[int]:
     """Of each kind; solid frames take their time for the memory."""
-    return [1 if "solid" in kind.name or "primed" in kind.name else 3 for kind in kinds()]
+    return [1 if "solid" in kind.name or "dictionary" in kind.name else 3 for kind in kinds()]
 
 
 def main() -> None:

@@ -21,15 +21,15 @@ def rounded(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def quantised(x: Tensor) -> tuple[Tensor, Tensor]:
+def quantized(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rows to int8 range: [..., K] float32 -> integers as float32 [..., K], scales [..., 1]; x ~ integers * scale."""
     step = x.detach().abs().amax(dim=-1, keepdim=True).clamp(min=ROW_FLOOR) / INT8_MAX
     return rounded(x / step), step
 
 
-def normalised(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """RMS norm of the quantised row (section 4.2): [..., d] float32 -> integers [..., d], scales [..., 1]."""
-    q, step = quantised(x)
+def normalized(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """RMS norm of the quantized row (section 4.2): [..., d] float32 -> integers [..., d], scales [..., 1]."""
+    q, step = quantized(x)
     return q, torch.rsqrt(q.square().mean(dim=-1, keepdim=True) + epsilon / step.square())
 
 

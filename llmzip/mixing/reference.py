@@ -1,4 +1,4 @@
-"""The memory in numpy: docs/arithmetic.md, section 6, readable before fast."""
+"""The mixer in numpy: docs/arithmetic.md, section 6, readable before fast."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.powers import quotient
-from llmzip.memory.base import NO_TOKEN
-from llmzip.memory.biases import Biases
-from llmzip.memory.experts import Expert
-from llmzip.memory.matches import HISTORY, Matches
-from llmzip.memory.mixer import Mixer
-from llmzip.memory.neighbours import Neighbours
-from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.base import NO_TOKEN
+from llmzip.mixing.biases import Biases
+from llmzip.mixing.experts import Expert
+from llmzip.mixing.matches import HISTORY, Matches
+from llmzip.mixing.mixer import Mixer
+from llmzip.mixing.neighbors import Neighbors
+from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
 
-EXPERTS = ("matches", "neighbours", "biases")
+EXPERTS = ("matches", "neighbors", "biases")
 
 
-class ReferenceMemory:
-    """See `Memory`."""
+class ReferenceContextMixer:
+    """See `ContextMixer`."""
 
     def __init__(
         self, capacity_bits: int, d_model: int, vocab: int, start_token: int, experts: Sequence[str] = EXPERTS
@@ -32,7 +32,7 @@ class ReferenceMemory:
         capacity = 1 << capacity_bits
         known: dict[str, Callable[[], Expert]] = {
             "matches": lambda: Matches(capacity),
-            "neighbours": lambda: Neighbours(capacity, d_model),
+            "neighbors": lambda: Neighbors(capacity, d_model),
             "biases": lambda: Biases(capacity, vocab),
         }
         self._experts = [known[name]() for name in experts]
@@ -40,28 +40,28 @@ class ReferenceMemory:
         self.start(1, np.empty(0, np.int32))
 
     def start(self, streams: int, context: IdArray) -> None:
-        """See `Memory.start`."""
+        """See `ContextMixer.start`."""
         self._history = np.full((streams, HISTORY), self._start_token, np.int32)
         known = context[::-1][:HISTORY]
         self._history[:, : len(known)] = known
         self._fed = 1 + len(context)
 
     def recall(self, vectors: npt.NDArray[np.int8], top: IdArray) -> IdArray:
-        """See `Memory.recall`."""
+        """See `ContextMixer.recall`."""
         self._step = Step(vectors, top, self._history[: len(top)], self._fed)
         named = [expert.candidates(self._step) for expert in self._experts]
         self._tokens = _without_repeats(np.concatenate([*named, top], axis=1))
         return self._tokens
 
     def mix(self, weights: IdArray, totals: Int64Array) -> Int64Array:
-        """See `Memory.mix`."""
+        """See `ContextMixer.mix`."""
         self._before = weights.astype(np.int64)
         self._options = Options(self._tokens, np.maximum(weights, 1), totals)
         features = [f for expert in self._experts for f in expert.features(self._step, self._options)]
         return self._mixer.mix(features, [expert.situation() for expert in self._experts], self._options)
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
-        """See `Memory.learn`."""
+        """See `ContextMixer.learn`."""
         options = self._options
         probabilities = quotient(np.maximum(weights, 1), options.totals)
         outcome = Outcome(tokens, probabilities, options.tokens == tokens[:, None])
@@ -73,8 +73,8 @@ class ReferenceMemory:
         self._history[:rows, 0] = tokens
         self._fed += 1
 
-    def copy(self) -> ReferenceMemory:
-        """See `Memory.copy`."""
+    def copy(self) -> ReferenceContextMixer:
+        """See `ContextMixer.copy`."""
         return copy.deepcopy(self)
 
 

@@ -1,7 +1,7 @@
-"""What the memory is worth: `python -m benchmarks.memory FILE... --bytes N`.
+"""What the mixer is worth: `python -m benchmarks.mixing FILE... --bytes N`.
 
-Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the memory's experts, with all of
-them. Then whole files: independent blocks against solid ones, and the second half alone against primed by the first.
+Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the mixer's experts, with all of
+them. Then whole files: independent blocks against solid ones, and the second half alone against with the dictionary the first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import llmzip
 from llmzip import levels
 from llmzip.engine.base import Engine
 from llmzip.engines import EngineOptions
-from llmzip.memory.base import Memory, capacity_bits_for
-from llmzip.memory.reference import EXPERTS, ReferenceMemory
+from llmzip.mixing.base import ContextMixer, capacity_bits_for
+from llmzip.mixing.reference import EXPERTS, ReferenceContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
 
@@ -36,20 +36,20 @@ def layout(engine: Engine, count: int, segment: int | None) -> tuple[int, int]:
 
 
 def coded_bytes(
-    engine: Engine, tokens: Tokens, streams: int, window: int, memories: tuple[Memory | None, Memory | None]
+    engine: Engine, tokens: Tokens, streams: int, window: int, mixers: tuple[ContextMixer | None, ContextMixer | None]
 ) -> tuple[int, float]:
     """The size of a verified encoding, and the seconds that encoding took."""
     begun = time.perf_counter()
-    coded = encode_tokens(engine, tokens, streams, window, memories[0])
+    coded = encode_tokens(engine, tokens, streams, window, mixers[0])
     seconds = time.perf_counter() - begun
-    back = decode_tokens(engine, coded, len(tokens.ids), streams, window, memories[1])
+    back = decode_tokens(engine, coded, len(tokens.ids), streams, window, mixers[1])
     assert np.array_equal(back.ids, tokens.ids), "the decoder sees other tokens"
     return len(coded), seconds
 
 
-def reference(engine: Engine, bits: int, experts: Sequence[str]) -> Memory:
+def reference(engine: Engine, bits: int, experts: Sequence[str]) -> ContextMixer:
     spec = engine.model.spec
-    return ReferenceMemory(bits, spec.d_model, spec.vocab, spec.start_token, experts)
+    return ReferenceContextMixer(bits, spec.d_model, spec.vocab, spec.start_token, experts)
 
 
 def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dict[str, tuple[float, float]]:
@@ -58,20 +58,24 @@ def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dic
     streams, window = layout(engine, len(tokens.ids), segment)
     bits = capacity_bits_for(len(tokens.ids))
 
-    def measure(memories: tuple[Memory | None, Memory | None]) -> tuple[float, float]:
-        size, seconds = coded_bytes(engine, tokens, streams, window, memories)
+    def measure(mixers: tuple[ContextMixer | None, ContextMixer | None]) -> tuple[float, float]:
+        size, seconds = coded_bytes(engine, tokens, streams, window, mixers)
         return 8 * size / len(data), seconds
 
     out = {"model": measure((None, None))}
     for name, experts in SUBSETS.items() if ablation else ():
         out[name] = measure((reference(engine, bits, experts), reference(engine, bits, experts)))
-    out["all"] = measure((engine.memory(bits), engine.memory(bits)))
+    out["all"] = measure((engine.mixer(bits), engine.mixer(bits)))
     return out
 
 
-def file_bits(data: bytes, options: EngineOptions, prime: bytes | None = None, **how: bool | int) -> float:
+def file_bits(data: bytes, options: EngineOptions, dictionary: bytes | None = None, **how: bool | int) -> float:
     """Bits per byte of a whole verified file."""
-    engine = {"model": options.model, "threads": options.threads, "prime": prime and llmzip.Prime(prime)}
+    engine = {
+        "model": options.model,
+        "threads": options.threads,
+        "dictionary": dictionary and llmzip.Dictionary(dictionary),
+    }
     packed = llmzip.compress(data, **engine, **how)
     assert llmzip.decompress(packed, **engine) == data
     return 8 * len(packed) / len(data)
@@ -81,8 +85,8 @@ def file_bits(data: bytes, options: EngineOptions, prime: bytes | None = None, *
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
 @click.option("--bytes", "limit", type=int, default=300_000, help="Only the first so many bytes of each.")
 @click.option("--segment", type=int, help="Streams of so many tokens; default: level 6.")
-@click.option("--no-ablation", is_flag=True, help="Only without and with the memory.")
-@click.option("--files/--no-files", "whole", default=False, help="Also solid and primed files.")
+@click.option("--no-ablation", is_flag=True, help="Only without and with the mixer.")
+@click.option("--files/--no-files", "whole", default=False, help="Also solid and files with a dictionary.")
 @click.option("--model", help="As for llmzip.")
 @click.option("--threads", type=int, help="As for llmzip.")
 def main(
@@ -105,10 +109,12 @@ def main(
         if whole:
             half = len(data) // 2
             blocks, solid = (file_bits(data, options, block_size=BLOCK, solid=s) for s in (False, True))
-            second, primed = (file_bits(data[half:], options, prime) for prime in (None, data[:half]))
+            second, with_dictionary = (
+                file_bits(data[half:], options, dictionary) for dictionary in (None, data[:half])
+            )
             click.echo(
                 f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
-                f"second half {second:.4f}, primed by the first {primed:.4f} ({primed / second - 1:+.1%})"
+                f"second half {second:.4f}, with the dictionary the first {with_dictionary:.4f} ({with_dictionary / second - 1:+.1%})"
             )
 
 

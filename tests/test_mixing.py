@@ -1,4 +1,4 @@
-"""Memories, primes and solid frames, through the surfaces that everyone uses."""
+"""Mixers, dictionaries and solid frames, through the surfaces that everyone uses."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.torch_engine import TorchEngine
-from llmzip.errors import FormatError, IntegrityError, LimitError, PrimeError
+from llmzip.errors import DictionaryError, FormatError, IntegrityError, LimitError
 from llmzip.levels import Plan
-from llmzip.memory.base import Memory, memory_bytes
+from llmzip.mixing.base import ContextMixer, mixer_bytes
 from llmzip.model.tokenizer import Tokens
+from llmzip.predictor.dictionary import Dictionary
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
-from llmzip.predictor.prime import Prime
 from tests import naive
 from tests.conftest import tiny
 from tests.golden import TEXT
@@ -82,7 +82,7 @@ def test_powers_are_exact_and_continuous_at_powers_of_two() -> None:
     assert np.abs(exp2(np.nextafter(whole[1:], np.float32(-31))) / powers[1:] - 1).max() < 1e-5
 
 
-# ---- coding with a memory --------------------------------------------------------------------------------------------
+# ---- coding with a mixer --------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25)
@@ -97,8 +97,8 @@ def test_any_bytes_come_back_with_any_number_of_streams(data: bytes, repeats: in
     tokens = tokens_of(data * repeats)
     count = len(tokens.ids)
     streams = min(streams, count)
-    coded = encode_tokens(engine, tokens, streams, 128, engine.memory(bits))
-    got = decode_tokens(engine, coded, count, streams, 128, engine.memory(bits))
+    coded = encode_tokens(engine, tokens, streams, 128, engine.mixer(bits))
+    got = decode_tokens(engine, coded, count, streams, 128, engine.mixer(bits))
     assert got.ids.tolist() == tokens.ids.tolist()
     assert got.literals == tokens.literals
 
@@ -108,13 +108,13 @@ def check_against_the_document(data: bytes, streams: int, bits: int) -> None:
     model = tiny()
     engine, tokens = TorchEngine(model), tokens_of(data)
     parameters = (len(tokens.ids), streams, 2, bits)
-    payload = b"".join(map(varint, parameters)) + encode_tokens(engine, tokens, streams, 128, engine.memory(bits))
+    payload = b"".join(map(varint, parameters)) + encode_tokens(engine, tokens, streams, 128, engine.mixer(bits))
     spec, pieces = json.loads(model.spec.to_json()), model.vocabulary.token_bytes
     assert naive.decode_llm_payload(payload, spec, dict(model.tensors), pieces)[0] == data
 
 
-def test_a_memory_that_forgets_equals_the_document() -> None:
-    """Twice as many positions as it holds, contexts with more neighbours than vote, escapes."""
+def test_a_mixer_that_forgets_equals_the_document() -> None:
+    """Twice as many positions as it holds, contexts with more neighbors than vote, escapes."""
     check_against_the_document((b"abc abd abe " * 60 + b"\x00\x01" * 30)[:750], 5, 8)
 
 
@@ -131,11 +131,11 @@ def test_a_monotonous_text_equals_the_document(english: bytes) -> None:
 
 
 def coded_sizes(data: bytes) -> tuple[int, int]:
-    """Coded bytes with and without a memory."""
+    """Coded bytes with and without a mixer."""
     engine, tokens = TorchEngine(tiny()), tokens_of(data)
     streams = -(-len(tokens.ids) // 500)
-    with_memory, without = (len(encode_tokens(engine, tokens, streams, 512, m)) for m in (engine.memory(11), None))
-    return with_memory, without
+    with_mixing, without = (len(encode_tokens(engine, tokens, streams, 512, m)) for m in (engine.mixer(11), None))
+    return with_mixing, without
 
 
 @pytest.mark.parametrize(
@@ -150,75 +150,75 @@ def coded_sizes(data: bytes) -> tuple[int, int]:
     ],
     ids=["printable", "bytes", "word", "cjk", "short", "text"],
 )
-def test_a_memory_hardly_costs_where_there_is_nothing_to_remember(data: bytes) -> None:
-    with_memory, without = coded_sizes(data)
-    assert with_memory <= without * 1.001 + 4
+def test_a_mixer_hardly_costs_where_there_is_nothing_to_remember(data: bytes) -> None:
+    with_mixing, without = coded_sizes(data)
+    assert with_mixing <= without * 1.001 + 4
 
 
 def test_repetition_gets_much_smaller() -> None:
-    with_memory, without = coded_sizes(b"".join(LINES))
-    assert with_memory < without * 0.5
+    with_mixing, without = coded_sizes(b"".join(LINES))
+    assert with_mixing < without * 0.5
 
 
-def test_encoding_twice_gives_the_same_bytes_and_a_copied_memory_is_independent(tiny_engine: TorchEngine) -> None:
+def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(tiny_engine: TorchEngine) -> None:
     tokens = tokens_of(TEXT[:300])
-    memory = tiny_engine.memory(8)
-    fresh = memory.copy()
-    first = encode_tokens(tiny_engine, tokens, 2, 128, memory)
+    mixer = tiny_engine.mixer(8)
+    fresh = mixer.copy()
+    first = encode_tokens(tiny_engine, tokens, 2, 128, mixer)
     assert encode_tokens(tiny_engine, tokens, 2, 128, fresh) == first
-    assert len(encode_tokens(tiny_engine, tokens, 2, 128, memory)) < len(first) / 2  # it has read this before
+    assert len(encode_tokens(tiny_engine, tokens, 2, 128, mixer)) < len(first) / 2  # it has read this before
 
 
-# ---- primes ----------------------------------------------------------------------------------------------------------
+# ---- dictionaries ----------------------------------------------------------------------------------------------------------
 
 
-def test_another_or_a_missing_prime_is_refused_by_its_digest() -> None:
-    frame = compressed(MESSAGE, prime=REFERENCE)
-    digest = FrameHeader.read(ByteReader(io.BytesIO(frame))).prime.hex()
-    with pytest.raises(PrimeError, match=f"{digest}.*was not given"):
+def test_another_or_a_missing_dictionary_is_refused_by_its_digest() -> None:
+    frame = compressed(MESSAGE, dictionary=REFERENCE)
+    digest = FrameHeader.read(ByteReader(io.BytesIO(frame))).dictionary_id.hex()
+    with pytest.raises(DictionaryError, match=f"{digest}.*was not given"):
         decompressed(frame)
-    with pytest.raises(PrimeError, match=f"another reference text: digest {digest}, the given one has"):
-        decompressed(frame, prime=REFERENCE + b".")
-    assert decompressed(frame, prime=REFERENCE) == MESSAGE
+    with pytest.raises(DictionaryError, match=f"another dictionary: digest {digest}, the given one has"):
+        decompressed(frame, dictionary=REFERENCE + b".")
+    assert decompressed(frame, dictionary=REFERENCE) == MESSAGE
 
 
-def test_frames_without_a_prime_ignore_one() -> None:
-    assert decompressed(compressed(MESSAGE), prime=REFERENCE) == MESSAGE
+def test_frames_without_a_dictionary_ignore_one() -> None:
+    assert decompressed(compressed(MESSAGE), dictionary=REFERENCE) == MESSAGE
 
 
-def test_a_kept_prime_gives_the_same_bytes() -> None:
-    prime = Prime(bytearray(REFERENCE))
-    frame = compressed(MESSAGE, prime=REFERENCE)
-    assert [compressed(MESSAGE, prime=prime) for _ in range(2)] == [frame, frame]
-    assert decompressed(frame, prime=prime) == MESSAGE
+def test_a_kept_dictionary_gives_the_same_bytes() -> None:
+    dictionary = Dictionary(bytearray(REFERENCE))
+    frame = compressed(MESSAGE, dictionary=REFERENCE)
+    assert [compressed(MESSAGE, dictionary=dictionary) for _ in range(2)] == [frame, frame]
+    assert decompressed(frame, dictionary=dictionary) == MESSAGE
     assert len(frame) < 0.9 * len(compressed(MESSAGE))
 
 
 @pytest.mark.parametrize(
     "reference", [b"", b"x", b"\xff\xfe caf\xe9 \x04\x00", "déjà vu – 人類".encode(), b"<|endoftext|>"]
 )
-@pytest.mark.parametrize("memory", [True, False])
-def test_any_reference_primes(reference: bytes, memory: bool) -> None:
-    frame = compressed(MESSAGE[:80], prime=reference, memory=memory, codec="llm")
-    assert decompressed(frame, prime=reference) == MESSAGE[:80]
-    assert FrameHeader.read(ByteReader(io.BytesIO(frame))).prime
+@pytest.mark.parametrize("mixing", [True, False])
+def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
+    frame = compressed(MESSAGE[:80], dictionary=reference, mixing=mixing, codec="llm")
+    assert decompressed(frame, dictionary=reference) == MESSAGE[:80]
+    assert FrameHeader.read(ByteReader(io.BytesIO(frame))).dictionary_id
 
 
 # ---- several blocks --------------------------------------------------------------------------------------------------
 
 LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))  # too short for copies
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
-SOLID = [{"solid": True}, {"prime": REFERENCE}, {"solid": True, "prime": REFERENCE}]
+SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
 
-@pytest.mark.parametrize("options", SOLID, ids=["solid", "primed", "both"])
-def test_primed_and_solid_frames_come_back_whole_and_in_pieces(options: dict[str, object]) -> None:
-    prime = {key: Prime(REFERENCE) for key in options if key == "prime"}
-    frame = compressed(LONG, level=1, block_size=1024, **{**options, **prime})
+@pytest.mark.parametrize("options", SOLID, ids=["solid", "dictionary", "both"])
+def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(options: dict[str, object]) -> None:
+    dictionary = {key: Dictionary(REFERENCE) for key in options if key == "dictionary"}
+    frame = compressed(LONG, level=1, block_size=1024, **{**options, **dictionary})
     assert llmzip.list_frames(io.BytesIO(frame))[0].blocks == 3
-    assert decompressed(frame, **prime) == LONG
+    assert decompressed(frame, **dictionary) == LONG
     assert "solid" not in options or len(frame) < 0.9 * len(compressed(LONG, level=1, block_size=1024))
-    with llmzip.open(io.BytesIO(frame), model=tiny(), engine="torch", **prime) as file:
+    with llmzip.open(io.BytesIO(frame), model=tiny(), engine="torch", **dictionary) as file:
         for offset, size in SEEKS:
             file.seek(offset)
             assert file.read(size) == LONG[offset : offset + size]
@@ -227,7 +227,7 @@ def test_primed_and_solid_frames_come_back_whole_and_in_pieces(options: dict[str
 def test_blocks_of_a_solid_frame_need_those_before() -> None:
     _, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
     codec = LLMCodec(TorchEngine(tiny()), solid=True)
-    carried: Memory | None = None
+    carried: ContextMixer | None = None
     content = b""
     for block in blocks:
         data, carried = codec.decode_after(block.payload, block.size, carried)
@@ -260,7 +260,7 @@ def assembled(header: FrameHeader, blocks: Sequence[Block], content: bytes) -> b
     return header.to_bytes() + b"".join(written) + end + check + index
 
 
-FIELDS = ("tokens", "streams", "window", "memory")
+FIELDS = ("tokens", "streams", "window", "capacity")
 
 
 def changed(block: Block, **fields: int) -> Block:
@@ -271,7 +271,7 @@ def changed(block: Block, **fields: int) -> Block:
     if values["streams"]:
         values |= {name: reader.varint(name) for name in FIELDS[2:]}
     elif fields:
-        values |= {"streams": 1, "window": 64, "memory": 12}
+        values |= {"streams": 1, "window": 64, "capacity": 12}
     values |= fields
     return Block(
         block.codec, block.size, b"".join(varint(values[name]) for name in FIELDS if name in values) + source.read()
@@ -288,32 +288,32 @@ def test_frames_put_together_again_are_the_same() -> None:
         assert assembled(header, [changed(block) for block in blocks], LONG) == frame
 
 
-@pytest.mark.parametrize("memory", [1, 7, 23, 64, 1 << 40])
-def test_memories_of_impossible_size_are_refused(memory: int) -> None:
+@pytest.mark.parametrize("capacity", [1, 7, 23, 64, 1 << 40])
+def test_mixers_of_impossible_size_are_refused(capacity: int) -> None:
     header, (block,) = taken_apart(compressed(MESSAGE))
     header = dataclasses.replace(header, memory_code=PLENTY)
-    with pytest.raises(FormatError, match=f"memory {memory}"):
-        decompressed(assembled(header, [changed(block, memory=memory)], MESSAGE))
+    with pytest.raises(FormatError, match=f"mixing capacity {capacity}"):
+        decompressed(assembled(header, [changed(block, capacity=capacity)], MESSAGE))
 
 
 def test_a_window_smaller_than_the_context_is_refused() -> None:
     assert len(tokens_of(REFERENCE).ids) > 64
-    header, (block,) = taken_apart(compressed(MESSAGE, prime=REFERENCE))
+    header, (block,) = taken_apart(compressed(MESSAGE, dictionary=REFERENCE))
     with pytest.raises(FormatError, match="window 64"):
-        decompressed(assembled(header, [changed(block, window=1)], MESSAGE), prime=REFERENCE)
+        decompressed(assembled(header, [changed(block, window=1)], MESSAGE), dictionary=REFERENCE)
 
 
 def test_a_context_takes_positions_from_the_streams() -> None:
-    header, (block,) = taken_apart(compressed(MESSAGE, prime=REFERENCE))
+    header, (block,) = taken_apart(compressed(MESSAGE, dictionary=REFERENCE))
     context = len(tokens_of(REFERENCE).ids)
     header = dataclasses.replace(header, memory_code=PLENTY)
     tokens = tiny().spec.max_positions - context + 1
     larger = changed(Block(block.codec, tokens, block.payload), tokens=tokens, streams=1)
     with pytest.raises(FormatError, match=f"{tokens} tokens"):
-        decompressed(assembled(header, [larger], MESSAGE), prime=REFERENCE)
+        decompressed(assembled(header, [larger], MESSAGE), dictionary=REFERENCE)
 
 
-def test_a_memory_larger_than_the_header_says_is_refused() -> None:
+def test_a_mixer_larger_than_the_header_says_is_refused() -> None:
     header, (block,) = taken_apart(compressed(MESSAGE))
     for smaller in (0, header.memory_code - 1):
         lying = dataclasses.replace(header, memory_code=smaller)
@@ -321,28 +321,28 @@ def test_a_memory_larger_than_the_header_says_is_refused() -> None:
             decompressed(assembled(lying, [block], MESSAGE))
 
 
-def test_a_callers_limit_counts_the_memory() -> None:
+def test_a_callers_limit_counts_the_mixer() -> None:
     frame = compressed(MESSAGE)
     need = FrameHeader.read(ByteReader(io.BytesIO(frame))).memory
     assert decompressed(frame, max_memory=need) == MESSAGE
     with pytest.raises(LimitError, match="the limit is"):
         decompressed(frame, max_memory=need - 1)
-    with_memory, without = (Plan(100, 1, 128, memory_bits=bits) for bits in (8, 0))
-    difference = memory_bytes(8, tiny().spec.d_model, tiny().spec.vocab)
-    assert llm_bytes(with_memory, tiny().spec, False) == llm_bytes(without, tiny().spec, False) + difference
+    with_mixing, without = (Plan(100, 1, 128, capacity_bits=bits) for bits in (8, 0))
+    difference = mixer_bytes(8, tiny().spec.d_model, tiny().spec.vocab)
+    assert llm_bytes(with_mixing, tiny().spec, False) == llm_bytes(without, tiny().spec, False) + difference
 
 
-def test_a_memory_keeps_its_size_in_a_solid_frame() -> None:
+def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:
     header, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
     header = dataclasses.replace(header, memory_code=PLENTY)
-    for memory in (19, 21):
-        with pytest.raises(FormatError, match="changes its size"):
-            decompressed(assembled(header, [blocks[0], changed(blocks[1], memory=memory), blocks[2]], LONG))
+    for capacity in (19, 21):
+        with pytest.raises(FormatError, match="capacity changes"):
+            decompressed(assembled(header, [blocks[0], changed(blocks[1], capacity=capacity), blocks[2]], LONG))
 
 
-def test_blocks_without_a_memory_leave_the_shared_one_as_it_is() -> None:
+def test_blocks_without_a_mixer_leave_the_shared_one_as_it_is() -> None:
     header, blocks = taken_apart(compressed(LONG[:2048], level=1, block_size=1024, codec="llm", solid=True))
-    apart = LLMCodec(TorchEngine(tiny()), memory=False).encode(TEXT[:100])
+    apart = LLMCodec(TorchEngine(tiny()), mixing=False).encode(TEXT[:100])
     between = [blocks[0], Block(LLMCodec.id, 100, apart), blocks[1]]
     content = LONG[:1024] + TEXT[:100] + LONG[1024:2048]
     assert decompressed(assembled(header, between, content)) == content
@@ -362,30 +362,30 @@ def run(*args: object) -> Result:
     return CliRunner().invoke(command, [str(arg) for arg in args], prog_name="llmzip")
 
 
-@pytest.mark.parametrize("options", [["--no-memory"], ["--solid"], ["--prime", "reference"]], ids=lambda o: o[0])
+@pytest.mark.parametrize("options", [["--no-mixing"], ["--solid"], ["--dictionary", "reference"]], ids=lambda o: o[0])
 def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str]) -> None:
     options = [str(folder / o) if o == "reference" else o for o in options]
     given: dict[str, object] = {
-        "--no-memory": {"memory": False},
+        "--no-mixing": {"mixing": False},
         "--solid": {"solid": True},
-        "--prime": {"prime": REFERENCE},
+        "--dictionary": {"dictionary": REFERENCE},
     }[options[0]]
     packed = folder / "message.llmz"
     assert run("-1", "--block-size", 1024, *options, folder / "message").exit_code == 0
     assert packed.read_bytes() == compressed(LONG, level=1, block_size=1024, **given)
-    result = run("-d", "-o", folder / "out", *(options if "--prime" in options else []), packed)
+    result = run("-d", "-o", folder / "out", *(options if "--dictionary" in options else []), packed)
     assert (result.exit_code, (folder / "out").read_bytes()) == (0, LONG)
 
 
-def test_a_missing_or_another_prime_is_one_error(folder: pathlib.Path) -> None:
-    result = run("--prime", folder / "nowhere", folder / "message")
+def test_a_missing_or_another_dictionary_is_one_error(folder: pathlib.Path) -> None:
+    result = run("--dictionary", folder / "nowhere", folder / "message")
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == [f"llmzip: --prime {folder / 'nowhere'}: No such file or directory"]
+    assert result.stderr.splitlines() == [f"llmzip: --dictionary {folder / 'nowhere'}: No such file or directory"]
     assert not (folder / "message.llmz").exists()
-    assert run("--prime", folder / "reference", folder / "message").exit_code == 0
+    assert run("--dictionary", folder / "reference", folder / "message").exit_code == 0
     for arguments, said in (
-        ([], "was not given: give the same text with --prime FILE"),
-        (["--prime", folder / "message"], "primed with another"),
+        ([], "was not given: give the same text with --dictionary FILE"),
+        (["--dictionary", folder / "message"], "made with another"),
     ):
         result = run("-dc", *arguments, folder / "message.llmz")
         assert result.exit_code == 1
@@ -393,7 +393,7 @@ def test_a_missing_or_another_prime_is_one_error(folder: pathlib.Path) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_solid_without_a_memory_is_a_mistake(folder: pathlib.Path) -> None:
-    result = run("--solid", "--no-memory", folder / "message")
+def test_solid_without_a_mixer_is_a_mistake(folder: pathlib.Path) -> None:
+    result = run("--solid", "--no-mixing", folder / "message")
     assert result.exit_code == 2
-    assert "--no-memory" in result.stderr
+    assert "--no-mixing" in result.stderr

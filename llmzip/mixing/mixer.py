@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmzip.arithmetic.powers import Float32Array, exp2, quotient
-from llmzip.memory.experts import Expert
-from llmzip.memory.step import Int64Array, Options, Outcome
+from llmzip.mixing.experts import Expert
+from llmzip.mixing.step import Int64Array, Options, Outcome
 
 WEIGHT_UNIT = 1 << 20
 WEIGHT_LIMIT = 8 << 20

@@ -1,4 +1,4 @@
-"""The neighbour memory: positions whose head input was like this one's, and the tokens that followed them.
+"""The neighbor mixer: positions whose head input was like this one's, and the tokens that followed them.
 
 A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its signature (SimHash,
 Charikar 2002), so that the Hamming distance stands for the angle. Only positions with the same last token or the same
@@ -12,12 +12,12 @@ from array import array
 import numpy as np
 
 from llmzip.arithmetic.powers import Float32Array, exp2, log2, quotient
-from llmzip.memory.base import NO_TOKEN
-from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.base import NO_TOKEN
+from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
 
 SCANNED = 2048
 """How many positions of each of the two lists are looked at, the newest first."""
-NEIGHBOURS = 64
+NEIGHBORS = 64
 """How many of them vote."""
 KERNEL = 148
 """Twice the distance costs four times KERNEL / d_model**2 bits of a vote."""
@@ -34,7 +34,7 @@ TRUST_FLOOR = 1 << (TRUST_BITS - 8)
 _POPULATION = np.array([i.bit_count() for i in range(256)], np.int64)
 
 
-class Neighbours:
+class Neighbors:
     """See the module. Entry e of the rings is position e modulo their length, in the order of coding."""
 
     initial_weights: tuple[float, ...] = (0.9, 0.1)
@@ -55,13 +55,13 @@ class Neighbours:
         """See `Expert.candidates`."""
         rows = len(step.top)
         self._signature = np.packbits(step.vectors > 0, axis=1)
-        found = np.full((rows, NEIGHBOURS), -1, np.int64)
-        distances = np.zeros((rows, NEIGHBOURS), np.int64)
+        found = np.full((rows, NEIGHBORS), -1, np.int64)
+        distances = np.zeros((rows, NEIGHBORS), np.int64)
         for row in range(rows):
             entries = self._same_context(int(step.history[row, 0]), int(step.top[row, 0]))
             differing = self._signatures[entries % self._capacity] ^ self._signature[row]
             distance = _POPULATION[differing].sum(axis=1)
-            nearest = np.argsort((distance << 32) - entries)[:NEIGHBOURS]  # the newer of two equally near
+            nearest = np.argsort((distance << 32) - entries)[:NEIGHBORS]  # the newer of two equally near
             found[row, : len(nearest)] = entries[nearest]
             distances[row, : len(nearest)] = distance[nearest]
         self._known = found[:, 0] >= 0
@@ -72,7 +72,7 @@ class Neighbours:
         square = self._nearest * self._nearest
         bend = np.float32(KERNEL) / np.float32(self._d * self._d)
         fall = bend * (square - distances * distances).astype(np.float32)
-        kernel = exp2(np.maximum(fall, np.float32(-15)))  # [A, NEIGHBOURS]
+        kernel = exp2(np.maximum(fall, np.float32(-15)))  # [A, NEIGHBORS]
         one = np.float32(1 << VOTE_BITS)
         self._votes = [np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)]
         self._closeness = exp2(np.maximum(bend * -square.astype(np.float32), np.float32(-30)))  # [A, 1]
@@ -88,8 +88,8 @@ class Neighbours:
         return both[both >= oldest]
 
     def features(self, step: Step, options: Options) -> list[Float32Array]:
-        """The votes' share against the model's probability; the surprise that the neighbours met, by distance."""
-        match = options.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBOURS]
+        """The votes' share against the model's probability; the surprise that the neighbors met, by distance."""
+        match = options.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBORS]
         near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
         totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
         shares = [quotient(part, total) for part, total in zip((near, nearer), totals, strict=True)]
@@ -110,7 +110,7 @@ class Neighbours:
         return [log2(gain), log2(one + np.float32(16) * evidence)]
 
     def situation(self) -> Int64Array:
-        """0: no neighbours; else how far they agree."""
+        """0: no neighbors; else how far they agree."""
         return self._situation
 
     def learn(self, step: Step, options: Options, outcome: Outcome) -> None:

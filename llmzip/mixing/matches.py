@@ -1,4 +1,4 @@
-"""The match memory: what followed the longest known context, and how often such a successor came again.
+"""The match mixer: what followed the longest known context, and how often such a successor came again.
 
 Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was right.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from llmzip.arithmetic.powers import Float32Array, log2, quotient
-from llmzip.memory.base import MATCH_SLOTS_BITS, NO_TOKEN
-from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.base import MATCH_SLOTS_BITS, NO_TOKEN
+from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Lengths of context, in tokens."""

@@ -1,21 +1,21 @@
 /* Section 6.3: positions whose head input was like this one's, and the tokens that followed them. */
 #include <string.h>
 
-#include "memory.h"
-#include "memory_math.h"
+#include "context_mixer.h"
+#include "mixing_math.h"
 
-void neighbours_new(struct neighbours *neighbours, size_t width)
+void neighbors_new(struct neighbors *neighbors, size_t width)
 {
-    neighbours->width = width;
-    neighbours->words = (width + 63) / 64;
+    neighbors->width = width;
+    neighbors->words = (width + 63) / 64;
     for (int d = 0; d < DISTANCE_BINS; d++)
         for (int s = 0; s < SHARE_BINS; s++) {
-            neighbours->trust[d][s][0] = TRUST;
-            neighbours->trust[d][s][1] = DISTRUST;
+            neighbors->trust[d][s][0] = TRUST;
+            neighbors->trust[d][s][1] = DISTRUST;
         }
 }
 
-void neighbours_place(struct neighbours *n, struct arena *arena, int capacity_bits, size_t vocab)
+void neighbors_place(struct neighbors *n, struct arena *arena, int capacity_bits, size_t vocab)
 {
     size_t capacity = (size_t)1 << capacity_bits;
     n->mask = capacity - 1;
@@ -25,7 +25,7 @@ void neighbours_place(struct neighbours *n, struct arena *arena, int capacity_bi
     lists_place(&n->by_top, arena, capacity_bits, vocab, 1);
 }
 
-void neighbours_sign(const struct neighbours *n, const int8_t *vector, uint64_t *signature)
+void neighbors_sign(const struct neighbors *n, const int8_t *vector, uint64_t *signature)
 {
     for (size_t w = 0; w < n->words; w++) {
         size_t bits = n->width - 64 * w < 64 ? n->width - 64 * w : 64;
@@ -37,18 +37,18 @@ void neighbours_sign(const struct neighbours *n, const int8_t *vector, uint64_t 
 }
 
 /* Words of a signature from `first` on that lie together. */
-static size_t slice_words(const struct neighbours *n, size_t first)
+static size_t slice_words(const struct neighbors *n, size_t first)
 {
     return n->words - first < SLICE_WORDS ? n->words - first : SLICE_WORDS;
 }
 
 /* The slice of all signatures that starts with the word `first`. */
-static uint64_t *slice(const struct neighbours *n, size_t first) { return n->signatures + first * (n->mask + 1); }
+static uint64_t *slice(const struct neighbors *n, size_t first) { return n->signatures + first * (n->mask + 1); }
 
 /* Moves the nearest of `first` and then `second` places, both newest first, to the front; returns how many. */
-static size_t select_nearest(const struct neighbours *n, struct search *search, size_t first, size_t second)
+static size_t select_nearest(const struct neighbors *n, struct search *search, size_t first, size_t second)
 {
-    size_t count = first + second, wanted = count < NEIGHBOURS ? count : NEIGHBOURS, below = 0, kept = 0;
+    size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0, kept = 0;
     uint32_t limit = 0;
     memset(search->histogram, 0, (n->width + 1) * sizeof *search->histogram);
     for (size_t i = 0; i < count; i++)
@@ -58,7 +58,7 @@ static size_t select_nearest(const struct neighbours *n, struct search *search, 
 
     /* Of the equally distant ones at the limit, the newest of both lists. */
     size_t newest = (size_t)(n->count - 1), a = 0, b = first;
-    uint32_t ties[NEIGHBOURS];
+    uint32_t ties[NEIGHBORS];
     for (size_t t = 0; t < wanted - below; t++) {
         while (a < first && search->distances[a] != limit)
             a++;
@@ -80,9 +80,9 @@ static size_t select_nearest(const struct neighbours *n, struct search *search, 
     return wanted;
 }
 
-static float bend(const struct neighbours *n) { return (float)KERNEL / (float)(n->width * n->width); }
+static float bend(const struct neighbors *n) { return (float)KERNEL / (float)(n->width * n->width); }
 
-void neighbours_recall(const struct neighbours *n, const struct kernels *kernels, struct search *search,
+void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, struct search *search,
                        const uint64_t *signature, struct row *row, struct votes *votes)
 {
     const int32_t *lasts = n->by_last.tokens;
@@ -112,9 +112,9 @@ void neighbours_recall(const struct neighbours *n, const struct kernels *kernels
     }
 }
 
-void neighbours_features(const struct neighbours *n, struct row *row)
+void neighbors_features(const struct neighbors *n, struct row *row)
 {
-    row->situations[EXPERT_NEIGHBOURS] = 0;
+    row->situations[EXPERT_NEIGHBORS] = 0;
     if (!row->found) {
         memset(row->features[FEATURE_SHARE], 0, sizeof row->features[0]);
         memset(row->features[FEATURE_SURPRISE], 0, sizeof row->features[0]);
@@ -125,7 +125,7 @@ void neighbours_features(const struct neighbours *n, struct row *row)
         best = row->near[i] > best ? row->near[i] : best;
     int64_t distance = DISTANCE_BIN_SCALE * row->nearest / (int64_t)n->width;
     int64_t agreement = AGREEMENTS * best / row->near_total, share = SHARE_BINS * best / row->near_total;
-    row->situations[EXPERT_NEIGHBOURS] = 1 + (int)(agreement < AGREEMENTS ? agreement : AGREEMENTS - 1);
+    row->situations[EXPERT_NEIGHBORS] = 1 + (int)(agreement < AGREEMENTS ? agreement : AGREEMENTS - 1);
     row->distance_bin = (int)(distance < DISTANCE_BINS ? distance : DISTANCE_BINS - 1);
     row->share_bin = (int)(share < SHARE_BINS ? share : SHARE_BINS - 1);
     const int64_t *trust = n->trust[row->distance_bin][row->share_bin];
@@ -143,7 +143,7 @@ void neighbours_features(const struct neighbours *n, struct row *row)
 }
 
 /* Whether the votes were better than the model. */
-static void learn_trust(struct neighbours *n, const struct row *rows, const struct outcome *outcomes, size_t count)
+static void learn_trust(struct neighbors *n, const struct row *rows, const struct outcome *outcomes, size_t count)
 {
     for (size_t r = 0; r < count; r++) {
         const struct row *row = &rows[r];
@@ -164,7 +164,7 @@ static void learn_trust(struct neighbours *n, const struct row *rows, const stru
         }
 }
 
-void neighbours_learn(struct neighbours *n, const struct row *rows, const struct outcome *outcomes,
+void neighbors_learn(struct neighbors *n, const struct row *rows, const struct outcome *outcomes,
                       const uint64_t *signatures, size_t count)
 {
     learn_trust(n, rows, outcomes, count);

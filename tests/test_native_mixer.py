@@ -1,4 +1,4 @@
-"""The memory in C returns the reference's integers, whatever comes, on any kernels and threads."""
+"""The mixer in C returns the reference's integers, whatever comes, on any kernels and threads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
-from llmzip.memory.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, NO_TOKEN, TOP_TOKENS, Memory
-from llmzip.memory.reference import ReferenceMemory
+from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, NO_TOKEN, TOP_TOKENS, ContextMixer
+from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
@@ -38,9 +38,9 @@ def engine_of(shape: str, cpu: str | None = None, threads: int = 1) -> NativeEng
         return NativeEngine(random_model(shape, layers=1), threads, cpu)
 
 
-def both(engine: NativeEngine, capacity_bits: int) -> tuple[Memory, Memory]:
+def both(engine: NativeEngine, capacity_bits: int) -> tuple[ContextMixer, ContextMixer]:
     spec = engine.model.spec
-    return engine.memory(capacity_bits), ReferenceMemory(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+    return engine.mixer(capacity_bits), ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
 
 
 @dataclasses.dataclass
@@ -75,18 +75,18 @@ class Text:
         return weights
 
 
-def advance(memories: tuple[Memory, Memory], text: Text, rows: int, token: int | None = None) -> None:
-    """One step of both memories, which must agree on everything; token: what comes in all rows."""
+def advance(mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, token: int | None = None) -> None:
+    """One step of both mixers, which must agree on everything; token: what comes in all rows."""
     vectors, weights = text.vectors(rows), text.weights(rows)
     totals = weights.sum(axis=1, dtype=np.int64) + text.surplus
     top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
     came = text.some_tokens(rows) if token is None else np.full(rows, token, np.int32)
     own = weights[np.arange(rows), came]
     corrected = []
-    for memory in memories:
-        tokens = memory.recall(vectors, top)
+    for mixer in mixers:
+        tokens = mixer.recall(vectors, top)
         of_them = np.where(tokens >= 0, np.take_along_axis(weights, np.maximum(tokens, 0), axis=1), 0).astype(np.int32)
-        mixed = memory.mix(of_them, totals)
+        mixed = mixer.mix(of_them, totals)
         assert tokens.dtype == np.int32
         assert mixed.dtype == np.int64
         real = tokens != NO_TOKEN
@@ -94,7 +94,7 @@ def advance(memories: tuple[Memory, Memory], text: Text, rows: int, token: int |
             [dict(zip(t[k].tolist(), m[k].tolist(), strict=True)) for t, m, k in zip(tokens, mixed, real, strict=True)]
         )
         assert [len(row) for row in corrected[-1]] == real.sum(axis=1).tolist(), "a token is named twice"
-        memory.learn(came, own)
+        mixer.learn(came, own)
     assert corrected[0] == corrected[1]
 
 
@@ -122,99 +122,99 @@ def test_equals_reference(
 ) -> None:
     engine = engine_of(shape, cpu, threads)
     spec = engine.model.spec
-    memories = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS)
     text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab, kinds, noise, surplus)
     for block in blocks:
         context = np.random.default_rng(seed).integers(0, spec.vocab, read).astype(np.int32)
-        for memory in memories:
-            memory.start(max(block), context)
+        for mixer in mixers:
+            mixer.start(max(block), context)
         for rows in sorted(block, reverse=True):
-            advance(memories, text, rows)
+            advance(mixers, text, rows)
 
 
 @pytest.mark.parametrize("cpu", KERNELS)
 def test_the_ring_wraps_and_slots_collide(cpu: str) -> None:
     engine = engine_of("head size 128", cpu, 2)
-    memories = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS)
     text = Text(np.random.default_rng(1), engine.model.spec.d_model, engine.model.spec.vocab, kinds=60)
-    for memory in memories:
-        memory.start(30, NO_CONTEXT)
+    for mixer in mixers:
+        mixer.start(30, NO_CONTEXT)
     for _ in range(60):
-        advance(memories, text, 30)
+        advance(mixers, text, 30)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_more_positions_than_are_looked_at(threads: int) -> None:
     engine = engine_of("smallest", None, threads)
-    memories = both(engine, 13)
+    mixers = both(engine, 13)
     text = Text(np.random.default_rng(2), engine.model.spec.d_model, engine.model.spec.vocab, kinds=2, noise=0.3)
-    for memory in memories:
-        memory.start(97, NO_CONTEXT)
+    for mixer in mixers:
+        mixer.start(97, NO_CONTEXT)
     for rows in range(97, 22, -1):  # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token
-        advance(memories, text, rows)
+        advance(mixers, text, rows)
 
 
 def test_counts_reach_their_limits() -> None:
     """Runs of 255, halved hits and misses, halved trust: one token for ever, which the model hardly expects."""
     engine = engine_of("smallest")
-    memories = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS)
     text = Text(np.random.default_rng(3), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
-    for memory in memories:
-        memory.start(9, NO_CONTEXT)
+    for mixer in mixers:
+        mixer.start(9, NO_CONTEXT)
     for rows in [9] * 221 + [1] * 60:
-        advance(memories, text, rows)
+        advance(mixers, text, rows)
 
 
 def test_trust_has_a_floor() -> None:
-    """The neighbours agree, and are wrong in every step; few rows, so that the mixer goes on believing them a little."""
+    """The neighbors agree, and are wrong in every step; few rows, so that the mixer goes on believing them a little."""
     engine = engine_of("head size 80", None, 2)
-    memories = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS)
     spec = engine.model.spec
     text = Text(np.random.default_rng(8), spec.d_model, spec.vocab, kinds=1, noise=0.0, surplus=2**39 - 2**34)
-    for memory in memories:
-        memory.start(40, NO_CONTEXT)
+    for mixer in mixers:
+        mixer.start(40, NO_CONTEXT)
     for step in range(300):
-        advance(memories, text, 40, step)
+        advance(mixers, text, 40, step)
 
 
 def test_more_rows_than_trust_has_room_for() -> None:
     engine = engine_of("smallest", None, 2)
-    memories = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS)
     text = Text(np.random.default_rng(4), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
-    for memory in memories:
-        memory.start(4500, NO_CONTEXT)
-    advance(memories, text, 4500)
+    for mixer in mixers:
+        mixer.start(4500, NO_CONTEXT)
+    advance(mixers, text, 4500)
     for rows in (4500, 4500, 1, 1, 1):
-        advance(memories, text, rows)
+        advance(mixers, text, rows)
 
 
 def test_copies_are_independent() -> None:
     engine = engine_of("one key head, head size 64")
     spec = engine.model.spec
-    memories = both(engine, 9)
+    mixers = both(engine, 9)
 
-    def play(pair: tuple[Memory, Memory], seed: int, streams: int | None = None) -> None:
+    def play(pair: tuple[ContextMixer, ContextMixer], seed: int, streams: int | None = None) -> None:
         text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab)
-        for memory in pair if streams else ():
-            memory.start(streams or 0, NO_CONTEXT)
+        for mixer in pair if streams else ():
+            mixer.start(streams or 0, NO_CONTEXT)
         for _ in range(15):
             advance(pair, text, streams or 4)
 
-    play(memories, 1, 4)
-    copies = memories[0].copy(), memories[1].copy()
+    play(mixers, 1, 4)
+    copies = mixers[0].copy(), mixers[1].copy()
     assert copies[0].capacity_bits == 9
-    play(memories, 2)
+    play(mixers, 2)
     play(copies, 3)  # in the middle of a block
-    play(memories, 4, 7)
+    play(mixers, 4, 7)
     play(copies, 5, 3)
 
 
-def test_a_memory_outlives_its_engine_s_name() -> None:
+def test_a_mixer_outlives_its_engine_s_name() -> None:
     engine = NativeEngine(random_model("smallest"), 1)
-    memories = both(engine, 8)
+    mixers = both(engine, 8)
     spec = engine.model.spec
     del engine
-    advance(memories, Text(np.random.default_rng(6), spec.d_model, spec.vocab), 1)
+    advance(mixers, Text(np.random.default_rng(6), spec.d_model, spec.vocab), 1)
 
 
 def test_bad_arguments() -> None:
@@ -222,28 +222,28 @@ def test_bad_arguments() -> None:
     width = engine.model.spec.d_model
     for bits in (MIN_CAPACITY_BITS - 1, MAX_CAPACITY_BITS + 1):
         with pytest.raises(ValueError, match="positions"):
-            engine.memory(bits)
-    memory = engine.memory(8)
+            engine.mixer(bits)
+    mixer = engine.mixer(8)
     vectors, top = np.ones((1, width), np.int8), np.zeros((1, 1), np.int32)
     with pytest.raises(ValueError, match="arguments"):
-        memory.start(0, NO_CONTEXT)
+        mixer.start(0, NO_CONTEXT)
     for wrong in (vectors[:, 1:], vectors[0], vectors.repeat(2, axis=0)):
         with pytest.raises(ValueError, match="head inputs"):
-            memory.recall(wrong, top)
+            mixer.recall(wrong, top)
     with pytest.raises(ValueError, match="arguments"):  # more rows than streams
-        memory.recall(vectors.repeat(2, axis=0), top.repeat(2, axis=0))
+        mixer.recall(vectors.repeat(2, axis=0), top.repeat(2, axis=0))
     for token in (-1, engine.model.spec.vocab):
         with pytest.raises(ValueError, match="arguments"):
-            memory.recall(vectors, top + token)
-    tokens = memory.recall(vectors, top)
+            mixer.recall(vectors, top + token)
+    tokens = mixer.recall(vectors, top)
     with pytest.raises(ValueError, match="recalled"):
-        memory.mix(np.ones((1, tokens.shape[1] + 1), np.int32), np.ones(1, np.int64))
-    memory.mix(np.ones(tokens.shape, np.int32), np.full(1, 9, np.int64))
+        mixer.mix(np.ones((1, tokens.shape[1] + 1), np.int32), np.ones(1, np.int64))
+    mixer.mix(np.ones(tokens.shape, np.int32), np.full(1, 9, np.int64))
     with pytest.raises(ValueError, match="recalled"):
-        memory.learn(np.zeros(2, np.int32), np.ones(2, np.int32))
+        mixer.learn(np.zeros(2, np.int32), np.ones(2, np.int32))
     for token in (-1, engine.model.spec.vocab):
         with pytest.raises(ValueError, match="arguments"):
-            memory.learn(np.full(1, token, np.int32), np.ones(1, np.int32))
+            mixer.learn(np.full(1, token, np.int32), np.ones(1, np.int32))
 
 
 def repetitive(model: IntegerModel, count: int) -> Tokens:
@@ -262,11 +262,11 @@ def test_coded_bytes_are_the_same(streams: int, tiny_model: IntegerModel, tiny_e
     tokens, native = repetitive(tiny_model, 301), NativeEngine(tiny_model, 2)
 
     def coded(engine: Engine) -> bytes:
-        return encode_tokens(engine, tokens, streams, 64, engine.memory(8))
+        return encode_tokens(engine, tokens, streams, 64, engine.mixer(8))
 
     expected = coded(tiny_engine)
     assert coded(native) == expected
     assert len(expected) < len(encode_tokens(native, tokens, streams, 64))
-    decoded = decode_tokens(native, expected, len(tokens.ids), streams, 64, native.memory(8))
+    decoded = decode_tokens(native, expected, len(tokens.ids), streams, 64, native.mixer(8))
     np.testing.assert_array_equal(decoded.ids, tokens.ids)
     assert decoded.literals == tokens.literals

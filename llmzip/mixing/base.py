@@ -1,4 +1,4 @@
-"""What a memory is, whoever computes it: `reference` in numpy, `native_memory` in C, the same integers.
+"""What a mixer is, whoever computes it: `reference` in numpy, `native_mixer` in C, the same integers.
 
 At each step the predictor asks for candidates (`recall`), tells the model's weights for them, gets corrected weights
 (`mix`), and says which tokens came (`learn`). docs/arithmetic.md, section 6, fixes every number.
@@ -27,11 +27,11 @@ BIAS_SLOTS_BITS = 2
 """Slots of the biases' table per position, as a power of two."""
 
 
-class Memory(Protocol):
+class ContextMixer(Protocol):
     """The past of all streams of a block. Rows are the first A streams, those that have a token at this step."""
 
     capacity_bits: int
-    """The memory holds the last 2**capacity_bits positions."""
+    """The mixer holds the last 2**capacity_bits positions."""
 
     def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
         """Begin a block of `streams` streams that have all read `context` [n]; what has been learned stays."""
@@ -53,8 +53,8 @@ class Memory(Protocol):
         """Take note of the tokens that came [A], and of their weights in the model's eyes [A]."""
         ...
 
-    def copy(self) -> Memory:
-        """An independent memory that has learned the same."""
+    def copy(self) -> ContextMixer:
+        """An independent mixer that has learned the same."""
         ...
 
 
@@ -63,8 +63,8 @@ def capacity_bits_for(tokens: int) -> int:
     return min(max((tokens - 1).bit_length(), MIN_CAPACITY_BITS), MAX_CAPACITY_BITS)
 
 
-def memory_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a memory takes at most, in C (native/memory.h) as in numpy (docs/format.md, "Memory")."""
+def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
+    """The bytes that a mixer takes at most, in C (native/context_mixer.h) as in numpy (docs/format.md, "Memory")."""
     position = -(-d_model // 64) * 8 + 52  # signature, two lists with room to grow, last token, token, surprise
     tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 9 bytes (in C 8), pairs of counts
     return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token

@@ -1,6 +1,6 @@
 /* Section 6.5: online log-linear mixing. */
-#include "memory.h"
-#include "memory_math.h"
+#include "context_mixer.h"
+#include "mixing_math.h"
 
 static const int situations[EXPERTS] = SITUATIONS;
 static const double initial_weights[FEATURES] = INITIAL_WEIGHTS;

@@ -1,12 +1,12 @@
-/* The memory (docs/arithmetic.md, section 6): its tables and what is known of a step's rows.
+/* The mixer (docs/arithmetic.md, section 6): its tables and what is known of a step's rows.
  *
  * Each expert has its own file with the steps of a row: recall (candidates), features (what speaks for each), learn. A
- * further expert is one more such file, called by memory.c. Rows are independent until they are learned. */
-#ifndef LLMZIP_MEMORY_H
-#define LLMZIP_MEMORY_H
+ * further expert is one more such file, called by context_mixer.c. Rows are independent until they are learned. */
+#ifndef LLMZIP_MIXING_H
+#define LLMZIP_MIXING_H
 
 #include "engine.h"
-#include "memory_constants.h"
+#include "mixing_constants.h"
 
 /* A stream, and its row of the current step. */
 struct row {
@@ -27,7 +27,7 @@ struct row {
     int32_t successor; /* -1: no known context */
     int order, run_bin;
 
-    /* Neighbours. */
+    /* Neighbors. */
     int32_t top;
     size_t found;
     int64_t nearest; /* distance */
@@ -97,7 +97,7 @@ size_t lists_collect(const struct lists *lists, const int32_t *others, int64_t c
                      uint32_t *places);
 
 /* Positions lie in rings of 2^c: position e at the place e mod 2^c. Signatures lie in slices of SLICE_WORDS words. */
-struct neighbours {
+struct neighbors {
     size_t mask, width, words; /* 2^c - 1; d; of a signature */
     int64_t count;             /* positions so far */
     uint64_t *signatures;      /* [slices][2^c][words of the slice] */
@@ -118,16 +118,16 @@ struct search {
 /* The nearest positions and their votes. */
 struct votes {
     size_t count;
-    int32_t tokens[NEIGHBOURS], near[NEIGHBOURS], nearer[NEIGHBOURS], surprises[NEIGHBOURS];
+    int32_t tokens[NEIGHBORS], near[NEIGHBORS], nearer[NEIGHBORS], surprises[NEIGHBORS];
 };
 
-void neighbours_new(struct neighbours *neighbours, size_t width);
-void neighbours_place(struct neighbours *neighbours, struct arena *arena, int capacity_bits, size_t vocab);
-void neighbours_sign(const struct neighbours *neighbours, const int8_t *vector, uint64_t *signature);
-void neighbours_recall(const struct neighbours *neighbours, const struct kernels *kernels, struct search *search,
+void neighbors_new(struct neighbors *neighbors, size_t width);
+void neighbors_place(struct neighbors *neighbors, struct arena *arena, int capacity_bits, size_t vocab);
+void neighbors_sign(const struct neighbors *neighbors, const int8_t *vector, uint64_t *signature);
+void neighbors_recall(const struct neighbors *neighbors, const struct kernels *kernels, struct search *search,
                        const uint64_t *signature, struct row *row, struct votes *votes);
-void neighbours_features(const struct neighbours *neighbours, struct row *row);
-void neighbours_learn(struct neighbours *neighbours, const struct row *rows, const struct outcome *outcomes,
+void neighbors_features(const struct neighbors *neighbors, struct row *row);
+void neighbors_learn(struct neighbors *neighbors, const struct row *rows, const struct outcome *outcomes,
                       const uint64_t *signatures, size_t count);
 
 struct biases {

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.powers import Float32Array, log2, quotient
-from llmzip.memory.base import BIAS_SLOTS_BITS
-from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.base import BIAS_SLOTS_BITS
+from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
 
 UNIT = 1 << 12
 """One occurrence."""

@@ -1,6 +1,6 @@
-"""Priming: a reference text that both sides know, learned before the first token is coded.
+"""Dictionaries: a dictionary that both sides know, learned before the first token is coded.
 
-It fills the memory, and its end is what every stream has just read (docs/format.md, "Primes").
+It fills the mixer, and its end is what every stream has just read (docs/format.md, "Dictionaries").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from llmzip.engine.base import Engine, Session
-from llmzip.memory.base import Memory
+from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import Start, encode_tokens
 from llmzip.turns import new_lock
@@ -21,14 +21,14 @@ CONTEXT_TOKENS = 512
 """How many of the reference's last tokens each stream has read, at most: never more than half of the model's positions."""
 
 STREAM_TOKENS, WINDOW = 4096, 1024
-"""The streams and the window with which the memory reads the reference."""
+"""The streams and the window with which the mixer reads the reference."""
 
 DIGEST_BYTES = 4
 
 _CHUNK = 64
 
 
-class Primed:
+class PreparedDictionary:
     """A reference as one engine knows it. Made once, used for any number of messages."""
 
     def __init__(self, reference: bytes, engine: Engine, rules: str | None = None) -> None:
@@ -37,7 +37,7 @@ class Primed:
         words = engine.model.vocabulary
         cutter = engine.model.tokenizer if rules is None else Tokenizer(dataclasses.replace(words, rules=rules))
         self._tokens = cutter.encode(reference)
-        self._memories: dict[int, Memory] = {}
+        self._mixers: dict[int, ContextMixer] = {}
         self._session: Session | None = None
         self._lock = new_lock()
         ids = self._tokens.ids
@@ -54,17 +54,17 @@ class Primed:
         """How many tokens the reference has."""
         return len(self._tokens.ids)
 
-    def memory(self, capacity_bits: int) -> Memory:
+    def mixer(self, capacity_bits: int) -> ContextMixer:
         """A memory of its own for the caller that has learned the reference."""
         with self._lock:
-            if capacity_bits not in self._memories:
-                memory = self._engine.memory(capacity_bits)
+            if capacity_bits not in self._mixers:
+                mixer = self._engine.mixer(capacity_bits)
                 if self.tokens:
                     longest = self._engine.model.spec.max_positions
                     streams = max(1, self.tokens // STREAM_TOKENS, -(-self.tokens // longest))
-                    encode_tokens(self._engine, self._tokens, streams, WINDOW, memory)  # only to learn
-                self._memories[capacity_bits] = memory
-            return self._memories[capacity_bits].copy()
+                    encode_tokens(self._engine, self._tokens, streams, WINDOW, mixer)  # only to learn
+                self._mixers[capacity_bits] = mixer
+            return self._mixers[capacity_bits].copy()
 
     def start(self) -> Start:
         """Where streams begin that have read the end of the reference."""
@@ -81,30 +81,32 @@ class Primed:
             return Start(self._engine, context, self._session)
 
 
-class Prime:
-    """A reference text for `prime=`: keep it, so that it is read only once.
+class Dictionary:
+    """A dictionary for `dictionary=`: keep it, so that it is read only once.
 
-    >>> prime = Prime(b'{"level": "info", "message": "started"}')
+    >>> dictionary = Dictionary(b'{"level": "info", "message": "started"}')
     """
 
     def __init__(self, reference: bytes | bytearray | memoryview) -> None:
         self.reference = bytes(memoryview(reference))
         """The text itself."""
-        self._primed: tuple[Engine, Primed] | None = None
-        self._cut_by_others: tuple[Engine, Primed] | None = None
+        self._prepared: tuple[Engine, PreparedDictionary] | None = None
+        self._cut_by_others: tuple[Engine, PreparedDictionary] | None = None
 
-    def __reduce__(self) -> tuple[type[Prime], tuple[bytes]]:
+    def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes]]:
         """A copy or pickle is the text: what an engine has read stays here."""
-        return Prime, (self.reference,)
+        return Dictionary, (self.reference,)
 
-    def on(self, engine: Engine) -> Primed:
+    def on(self, engine: Engine) -> PreparedDictionary:
         """The reference as this engine knows it; the last engine's is kept."""
-        kept = self._primed
+        kept = self._prepared
         if kept is None or kept[0] is not engine:
-            kept = self._primed = engine, Primed(self.reference, engine)
+            kept = self._prepared = engine, PreparedDictionary(self.reference, engine)
         return kept[1]
 
-    def cut_otherwise(self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]) -> Primed | None:
+    def split_otherwise(
+        self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]
+    ) -> PreparedDictionary | None:
         """The reference cut so that it has this digest, by other rules for the same weights; the last one is kept.
 
         rules_of: fingerprint -> the rules to try.
@@ -112,8 +114,10 @@ class Prime:
         kept = self._cut_by_others
         if kept and kept[0] is engine and kept[1].digest == digest:
             return kept[1]
-        for primed in (Primed(self.reference, engine, text) for text in rules_of(engine.model.fingerprint)):
-            if primed.digest == digest:
-                self._cut_by_others = engine, primed
-                return primed
+        for prepared in (
+            PreparedDictionary(self.reference, engine, text) for text in rules_of(engine.model.fingerprint)
+        ):
+            if prepared.digest == digest:
+                self._cut_by_others = engine, prepared
+                return prepared
         return None

@@ -1,6 +1,6 @@
 /* Section 6.2. Contexts are hashed; a slot holds the last successor of a context and its run of successes. */
-#include "memory.h"
-#include "memory_math.h"
+#include "context_mixer.h"
+#include "mixing_math.h"
 
 static const int lengths[ORDERS] = ORDER_LENGTHS;
 

@@ -2,7 +2,7 @@
  *
  * A linked list would cost a cache miss per position. Instead the positions are sorted from time to time, so that those
  * of a token lie together; the few since then are looked through one by one. */
-#include "memory.h"
+#include "context_mixer.h"
 
 #define LEAST_TAIL 1024
 #define TAIL_SHARE 64 /* sort when the unsorted are more than one in so many */

@@ -1,4 +1,4 @@
-"""The memory of the second decoder (tests/naive.py), written from docs/arithmetic.md, section 6, alone."""
+"""The mixer of the second decoder (tests/naive.py), written from docs/arithmetic.md, section 6, alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rne(x: np.float32) -> int:
 
 @dataclasses.dataclass
 class Row:
-    """A stream at a step: what the model says, and what the memory makes of it."""
+    """A stream at a step: what the model says, and what the mixer makes of it."""
 
     q: np.ndarray
     y: np.ndarray  # linear(head, q)
@@ -50,7 +50,7 @@ class Row:
         return F(self.v(i)) / F(sum(self.w))
 
 
-class NaiveMemory:
+class NaiveContextMixer:
     def __init__(self, c: int, spec: dict[str, Any]) -> None:
         self.c, self.d = c, spec["d_model"]
         self.slots: dict[int, tuple[int, int, int]] = {}
@@ -107,7 +107,7 @@ class NaiveMemory:
                 self.slots[slot] = (check, x, min(held[2] + 1, 255) if same else 0)
 
     # 6.3
-    def neighbours(self, row: Row) -> None:
+    def neighbors(self, row: Row) -> None:
         row.signature = sum(1 << i for i, q in enumerate(row.q) if q > 0)
         held = self.positions[-(1 << self.c) :][::-1]  # the newest first
         near = [p for p in held if p[2] == row.h(1)][:2048]
@@ -134,12 +134,12 @@ class NaiveMemory:
         row.odds = F(self.trust[row.trust_bin]) / F(self.distrust[row.trust_bin])
         row.situations.append(1 + min(5 * best // total_a, 4))
 
-    def f_neighbours(self, row: Row, i: int) -> list[np.float32]:
+    def f_neighbors(self, row: Row, i: int) -> list[np.float32]:
         if i not in row.shares:
             return [F(0), F(0)]  # log2(1) = 0
         return [log2(F(1) + row.odds * row.shares[i] / row.p(i)), log2(F(1) + F(16) * row.z[i])]
 
-    def learn_neighbours(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
+    def learn_neighbors(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
         for row, x in zip(rows, tokens, strict=True):
             if row.trust_bin is not None:
                 g = row.odds * row.shares.get(x, F(0))
@@ -178,12 +178,12 @@ class NaiveMemory:
         for row in rows:
             row.top = sorted(range(len(row.y)), key=lambda i, y=row.y: (-y[i], i))[:8]
             self.match(row)
-            self.neighbours(row)
+            self.neighbors(row)
             row.situations.append(0)
             row.corrected = list(row.w)
             weights = [F(sum(w)) * F(2.0**-20) for w in zip(*map(self.weights, range(3), row.situations), strict=True)]
             for i in {*row.top, *row.shares} | {row.successor} - {None}:
-                f = [self.f_match(row, i), *self.f_neighbours(row, i), *self.f_biases(row, i)]
+                f = [self.f_match(row, i), *self.f_neighbors(row, i), *self.f_biases(row, i)]
                 t = F(weights[0] * f[0])
                 for omega, value in zip(weights[1:], f[1:], strict=True):
                     t = t + omega * value
@@ -210,5 +210,5 @@ class NaiveMemory:
         for row in self.rows:
             self.seen.update(enumerate(row.situations))
         self.learn_matches(self.rows, tokens)
-        self.learn_neighbours(self.rows, tokens)
+        self.learn_neighbors(self.rows, tokens)
         self.learn_biases(self.rows, tokens)

@@ -1,5 +1,5 @@
-/* The memory's steps: recall, mix, learn (docs/arithmetic.md, section 6). See memory.h. */
-#include "memory.h"
+/* The mixer's steps: recall, mix, learn (docs/arithmetic.md, section 6). See context_mixer.h. */
+#include "context_mixer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #define NAMES 256 /* of a row's candidates; more than twice as many */
 _Static_assert(2 * MAX_CANDIDATES <= NAMES, "the table of names would be crowded");
 
-struct memory {
+struct context_mixer {
     struct engine *engine;
     int capacity_bits;
     int32_t start_token;
@@ -17,7 +17,7 @@ struct memory {
     size_t streams, active; /* rows of this step */
     size_t columns;         /* the most candidates of a row */
     struct matches matches;
-    struct neighbours neighbours;
+    struct neighbors neighbors;
     struct biases biases;
     struct mixer mixer;
     struct row *rows;          /* [streams] */
@@ -29,22 +29,22 @@ struct memory {
     size_t table_bytes;
 };
 
-static size_t place_tables(struct memory *m, char *base)
+static size_t place_tables(struct context_mixer *m, char *base)
 {
     struct arena arena = {base, 0};
     size_t vocab = (size_t)m->engine->spec.vocab;
     matches_place(&m->matches, &arena, m->capacity_bits);
-    neighbours_place(&m->neighbours, &arena, m->capacity_bits, vocab);
+    neighbors_place(&m->neighbors, &arena, m->capacity_bits, vocab);
     biases_place(&m->biases, &arena, m->capacity_bits, vocab);
     return arena.used;
 }
 
 /* Memory for the tables and the scratch. */
-static int allocate(struct memory *m)
+static int allocate(struct context_mixer *m)
 {
     m->table_bytes = place_tables(m, NULL);
     m->tables = big_alloc(m->table_bytes);
-    m->search_bytes = round_up(sizeof(struct search) + (m->neighbours.width + 1) * sizeof(uint32_t), 64) + 64;
+    m->search_bytes = round_up(sizeof(struct search) + (m->neighbors.width + 1) * sizeof(uint32_t), 64) + 64;
     m->searches = big_alloc(m->search_bytes * (size_t)pool_threads(m->engine->pool));
     if (!m->tables || !m->searches)
         return 0;
@@ -52,11 +52,11 @@ static int allocate(struct memory *m)
     return 1;
 }
 
-static int allocate_rows(struct memory *m, size_t streams)
+static int allocate_rows(struct context_mixer *m, size_t streams)
 {
     struct row *rows = calloc(streams, sizeof *rows);
     struct outcome *outcomes = calloc(streams, sizeof *outcomes);
-    uint64_t *signatures = calloc(streams, m->neighbours.words * sizeof *signatures);
+    uint64_t *signatures = calloc(streams, m->neighbors.words * sizeof *signatures);
     if (!rows || !outcomes || !signatures) {
         free(rows);
         free(outcomes);
@@ -70,32 +70,32 @@ static int allocate_rows(struct memory *m, size_t streams)
     return 1;
 }
 
-static void free_rows(struct memory *m)
+static void free_rows(struct context_mixer *m)
 {
     free(m->rows);
     free(m->outcomes);
     free(m->signatures);
 }
 
-int llmzip_memory_columns(void) { return MAX_CANDIDATES; }
+int llmzip_mixer_columns(void) { return MAX_CANDIDATES; }
 
-struct memory *llmzip_memory_new(struct engine *engine, int capacity_bits, int32_t start_token)
+struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int32_t start_token)
 {
-    struct memory *m = calloc(1, sizeof *m);
+    struct context_mixer *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->engine = engine;
     m->capacity_bits = capacity_bits;
     m->start_token = start_token;
-    neighbours_new(&m->neighbours, (size_t)engine->spec.d_model);
+    neighbors_new(&m->neighbors, (size_t)engine->spec.d_model);
     mixer_new(&m->mixer);
-    if (allocate(m) && llmzip_memory_start(m, 1, NULL, 0) == LLMZIP_OK)
+    if (allocate(m) && llmzip_mixer_start(m, 1, NULL, 0) == LLMZIP_OK)
         return m;
-    llmzip_memory_free(m);
+    llmzip_mixer_free(m);
     return NULL;
 }
 
-void llmzip_memory_free(struct memory *m)
+void llmzip_mixer_free(struct context_mixer *m)
 {
     if (!m)
         return;
@@ -105,9 +105,9 @@ void llmzip_memory_free(struct memory *m)
     free(m);
 }
 
-struct memory *llmzip_memory_copy(const struct memory *from)
+struct context_mixer *llmzip_mixer_copy(const struct context_mixer *from)
 {
-    struct memory *m = malloc(sizeof *m);
+    struct context_mixer *m = malloc(sizeof *m);
     if (!m)
         return NULL;
     *m = *from;
@@ -117,18 +117,18 @@ struct memory *llmzip_memory_copy(const struct memory *from)
     if (allocate(m) && allocate_rows(m, from->streams)) {
         memcpy(m->tables, from->tables, m->table_bytes);
         memcpy(m->rows, from->rows, m->streams * sizeof *m->rows);
-        memcpy(m->signatures, from->signatures, m->streams * m->neighbours.words * sizeof *m->signatures);
+        memcpy(m->signatures, from->signatures, m->streams * m->neighbors.words * sizeof *m->signatures);
         return m;
     }
-    llmzip_memory_free(m);
+    llmzip_mixer_free(m);
     return NULL;
 }
 
-static int is_token(const struct memory *m, int32_t token) { return token >= 0 && token < m->engine->spec.vocab; }
+static int is_token(const struct context_mixer *m, int32_t token) { return token >= 0 && token < m->engine->spec.vocab; }
 
-int llmzip_memory_start(struct memory *m, int streams, const int32_t *context, int count)
+int llmzip_mixer_start(struct context_mixer *m, int streams, const int32_t *context, int count)
 {
-    struct memory before = *m;
+    struct context_mixer before = *m;
     if (streams < 1 || count < 0)
         return LLMZIP_BAD_ARGUMENT;
     for (int i = 0; i < count; i++)
@@ -166,7 +166,7 @@ static size_t add_candidate(struct row *row, struct names *names, int32_t token)
 #define ROWS_TO_SHARE 16 /* fewer are done before another thread has woken, which on a busy machine takes long */
 
 struct recall_step {
-    struct memory *memory;
+    struct context_mixer *mixer;
     const int8_t *vectors;
     const int32_t *top;
     int top_tokens;
@@ -175,15 +175,15 @@ struct recall_step {
 
 static void recall_row(struct recall_step *step, size_t r, struct search *search)
 {
-    struct memory *m = step->memory;
+    struct context_mixer *m = step->mixer;
     struct row *row = &m->rows[r];
-    uint64_t *signature = m->signatures + r * m->neighbours.words;
+    uint64_t *signature = m->signatures + r * m->neighbors.words;
     const int32_t *top = step->top + r * (size_t)step->top_tokens;
     struct votes votes;
     matches_hash(&m->matches, row);
-    neighbours_sign(&m->neighbours, step->vectors + r * m->neighbours.width, signature);
+    neighbors_sign(&m->neighbors, step->vectors + r * m->neighbors.width, signature);
     row->top = top[0];
-    neighbours_recall(&m->neighbours, m->engine->kernels, search, signature, row, &votes);
+    neighbors_recall(&m->neighbors, m->engine->kernels, search, signature, row, &votes);
     matches_recall(&m->matches, row);
 
     struct names names = {0};
@@ -205,14 +205,14 @@ static void recall_row(struct recall_step *step, size_t r, struct search *search
 static void recall_rows(void *context, int rank)
 {
     struct recall_step *step = context;
-    struct memory *m = step->memory;
+    struct context_mixer *m = step->mixer;
     struct search *search = (struct search *)(void *)(m->searches + (size_t)rank * m->search_bytes);
     search->histogram = (uint32_t *)(void *)(search + 1);
     for (size_t r; (r = atomic_fetch_add(&step->next, 1)) < m->active;)
         recall_row(step, r, search);
 }
 
-static void mix_row(const struct memory *m, struct row *row, const int32_t *weights, int64_t total, int64_t *mixed)
+static void mix_row(const struct context_mixer *m, struct row *row, const int32_t *weights, int64_t total, int64_t *mixed)
 {
     row->total = total > 0 ? total : 1; /* of a model within its bounds it is 2^23 at least */
     for (size_t i = 0; i < row->count; i++) {
@@ -221,14 +221,14 @@ static void mix_row(const struct memory *m, struct row *row, const int32_t *weig
         row->probabilities[i] = (float)row->weights[i] / (float)total;
     }
     matches_features(&m->matches, row);
-    neighbours_features(&m->neighbours, row);
+    neighbors_features(&m->neighbors, row);
     biases_features(&m->biases, row);
     mixer_mix(&m->mixer, row);
     for (size_t i = 0; i < m->columns; i++)
         mixed[i] = i < row->count ? row->mixed[i] : 0;
 }
 
-int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t *top, int rows, int top_tokens,
+int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const int32_t *top, int rows, int top_tokens,
                          int32_t *tokens)
 {
     int64_t start = engine_clock();
@@ -239,7 +239,7 @@ int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t 
             return LLMZIP_BAD_ARGUMENT;
     m->active = (size_t)rows;
     matches_usable(&m->matches, m->fed);
-    struct recall_step step = {.memory = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
+    struct recall_step step = {.mixer = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
     int status = LLMZIP_OK;
     if (rows < ROWS_TO_SHARE)
         recall_rows(&step, 0);
@@ -255,7 +255,7 @@ int llmzip_memory_recall(struct memory *m, const int8_t *vectors, const int32_t 
     return status == LLMZIP_OK ? (int)m->columns : status;
 }
 
-void llmzip_memory_mix(struct memory *m, const int32_t *weights, const int64_t *totals, int64_t *mixed)
+void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int64_t *totals, int64_t *mixed)
 {
     int64_t start = engine_clock();
     for (size_t r = 0; r < m->active; r++)
@@ -269,7 +269,7 @@ static void remember(struct row *row, int32_t token)
     row->history[0] = token;
 }
 
-int llmzip_memory_learn(struct memory *m, const int32_t *tokens, const int32_t *weights)
+int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
 {
     int64_t start = engine_clock();
     for (size_t r = 0; r < m->active; r++) {
@@ -284,7 +284,7 @@ int llmzip_memory_learn(struct memory *m, const int32_t *tokens, const int32_t *
     }
     mixer_learn(&m->mixer, m->rows, m->outcomes, m->active);
     matches_learn(&m->matches, m->rows, m->outcomes, m->active);
-    neighbours_learn(&m->neighbours, m->rows, m->outcomes, m->signatures, m->active);
+    neighbors_learn(&m->neighbors, m->rows, m->outcomes, m->signatures, m->active);
     biases_learn(&m->biases, m->rows, m->outcomes, m->active);
     for (size_t r = 0; r < m->active; r++)
         remember(&m->rows[r], tokens[r]);

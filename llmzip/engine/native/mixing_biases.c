@@ -1,6 +1,6 @@
 /* Section 6.4: how much more often a token came than the model expected. */
-#include "memory.h"
-#include "memory_math.h"
+#include "context_mixer.h"
+#include "mixing_math.h"
 
 void biases_place(struct biases *biases, struct arena *arena, int capacity_bits, size_t vocab)
 {

@@ -1,6 +1,6 @@
-/* The numbers of docs/arithmetic.md, section 6; llmzip/memory/ holds the same under the same names. */
-#ifndef LLMZIP_MEMORY_CONSTANTS_H
-#define LLMZIP_MEMORY_CONSTANTS_H
+/* The numbers of docs/arithmetic.md, section 6; llmzip/mixing/ holds the same under the same names. */
+#ifndef LLMZIP_MIXING_CONSTANTS_H
+#define LLMZIP_MIXING_CONSTANTS_H
 
 #include "native.h"
 
@@ -15,9 +15,9 @@
 #define RUN_BINS 16
 #define RATE_LIMIT 500
 
-/* Neighbours. */
+/* Neighbors. */
 #define SCANNED 2048
-#define NEIGHBOURS 64
+#define NEIGHBORS 64
 #define KERNEL 148
 #define VOTE_BITS 15
 #define SURPRISE_BITS 8
@@ -29,7 +29,7 @@
 #define DISTRUST (9 << TRUST_BITS)
 #define TRUST_LIMIT (2000 << TRUST_BITS)
 #define TRUST_FLOOR (1 << (TRUST_BITS - 8))
-#define AGREEMENTS 5 /* situations with neighbours */
+#define AGREEMENTS 5 /* situations with neighbors */
 
 /* Biases. */
 #define BIAS_SLOTS_BITS 2
@@ -47,7 +47,7 @@
 #define EXTRA_RATE 0.2f
 #define RATE_STEPS 20.0f
 
-enum expert { EXPERT_MATCHES, EXPERT_NEIGHBOURS, EXPERT_BIASES, EXPERTS };
+enum expert { EXPERT_MATCHES, EXPERT_NEIGHBORS, EXPERT_BIASES, EXPERTS };
 enum feature {
     FEATURE_MATCH,
     FEATURE_SHARE,
@@ -59,6 +59,6 @@ enum feature {
 #define SITUATIONS {1 + ORDERS, 1 + AGREEMENTS, 1}
 #define MOST_SITUATIONS (1 + ORDERS) /* of any expert */
 
-#define MAX_CANDIDATES (LLMZIP_TOP + 1 + NEIGHBOURS)
+#define MAX_CANDIDATES (LLMZIP_TOP + 1 + NEIGHBORS)
 
 #endif

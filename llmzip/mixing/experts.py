@@ -1,11 +1,11 @@
-"""What an expert of the memory is. A further one is one more class like this, named in `reference.py`."""
+"""What an expert of the mixer is. A further one is one more class like this, named in `reference.py`."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from llmzip.arithmetic.powers import Float32Array
-from llmzip.memory.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
 
 
 class Expert(Protocol):
