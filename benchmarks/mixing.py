@@ -1,7 +1,8 @@
 """What the mixer is worth: `python -m benchmarks.mixing FILE... --bytes N`.
 
 Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the mixer's experts, with all of
-them. Then whole files: independent blocks against solid ones, and the second half alone against with the dictionary the first.
+them. Then whole files: independent blocks against solid ones, and the second half alone against
+the same with the first as its dictionary.
 """
 
 from __future__ import annotations
@@ -109,12 +110,10 @@ def main(
         if whole:
             half = len(data) // 2
             blocks, solid = (file_bits(data, options, block_size=BLOCK, solid=s) for s in (False, True))
-            second, with_dictionary = (
-                file_bits(data[half:], options, dictionary) for dictionary in (None, data[:half])
-            )
+            second, after = (file_bits(data[half:], options, dictionary) for dictionary in (None, data[:half]))
             click.echo(
                 f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
-                f"second half {second:.4f}, with the dictionary the first {with_dictionary:.4f} ({with_dictionary / second - 1:+.1%})"
+                f"second half {second:.4f}, with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"
             )
 
 

@@ -67,7 +67,7 @@ def main(count: int, others: int, threads: int | None) -> None:
     for name, options in {
         "llmzip": {},
         "llmzip, dictionary": {"dictionary": dictionary},
-        "llmzip, with_dictionary, without mixer": {"dictionary": dictionary, "mixing": False},
+        "llmzip, dictionary, no mixing": {"dictionary": dictionary, "mixing": False},
     }.items():
         decoding = {key: value for key, value in options.items() if key == "dictionary"}
         total, times = 0, []

@@ -123,7 +123,7 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 
 @functools.cache
 def dictionary(path: str | None) -> Dictionary | None:
-    """The reference the dictionary, the same object for all files: it is read only once."""
+    """The dictionary of --dictionary, the same object for all files: it is read only once."""
     from llmzip.predictor.dictionary import Dictionary
 
     if path is None:

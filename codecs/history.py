@@ -12,7 +12,7 @@ _PIECE = 1 << 20  # pieces are at least so large, so that there are few
 
 
 class History:
-    """The last `REACH` bytes before a block, and some more: of the reference text, where there is one, and of the frame.
+    """The last `REACH` bytes before a block, and some more: of the dictionary, where there is one, and of the frame.
 
     They lie in pieces, so that nothing moves when more come, and a copy costs what it copies, wherever it begins.
     """

@@ -71,7 +71,7 @@ class LLMCodec:
 
     @property
     def dictionary(self) -> PreparedDictionary | None:
-        """The reference that dictionaries it."""
+        """The dictionary of the frame, as the engine has read it."""
         return self._dictionary
 
     def encode(self, data: bytes) -> bytes:
@@ -156,7 +156,7 @@ class LLMCodec:
         return capacity_bits_for(tokens + (self._dictionary.tokens if self._dictionary else 0))
 
     def _mixer(self, bits: int, carried: ContextMixer | None) -> ContextMixer | None:
-        """What a block starts with: the mixer carried on, a dictionary or an empty one."""
+        """The mixer that a block starts with: the one carried on, one that has learned the dictionary, or an empty one."""
         if not bits:
             return None
         if carried is not None:

@@ -27,7 +27,7 @@ _BYTES_PER_BUCKET = 4 * BUCKET_SIZE + 64  # of a stream: the head's sums, the bu
 _BYTES_PER_TOKEN = 64
 # Of the meta-token codec: tokens, and what codes them.
 _BYTES_PER_EXPANDED, _BYTES_PER_SYMBOL, _BYTES_PER_META = 16, 64, 256
-_DICTIONARY_MIXERS = 3  # the block's, and those of the reference that are kept: each capacity once
+_DICTIONARY_MIXERS = 3  # the block's, and those of the dictionary that are kept: each capacity once
 
 
 def block_bytes(size: int, solid: bool, coder: int = 0) -> int:

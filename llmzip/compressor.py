@@ -74,7 +74,8 @@ class LLMZipCompressor(NotCopied):
         None: the smallest for each. mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
         is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
         block. progress: called with the
-        uncompressed bytes and tokens done. engine: `dictionary`, a dictionary (bytes, or a `Dictionary` that is kept), and `engine`,
+        uncompressed bytes and tokens done. engine: `dictionary`, a text like the data
+        (bytes, or a `Dictionary` that is kept), and `engine`,
         `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
@@ -99,7 +100,7 @@ class LLMZipCompressor(NotCopied):
         self.frames = 0
         """How many frames have been begun."""
         self._turns = Turns("compressor")
-        self._repeats = RepeatFinder(History(self._options.reference))
+        self._repeats = RepeatFinder(History(self._options.dictionary_content))
 
     def find_model(self) -> None:
         """Find the model that was named, and the device, before any text arrives. Raises an LLMZipError for what is not there."""
@@ -218,7 +219,7 @@ class LLMZipCompressor(NotCopied):
         end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
-        self._repeats = RepeatFinder(History(self._options.reference))
+        self._repeats = RepeatFinder(History(self._options.dictionary_content))
         return end + content_check(self._hash, short) + index
 
     def _named(self, codec: str) -> BlockCodec:

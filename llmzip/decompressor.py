@@ -119,7 +119,7 @@ class BlockDecoder:
         self._options.dictionary_for(
             self._options.for_fingerprint(self._header.fingerprint), self._header.dictionary_id
         )
-        return self._options.reference
+        return self._options.dictionary_content
 
     def _decode_coded(self, codec: int, payload: bytes, size: int) -> bytes:
         """The `size` bytes of a payload of any codec but copies."""
@@ -287,7 +287,7 @@ class LLMZipDecompressor(NotCopied):
         """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
 
         model: only to insist on a certain one. max_memory: bytes of key/value cache and memory allowed. max_output: bytes of
-        output allowed. engine: `dictionary`, the dictionary that frames with a dictionary need, and `engine`, `device`, `threads` of
+        output allowed. engine: `dictionary`, that of the frames, and `engine`, `device`, `threads` of
         `EngineOptions`.
         """
         options = EngineOptions(model=model, **engine)

@@ -45,7 +45,7 @@ class EngineOptions:
     threads: int | None = None
     """None or 0: as many as there are processors for this process."""
     dictionary: Dictionary | bytes | bytearray | memoryview | None = None
-    """The dictionary that dictionaries frames. A `Dictionary` that is kept is read only once."""
+    """What both sides know beforehand. A `Dictionary` that is kept is read only once."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 0:
@@ -57,9 +57,9 @@ class EngineOptions:
             object.__setattr__(self, "dictionary", Dictionary(self.dictionary))  # kept, so that it is read only once
 
     @property
-    def reference(self) -> bytes:
+    def dictionary_content(self) -> bytes:
         """The dictionary, or nothing."""
-        return self.dictionary.reference if isinstance(self.dictionary, Dictionary) else b""
+        return self.dictionary.content if isinstance(self.dictionary, Dictionary) else b""
 
     def prepared_dictionary(self, engine: Engine) -> PreparedDictionary | None:
         """The dictionary as this engine knows it."""

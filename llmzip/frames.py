@@ -75,7 +75,7 @@ class FrameInfo:
     memory: int
     """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
     dictionary_id: str | None
-    """The digest of the dictionary that it was with a dictionary of, in hex."""
+    """The digest of the dictionary that it needs, in hex."""
     solid: bool
     """Whether blocks build on those before them."""
     uncompressed_size: int | None

@@ -236,7 +236,7 @@ def test_buffers_of_any_shape_are_their_bytes(tiny_model: IntegerModel, make: Ca
     assert decompressor.decompress(spread[:, 1]) == expected  # type: ignore[arg-type]
     codec = get_codec("zlib")
     assert codec.decode(codec.encode(buffer)) == expected  # type: ignore[arg-type]
-    assert llmzip.Dictionary(buffer).reference == expected  # type: ignore[arg-type]
+    assert llmzip.Dictionary(buffer).content == expected  # type: ignore[arg-type]
 
 
 def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> None:
@@ -247,7 +247,7 @@ def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> Non
     coded = codec.encode(text)
     assert copy.deepcopy(codec).decode(coded) == text
     for twin in (pickle.loads(pickle.dumps(dictionary)), copy.deepcopy(dictionary), copy.copy(dictionary)):
-        assert twin.reference == text
+        assert twin.content == text
         assert llmzip.decompress(packed, model=tiny_model, dictionary=twin) == text + b"!"
 
 

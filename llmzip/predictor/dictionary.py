@@ -1,4 +1,4 @@
-"""Dictionaries: a dictionary that both sides know, learned before the first token is coded.
+"""Dictionaries: a text that both sides know, learned before the first token is coded.
 
 It fills the mixer, and its end is what every stream has just read (docs/format.md, "Dictionaries").
 """
@@ -18,10 +18,10 @@ from llmzip.predictor.lockstep import Start, encode_tokens
 from llmzip.turns import new_lock
 
 CONTEXT_TOKENS = 512
-"""How many of the reference's last tokens each stream has read, at most: never more than half of the model's positions."""
+"""How many of the dictionary's last tokens each stream has read, at most: never more than half of the model's positions."""
 
 STREAM_TOKENS, WINDOW = 4096, 1024
-"""The streams and the window with which the mixer reads the reference."""
+"""The streams and the window with which the mixer reads the dictionary."""
 
 DIGEST_BYTES = 4
 
@@ -29,14 +29,14 @@ _CHUNK = 64
 
 
 class PreparedDictionary:
-    """A reference as one engine knows it. Made once, used for any number of messages."""
+    """A dictionary as one engine knows it. Made once, used for any number of messages."""
 
-    def __init__(self, reference: bytes, engine: Engine, rules: str | None = None) -> None:
-        """Read the reference. Takes the model's time for it when first used. rules: instead of the model's own."""
+    def __init__(self, content: bytes, engine: Engine, rules: str | None = None) -> None:
+        """Read the dictionary. Takes the model's time for it when first used. rules: instead of the model's own."""
         self._engine = engine
         words = engine.model.vocabulary
-        cutter = engine.model.tokenizer if rules is None else Tokenizer(dataclasses.replace(words, rules=rules))
-        self._tokens = cutter.encode(reference)
+        tokenizer = engine.model.tokenizer if rules is None else Tokenizer(dataclasses.replace(words, rules=rules))
+        self._tokens = tokenizer.encode(content)
         self._mixers: dict[int, ContextMixer] = {}
         self._session: Session | None = None
         self._lock = new_lock()
@@ -51,11 +51,11 @@ class PreparedDictionary:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the reference has."""
+        """How many tokens the dictionary has."""
         return len(self._tokens.ids)
 
     def mixer(self, capacity_bits: int) -> ContextMixer:
-        """A memory of its own for the caller that has learned the reference."""
+        """A mixer of its own for the caller that has learned the dictionary."""
         with self._lock:
             if capacity_bits not in self._mixers:
                 mixer = self._engine.mixer(capacity_bits)
@@ -67,7 +67,7 @@ class PreparedDictionary:
             return self._mixers[capacity_bits].copy()
 
     def start(self) -> Start:
-        """Where streams begin that have read the end of the reference."""
+        """Where streams begin that have read the end of the dictionary."""
         context = self.context
         if not len(context):
             return Start(self._engine)
@@ -87,37 +87,35 @@ class Dictionary:
     >>> dictionary = Dictionary(b'{"level": "info", "message": "started"}')
     """
 
-    def __init__(self, reference: bytes | bytearray | memoryview) -> None:
-        self.reference = bytes(memoryview(reference))
+    def __init__(self, content: bytes | bytearray | memoryview) -> None:
+        self.content = bytes(memoryview(content))
         """The text itself."""
         self._prepared: tuple[Engine, PreparedDictionary] | None = None
-        self._cut_by_others: tuple[Engine, PreparedDictionary] | None = None
+        self._split_by_others: tuple[Engine, PreparedDictionary] | None = None
 
     def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes]]:
         """A copy or pickle is the text: what an engine has read stays here."""
-        return Dictionary, (self.reference,)
+        return Dictionary, (self.content,)
 
     def on(self, engine: Engine) -> PreparedDictionary:
-        """The reference as this engine knows it; the last engine's is kept."""
+        """The dictionary as this engine knows it; the last engine's is kept."""
         kept = self._prepared
         if kept is None or kept[0] is not engine:
-            kept = self._prepared = engine, PreparedDictionary(self.reference, engine)
+            kept = self._prepared = engine, PreparedDictionary(self.content, engine)
         return kept[1]
 
     def split_otherwise(
         self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]
     ) -> PreparedDictionary | None:
-        """The reference cut so that it has this digest, by other rules for the same weights; the last one is kept.
+        """The dictionary split so that it has this digest, by other rules for the same weights; the last one is kept.
 
         rules_of: fingerprint -> the rules to try.
         """
-        kept = self._cut_by_others
+        kept = self._split_by_others
         if kept and kept[0] is engine and kept[1].digest == digest:
             return kept[1]
-        for prepared in (
-            PreparedDictionary(self.reference, engine, text) for text in rules_of(engine.model.fingerprint)
-        ):
+        for prepared in (PreparedDictionary(self.content, engine, text) for text in rules_of(engine.model.fingerprint)):
             if prepared.digest == digest:
-                self._cut_by_others = engine, prepared
+                self._split_by_others = engine, prepared
                 return prepared
         return None
