@@ -21,7 +21,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from llmzip.engine.native_engine import ROWS_AT_ONCE, NativeEngine, NativeSession
+from llmzip.engine.native_distributions import ROWS_AT_ONCE
+from llmzip.engine.native_engine import NativeEngine
+from llmzip.engine.native_session import NativeSession
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 

@@ -202,7 +202,7 @@ def peak_gib(device: torch.device) -> float:
 def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, steps: int) -> None:
     rate = bytes_per_second(engine.device)
     print(
-        f"\n{type(engine).__name__}, {engine.kernel.name} products, {engine.float_type} attention; "
+        f"\n{type(engine).__name__}, {engine.transformer.kernel.name} products, {engine.transformer.float_type} attention; "
         f"copies at {rate / 1e9:.0f} GB/s; ms per step"
     )
     print(f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} {'tokens/s':>9} {'of ceiling':>10}")

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = TritonEngine(model, "cuda", operations=Operations(model.spec))
     rate = copy_rate()
     report.results["copy_GB/s"] = rate / 1e9
-    report.say(f"{engine.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s")
+    report.say(f"{engine.transformer.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s")
 
     def with_kernels(work: Callable[..., None], *given: object) -> Callable[[Results], None]:
         def run(figures: Results) -> None:

@@ -18,12 +18,12 @@ from llmzip.engine.triton.reference import TorchOperations
 
 def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> None:
     """Each kernel against torch; one that differs is replaced, so that the rest of the figures mean something."""
-    reference = TorchOperations(engine)
+    reference = TorchOperations(engine.transformer)
     for rows in self_test.ROWS:
-        for name, run in self_test.all_cases(engine, rows):
+        for name, run in self_test.all_cases(engine.transformer, rows):
             start = time.monotonic()
             try:
-                problem = self_test.differences(engine.operations, reference, run)
+                problem = self_test.differences(engine.transformer.operations, reference, run)
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 report.say(traceback.format_exc())
@@ -33,7 +33,7 @@ def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> Non
             if problem:
                 figures.setdefault(name, []).append(f"{rows} rows: {problem}")
     for name in [name for name in figures if hasattr(reference, name)]:
-        setattr(engine.operations, name, getattr(reference, name))
+        setattr(engine.transformer.operations, name, getattr(reference, name))
     report.say("all equal" if not figures else f"DIFFERENT: {', '.join(figures)}")
     report.wrong |= bool(figures)
     figures["equal"] = not figures

@@ -58,52 +58,53 @@ def filled(engine: TritonEngine, rows: int) -> TritonSession:
     """A session whose cache is full of random data, the window just sliding."""
     made = engine.session(rows, CONTEXT, 1)
     assert isinstance(made, TritonSession)
-    keys, values, key_scales, value_scales = made._storage
+    keys, values, key_scales, value_scales = made.cache.storage
     with torch.inference_mode():
-        for cache in (keys, values):
-            for layer in cache:
+        for heads in (keys, values):
+            for layer in heads:
                 layer.random_(-127, 128)
         for scales in (key_scales, value_scales):
             scales.uniform_(0.002, 0.02)
-        made.largest_value.fill_(0.02)
-        slots = len(made.slot_positions)
-        made.slot_positions.copy_(torch.arange(slots))
-    made.position = slots
+        made.cache.largest_value.fill_(0.02)
+        made.cache.slot_positions.copy_(torch.arange(made.cache.slots))
+    made.position = made.cache.slots
     return made
 
 
 def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
     """Microseconds of each kernel alone."""
     made = filled(engine, rows)
-    spec, run = engine.model.spec, engine.operations
+    spec, transformer, run = engine.model.spec, engine.transformer, engine.transformer.operations
     d, f, width = spec.d_model, spec.d_ff, spec.heads * spec.head_dim
-    used = used_slots(made)
+    used, held = used_slots(made), made.cache
     space = made._new_workspace(rows)
     position = torch.full((1,), made.position, device="cuda")
-    weights, cache = engine.layer_weights[0], made._layer_cache(0, rows)
+    weights, cache = transformer.layer_weights[0], made.cache.kernel_layer(0, rows)
     ids = torch.zeros(rows, dtype=torch.int64, device="cuda")
     q = torch.randint(-127, 128, (rows, d), dtype=torch.int8, device="cuda")
     scale = torch.full((rows,), 0.01, device="cuda")
-    prediction = engine.predict(q, scale)
+    prediction = transformer.prediction(q, scale)
     parts = torch.empty(run.parts(rows, used), rows, width, dtype=torch.int32, device="cuda")
     chosen = torch.zeros(rows, dtype=torch.int32, device="cuda")
     tokens = torch.zeros(rows, 73, dtype=torch.int32, device="cuda")
     replaced = torch.ones(rows, 73, dtype=torch.int64, device="cuda")
     table = torch.empty(rows, 256, dtype=torch.int32, device="cuda")
-    run.embed(ids, *engine.embedding, space.x)
+    run.embed(ids, *transformer.embedding, space.x)
     p, zeros, chosen_weights = prediction, torch.zeros_like(scale), torch.empty_like(tokens)
     half_cache = rows * used * spec.kv_heads * (spec.head_dim + 4)
     scores = rows * used * spec.heads * 4
     works: dict[str, tuple[Callable[[], None], int, int]] = {  # what, bytes, multiplications
-        "place": (lambda: run.place(position, made.window, made.ring, made._padded_positions, made._visible), 0, 0),
-        "embed": (lambda: run.embed(ids, *engine.embedding, space.x), rows * d * 5, 0),
+        "place": (lambda: run.place(position, held.window, held.ring, held.padded_positions, held.visible), 0, 0),
+        "embed": (lambda: run.embed(ids, *transformer.embedding, space.x), rows * d * 5, 0),
         "normalize": (lambda: run.normalize(space.x, space.q, space.scale), rows * d * 5, 0),
         "qkv": (
-            lambda: run.qkv(q, scale, weights.qkv, engine.rope, position, made.ring, space.queries, space.query_scales, cache),
+            lambda: run.qkv(
+                q, scale, weights.qkv, transformer.rope.table, position, held.ring, space.queries, space.query_scales, cache
+            ),
             weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]), rows * weights.qkv.weight.numel(),
         ),
         "scores": (
-            lambda: run.scores(space.queries, space.query_scales, cache, made._visible, used, space.scores, space.maxima),
+            lambda: run.scores(space.queries, space.query_scales, cache, held.visible, used, space.scores, space.maxima),
             half_cache + scores, rows * used * width,
         ),
         "values": (lambda: run.values(space.scores, space.maxima, cache, used, parts), half_cache + scores, rows * used * width),
@@ -121,7 +122,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
             rows * (f + d * 8), rows * weights.down.weight.numel(),
         ),
         "head": (
-            lambda: run.head(q, engine.head_weights, p.found, p.maxima), p.found.numel() * 4, rows * spec.vocab * d
+            lambda: run.head(q, transformer.head_weights, p.found, p.maxima), p.found.numel() * 4, rows * spec.vocab * d
         ),
         "bucket_sums": (lambda: run.bucket_sums(p.found, p.scales, p.maxima, p.sums), p.found.numel() * 4, 0),
         "top": (lambda: run.top(p.found, p.maxima, p.top), 0, 0),
@@ -152,7 +153,7 @@ _IN_LAYERS = {"normalize", "qkv", "scores", "values", "merge", "residual o", "ga
 
 def used_slots(made: TritonSession) -> int:
     """How many slots a step looks at when the window is full."""
-    return ceil_div(len(made.slot_positions), POSITION_MULTIPLE) * POSITION_MULTIPLE
+    return ceil_div(made.cache.slots, POSITION_MULTIPLE) * POSITION_MULTIPLE
 
 
 def step_bytes(spec: ModelSpec, rows: int, slots: int) -> int:
@@ -200,10 +201,10 @@ def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> N
     """Other sizes of the programs of attention."""
     made = filled(engine, rows)
     used, spec = used_slots(made), engine.model.spec
-    space, cache = made._new_workspace(rows), made._layer_cache(0, rows)
+    space, cache = made._new_workspace(rows), made.cache.kernel_layer(0, rows)
     space.queries.random_(-127, 128)
     space.query_scales.fill_(0.01)
-    made._visible.fill_(1)
+    made.cache.visible.fill_(1)
     parts = torch.empty(32, rows, spec.heads * spec.head_dim, dtype=torch.int32, device="cuda")
     scored, valued = [], []
     for positions in (128, 256, 512):
@@ -229,7 +230,7 @@ def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> N
                 space.queries,
                 space.query_scales,
                 cache,
-                made._visible,
+                made.cache.visible,
                 used,
                 space.scores,
                 torch.empty(rows, spec.heads, run.score_tiles(used), device="cuda"),

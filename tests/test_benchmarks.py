@@ -183,7 +183,7 @@ def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]
 
     model = random_model()
     engine = TritonEngine(model, "cpu", operations=Operations(model.spec))
-    engine.operations = TorchOperations(engine)
+    engine.transformer.operations = TorchOperations(engine.transformer)
     report, figures = Report(60, None), Results()
     gpu_parity.compare_steps(report, engine, TorchEngine(model), 3, 16, [4, 1, 1, 1], figures)
     assert not report.wrong
@@ -195,11 +195,11 @@ def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]
         def top(self, found: torch.Tensor, maxima: torch.Tensor, top: torch.Tensor) -> None:
             top.zero_()
 
-    engine.operations = Wrong(engine)
+    engine.transformer.operations = Wrong(engine.transformer)
     gpu_parity.check_kernels(report, engine, figures := Results())
     assert list(figures) == ["top", "equal"]
     assert "differ, first at" in figures["top"][0]
-    assert isinstance(engine.operations.top.__self__, TorchOperations)  # type: ignore[attr-defined]
+    assert isinstance(engine.transformer.operations.top.__self__, TorchOperations)  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

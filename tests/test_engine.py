@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmzip.arithmetic.gemm import FloatKernel
+from llmzip.engine import torch_transformer
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
@@ -90,10 +91,12 @@ def test_every_kernel_gives_the_same_bits(tiny_engine: TorchEngine, dtype: torch
     assert np.array_equal(weights, other_weights)
 
 
-def test_attention_in_float64_gives_the_same_bits(tiny_model: IntegerModel, tiny_engine: TorchEngine) -> None:
+def test_attention_in_float64_gives_the_same_bits(
+    tiny_model: IntegerModel, tiny_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_transformer, "select_float_type", lambda device: torch.float64)
     other = TorchEngine(tiny_model)
-    other.float_type = torch.float64
-    other.mlp_rotation = tuple(h.double() for h in other.mlp_rotation)
+    assert other.transformer.float_type == torch.float64
     ids = tokens(2, 50, tiny_model.spec.vocab)
     expected, got = (evaluate(e, ids, 32, [9]) for e in (tiny_engine, other))
     assert np.array_equal(got[0], expected[0])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmzip.engine import native_engine
+from llmzip.engine import native_handle
 from llmzip.engine.base import HeadInput
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
@@ -38,7 +38,7 @@ def one_torch_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many threads as asked for: models as small as these would be left with one."""
-    monkeypatch.setattr(native_engine, "_WEIGHTS_PER_THREAD", 1)
+    monkeypatch.setattr(native_handle, "_WEIGHTS_PER_THREAD", 1)
 
 
 def assert_same(actual: HeadInput, expected: HeadInput) -> None:

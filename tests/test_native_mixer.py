@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip.engine import native_engine
+from llmzip.engine import native_handle
 from llmzip.engine.base import Engine
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
 from llmzip.engine.torch_engine import TorchEngine
@@ -34,7 +34,7 @@ NO_CONTEXT = np.empty(0, np.int32)
 def engine_of(shape: str, cpu: str | None = None, threads: int = 1) -> NativeEngine:
     """An engine with as many threads as asked for, however small the model is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_engine, "_WEIGHTS_PER_THREAD", 1)
+        patch.setattr(native_handle, "_WEIGHTS_PER_THREAD", 1)
         return NativeEngine(random_model(shape, layers=1), threads, cpu)
 
 

@@ -1,6 +1,6 @@
 """What an engine is: integer weights and token ids in, exact head inputs and token weights out.
 
-Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` and `torch_session` are the reference.
+Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the reference.
 """
 
 from __future__ import annotations

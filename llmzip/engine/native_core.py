@@ -14,11 +14,10 @@ PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix",
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
 
+OK, NO_MEMORY, BAD_ARGUMENT = 0, -1, -2
+"""What a function of the C core returns (`LLMZIP_...` in native.h)."""
+
 _MODULE = "llmzip.engine._native"
-_STATUS = {
-    -1: MemoryError("the native engine is out of memory"),
-    -2: ValueError("arguments outside the session or the mixer"),
-}
 
 
 class Spec(ctypes.Structure):
@@ -102,9 +101,13 @@ def core() -> Any:
 
 
 def check(status: int) -> None:
-    """Raise what a status of the C core means."""
-    if status:
-        raise _STATUS[status]
+    """Raise what a status of the C core means: MemoryError or ValueError."""
+    if status == NO_MEMORY:
+        raise MemoryError("the native engine is out of memory")
+    if status == BAD_ARGUMENT:
+        raise ValueError("arguments outside the session or the mixer")
+    if status != OK:
+        raise AssertionError(f"the C core returned the unknown status {status}")
 
 
 def address(array: npt.NDArray[Any]) -> int:

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.native_core import address, check
+from llmzip.engine.native_handle import NativeHandle
 from llmzip.mixing.base import NO_TOKEN, TOP_TOKENS
 
-if TYPE_CHECKING:
-    from llmzip.engine.native_engine import NativeEngine
+ROWS_AT_ONCE = 64
+"""Rows that the head takes at a time: few enough for the processor's cache, many enough for its multipliers."""
 
 
 class NativeDistributions:
     """What N head inputs predict, as the frequencies of docs/arithmetic.md, section 5."""
 
-    def __init__(self, engine: NativeEngine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
+    def __init__(self, handle: NativeHandle, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
         """See `NativeEngine.distributions`."""
-        spec = engine.model.spec
+        spec = handle.spec
         if vectors.ndim != 2 or vectors.shape[1] != spec.d_model or scales.shape != vectors.shape[:1]:
             raise ValueError(f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]")
         if vectors.dtype != np.int8 or scales.dtype != np.float32:
             raise ValueError(f"head inputs of types {vectors.dtype} and {scales.dtype}: int8 and float32 are needed")
         vectors = np.ascontiguousarray(vectors)
         rows, buckets = len(vectors), -(-spec.vocab // BUCKET_SIZE)
-        self._engine = engine
+        self._handle = handle
         self._scales = np.ascontiguousarray(scales)
         self._maxima = np.empty(rows, np.float32)
         self._bucket_weights = np.empty((rows, buckets), np.int64)
         self._totals = np.empty(rows, np.int64)
         self._top = np.empty((rows, TOP_TOKENS), np.int32)
         self._replaced: list[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
-        self._sums = self._take_buffer(rows * buckets * BUCKET_SIZE)
-        self._places = address(self._sums), address(self._scales), address(self._maxima)
+        self._sums = handle.take_buffer(self, rows * buckets * BUCKET_SIZE)
+        self._addresses = address(self._sums), address(self._scales), address(self._maxima)
         check(
-            engine._core.head(
-                engine._handle,
+            handle.core.head(
+                handle.pointer,
                 address(vectors),
                 address(self._scales),
                 rows,
@@ -53,12 +53,12 @@ class NativeDistributions:
 
     def _rows_from(self, first: int) -> tuple[int, int, int]:
         """Where the sums, scales and maxima of the rows from `first` lie."""
-        sums, scales, maxima = self._places
+        sums, scales, maxima = self._addresses
         return sums + 4 * BUCKET_SIZE * self._bucket_weights.shape[1] * first, scales + 4 * first, maxima + 4 * first
 
     def top_tokens(self) -> npt.NDArray[np.int32]:
         """See `Distributions.top_tokens`."""
-        return self._top[:, : self._engine.model.spec.vocab]
+        return self._top[:, : self._handle.spec.vocab]
 
     def totals(self) -> npt.NDArray[np.int64]:
         """See `Distributions.totals`."""
@@ -66,18 +66,18 @@ class NativeDistributions:
 
     def weights_of(self, first: int, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `Distributions.weights_of`."""
-        engine, wanted = self._engine, np.ascontiguousarray(tokens, np.int32)
+        handle, wanted = self._handle, np.ascontiguousarray(tokens, np.int32)
         out = np.empty(wanted.shape, np.int32)
-        engine._core.weights_of(engine._handle, *self._rows_from(first), address(wanted), *wanted.shape, address(out))
+        handle.core.weights_of(handle.pointer, *self._rows_from(first), address(wanted), *wanted.shape, address(out))
         return out
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
         """See `Distributions.replace`."""
-        engine = self._engine
+        handle = self._handle
         tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
         buckets = address(self._bucket_weights[first : first + len(tokens)])
-        engine._core.replace(
-            engine._handle, *self._rows_from(first), address(tokens), address(weights), *tokens.shape, buckets
+        handle.core.replace(
+            handle.pointer, *self._rows_from(first), address(tokens), address(weights), *tokens.shape, buckets
         )
         self._replaced.append((first, tokens, weights))
 
@@ -94,22 +94,10 @@ class NativeDistributions:
             all_tokens[part], all_weights[part] = tokens, weights
         return all_tokens, all_weights
 
-    def _take_buffer(self, size: int) -> npt.NDArray[np.float32]:
-        """A buffer that comes back when this object dies: fresh megabytes in every step cost page faults."""
-        spare = self._engine._spare
-        try:
-            buffer = spare.pop()
-        except IndexError:  # asked instead of looked for: other threads take from it too
-            buffer = np.empty(0, np.float32)
-        if len(buffer) < size:
-            buffer = np.empty(size, np.float32)
-        weakref.finalize(self, spare.append, buffer)
-        return buffer
-
     def bucket_frequencies(self) -> npt.NDArray[np.uint32]:
         """Interval widths of the buckets: [N, B], each row summing to 2**24."""
-        engine, out = self._engine, np.empty(self._bucket_weights.shape, np.uint32)
-        check(engine._core.frequencies(engine._handle, address(self._bucket_weights), *out.shape, address(out)))
+        handle, out = self._handle, np.empty(self._bucket_weights.shape, np.uint32)
+        check(handle.core.frequencies(handle.pointer, address(self._bucket_weights), *out.shape, address(out)))
         return out
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
@@ -117,13 +105,13 @@ class NativeDistributions:
         rows, count = self._bucket_weights.shape
         if buckets.shape != (rows,) or (rows and not 0 <= buckets.min() <= buckets.max() < count):
             raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")
-        engine, out = self._engine, np.empty((rows, BUCKET_SIZE), np.uint32)
+        handle, out = self._handle, np.empty((rows, BUCKET_SIZE), np.uint32)
         wanted = np.ascontiguousarray(buckets, np.int32)
         tokens, weights = self._all_replaced()
         check(
-            engine._core.token_frequencies(
-                engine._handle,
-                *self._places,
+            handle.core.token_frequencies(
+                handle.pointer,
+                *self._addresses,
                 address(wanted),
                 address(tokens),
                 address(weights),
@@ -136,5 +124,5 @@ class NativeDistributions:
 
     def weights(self, out: npt.NDArray[np.int32]) -> None:
         """The token weights themselves: C-contiguous [N, vocab]."""
-        engine, rows = self._engine, len(self._scales)
-        check(engine._core.weights(engine._handle, *self._places, rows, address(out)))
+        handle, rows = self._handle, len(self._scales)
+        check(handle.core.weights(handle.pointer, *self._addresses, rows, address(out)))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.native_core import address, check
+from llmzip.engine.native_handle import NativeHandle
 from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS
 from llmzip.turns import new_lock
-
-if TYPE_CHECKING:
-    from llmzip.engine.native_engine import NativeEngine
-
 
 _MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
 
@@ -22,42 +18,44 @@ _MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
 class NativeContextMixer:
     """See `ContextMixer`. Threads that use the same one spoil each other's step, but not the process."""
 
-    def __init__(self, engine: NativeEngine, capacity_bits: int, handle: int | None = None) -> None:
-        """See `Engine.mixer`; handle: a mixer that the C core has already made."""
-        spec, self._core = engine.model.spec, engine._core
+    def __init__(self, handle: NativeHandle, capacity_bits: int, pointer: int | None = None) -> None:
+        """See `Engine.mixer`; pointer: a mixer that the C core has already made."""
+        spec, self._core = handle.spec, handle.core
         if not MIN_CAPACITY_BITS <= capacity_bits <= MAX_CAPACITY_BITS:
             raise ValueError(
                 f"2**{capacity_bits} positions: 2**{MIN_CAPACITY_BITS} to 2**{MAX_CAPACITY_BITS} are possible"
             )
         if spec.vocab > _MAX_VOCAB:
             raise ValueError(f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {_MAX_VOCAB}")
-        if handle is None:
-            handle = self._core.mixer_new(engine._handle, capacity_bits, spec.start_token)
-        if handle is None:
+        if pointer is None:
+            pointer = self._core.mixer_new(handle.pointer, capacity_bits, spec.start_token)
+        if pointer is None:
             raise MemoryError(f"no memory for 2**{capacity_bits} positions to remember")
         self.capacity_bits = capacity_bits
-        self._engine = engine  # also keeps the C engine alive
         self._handle = handle
+        self._pointer = pointer
         self._shape = 0, 0  # of the recalled tokens
         self._lock = new_lock()
-        weakref.finalize(self, self._core.mixer_free, handle)
+        weakref.finalize(self, self._core.mixer_free, pointer)
 
     def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.start`."""
         context = np.ascontiguousarray(context, np.int32)
         with self._lock:
-            check(self._core.mixer_start(self._handle, streams, address(context), len(context)))
+            check(self._core.mixer_start(self._pointer, streams, address(context), len(context)))
             self._shape = 0, 0
 
     def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `ContextMixer.recall`."""
         rows = len(vectors)
-        if vectors.shape != (rows, self._engine.model.spec.d_model) or top.ndim != 2 or len(top) != rows:
+        if vectors.shape != (rows, self._handle.spec.d_model) or top.ndim != 2 or len(top) != rows:
             raise ValueError(f"head inputs of shape {vectors.shape} and top tokens of shape {top.shape}")
         vectors, top = np.ascontiguousarray(vectors, np.int8), np.ascontiguousarray(top, np.int32)
         tokens = np.empty(rows * self._core.mixer_columns(), np.int32)
         with self._lock:
-            columns = self._core.mixer_recall(self._handle, address(vectors), address(top), *top.shape, address(tokens))
+            columns = self._core.mixer_recall(
+                self._pointer, address(vectors), address(top), *top.shape, address(tokens)
+            )
             check(min(columns, 0))
             self._shape = rows, columns
         return tokens[: rows * columns].reshape(rows, columns)
@@ -71,7 +69,7 @@ class NativeContextMixer:
                 raise ValueError(
                     f"weights of shape {weights.shape} for {totals.shape} rows: recalled are {self._shape}"
                 )
-            self._core.mixer_mix(self._handle, address(weights), address(totals), address(mixed))
+            self._core.mixer_mix(self._pointer, address(weights), address(totals), address(mixed))
         return mixed
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
@@ -80,12 +78,12 @@ class NativeContextMixer:
         with self._lock:
             if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
                 raise ValueError(f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows")
-            check(self._core.mixer_learn(self._handle, address(tokens), address(weights)))
+            check(self._core.mixer_learn(self._pointer, address(tokens), address(weights)))
 
     def copy(self) -> NativeContextMixer:
         """See `ContextMixer.copy`."""
         with self._lock:
-            handle = self._core.mixer_copy(self._handle)
-        if handle is None:
+            pointer = self._core.mixer_copy(self._pointer)
+        if pointer is None:
             raise MemoryError(f"no memory for another mixer of 2**{self.capacity_bits} positions")
-        return NativeContextMixer(self._engine, self.capacity_bits, handle)
+        return NativeContextMixer(self._handle, self.capacity_bits, pointer)

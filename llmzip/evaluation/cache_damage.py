@@ -84,15 +84,15 @@ class IntegerReader:
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
         streams, length = ids.shape
-        self._session = TorchSession(self._engine, streams, length + STRETCH, max(length, STRETCH))
+        self._session = TorchSession(self._engine.transformer, streams, length + STRETCH, max(length, STRETCH))
         self._session.advance(ids)
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
         """See `Reader.predict`."""
         session = self._session.copy()
         # A position in the future is hidden from every token.
-        session.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = self._engine.model.spec.max_positions
-        for tensor in (session.keys, session.values):
+        session.cache.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = self._engine.model.spec.max_positions
+        for tensor in (session.cache.keys, session.cache.values):
             tensor.copy_(_rounded(tensor.float(), bits).round_())
         head = session.advance(ids)
         return IntegerPredictions(self._head, head.vectors.reshape(ids.size, -1), head.scales.flatten())

@@ -21,7 +21,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from llmzip.arithmetic.gemm import Int8Kernel
-from llmzip.engine.torch_engine import TorchEngine
+from llmzip.engine.torch_layers import RoPE
+from llmzip.engine.torch_transformer import TorchTransformer
 from llmzip.engine.triton import operations, self_test
 from llmzip.engine.triton.operations import Operations
 from llmzip.model.integer_model import IntegerModel
@@ -45,7 +46,7 @@ class Driver:
 
 
 def launches(
-    engine: TorchEngine, rows: int, slots: int = self_test.SLOTS
+    transformer: TorchTransformer, rows: int, slots: int = self_test.SLOTS
 ) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     """The kernels that the self-test would start, each once: kernel, arguments and options."""
     seen: set[str] = set()
@@ -59,8 +60,8 @@ def launches(
             found.append((kernel, arguments, options))
 
     with mock.patch.object(operations, "launch", note), torch.inference_mode():
-        for _, run in self_test.all_cases(engine, rows, slots):
-            run(Operations(engine.model.spec))
+        for _, run in self_test.all_cases(transformer, rows, slots):
+            run(Operations(transformer.spec))
     yield from found
 
 
@@ -73,13 +74,13 @@ def compiled(
     return kernel.warmup(*arguments, grid=(1,), **options)
 
 
-def engine_of(model: IntegerModel) -> TorchEngine:
-    """As much of an engine as `self_test` asks for operands; nothing is computed."""
-    engine, spec = object.__new__(TorchEngine), model.spec
-    engine.model, engine.device, engine.kernel = model, torch.device("cpu"), Unprepared()
-    engine.embedding = torch.zeros(spec.vocab, spec.d_model, dtype=torch.int8), torch.zeros(spec.vocab)
-    engine.rope = torch.zeros(spec.max_positions, 2, spec.head_dim // 2)
-    return engine
+def transformer_of(model: IntegerModel) -> TorchTransformer:
+    """As much of a transformer as `self_test` asks for operands; nothing is computed."""
+    transformer, spec = object.__new__(TorchTransformer), model.spec
+    transformer.spec, transformer.device, transformer.kernel = spec, torch.device("cpu"), Unprepared()
+    transformer.embedding = torch.zeros(spec.vocab, spec.d_model, dtype=torch.int8), torch.zeros(spec.vocab)
+    transformer.rope = RoPE(torch.zeros(spec.max_positions, 2, spec.head_dim // 2))
+    return transformer
 
 
 class Unprepared(Int8Kernel):
@@ -112,7 +113,7 @@ def main(cases: int, *capabilities: int) -> int:
     """Compile for so many of the shapes."""
     wrong = False
     for shape, rows in CASES[:cases]:
-        started = list(launches(engine_of(random_model(shape)), rows))
+        started = list(launches(transformer_of(random_model(shape)), rows))
         for capability, (kernel, arguments, options) in itertools.product(capabilities, started):
             name = kernel.fn.__name__.removesuffix("_kernel")
             problems = faults(name, compiled(kernel, arguments, options, capability).asm["ptx"])

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import llmzip
-from llmzip.engine import native_engine
+from llmzip.engine import native_handle
 from llmzip.engine.native_engine import CPU_VARIABLE, NativeEngine, kernel_names
 from llmzip.errors import ModelNotFoundError
 from llmzip.model.integer_model import IntegerModel
@@ -52,7 +52,7 @@ def write(folder: pathlib.Path) -> None:
 
 def check(folder: pathlib.Path) -> None:
     print(f"{platform.machine()}, Python {platform.python_version()}, kernels {', '.join(kernel_names())}", flush=True)
-    native_engine._WEIGHTS_PER_THREAD = 1  # small models are to be shared among threads too
+    native_handle._WEIGHTS_PER_THREAD = 1  # small models are to be shared among threads too
     for cpu in kernel_names():
         check_numbers(folder, cpu)
         os.environ[CPU_VARIABLE] = cpu

@@ -43,11 +43,11 @@ STEPS = {
 
 def check_kernels(shape: str, rows: int, slots: int) -> bool:
     model = random_model(shape, positions=100)
-    engine = TorchEngine(model)
-    kernels, reference = Operations(model.spec), TorchOperations(engine)
+    transformer = TorchEngine(model).transformer
+    kernels, reference = Operations(model.spec), TorchOperations(transformer)
     equal = True
     with torch.inference_mode():
-        for name, run in self_test.all_cases(engine, rows, slots):
+        for name, run in self_test.all_cases(transformer, rows, slots):
             problem = self_test.differences(kernels, reference, run)
             print(f"{name}: {problem or 'equal'}", flush=True)
             equal &= not problem

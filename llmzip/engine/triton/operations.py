@@ -10,7 +10,7 @@ import dataclasses
 from torch import Tensor
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
-from llmzip.engine.torch_engine import Linear
+from llmzip.engine.torch_layers import Linear
 from llmzip.engine.triton import attention, products, rows, tables
 from llmzip.engine.triton.launch import ceil_div, depth_block, launch, position_parts, power_of_two, row_block
 from llmzip.model.spec import ModelSpec
@@ -42,8 +42,8 @@ class Weights:
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerCache:
-    """One layer's cache: P slots, of which the last ones may be there only to fill up."""
+class TritonLayerCache:
+    """One layer's cache as the kernels read it: P slots, of which the last ones may be there only to fill up."""
 
     keys: Tensor  # [M, G, P, D] int8
     values: Tensor  # [M, G, D, P] int8
@@ -91,7 +91,7 @@ class Operations:
 
     def qkv(
         self, q: Tensor, scale: Tensor, weights: Weights, rope: Tensor, position: Tensor, ring: int,
-        queries: Tensor, query_scales: Tensor, cache: LayerCache,
+        queries: Tensor, query_scales: Tensor, cache: TritonLayerCache,
     ) -> None:  # fmt: skip
         """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a position of the cache."""
         spec = self.spec
@@ -109,7 +109,7 @@ class Operations:
         self,
         queries: Tensor,
         query_scales: Tensor,
-        cache: LayerCache,
+        cache: TritonLayerCache,
         visible: Tensor,
         used: int,
         scores: Tensor,
@@ -125,7 +125,7 @@ class Operations:
             POSITIONS=self.score_tile, warps=self.tuning.scores_warps,
         )  # fmt: skip
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
+    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, parts: Tensor) -> None:
         """From scores to sums: parts [`self.parts(M, used)`, M, H * D] int32, to be added up."""
         spec = self.spec
         pairs = len(scores) * spec.kv_heads

@@ -18,16 +18,16 @@ from llmzip.arithmetic.constants import (
 from llmzip.arithmetic.elementwise import exp2_, largest, quantize_, round_to_range_
 from llmzip.arithmetic.frequencies import frequencies
 from llmzip.engine.base import SINK_TOKENS
-from llmzip.engine.torch_engine import TorchEngine
-from llmzip.engine.triton.operations import TILE, LayerCache, Operations, Weights
+from llmzip.engine.torch_transformer import TorchTransformer
+from llmzip.engine.triton.operations import TILE, Operations, TritonLayerCache, Weights
 
 
 class TorchOperations(Operations):
     """Plain and slow. `frequencies` is numpy's, so that tables wait for the host; all else may be recorded as a graph."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        super().__init__(engine.model.spec)
-        self._engine = engine
+    def __init__(self, transformer: TorchTransformer) -> None:
+        super().__init__(transformer.spec)
+        self._transformer = transformer
 
     def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
         """See `Operations.embed`."""
@@ -41,13 +41,13 @@ class TorchOperations(Operations):
 
     def normalize(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
         """See `Operations.normalize`."""
-        integers, row_scale = self._engine.normalize(x)
+        integers, row_scale = self._transformer.norm(x)
         q.copy_(integers)
         scale.copy_(row_scale[:, 0])
 
     def qkv(
         self, q: Tensor, scale: Tensor, weights: Weights, rope: Tensor, position: Tensor, ring: int,
-        queries: Tensor, query_scales: Tensor, cache: LayerCache,
+        queries: Tensor, query_scales: Tensor, cache: TritonLayerCache,
     ) -> None:  # fmt: skip
         """See `Operations.qkv`."""
         heads, turning = self.spec.heads, self.spec.heads + self.spec.kv_heads
@@ -72,14 +72,14 @@ class TorchOperations(Operations):
         self,
         queries: Tensor,
         query_scales: Tensor,
-        cache: LayerCache,
+        cache: TritonLayerCache,
         visible: Tensor,
         used: int,
         scores: Tensor,
         maxima: Tensor,
     ) -> None:
         """See `Operations.scores`."""
-        groups, kind = self.spec.kv_heads, self._engine.float_type
+        groups, kind = self.spec.kv_heads, self._transformer.float_type
         q = queries.reshape(len(queries) * groups, -1, self.spec.head_dim).to(kind)  # [M * G, H / G, D]
         t = torch.bmm(q, cache.keys[:, :, :used].flatten(0, 1).to(kind).transpose(1, 2)).to(torch.float32)
         t.mul_(cache.key_scales[:, :, :used].flatten(0, 1)[:, None]).mul_(query_scales.reshape(len(t), -1, 1))
@@ -89,9 +89,9 @@ class TorchOperations(Operations):
             part = slice(tile * self.score_tile, min(used, (tile + 1) * self.score_tile))
             maxima[..., tile] = scores[..., part].amax(dim=-1)
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: LayerCache, used: int, parts: Tensor) -> None:
+    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, parts: Tensor) -> None:
         """See `Operations.values`."""
-        groups, kind = self.spec.kv_heads, self._engine.float_type
+        groups, kind = self.spec.kv_heads, self._transformer.float_type
         x = scores[..., :used].reshape(len(scores) * groups, -1, used).clone()
         x.sub_(x.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
         x = exp2_(x).mul_(2.0**ATTENTION_ONE_BITS).round_()
@@ -126,11 +126,9 @@ class TorchOperations(Operations):
     def rotate(self, inner: Tensor, scale: Tensor, q: Tensor, row_scale: Tensor) -> None:
         """See `Operations.rotate`."""
         integers, maximum = round_to_range_(inner.clone(), INT16_MAX)
-        a, b = self._engine.mlp_rotation
-        blocks = integers.view(-1, len(a), len(b)).to(self._engine.float_type)
-        turned, turned_maximum = quantize_(torch.matmul(a, blocks @ b).to(torch.float32).view_as(inner))
-        q.copy_(turned)
-        factor = maximum.mul_(1.0 / INT16_MAX).mul_(turned_maximum.mul_(1.0 / INT8_MAX))
+        rotated, rotated_maximum = quantize_(self._transformer.rotation(integers))
+        q.copy_(rotated)
+        factor = maximum.mul_(1.0 / INT16_MAX).mul_(rotated_maximum.mul_(1.0 / INT8_MAX))
         row_scale.copy_(factor[:, 0] * scale)
 
     def head(self, q: Tensor, weights: Weights, found: Tensor, maxima: Tensor) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from llmzip.engine.torch_engine import Linear
-from llmzip.engine.triton.operations import LayerCache, Operations, Weights
+from llmzip.engine.torch_layers import Linear
+from llmzip.engine.torch_transformer import TorchTransformer
+from llmzip.engine.triton.operations import Operations, TritonLayerCache, Weights
+from llmzip.engine.triton.reference import TorchOperations
 from llmzip.mixing.base import TOP_TOKENS
-
-if TYPE_CHECKING:
-    from llmzip.engine.torch_engine import TorchEngine
 
 _log = logging.getLogger("llmzip")
 
@@ -30,14 +29,14 @@ Run = Callable[[Operations], tuple[Tensor, ...]]
 class Cases:
     """Operands for each operation, the same every time: [M] rows of a model's shapes."""
 
-    def __init__(self, engine: TorchEngine, rows: int, slots: int = SLOTS, seed: int = 0) -> None:
-        self.engine = engine
-        self.spec = engine.model.spec
+    def __init__(self, transformer: TorchTransformer, rows: int, slots: int = SLOTS, seed: int = 0) -> None:
+        self.transformer = transformer
+        self.spec = transformer.spec
         self.rows = rows
         self.slots = slots
         self.used = slots - 16 if slots > 16 else slots
-        generator = torch.Generator(engine.device).manual_seed(seed + rows)
-        self.random: dict[str, Any] = {"generator": generator, "device": engine.device}
+        generator = torch.Generator(transformer.device).manual_seed(seed + rows)
+        self.random: dict[str, Any] = {"generator": generator, "device": transformer.device}
 
     def integers(self, *shape: int, limit: int = 127) -> Tensor:
         """int8 of the whole range, with rows of extremes only, and rows of zeros."""
@@ -67,17 +66,17 @@ class Cases:
 
     def weights(self, outputs: int, depth: int) -> Weights:
         """A product's weights."""
-        kernel, weight, scale = self.engine.kernel, self.integers(outputs, depth), self.positive(outputs)
+        kernel, weight, scale = self.transformer.kernel, self.integers(outputs, depth), self.positive(outputs)
         return Weights(weight.contiguous(), scale, Linear(kernel, kernel.prepare(weight), scale))
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Room for results, filled so that nothing is right by chance."""
-        return torch.full(shape, 77, dtype=dtype, device=self.engine.device)
+        return torch.full(shape, 77, dtype=dtype, device=self.transformer.device)
 
-    def cache(self) -> LayerCache:
+    def cache(self) -> TritonLayerCache:
         """A cache full of random entries."""
         groups, dim, rows = self.spec.kv_heads, self.spec.head_dim, self.rows
-        return LayerCache(
+        return TritonLayerCache(
             self.integers(rows, groups, self.slots, dim),
             self.integers(rows, groups, dim, self.slots),
             self.positive(rows, groups, self.slots),
@@ -105,11 +104,11 @@ class Cases:
         return found, self.positive(self.rows, least=1e-3, most=0.1), padded.view(self.rows, run.tiles, -1).amax(dim=-1)
 
 
-def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tuple[str, Run]]:
+def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> Iterator[tuple[str, Run]]:
     """Each operation's name, and what runs it."""
-    case = Cases(engine, rows, slots)
+    case = Cases(transformer, rows, slots)
     spec, d, f = case.spec, case.spec.d_model, case.spec.d_ff
-    device = engine.device
+    device = transformer.device
     int8, int32, int64 = torch.int8, torch.int32, torch.int64
 
     def after(name: str, outputs: tuple[Tensor, ...], *arguments: object, **more: object) -> tuple[str, Run]:
@@ -123,7 +122,7 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
         return name, run
 
     ids = torch.randint(0, spec.vocab, (rows,), **case.random)
-    yield after("embed", (case.empty(rows, d),), ids, *engine.embedding)
+    yield after("embed", (case.empty(rows, d),), ids, *transformer.embedding)
 
     last = spec.max_positions - 1
     for position in {0, 3, 4, min(5, last), last}:
@@ -146,11 +145,11 @@ def all_cases(engine: TorchEngine, rows: int, slots: int = SLOTS) -> Iterator[tu
         ring = max(1, slots - 24)
 
         def qkv(
-            operations: Operations, cache: LayerCache = cache, now: Tensor = now, ring: int = ring
+            operations: Operations, cache: TritonLayerCache = cache, now: Tensor = now, ring: int = ring
         ) -> tuple[Tensor, ...]:
-            copies = LayerCache(*(x.clone() for x in vars(cache).values()))
+            copies = TritonLayerCache(*(x.clone() for x in vars(cache).values()))
             queries, query_scales = case.empty(rows, heads, dim, dtype=int8), case.empty(rows, heads)
-            operations.qkv(q, scale, weights, engine.rope, now, ring, queries, query_scales, copies)
+            operations.qkv(q, scale, weights, transformer.rope.table, now, ring, queries, query_scales, copies)
             return queries, query_scales, *vars(copies).values()
 
         yield "qkv", qkv
@@ -230,14 +229,12 @@ def differences(operations: Operations, reference: Operations, run: Run) -> str:
     return "; ".join(found)
 
 
-def checked_operations(engine: TorchEngine) -> Operations:
+def checked_operations(transformer: TorchTransformer) -> Operations:
     """The kernels; those that give other results than torch are replaced by it, with a warning."""
-    from llmzip.engine.triton.reference import TorchOperations
-
-    operations, reference = Operations(engine.model.spec), TorchOperations(engine)
+    operations, reference = Operations(transformer.spec), TorchOperations(transformer)
     wrong: dict[str, str] = {}
     for rows in ROWS:
-        for name, run in all_cases(engine, rows):
+        for name, run in all_cases(transformer, rows):
             if name in wrong:
                 continue
             try:

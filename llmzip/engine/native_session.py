@@ -1,0 +1,66 @@
+"""The native engine's sessions: streams and their key/value cache in C, one call per step."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import numpy.typing as npt
+
+from llmzip.engine.base import HeadInput
+from llmzip.engine.native_core import BAD_ARGUMENT, address, check
+from llmzip.engine.native_handle import NativeHandle
+from llmzip.turns import new_lock
+
+_MAX_SIZE = 2**31 - 1
+
+
+class NativeSession:
+    """S streams and their key/value cache, in C. Threads that use the same one spoil each other's text, but not the process."""
+
+    def __init__(
+        self, handle: NativeHandle, streams: int, window: int, chunk: int, origin: NativeSession | None = None
+    ) -> None:
+        """See `Engine.session`; origin: what this session is a fork of."""
+        if min(streams, window, chunk) < 1:
+            raise ValueError(f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1")
+        self._handle = handle
+        self._window = window
+        make, source = (
+            (handle.core.session_fork, origin._pointer) if origin else (handle.core.session_new, handle.pointer)
+        )
+        self._lock = new_lock()
+        with origin._lock if origin else self._lock:
+            self._fed: int = origin._fed if origin else 0
+            if origin and self._fed > min(window, origin._window):
+                raise ValueError(f"{self._fed} tokens do not fit a window of {min(window, origin._window)}")
+            pointer = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
+        if pointer is None:
+            raise MemoryError(f"no memory for the key/value cache of {streams} streams with window {window}")
+        self._pointer: int = pointer
+        weakref.finalize(self, handle.core.session_free, pointer)
+
+    def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
+        """See `Session.advance`."""
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens of shape {tokens.shape}: [streams, count] is needed")
+        tokens = np.ascontiguousarray(tokens, np.int32)
+        streams, count = tokens.shape
+        vectors = np.empty((streams, count, self._handle.spec.d_model), np.int8)
+        scales = np.empty((streams, count), np.float32)
+        with self._lock:
+            status = self._handle.core.advance(
+                self._pointer, address(tokens), streams, count, address(vectors), address(scales)
+            )
+            self._fed += count if status == 0 else 0
+        if status == BAD_ARGUMENT:
+            raise ValueError(
+                f"tokens of shape {tokens.shape} exceed the session's streams, its chunk or the model's positions, "
+                f"or a token lies outside the vocabulary"
+            )
+        check(status)
+        return HeadInput(vectors, scales)
+
+    def fork(self, streams: int, window: int, chunk: int) -> NativeSession:
+        """See `Session.fork`."""
+        return NativeSession(self._handle, streams, window, chunk, self)

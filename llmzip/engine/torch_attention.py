@@ -1,0 +1,88 @@
+"""Integer softmax attention in torch (docs/arithmetic.md, sections 4.3 to 4.5).
+
+Shapes: S streams, T tokens of each in a call, M = S * T rows, N keys, H heads, G key/value heads, D head size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from llmzip.arithmetic.constants import ATTENTION_ONE_BITS, ATTENTION_TOTAL_BITS, EXP2_MIN, INT8_MAX
+from llmzip.arithmetic.elementwise import exp2_, quantize_
+from llmzip.engine.torch_cache import LayerCache, View
+from llmzip.engine.torch_layers import Linear, RoPE
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """Grouped-query attention; q, k and v are stacked because they share their input."""
+
+    qkv: Linear
+    o: Linear
+    rope: RoPE
+    heads: int
+    kv_heads: int
+    head_dim: int
+    float_type: torch.dtype
+    """In which products of int8 are exact."""
+    max_scores: int
+    """How many scores are worked on at a time."""
+
+    def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
+        """[M, d] int8, row scales [M, 1] -> [M, d] float32. The new positions' keys and values go into the cache."""
+        attended, maximum = quantize_(self._heads(self.qkv(x), scale, cache, view))
+        return self.o(attended).mul_(maximum.mul_(1.0 / INT8_MAX))
+
+    def _heads(self, qkv: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
+        """Scaled sums [M, (H + 2G) * D], row scales [M, 1] -> [M, H * D] float32."""
+        streams, count = len(cache.keys), len(view.positions)
+        groups, size = self.kv_heads, self.head_dim
+        qkv = qkv.view(streams, count, self.heads + 2 * groups, size)
+        rotated = self.heads + groups
+        self.rope(qkv[:, :, :rotated], view.positions)
+        heads, maximum = quantize_(qkv)
+        scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)  # [S, T, H + 2G]
+        sizes = [self.heads, groups, groups]
+        queries, keys, values = torch.split(heads, sizes, dim=2)
+        query_scales, key_scales, value_scales = torch.split(scales, sizes, dim=2)
+        largest = cache.put(view.slots, keys, values, key_scales, value_scales)
+
+        out = torch.empty(streams, count, self.heads * size, dtype=torch.float32, device=qkv.device)
+        at_once = max(1, self.max_scores // (self.heads * count * view.used))
+        for start in range(0, streams, at_once):
+            part = slice(start, min(start + at_once, streams))
+            out[part] = self._attend(cache, part, queries[part], query_scales[part], largest[part], view)
+        return out.view(streams * count, self.heads * size)
+
+    def _attend(
+        self, cache: LayerCache, part: slice, q: Tensor, q_scale: Tensor, largest: Tensor, view: View
+    ) -> Tensor:
+        """Some streams: q [s, T, H, D] int8, q_scale [s, T, H], largest [s, G, T] -> [s, T, H * D]."""
+        kind = self.float_type
+        streams, count = q.shape[:2]
+        groups, shared = self.kv_heads, self.heads // self.kv_heads
+
+        def cached(x: Tensor) -> Tensor:
+            return x[part, :, : view.used].flatten(0, 1)  # [s * G, N, ...]
+
+        def by_group(x: Tensor) -> Tensor:  # [s, T, H, ...] -> [s * G, H/G * T, ...]
+            x = x.view(streams, count, groups, shared, -1).permute(0, 2, 3, 1, 4)
+            return x.reshape(streams * groups, shared * count, -1)
+
+        x = torch.bmm(by_group(q).to(kind), cached(cache.keys).to(kind).transpose(1, 2)).to(torch.float32)
+        x.mul_(cached(cache.key_scales)[:, None]).mul_(by_group(q_scale))  # log2 of the weights, [s * G, H/G * T, N]
+        if view.hidden is not None:
+            x.view(-1, shared, count, view.used).masked_fill_(view.hidden, -torch.inf)
+        x.sub_(x.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
+        x = exp2_(x).mul_(2.0**ATTENTION_ONE_BITS).round_()
+        total = x.sum(dim=-1, keepdim=True, dtype=torch.float64).to(torch.float32)
+        bound = largest.view(-1, 1, count).expand(-1, shared, -1).reshape(-1, shared * count, 1)
+        one = torch.full_like(total, 2.0**ATTENTION_TOTAL_BITS)
+        x.mul_(cached(cache.value_scales)[:, None]).mul_(one.div_(total.mul_(bound))).round_()
+        y = torch.bmm(x.to(kind), cached(cache.values).to(kind)).to(torch.float32)
+        y.mul_(bound * 2.0**-ATTENTION_TOTAL_BITS)
+        y = y.view(streams, groups, shared, count, -1).permute(0, 3, 1, 2, 4)
+        return y.reshape(streams, count, -1)

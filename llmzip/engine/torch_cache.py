@@ -1,0 +1,110 @@
+"""The key/value cache of the torch engine: int8, rotating, with the first positions kept for ever.
+
+Shapes: S streams, T new tokens of each, G key/value heads, D head size. All streams stand at the same position.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from llmzip.engine.base import SINK_TOKENS
+from llmzip.model.spec import ModelSpec
+
+_Cache = TypeVar("_Cache", bound="RotatingKVCache")
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """The slots of new positions, and the slots that they see."""
+
+    positions: Tensor  # [T] int64
+    slots: Tensor  # [T] int64
+    used: int  # N, how many slots are looked at; no other one holds a position
+    hidden: Tensor | None  # [T, N] bool, None when everything is visible
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCache:
+    """The cache of one layer, for the streams of a step."""
+
+    keys: Tensor  # [S, G, slots, D] int8
+    values: Tensor  # [S, G, slots, D] int8
+    key_scales: Tensor  # [S, G, slots] float32
+    value_scales: Tensor  # [S, G, slots] float32
+    largest: Tensor  # [S, G] float32, the largest value scale of the positions so far
+
+    def put(self, slots: Tensor, keys: Tensor, values: Tensor, key_scales: Tensor, value_scales: Tensor) -> Tensor:
+        """New heads [S, T, G, D] int8 and scales [S, T, G] into their slots [T].
+
+        Returns the largest value scale up to each new position: [S, G, T].
+        """
+        self.keys[:, :, slots] = keys.transpose(1, 2)
+        self.values[:, :, slots] = values.transpose(1, 2)
+        self.key_scales[:, :, slots] = key_scales.transpose(1, 2)
+        value_scales = value_scales.transpose(1, 2)
+        self.value_scales[:, :, slots] = value_scales
+        largest = torch.maximum(value_scales.cummax(dim=-1).values, self.largest[:, :, None])
+        self.largest.copy_(largest[..., -1])
+        return largest
+
+
+class RotatingKVCache:
+    """The cache of all layers: slots 0..3 hold the first positions, the others are a ring.
+
+    The ring has window + chunk - 1 slots, so that writing a chunk overwrites nothing that the chunk still sees.
+    """
+
+    def __init__(self, spec: ModelSpec, streams: int, window: int, chunk: int, device: torch.device) -> None:
+        self.window = window
+        self.ring = window + chunk - 1
+        slots = min(SINK_TOKENS + self.ring, spec.max_positions)
+        shape = (spec.layers, streams, spec.kv_heads, slots)
+        self._allocate(shape, spec.head_dim, spec.max_positions, device)
+        self.largest_value = torch.zeros(*shape[:3], dtype=torch.float32, device=device)
+
+    def _allocate(self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device) -> None:
+        """Tensors of shape [layers, S, G, slots, ...]; an empty slot holds a position that never comes and no token sees."""
+        self.keys, self.values = (torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv")
+        self.key_scales, self.value_scales = (torch.zeros(shape, dtype=torch.float32, device=device) for _ in "kv")
+        self.slot_positions = torch.full(shape[-1:], no_position, dtype=torch.int64, device=device)
+
+    @property
+    def slots(self) -> int:
+        """How many positions fit."""
+        return len(self.slot_positions)
+
+    def place(self, positions: Tensor, used: int, hides: bool) -> View:
+        """Give new positions their slots; hides: whether there is anything among the `used` slots that one does not see."""
+        slots = torch.where(positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring)
+        self.slot_positions[slots] = positions
+        hidden = None
+        if hides:
+            key, query = self.slot_positions[:used], positions[:, None]
+            hidden = (key > query) | ((key <= query - self.window) & (key >= SINK_TOKENS))
+        return View(positions, slots, used, hidden)
+
+    def layer(self, index: int, streams: int) -> LayerCache:
+        """One layer's cache of the first streams; writing to it writes to this one."""
+        return LayerCache(*(x[index, :streams] for x in (*self._heads(), self.largest_value)))
+
+    def fill_from(self, other: RotatingKVCache, fed: int) -> None:
+        """Every stream gets what the other's first stream holds after `fed` tokens, none of which has been overwritten."""
+        for mine, theirs in zip(self._heads(), other._heads(), strict=True):
+            mine[:, :, :, :fed] = theirs[:, :1, :, :fed]
+        self.largest_value.copy_(other.largest_value[:, :1].expand_as(self.largest_value))
+        self.slot_positions[:fed] = other.slot_positions[:fed]
+
+    def copy(self: _Cache) -> _Cache:
+        """An independent cache with the same content."""
+        other = copy.copy(self)
+        for name in ("keys", "values", "key_scales", "value_scales", "largest_value", "slot_positions"):
+            setattr(other, name, getattr(self, name).clone())
+        return other
+
+    def _heads(self) -> tuple[Tensor, ...]:
+        return self.keys, self.values, self.key_scales, self.value_scales

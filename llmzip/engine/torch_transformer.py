@@ -1,0 +1,139 @@
+"""A model on a torch device: its layers, from token ids to head inputs and from those to token weights."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmzip.arithmetic.constants import BUCKET_SIZE, EXP2_MIN, ROPE_BITS, WEIGHT_BITS
+from llmzip.arithmetic.elementwise import exp2_, largest
+from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
+from llmzip.arithmetic.hadamard import matrix
+from llmzip.engine.torch_attention import Attention
+from llmzip.engine.torch_cache import RotatingKVCache
+from llmzip.engine.torch_layers import MLP, HadamardRotation, Linear, RMSNorm, RoPE
+from llmzip.engine.torch_settings import own_settings
+from llmzip.mixing.base import TOP_TOKENS
+from llmzip.model.integer_model import IntegerModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Passes:
+    """How many numbers element-wise passes work on at a time: on a CPU so few that they stay in the cache."""
+
+    scores: int = 1 << 18  # of attention
+    weights: int = 1 << 19  # of tokens
+
+
+_CUDA_PASSES = Passes(scores=1 << 23, weights=1 << 25)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerBlock:
+    """Attention and the MLP, each of a normed input and added to the residual stream."""
+
+    norm: RMSNorm
+    attention: Attention
+    mlp: MLP
+
+
+class TorchTransformer:
+    """A model's layers, and the settings of the process that they are computed in."""
+
+    def __init__(
+        self, model: IntegerModel, device: torch.device, kernel: Int8Kernel | None, threads: int | None
+    ) -> None:
+        """Load the weights; arguments as for `TorchEngine`, the device with its index."""
+        self.spec = model.spec
+        self.device = device
+        self._model = model
+        self._threads = threads
+        self._passes = _CUDA_PASSES if device.type == "cuda" else Passes()
+        with self.working():
+            self.kernel = kernel or select_int8_kernel(device)
+            self.float_type = select_float_type(device)
+            self.embedding = self._tensor("embedding.weight"), self._tensor("embedding.scale")
+            self.rope = RoPE(self._tensor("rope").to(torch.float32) * 2.0**-ROPE_BITS)
+            self.norm = RMSNorm(self._number(self.spec.norm_eps), self._number(1.0 / self.spec.d_model))
+            self.rotation = self._hadamard_rotation(self.spec.mlp_rotation)
+            self.blocks = [self._block(f"layers.{i}") for i in range(self.spec.layers)]
+            self.head = self._linear("head")
+
+    def working(self) -> contextlib.AbstractContextManager[None]:
+        """In here the host program's settings change nothing."""
+        return own_settings(self.device, self._threads)
+
+    def _tensor(self, name: str) -> Tensor:
+        return torch.from_numpy(self._model.tensors[name]).to(self.device)
+
+    def _number(self, number: float) -> Tensor:
+        return torch.tensor(number, dtype=torch.float32, device=self.device)
+
+    def _linear(self, *names: str) -> Linear:
+        """The product of stacked tensors."""
+        weight = torch.cat([self._tensor(f"{name}.weight") for name in names])
+        scale = torch.cat([self._tensor(f"{name}.scale") for name in names])
+        return Linear(self.kernel, self.kernel.prepare(weight), scale)
+
+    def _hadamard_rotation(self, size: int) -> HadamardRotation:
+        outer = 1 << (size.bit_length() - 1) // 2
+        a, b = (torch.from_numpy(matrix(n)).to(self.device, self.float_type) for n in (outer, size // outer))
+        return HadamardRotation((a, b))
+
+    def _block(self, name: str) -> TransformerBlock:
+        spec = self.spec
+        attention = Attention(
+            qkv=self._linear(*(f"{name}.{part}" for part in "qkv")),
+            o=self._linear(f"{name}.o"),
+            rope=self.rope,
+            heads=spec.heads,
+            kv_heads=spec.kv_heads,
+            head_dim=spec.head_dim,
+            float_type=self.float_type,
+            max_scores=self._passes.scores,
+        )
+        gate_up, down = self._linear(f"{name}.gate", f"{name}.up"), self._linear(f"{name}.down")
+        return TransformerBlock(self.norm, attention, MLP(gate_up, down, self.rotation))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [M] int64 -> [M, d] float32."""
+        table, scale = self.embedding
+        return table[ids].to(torch.float32).mul_(scale[ids, None])
+
+    def forward(
+        self, ids: Tensor, positions: Tensor, cache: RotatingKVCache, used: int, hides: bool
+    ) -> tuple[Tensor, Tensor]:
+        """ids [S, T], positions [T] -> head inputs [M, d] int8, row scales [M, 1]; `used`, `hides`: see `RotatingKVCache`.
+
+        Done again with the same arguments it gives the same, as recording a graph needs it.
+        """
+        view = cache.place(positions, used, hides)
+        x = self.embed(ids.flatten())
+        for i, block in enumerate(self.blocks):
+            x.add_(block.attention(*block.norm(x), cache.layer(i, len(ids)), view))
+            x.add_(block.mlp(*block.norm(x)))
+        return self.norm(x)
+
+    def predict(self, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Head inputs [M, d] int8, [M, 1] -> token weights [M, B, 256] int32, sums [M, B], most likely tokens [M, n]."""
+        vocab = self.spec.vocab
+        weights = torch.zeros(len(x), -(-vocab // BUCKET_SIZE) * BUCKET_SIZE, dtype=torch.int32, device=x.device)
+        top = torch.empty(len(x), min(TOP_TOKENS, vocab), dtype=torch.int64, device=x.device)
+        rows = max(1, self._passes.weights // vocab)
+        for start in range(0, len(x), rows):
+            part = slice(start, start + rows)
+            z = self.head(x[part])
+            top[part] = largest(z, top.shape[1])
+            z.mul_(scale[part])
+            z.sub_(z.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
+            weights[part, :vocab] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32)
+        weights = weights.view(len(x), -1, BUCKET_SIZE)
+        return weights, weights.sum(dim=-1), top
+
+    def put(self, *arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Tensor]:
+        """Copies of arrays on the device: numpy may give a single row the stride 0, with which torch._int_mm is wrong."""
+        return [torch.from_numpy(np.array(array, order="C")).to(self.device) for array in arrays]
