@@ -24,11 +24,16 @@ class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
         self._codec = from_config(codec)
 
     def encode(self, buf: Any) -> bytes:
-        """Compress a buffer or array."""
+        """Compress a buffer or array. Raises TypeError for a str and for an array of objects."""
         return self._codec.encode(numcodecs.compat.ensure_bytes(buf))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decompress, into `out` where given. Raises LLMZipError for damaged data."""
+        """Decompress, into `out` where given: a buffer that can be written, of exactly the size.
+
+        Raises LLMZipError for damaged data, TypeError where `out` is an array of objects, ValueError where it is of another size.
+        """
+        if out is not None:
+            out = numcodecs.compat.ensure_contiguous_ndarray(out)  # an array of objects has no bytes to write to
         data = self._codec.decode(numcodecs.compat.ensure_bytes(buf))
         return numcodecs.compat.ndarray_copy(data, out)
 
@@ -38,4 +43,4 @@ class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         """The call that makes an equal one."""
-        return f"{type(self).__name__}({self._codec.get_config()!r})"
+        return f"{type(self).__name__}(codec={self._codec.get_config()!r})"

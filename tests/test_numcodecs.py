@@ -46,6 +46,50 @@ def test_arrays_come_back(described: dict[str, object]) -> None:
         assert bytes(twin.decode(coded)) == array.tobytes()
 
 
+CONFIGS = [{"id": "xz", "preset": 1}, {"id": "zlib"}, {"id": "raw"}, {"id": "llm", "level": 1}]
+
+
+@pytest.mark.parametrize("described", CONFIGS, ids=lambda described: described["id"])
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_the_checks_of_numcodecs_pass(described: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    common = pytest.importorskip("numcodecs.tests.common", reason="numcodecs is installed without its tests")
+    from llmzip.codecs.numcodecs_codec import LLMZip
+
+    monkeypatch.setattr(common, "LLMZip", LLMZip, raising=False)
+    codec = LLMZip(described)
+    arrays = [
+        np.arange(40, dtype="i4"),
+        np.linspace(0, 1, 24).reshape(4, 6),
+        np.linspace(0, 1, 24).reshape(4, 6, order="F"),
+        np.linspace(0, 1, 24).reshape(2, 3, 4),
+        np.arange(20) % 3 == 0,
+        np.array(list("abc" * 5), dtype="S1"),
+        np.array(["the value", "of the", "expression"] * 3),
+        np.arange(9).astype("m8[s]"),
+        np.arange(9).astype("M8[ns]"),
+        np.zeros(0, "u1"),
+    ]
+    for array in arrays if described["id"] != "llm" else arrays[:1]:
+        common.check_encode_decode(array, codec)
+    common.check_config(codec)
+    common.check_repr(f"LLMZip(codec={codec.get_config()['codec']!r})")
+    common.check_err_encode_object_buffer(codec)
+    common.check_err_decode_object_buffer(codec)
+
+
+def test_buffers_that_cannot_be_used_are_refused() -> None:
+    codec = numcodecs.get_codec({"id": "llmzip", "codec": {"id": "zstd"}})
+    coded = codec.encode(np.arange(10))
+    for out in (np.empty(9, int), np.empty(11, int), bytes(80), np.empty((20, 2), int)[::2]):
+        with pytest.raises(ValueError):
+            codec.decode(coded, out)
+    with pytest.raises(TypeError):
+        codec.encode("text")
+    with pytest.raises(ValueError, match="codecs are raw"):
+        numcodecs.get_codec({"id": "llmzip", "codec": {"id": "steam"}})
+    assert codec != numcodecs.get_codec({"id": "zlib"})
+
+
 def test_the_entry_point_is_declared() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and newer")
     with (TESTS.parent / "pyproject.toml").open("rb") as file:
