@@ -109,7 +109,7 @@ def _said_by(header: FrameHeader) -> dict[str, Any]:
         "version": header.version,
         "model": header.fingerprint.hex() or None,
         "memory": header.memory,
-        "dictionary": header.dictionary_id.hex() or None,
+        "dictionary_id": header.dictionary_id.hex() or None,
         "solid": header.solid,
     }
 
