@@ -9,6 +9,7 @@ import numpy as np
 
 from llmzip import accounting, levels
 from llmzip.codecs.base import Progress
+from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import has_too_many, padded
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
@@ -55,14 +56,19 @@ class LLMCodec:
         dictionary: PreparedDictionary | None = None,
         solid: bool = False,
         progress: Progress | None = None,
+        observer: CodingObserver | None = None,
     ) -> None:
-        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for encoding and decoding."""
+        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for encoding and decoding.
+
+        observer: is told what encoding codes.
+        """
         self._engine = engine
         self._level = level
         self._has_mixing = mixing
         self._dictionary = dictionary
         self._solid = solid
         self._progress = progress
+        self._observer = observer
 
     @property
     def model(self) -> IntegerModel:
@@ -102,8 +108,13 @@ class LLMCodec:
         mixer = self._mixer(bits, carried and carried.copy())
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(count, len(data))
-        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, mixer, start, report)
-        return EncodedPrefix(self._parameters(plan) + padded(coded, count), len(data), mixer)
+        if self._observer:
+            self._observer.begin_payload()
+        coded = encode_tokens(self._engine, tokens, plan.streams, plan.window, mixer, start, report, self._observer)
+        parameters, coded = self._parameters(plan), padded(coded, count)
+        if self._observer:
+            self._observer.end_payload(parameters, coded)
+        return EncodedPrefix(parameters + coded, len(data), mixer)
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `BlockCodec.decode`."""

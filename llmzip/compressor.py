@@ -25,6 +25,7 @@ from llmzip.codecs.selection import (
     encode_block_as,
     reach,
 )
+from llmzip.coding.observer import CodingObserver
 from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.checks import content_check, is_short_frame
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
@@ -65,6 +66,7 @@ class LLMZipCompressor(NotCopied):
         mixing: bool = True,
         solid: bool = False,
         progress: Progress | None = None,
+        observer: CodingObserver | None = None,
         **engine: Any,
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
@@ -74,9 +76,9 @@ class LLMZipCompressor(NotCopied):
         None: the smallest for each. mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
         is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
         block. progress: called with the
-        uncompressed bytes and tokens done. engine: `dictionary`, a text like the data
-        (bytes, or a `Dictionary` that is kept), and `engine`,
-        `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
+        uncompressed bytes and tokens done. observer: is told what is coded, for measurements.
+        engine: `dictionary`, a text like the data (bytes, or a `Dictionary` that is kept), and
+        `engine`, `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
@@ -90,6 +92,7 @@ class LLMZipCompressor(NotCopied):
         self._level = levels.level_parameters(level, block_size)
         self._options = EngineOptions(model=model, **engine)
         self._tally = Tally(progress)
+        self._observer = observer
         self._pending = bytearray()
         self._header: FrameHeader | None = None
         self._entries: Entries = []
@@ -171,6 +174,8 @@ class LLMZipCompressor(NotCopied):
         self._entries.append((len(written), block.size))
         self._hash.update(data)
         del self._pending[:covered]
+        if self._observer:
+            self._observer.block(block)
         self._tally.report(covered)
         self._tally.end_block(covered)
         return out + written
@@ -244,6 +249,7 @@ class LLMZipCompressor(NotCopied):
                 dictionary=self._options.prepared_dictionary(engine),
                 solid=self._solid,
                 progress=self._tally.report,
+                observer=self._observer,
             )
         return self._codec
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import io
+import itertools
 import pathlib
+import pydoc_data.topics
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +16,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import llmzip
-from llmzip.coding.range_coder import RangeEncoder, watching
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.selection import coded_part
+from llmzip.coding.range_coder import RangeEncoder
+from llmzip.container.block import Block
+from llmzip.container.varint import ByteReader
 from llmzip.engines import EngineOptions
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
+from llmzip.frames import FrameParser
 from llmzip.metrics.capacity import flops_per_token_paper
 from llmzip.metrics.divergence import kl_bits
 from llmzip.metrics.windows import Span, segments, sliding
@@ -178,6 +189,90 @@ def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     assert length.other_bits == 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What a walk over a file finds, without an encoder: all in bytes."""
+
+    overhead: int
+    """Everything but payloads."""
+    parameters: int
+    coded: int
+    matches: int
+    others: int
+
+
+def parts_of(packed: bytes) -> _Parts:
+    """Take a file apart by docs/format.md."""
+    payloads = parameters = coded = matches = others = 0
+    reader = ByteReader(io.BytesIO(packed))
+    while reader.offset < len(packed):
+        parser = FrameParser()
+        parser.read_header(reader)
+        while block := parser.read_block(reader):
+            payloads += len(block.payload)
+            codec, payload, _ = coded_part(block)
+            matches += len(block.payload) - len(payload)
+            if codec != LLMCodec.id:
+                others += len(payload)
+                continue
+            fields = ByteReader(io.BytesIO(payload))
+            fields.varint("tokens")
+            if fields.varint("streams"):
+                fields.varint("window"), fields.varint("mixing")
+            parameters += fields.offset
+            coded += len(payload) - fields.offset
+    return _Parts(len(packed) - payloads, parameters, coded, matches, others)
+
+
+SNIPPETS = st.one_of(
+    st.tuples(st.integers(0, 20_000), st.integers(1, 900)),  # English: where it begins, and how long it is
+    st.binary(min_size=1, max_size=200),
+    st.sampled_from([bytes(300), b"\x04\xff caf\xc3\xa9 \x00", b"0123456789abcdef" * 20]),
+)
+
+
+@given(
+    snippets=st.lists(SNIPPETS, min_size=1, max_size=5),
+    again=st.integers(0, 3),
+    block_size=st.sampled_from([None, 1024, 2048]),
+    solid=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+@example(snippets=[(0, 900), bytes(64)], again=3, block_size=None, solid=False)
+@example(snippets=[(0, 900)], again=3, block_size=1024, solid=True)
+def test_every_bit_of_a_file_is_booked_where_it_belongs(
+    integer: IntegerScorer,
+    snippets: list[tuple[int, int] | bytes],
+    again: int,
+    block_size: int | None,
+    solid: bool,
+) -> None:
+    """Texts with repeats, binary parts, several blocks, solid and not."""
+    english = "\n".join(pydoc_data.topics.topics.values()).encode()
+    parts = [s if isinstance(s, bytes) else english[s[0] : s[0] + s[1]] for s in snippets]
+    data = b"".join(parts * (1 + again))
+    model = integer.engine.model
+    length = file_length(integer, data, 1, block_size=block_size, solid=solid)
+    packed = llmzip.compress(data, 1, model=model, block_size=block_size, solid=solid)
+    found = parts_of(packed)
+    assert length.file_bits == 8 * len(packed)  # who measures changes no byte
+    assert length.header_bits == 8 * (found.overhead + found.parameters)
+    assert length.match_bits == 8 * found.matches
+    assert length.other_bits == 8 * found.others
+    of_the_model = length.model_bits + length.table_bits + length.mixing_bits + length.tail_bits
+    assert of_the_model == pytest.approx(8 * found.coded, abs=1e-6)
+    rest = length.header_bits + length.match_bits + length.other_bits
+    assert of_the_model + rest == pytest.approx(length.file_bits, abs=1e-6)
+
+
+def test_what_matches_leave_for_the_model_is_the_models(integer: IntegerScorer, english: bytes) -> None:
+    length = file_length(integer, english[:3000] * 2 + english[5000:6000], 1)
+    assert 0 < length.match_bits < 200
+    assert length.other_bits == 0
+    alone = file_length(integer, english[:3000] + english[5000:6000], 1)
+    assert length.model_bits == pytest.approx(alone.model_bits, rel=0.01)
+
+
 @pytest.mark.slow
 def test_the_default_models_file_is_its_code_length_and_little_more(
     default_model: IntegerModel, english: bytes
@@ -195,15 +290,44 @@ def test_blocks_of_other_codecs_count_as_they_are(integer: IntegerScorer) -> Non
     assert length.bits_per_byte == 8.0
 
 
-def test_watched_encoders_report_their_ideal_length() -> None:
-    with watching() as lengths:
-        coder = RangeEncoder()
-        coder.encode(np.array([0, 1]), np.array([[1 << 23, 1 << 23], [3 << 22, 1 << 22]]))
-        coded = coder.finish()
-    assert lengths[0].bits == 1.0 + 2.0
-    assert lengths[0].coded == coded
-    RangeEncoder()
-    assert len(lengths) == 1
+class _Record:
+    """A `CodingObserver` that keeps the order of what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.bits = 0.0
+
+    def begin_payload(self) -> None:
+        self.events.append("begin")
+
+    def predictions(self, vectors: np.ndarray, scales: np.ndarray, targets: np.ndarray) -> None:
+        assert len(vectors) == len(scales) == len(targets)
+        self.events.append("predictions")
+
+    def symbols(self, symbols: np.ndarray, frequencies: np.ndarray) -> None:
+        self.bits += float(np.log2(frequencies.sum(axis=1) / frequencies[np.arange(len(symbols)), symbols]).sum())
+        self.events.append("symbols")
+
+    def end_payload(self, parameters: bytes, coded: bytes) -> None:
+        assert self.bits / 8 < len(coded) < self.bits / 8 + 8
+        self.events.append("end")
+
+    def block(self, block: Block) -> None:
+        self.events.append("block")
+
+
+def test_an_observer_is_told_what_is_coded(tiny_model: IntegerModel) -> None:
+    record = _Record()
+    coder = RangeEncoder(record)
+    coder.encode(np.array([0, 1]), np.array([[1 << 23, 1 << 23], [3 << 22, 1 << 22]]))
+    assert record.bits == 1.0 + 2.0
+    record = _Record()
+    compressor = llmzip.LLMZipCompressor(1, model=tiny_model, observer=record)
+    compressor.compress(TEXT)
+    compressor.flush()
+    order = [event for event, _ in itertools.groupby(record.events)]
+    assert order == ["begin", *["predictions", "symbols"] * (len(order) // 2 - 1), "end", "block"][: len(order)]
+    assert (order[0], order[-2:]) == ("begin", ["end", "block"])
 
 
 def test_gguf_files_and_folders_are_the_same_model(tmp_path: pathlib.Path) -> None:

@@ -7,16 +7,13 @@ without trailing zero bytes, which decoding supplies again.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import dataclasses
 import importlib.util
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.coding.observer import CodingObserver
 from llmzip.errors import IntegrityError
 
 if TYPE_CHECKING or importlib.util.find_spec("constriction"):
@@ -29,29 +26,6 @@ MOST_PER_BYTE = 1 << 10
 
 _WORD_BYTES = 4
 _STATE_WORDS = 2  # the coder's state, and what the decoder may read past the end
-
-
-@dataclasses.dataclass
-class CodeLength:
-    """What one encoder was given and what it made of it."""
-
-    bits: float = 0.0
-    """The ideal code length: the sum of log2(total / frequency)."""
-    coded: bytes = b""
-
-
-_watched: contextvars.ContextVar[list[CodeLength] | None] = contextvars.ContextVar("_watched", default=None)
-
-
-@contextlib.contextmanager
-def watching() -> Iterator[list[CodeLength]]:
-    """A list of the code lengths of all encoders that are made inside; evaluation measures the real tables with it."""
-    lengths: list[CodeLength] = []
-    token = _watched.set(lengths)
-    try:
-        yield lengths
-    finally:
-        _watched.reset(token)
 
 
 def has_too_many(symbols: int, coded: bytes) -> bool:
@@ -67,12 +41,9 @@ def padded(coded: bytes, symbols: int) -> bytes:
 class RangeEncoder:
     """Collects symbols; one encoder serves a whole block."""
 
-    def __init__(self) -> None:
-        self._length: CodeLength | None = None
-        watched = _watched.get()
-        if watched is not None:
-            self._length = CodeLength()
-            watched.append(self._length)
+    def __init__(self, observer: CodingObserver | None = None) -> None:
+        """observer: is told all symbols and their tables; it changes no byte."""
+        self._observer = observer
         self._coder = Encoder()
 
     def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
@@ -82,9 +53,8 @@ class RangeEncoder:
         """
         if len(symbols) and frequencies.shape[1] > 1:
             self._coder.encode(symbols, frequencies)
-            if self._length is not None:
-                chosen = frequencies[np.arange(len(symbols)), symbols]
-                self._length.bits += float(np.log2(frequencies.sum(axis=1) / chosen).sum())
+            if self._observer is not None:
+                self._observer.symbols(symbols, frequencies)
 
     def finish(self) -> bytes:
         """The coded bytes so far."""
@@ -93,10 +63,7 @@ class RangeEncoder:
             number = -(-lowest >> shift) << shift
             if number < lowest + width:
                 break
-        coded = number.to_bytes(size, "big").rstrip(b"\0")
-        if self._length is not None:
-            self._length.coded = coded
-        return coded
+        return number.to_bytes(size, "big").rstrip(b"\0")
 
 
 class RangeDecoder:

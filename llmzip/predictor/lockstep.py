@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
+from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Distributions, Engine, HeadInput, Session
+from llmzip.engine.base import Engine, HeadInput, Session
 from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
@@ -100,6 +101,7 @@ def encode_tokens(
     mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: Progress | None = None,
+    observer: CodingObserver | None = None,
 ) -> bytes:
     """Code a token sequence in `streams` streams with an attention window of `window` tokens; the mixer learns it."""
     begin = start or Start(engine)
@@ -108,7 +110,7 @@ def encode_tokens(
     rows = schedule.split(tokens.ids)
     inputs = _shifted(rows, begin.last_token)
     literals = schedule.split(_literal_values(tokens, spec.escape_token))
-    coder = RangeEncoder()
+    coder = RangeEncoder(observer)
     chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
     session = begin.session(streams, window, schedule.steps, chunk)
     group = max(1, engine.batches.tables // streams)
@@ -118,7 +120,11 @@ def encode_tokens(
         head = session.advance(inputs[:, origin : origin + chunk])
         for first in range(origin, min(origin + chunk, schedule.steps), group):
             steps = slice(first, min(first + group, origin + chunk, schedule.steps))
-            vectors, distributions = _distributions(engine, head, steps.start - origin, steps.stop - origin)
+            vectors, scales = _step_rows(head, steps.start - origin, steps.stop - origin)
+            distributions = engine.distributions(vectors, scales)
+            if observer:
+                coded = min(steps.stop * streams, schedule.tokens) - steps.start * streams
+                observer.predictions(vectors[:coded], scales[:coded], rows[:, steps].T.flatten()[:coded])
             if mixer:
                 for i, t in enumerate(range(steps.start, steps.stop)):
                     part = slice(i * streams, i * streams + schedule.active(t))
@@ -185,14 +191,11 @@ def decode_tokens(
     return Tokens(ids, values.astype(np.uint8).tobytes())
 
 
-def _distributions(
-    engine: Engine, head: HeadInput, first: int, stop: int
-) -> tuple[npt.NDArray[np.int8], Distributions]:
-    """Head inputs [n, d] and tables of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
+def _step_rows(head: HeadInput, first: int, stop: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Head inputs [n, d] and [n] of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
     vectors = np.ascontiguousarray(head.vectors[:, first:stop].swapaxes(0, 1))  # [steps, S, d]
     scales = np.ascontiguousarray(head.scales[:, first:stop].T).flatten()
-    vectors = vectors.reshape(scales.size, -1)
-    return vectors, engine.distributions(vectors, scales)
+    return vectors.reshape(scales.size, -1), scales
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import itertools
 
 import numpy as np
+import numpy.typing as npt
 
 from llmzip import levels
 from llmzip.codecs.llm import LLMCodec
-from llmzip.coding.range_coder import CodeLength, watching
+from llmzip.codecs.selection import coded_part
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.block import Block
-from llmzip.container.varint import ByteReader
-from llmzip.frames import FrameParser
-from llmzip.metrics.windows import Span
-from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import LITERAL_BITS, Progress, batches
+from llmzip.engine.base import Engine
+from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
+from llmzip.scoring.score import LITERAL_BITS, Progress
 
 
 @dataclasses.dataclass(frozen=True)
 class FileLength:
-    """A compressed file's bits: `model + tables + mixing + tail + header + others` is the file."""
+    """A compressed file's bits: `model + tables + mixing + tail + header + matches + others` is the file."""
 
     text_bytes: int
     file_bits: int
@@ -35,14 +32,16 @@ class FileLength:
     tail_bits: float
     """What the range coder wrote beyond the tables' ideal code length."""
     header_bits: int
-    """Frame and block headers, checks, index, and the parameters of the model's blocks."""
+    """Frame and block headers, checks, index, and the parameters of the model's payloads."""
+    match_bits: int
+    """The long-distance matches: lengths and offsets, in blocks of any codec."""
     other_bits: int
-    """Payloads of blocks that another codec made smaller."""
+    """What other codecs than the model have made of blocks, or of what the matches leave of them."""
 
     @property
     def bits_per_byte(self) -> float:
         """Of the file without its overhead (tables, tail, header) and without what the mixer saves."""
-        return (self.model_bits + self.other_bits) / self.text_bytes
+        return (self.model_bits + self.match_bits + self.other_bits) / self.text_bytes
 
     @property
     def file_bits_per_byte(self) -> float:
@@ -56,80 +55,86 @@ def file_length(
     level: int = levels.DEFAULT_LEVEL,
     *,
     block_size: int | None = None,
+    solid: bool = False,
     progress: Progress | None = None,
 ) -> FileLength:
-    """Compress `data` with the scorer's model, take the file apart, and score its blocks in the file's own layout.
+    """Compress `data` with the scorer's model, and book each part of the file where it belongs.
 
-    The scored tokens get the coder's tables as they are without the mixer, too, to tell what the tables cost from what
-    the mixer saves.
+    The tokens that the model codes are also measured with the coder's tables as they are without the mixer, to tell what
+    the tables cost from what the mixer saves. progress: is told how many tokens are coded, those of payloads that lose
+    against another codec's included.
     """
-    compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size)
-    with watching() as lengths:
-        packed = compressor.compress(data) + compressor.flush()
-    parameters = levels.level_parameters(level, block_size)
-    model_bits = plain_bits = ideal_bits = coded_bits = 0.0
-    other_bits = place = 0
-    for block in _blocks(packed):
-        text = data[place : place + block.size]
-        place += block.size
-        if block.codec != LLMCodec.id:
-            other_bits += 8 * len(block.payload)
-            continue
-        length = _encoder_of(block, lengths)
-        ideal_bits += length.bits
-        coded_bits += 8 * len(length.coded)
-        own, tables = _model_bits(scorer, text, parameters, progress)
-        model_bits += own
-        plain_bits += tables
+    ledger = _Ledger(scorer.engine, progress)
+    compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size, solid=solid, observer=ledger)
+    packed = compressor.compress(data) + compressor.flush()
     return FileLength(
         text_bytes=len(data),
         file_bits=8 * len(packed),
-        model_bits=model_bits,
-        table_bits=plain_bits - model_bits,
-        mixing_bits=ideal_bits - plain_bits,
-        tail_bits=coded_bits - ideal_bits,
-        header_bits=8 * len(packed) - int(coded_bits) - other_bits,
-        other_bits=other_bits,
+        model_bits=ledger.model_bits,
+        table_bits=ledger.table_bits - ledger.model_bits,
+        mixing_bits=ledger.ideal_bits - ledger.table_bits,
+        tail_bits=8 * ledger.coded_bytes - ledger.ideal_bits,
+        header_bits=8 * (len(packed) - ledger.coded_bytes - ledger.match_bytes - ledger.other_bytes),
+        match_bits=8 * ledger.match_bytes,
+        other_bits=8 * ledger.other_bytes,
     )
 
 
-def _blocks(packed: bytes) -> list[Block]:
-    blocks = []
-    source = io.BytesIO(packed)
-    reader = ByteReader(source)
-    while source.tell() < len(packed):
-        parser = FrameParser()
-        parser.read_header(reader)
-        while block := parser.read_block(reader):
-            blocks.append(block)
-    return blocks
+@dataclasses.dataclass
+class _Payload:
+    """What the model has coded as one payload."""
+
+    model_bits: float = 0.0
+    """By the model's token weights."""
+    table_bits: float = 0.0
+    """By the coder's tables of these weights."""
+    ideal_bits: float = 0.0
+    """By the tables that the coder was given."""
+    coded_bytes: int = 0
 
 
-def _encoder_of(block: Block, lengths: list[CodeLength]) -> CodeLength:
-    """The encoder that wrote the block, and no longer those before it, whose payloads lost against another codec."""
-    while lengths:
-        length = lengths.pop(0)
-        if length.coded and block.payload.endswith(length.coded):
-            return length
-    raise AssertionError("a block of the model's codec has no encoder")
+class _Ledger(_Payload):
+    """A `CodingObserver` that adds up the payloads of the blocks that are written."""
 
+    def __init__(self, engine: Engine, progress: Progress | None) -> None:
+        super().__init__()
+        self.match_bytes = self.other_bytes = 0
+        self._engine = engine
+        self._progress = progress
+        self._tokens = 0
+        self._payload = _Payload()
 
-def _model_bits(
-    scorer: IntegerScorer, text: bytes, level: levels.Level, progress: Progress | None
-) -> tuple[float, float]:
-    """The code length of a block by the model's weights, and by the integer tables that the coder makes of them."""
-    tokens = scorer.tokenize(text)
-    layout = levels.plan(level, len(tokens.ids), scorer.engine.model.spec)
-    bounds = np.concatenate([[0], np.cumsum([len(p) for p in np.array_split(tokens.ids, layout.streams)])]).tolist()
-    spans = [Span(a, a, b) for a, b in itertools.pairwise(bounds)]
-    model_bits = table_bits = LITERAL_BITS * int(tokens.escaped.sum())
-    fed = 0
-    for batch in batches(scorer, tokens, spans):
-        for columns, predictions in scorer.predict(batch.inputs, batch.wanted, layout.window):
-            targets = batch.targets[:, columns][batch.wanted[:, columns]]
-            model_bits += float(predictions.measure(targets)[0].sum())
-            table_bits += float(predictions.table_bits(targets).sum())
-            if progress:
-                progress(fed + columns.stop * len(batch.inputs))
-        fed += batch.inputs.size
-    return model_bits, table_bits
+    def begin_payload(self) -> None:
+        """See `CodingObserver.begin_payload`."""
+        self._payload = _Payload()
+
+    def predictions(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
+    ) -> None:
+        """See `CodingObserver.predictions`."""
+        predicted = IntegerPredictions(self._engine, vectors, scales)
+        literals = LITERAL_BITS * int(np.count_nonzero(targets == self._engine.model.spec.escape_token))
+        self._payload.model_bits += float(predicted.measure(targets)[0].sum()) + literals
+        self._payload.table_bits += float(predicted.table_bits(targets).sum()) + literals
+        self._tokens += len(targets)
+        if self._progress:
+            self._progress(self._tokens)
+
+    def symbols(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+        """See `CodingObserver.symbols`."""
+        chosen = frequencies[np.arange(len(symbols)), symbols]
+        self._payload.ideal_bits += float(np.log2(frequencies.sum(axis=1) / chosen).sum())
+
+    def end_payload(self, parameters: bytes, coded: bytes) -> None:
+        """See `CodingObserver.end_payload`."""
+        self._payload.coded_bytes = len(coded)
+
+    def block(self, block: Block) -> None:
+        """See `CodingObserver.block`."""
+        codec, payload, _ = coded_part(block)
+        self.match_bytes += len(block.payload) - len(payload)
+        if codec != LLMCodec.id:
+            self.other_bytes += len(payload)
+            return
+        for field in dataclasses.fields(_Payload):
+            setattr(self, field.name, getattr(self, field.name) + getattr(self._payload, field.name))
