@@ -47,6 +47,7 @@ _FILE = (
     ("overhead_table_bits", "table bits", 1),
     ("mixing_bits", "mixing's bits", 0),
     ("overhead_tail_bits", "tail bits", 1),
+    ("match_bits", "matches' bits", 0),
     ("other_codec_bits", "other codecs' bits", 0),
 )
 _CAPACITY = (

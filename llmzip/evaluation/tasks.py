@@ -157,6 +157,7 @@ def measure_file(scorer: Scorer, data: bytes, options: Options, progress: Progre
         "mixing_bits": length.mixing_bits,
         "overhead_tail_bits": length.tail_bits,
         "overhead_header_bits": length.header_bits,
+        "match_bits": length.match_bits,
         "other_codec_bits": length.other_bits,
     }
 
