@@ -1,7 +1,7 @@
 """The user's corpora: fetched once, verified, unpacked, and read by name.
 
 <cache>/corpora/<name>/...           the corpus's files
-<cache>/corpora/<name>.sha256        the digest of the archive that they are from
+<cache>/corpora/<name>.sha256        the digest of the archive, or of the joined text, that they are from
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import urllib.parse
 import zipfile
 from collections.abc import Callable, Mapping
 
@@ -42,8 +43,7 @@ def fetch(corpus: Corpus, progress: Progress | None = None, say: Callable[[str],
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = folder.parent / f"{corpus.name}{''.join(pathlib.PurePosixPath(corpus.url).suffixes[-2:])}"
-    download(corpus.url, archive, progress)
+    archive = _download_parts(corpus, progress) if corpus.parts else _download_archive(corpus, progress)
     with archive.open("rb") as file:
         digest = hashlib.sha256()
         while part := file.read(1 << 20):
@@ -58,13 +58,44 @@ def fetch(corpus: Corpus, progress: Progress | None = None, say: Callable[[str],
         raise IntegrityError(f"{corpus.url} has SHA-256 {digest.hexdigest()}, expected {known}{hint}")
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as name:
         scratch = pathlib.Path(name, corpus.name)
-        _unpack(archive, scratch)
+        if corpus.parts:
+            scratch.mkdir()
+            shutil.copyfile(archive, scratch / f"{corpus.name}{corpus.suffix}")
+        else:
+            _unpack(archive, scratch)
         for path in [p for p in scratch.rglob("*") if p.is_file() and not p.name.endswith(corpus.suffix)]:
             path.unlink()
         scratch.rename(folder)
     record.write_text(digest.hexdigest() + "\n", "ascii")
     archive.unlink()
     return folder
+
+
+def _download_archive(corpus: Corpus, progress: Progress | None) -> pathlib.Path:
+    suffixes = "".join(pathlib.PurePosixPath(corpus.url).suffixes[-2:])
+    archive = folder_of(corpus).with_name(f"{corpus.name}{suffixes}")
+    download(corpus.url, archive, progress)
+    return archive
+
+
+def _download_parts(corpus: Corpus, progress: Progress | None) -> pathlib.Path:
+    """The parts joined in one file; parts that an interrupted download has brought are not fetched again."""
+    folder = folder_of(corpus).with_name(f"{corpus.name}.parts")
+    folder.mkdir(exist_ok=True)
+    joined = folder.with_name(f"{corpus.name}.joined")
+    done = 0
+    with joined.open("wb") as out:
+        for i, name in enumerate(corpus.parts):
+            part = folder / str(i)
+            if not part.is_file():
+                download(f"{corpus.url}/{urllib.parse.quote(name)}", part)
+            data = part.read_bytes()
+            out.write(data)
+            done += len(data)
+            if progress:
+                progress(done, corpus.download_bytes)
+    shutil.rmtree(folder)
+    return joined
 
 
 def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:

@@ -1,29 +1,35 @@
 """The public corpora that llmzip fetches on demand, as data.
 
-Digests are of the downloaded file, each found in several independent public sources. Where there is none, what is first
-downloaded is recorded and held to from then on ("trust on first use"). None of the downloads has been tried by the project's
-tests, which run without a network: an address may have moved. A wrong digest refuses a file; it never lets one through.
+Digests of archives are of the downloaded file, each found in several independent public sources. Where there is none, what is
+first downloaded is recorded and held to from then on ("trust on first use"). Digests of joined texts are of the text, made from
+the repositories themselves. None of the downloads has been tried by the project's tests, which run without a network: an address
+may have moved. A wrong digest refuses a file; it never lets one through.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+from llmzip.corpora.recent import EIPS_2026, EIPS_COMMIT, RUST_BLOG_2026, RUST_BLOG_COMMIT
+
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """One corpus that is downloaded as an archive."""
+    """One corpus: an archive that is downloaded, or files that are joined to one text."""
 
     name: str
     url: str
+    """Of the archive, or of the folder of `parts`."""
     download_bytes: int | None
-    """Of the archive; None where it grows."""
+    """Of the archive or of all parts; None where it grows."""
     sha256: str | None
-    """Of the archive, in hex; None: trust on first use."""
+    """Of the archive, or of the joined text, in hex; None: trust on first use."""
     license: str
     description: str
     suffix: str = ""
-    """Only the archive's files whose names end so."""
+    """Only the archive's files whose names end so; of a joined text, how its name ends."""
+    parts: tuple[str, ...] = ()
+    """Files below `url` that are downloaded and joined in this order, instead of an archive."""
     dated: bool = False
     """Whether the files carry dates (`library.month_of`)."""
 
@@ -32,6 +38,26 @@ _WIKIPEDIA = "CC BY-SA 3.0 and GFDL (Wikipedia)"
 _UNSTATED = "no license stated; published for compression research"
 
 CORPORA: tuple[Corpus, ...] = (
+    Corpus(
+        "eips2026a",
+        f"https://raw.githubusercontent.com/ethereum/EIPs/{EIPS_COMMIT}/EIPS",
+        550_170,
+        "799baa3013297f0eb7594f2ed934df3dd47cd2df13999e96f6db3bc9c299f624",
+        "CC0-1.0",
+        "proposals for Ethereum of 2026: technical prose that is newer than the model",
+        suffix=".md",
+        parts=tuple(f"eip-{number}.md" for number in EIPS_2026),
+    ),
+    Corpus(
+        "rustblog2026a",
+        f"https://raw.githubusercontent.com/rust-lang/blog.rust-lang.org/{RUST_BLOG_COMMIT}/content",
+        698_496,
+        "b5416a5ddf8f879c5fff5c12068125c29a0d435ec510924e162627cc574d2ce7",
+        "MIT or Apache-2.0",
+        "posts of the Rust blog of 2025 and 2026: prose that is newer than the model",
+        suffix=".md",
+        parts=RUST_BLOG_2026,
+    ),
     Corpus(
         "enwik8",
         "http://mattmahoney.net/dc/enwik8.zip",

@@ -216,6 +216,33 @@ def test_trust_on_first_use(server: Server, cache: pathlib.Path) -> None:
         library.fetch(corpus(server, zipped(a=b"y")))
 
 
+def test_a_text_is_joined_from_parts_and_goes_on_where_it_stopped(server: Server, cache: pathlib.Path) -> None:
+    parts = {"b.md": b"second ", "a folder/x@8.md": b"first ", "c.md": b"third"}
+    names = ("a folder/x@8.md", "b.md", "c.md")
+    text = b"".join(parts[name] for name in names)
+    server.files = {"/at/a%20folder/x%408.md": parts[names[0]], "/at/b.md": parts["b.md"]}
+    corpus = Corpus(
+        "joined", f"{server.url}/at", len(text), hashlib.sha256(text).hexdigest(), "", "", ".md", parts=names
+    )
+    with pytest.raises(LLMZipError, match="404"):
+        library.fetch(corpus)
+    assert not (cache / "joined").exists()
+    server.files = {"/at/c.md": parts["c.md"]}  # the others are here already
+    seen: list[tuple[int, int | None]] = []
+    folder = library.fetch(corpus, lambda *done: seen.append(done))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"joined.md": text}
+    assert seen[-1] == (len(text), len(text))
+    assert sorted(path.name for path in cache.iterdir()) == ["joined", "joined.sha256"]
+
+
+def test_joined_parts_of_another_digest_are_refused(server: Server, cache: pathlib.Path) -> None:
+    server.files = {"/at/a.md": b"changed"}
+    corpus = Corpus("joined", f"{server.url}/at", 7, "0" * 64, "", "", ".md", parts=("a.md",))
+    with pytest.raises(IntegrityError, match="expected 0000"):
+        library.fetch(corpus)
+    assert not list(cache.iterdir())
+
+
 def test_tar_archives_and_selected_files(server: Server) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
