@@ -8,7 +8,7 @@ import pathlib
 DEFAULT_MODEL = "smollm2-135m-text"
 
 ADAPTERS = pathlib.Path(__file__).parent / "adapters"
-"""Adapters that come with llmzip; docs/default-model.md says how they were made."""
+"""Adapters that come with llmzip; docs/notes/default-model.md says how they were made."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ _TEXT = dataclasses.replace(
     _INSTRUCT,
     name=DEFAULT_MODEL,
     aliases=(),
-    description="smollm2-135m-instruct, tuned by llmzip for compressing text and code (docs/default-model.md)",
+    description="smollm2-135m-instruct, tuned by llmzip for compressing text and code (docs/notes/default-model.md)",
     adapter="smollm2-135m-text.safetensors",
     adapter_sha256="9959918cef31292760015c6716795dfeab719621414d4f47776cac83b36e0690",
     fingerprint="f6de97a670b0b41ddd716a45347f5bcb19119a23bb8e588a35e3e9e6bf6d9240",

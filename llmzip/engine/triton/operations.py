@@ -21,7 +21,7 @@ TILE = 128
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """Sizes of attention's programs, the quickest of some on an H100 (docs/gpu.md). No bit depends on them."""
+    """Sizes of attention's programs, the quickest of some on an H100 (docs/notes/gpu.md). No bit depends on them."""
 
     scores_positions: int = 128
     """For heads of 64; fewer for larger ones."""
