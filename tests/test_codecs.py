@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import random
 import sys
@@ -19,8 +18,9 @@ from llmzip.codecs.xz import XzCodec
 from llmzip.container.varint import varint
 from llmzip.errors import IntegrityError, LLMZipError
 from llmzip.model.integer_model import IntegerModel
-from tests import naive
+from tests.as_reference import reference_model
 from tests.conformance import TEXT, check_codec
+from tests.reference_decoder.meta_tokens import decode_meta_tokens
 
 CLASSICAL = ("raw", "zstd", "xz", "zlib", "bzip2", "brotli", "ppmd")
 
@@ -119,8 +119,7 @@ def test_a_large_input() -> None:
 def test_a_decoder_written_from_the_document_reads_meta_tokens(tiny_model: IntegerModel, english: bytes) -> None:
     data = english[:6000] + b"\x04 caf\xe9 " + english[1000:3000]
     payload = MetaTokenCodec(tiny_model).encode(data)
-    spec = json.loads(tiny_model.spec.to_json())
-    assert naive.decode_meta_token_payload(payload, spec, tiny_model.vocabulary.token_bytes) == data
+    assert decode_meta_tokens(payload, len(data), reference_model(tiny_model)) == data
 
 
 def test_a_zstd_size_that_is_a_lie_takes_no_memory() -> None:

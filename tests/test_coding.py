@@ -16,7 +16,8 @@ from llmzip.errors import IntegrityError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import Schedule, decode_tokens, encode_tokens
-from tests import golden, naive
+from tests import golden
+from tests.reference_decoder import range_decoder
 
 
 def test_golden_code_words() -> None:
@@ -38,7 +39,7 @@ def test_symbols_come_back_and_cost_what_they_should(data: st.DataObject) -> Non
     ideal_bits = 24 * count - np.log2(tables[np.arange(count), symbols]).sum()
     assert len(coded) <= ideal_bits * 1.0001 / 8 + 2
     assert RangeDecoder(coded).decode(tables).tolist() == symbols.tolist()
-    decoder = naive.RangeDecoder(coded)
+    decoder = range_decoder.RangeDecoder(coded)
     if size > 1:
         assert [decoder.decode([0, *np.cumsum(table).tolist()]) for table in tables[:20]] == symbols[:20].tolist()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,9 @@ from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.vocabulary import Vocabulary
-from tests import naive
+from tests.as_reference import reference_model
 from tests.conftest import tiny
+from tests.reference_decoder.transformer import Transformer
 
 TINY_FINGERPRINT = "90dccf64cb7dfd6a29fd55c10c57135413896b5674fbfcaa20189e2413260b33"
 
@@ -52,8 +52,8 @@ def test_the_engine_equals_the_document(tiny_engine: TorchEngine, window: int) -
     ids = tokens(1, 12, model.spec.vocab)
     head = tiny_engine.session(1, window, 12).advance(ids)
     got = tiny_engine.token_weights(head.vectors[0], head.scales[0])
-    stream = naive.NaiveStream(json.loads(model.spec.to_json()), dict(model.tensors), window)
-    assert [stream.weights(int(i)) for i in ids[0]] == got.tolist()
+    stream = Transformer(reference_model(model), window)
+    assert [stream.predict(int(i)).weights for i in ids[0]] == got.tolist()
 
 
 @settings(max_examples=25)
@@ -151,8 +151,10 @@ def test_extreme_weights_stay_exact() -> None:
     ids = tokens(1, 8, spec.vocab)
     engine = TorchEngine(hard)
     head = engine.session(1, 64, 8).advance(ids)
-    stream = naive.NaiveStream(json.loads(spec.to_json()), extreme, 64)
-    assert [stream.weights(int(i)) for i in ids[0]] == engine.token_weights(head.vectors[0], head.scales[0]).tolist()
+    stream = Transformer(reference_model(hard), 64)
+    assert [stream.predict(int(i)).weights for i in ids[0]] == engine.token_weights(
+        head.vectors[0], head.scales[0]
+    ).tolist()
 
 
 def test_a_session_refuses_more_than_it_can_hold(tiny_engine: TorchEngine) -> None:

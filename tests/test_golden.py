@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
+import pathlib
 
 import pytest
 
 import llmzip
-from llmzip.codecs.copies import CopiesCodec
-from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import MODEL_FREE
-from llmzip.container.varint import ByteReader
-from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
-from tests import golden, naive
+from tests import golden
+from tests.as_reference import reference_model
+from tests.reference_decoder.decoder import decode_file
 
 
 @pytest.mark.parametrize("name", golden.CASES)
@@ -41,36 +38,19 @@ def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 
 
-COPIES = ("copies", "copies-solid", "copies-dictionary", "copies-binary")
+OLD = ("empty", "short", "copies-dictionary", "xz", "meta-token", "solid")
+"""Cases of version 3 that the educational decoder reads in the quick tests; it is slow."""
 
 
-@pytest.mark.parametrize("name", [*("short", "escapes", "streams", "no-mixing", "dictionary", "solid"), *COPIES])
-def test_a_decoder_written_from_the_documents_reads_them(tiny_model: IntegerModel, name: str) -> None:
-    data, options = golden.CASES[name]
-    parser = FrameParser()
-    reader = ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
-    header = parser.read_header(reader)
-    spec, tensors = json.loads(tiny_model.spec.to_json()), dict(tiny_model.tensors)
-    reference = options.get("dictionary", b"")
-    dictionary = tiny_model.tokenizer.encode(reference).ids.tolist()
-    out, mixer = b"", None
-
-    def decode(codec: int, payload: bytes, size: int) -> bytes:
-        nonlocal mixer
-        if codec in MODEL_FREE:
-            return MODEL_FREE[codec].decode(payload, size)
-        if codec == CopiesCodec.id:
-            return naive.decode_copies_payload(payload, size, reference + out * header.solid, decode)
-        assert codec == LLMCodec.id
-        text, mixer = naive.decode_llm_payload(
-            payload, spec, tensors, tiny_model.vocabulary.token_bytes, dictionary, mixer if header.solid else None
-        )
-        return text
-
-    for _ in range(2):  # blocks: it is slow
-        block = parser.read_block(reader)
-        if block is None:
-            break
-        out += decode(block.codec, block.payload, block.size)
-    assert len(out) >= min(len(data), 2048)
-    assert out == data[: len(out)]
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(golden.frame_path(name) for name in golden.CASES),
+        *(golden.frame_path(name, golden.OF_VERSION_3) for name in OLD),
+    ],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_the_educational_decoder_reads_them(tiny_model: IntegerModel, path: pathlib.Path) -> None:
+    data, options = golden.CASES[path.stem]
+    model = reference_model(tiny_model)
+    assert decode_file(path.read_bytes(), model, options.get("dictionary")) == data

@@ -36,8 +36,13 @@ from llmzip.limits import FREE_OUTPUT
 from llmzip.mixing.base import capacity_bits_for, mixer_bytes
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
-from tests import golden, measured, naive
+from tests import golden, measured
+from tests.as_reference import reference_model
 from tests.conftest import tiny
+from tests.reference_decoder import working_memory
+from tests.reference_decoder.byte_reader import ByteReader as ReferenceReader
+from tests.reference_decoder.llm import context_of, read_layout
+from tests.reference_decoder.range_decoder import RangeDecoder
 
 MIB = 1 << 20
 SECONDS, PEAK = 1.0, 300 * MIB
@@ -259,7 +264,8 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
     block = golden.TEXT
     payload = codec.encode(block)
     assert codec.decode(payload + bytes(9), len(block)) == block
-    assert naive.RangeDecoder(b"\x01").word() == naive.RangeDecoder(b"\x01" + bytes(9)).word()
+    few, more = RangeDecoder(b"\x01"), RangeDecoder(b"\x01" + bytes(9))
+    assert few.decode(range((1 << 24) + 1)) == more.decode(range((1 << 24) + 1))
     head = numbers(1025, 1, 8, 0)
     llm = LLMCodec(EngineOptions(model=tiny_model).for_compression())
     with pytest.raises(FormatError, match="0 coded bytes"):
@@ -268,23 +274,12 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
 
 
 def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
-    """docs/format.md, "Memory", written from the document alone: of a block of the llm codec in a frame that is not solid."""
-    spec, source = tiny().spec, io.BytesIO(payload)
-    x = min(dictionary_tokens, 512, spec.max_positions // 2)
-    tokens, streams = naive.varint(source), naive.varint(source)
-    window, c = 64 * -(-(x + tokens) // 64), max(8, min(22, (dictionary_tokens + tokens - 1).bit_length()))
-    if streams:
-        window, c = 64 * naive.varint(source), naive.varint(source)
-    s = max(streams, 1)
-
-    def ru(n: int) -> int:
-        return (n + 31) // 32 * 32
-
-    slots = ru(min(min(window, x - (-tokens // s)) + 4, spec.max_positions))
-    cache = s * slots * spec.layers * spec.kv_heads * (2 * ru(spec.head_dim) + 12)
-    mixer = ((8 * -(-spec.d_model // 64) + 188) << c) + 32 * spec.vocab if c else 0
-    steps = s * (2**17 + 1088 * -(-spec.vocab // 256)) + 64 * tokens
-    return 2**22 + 8 * size + cache + steps + mixer * (3 if dictionary_tokens else 1)
+    """What the decoder written from docs/format.md says: of a block of the llm codec in a frame that is not solid."""
+    spec = reference_model(tiny()).spec
+    context = len(context_of(range(dictionary_tokens), spec))
+    layout = read_layout(ReferenceReader(payload), size, spec, context, dictionary_tokens, False)
+    need = working_memory.llm_bytes(layout, spec, context, bool(dictionary_tokens))
+    return working_memory.block_bytes(size, False) + need
 
 
 @pytest.mark.parametrize("name", ["short", "text", "streams", "no-mixing", "dictionary", "escapes"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 import pathlib
 import random
@@ -34,9 +33,10 @@ from llmzip.mixing.base import ContextMixer, mixer_bytes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.dictionary import Dictionary
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
-from tests import naive
+from tests.as_reference import reference_model
 from tests.conftest import tiny
 from tests.golden import TEXT
+from tests.reference_decoder.llm import decode_llm
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
 REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
@@ -109,8 +109,7 @@ def check_against_the_document(data: bytes, streams: int, bits: int) -> None:
     engine, tokens = TorchEngine(model), tokens_of(data)
     parameters = (len(tokens.ids), streams, 2, bits)
     payload = b"".join(map(varint, parameters)) + encode_tokens(engine, tokens, streams, 128, engine.mixer(bits))
-    spec, pieces = json.loads(model.spec.to_json()), model.vocabulary.token_bytes
-    assert naive.decode_llm_payload(payload, spec, dict(model.tensors), pieces)[0] == data
+    assert decode_llm(payload, len(data), reference_model(model))[0] == data
 
 
 def test_a_mixer_that_forgets_equals_the_document() -> None:

@@ -19,7 +19,9 @@ from tests.conftest import tiny
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        "python -m tests.tools.golden_frames", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m tests.tools.golden_frames",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--default", action="store_true", help="also the frame of the default model")
     arguments = parser.parse_args()

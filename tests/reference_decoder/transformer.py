@@ -1,0 +1,145 @@
+"""The language model in integers (docs/arithmetic.md, section 4): tokens in, the weight of each possible next token out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+
+from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
+from tests.reference_decoder.model import Model
+
+SINK_TOKENS = 4
+"""A stream's first positions are seen however small the window is."""
+
+
+@dataclasses.dataclass
+class KVCache:
+    """The keys and values of one key/value head in one layer, a row for each position, each with its scale."""
+
+    keys: list[Integers] = dataclasses.field(default_factory=list)
+    key_scales: list[np.float32] = dataclasses.field(default_factory=list)
+    values: list[Integers] = dataclasses.field(default_factory=list)
+    value_scales: list[np.float32] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says of the next token."""
+
+    head_input: Integers
+    """What the last layer hands to the head."""
+    products: Vector
+    """The head times that, a number for each token: logits but for a common factor."""
+    weights: list[int]
+    """Of each token; its probability is its share of their sum."""
+
+
+class Transformer:
+    """One stream of tokens through one model."""
+
+    def __init__(self, model: Model, window: int) -> None:
+        self.spec, self.tensors, self.window = model.spec, model.tensors, window
+        self.position = 0
+        self.caches = [[KVCache() for _ in range(self.spec.kv_heads)] for _ in range(self.spec.layers)]
+
+    def copy(self) -> Transformer:
+        """Another stream that has read the same."""
+        twin = copy.copy(self)
+        twin.caches = copy.deepcopy(self.caches)
+        return twin
+
+    def predict(self, token: int) -> Prediction:
+        """Read a token; what may follow it."""
+        q, s = self.feed(token)
+        products = self.linear("head", q)
+        logits = products * s
+        weights = np.floor(exp2(np.maximum(logits - logits.max(), F(-30))) * F(2**23))
+        return Prediction(q, products, weights.astype(np.int64).tolist())
+
+    def feed(self, token: int) -> tuple[Integers, np.float32]:
+        """Read a token; the normalized head input, as integers and their scale."""
+        embedding = self.tensors["embedding.weight"][token].astype(F)
+        x = embedding * self.tensors["embedding.scale"][token]
+        for layer in range(self.spec.layers):
+            x = x + self.attention(layer, *self.rms_norm(x))
+            x = x + self.mlp(layer, *self.rms_norm(x))
+        self.position += 1
+        return self.rms_norm(x)
+
+    def linear(self, name: str, q: Integers) -> Vector:
+        """A weight matrix times a vector of integers (1.4)."""
+        sums = self.tensors[name + ".weight"].astype(np.int64) @ q
+        scales: Vector = self.tensors[name + ".scale"]
+        return sums.astype(F) * scales
+
+    def rms_norm(self, x: Vector) -> tuple[Integers, np.float32]:
+        """RMSNorm: integers q and a scale s, of which q * s is the normalized vector (4.2)."""
+        q, maximum = quantize(x)
+        inverse = F(127) / maximum
+        mean = F(int((q * q).sum())) * F(1 / self.spec.d_model)
+        root = np.sqrt(mean + inverse * inverse * F(self.spec.norm_eps))
+        return q, F(1) / root
+
+    def rope(self, y: Vector) -> Vector:
+        """Rotary position embedding: each pair of entries turned by the position's angle (4.3)."""
+        half = len(y) // 2
+        cosine, sine = self.tensors["rope"][self.position].astype(F) / F(2**14)
+        a, b = y[:half], y[half:]
+        return np.concatenate([a * cosine - b * sine, b * cosine + a * sine])
+
+    def attention(self, layer: int, q: Integers, s: np.float32) -> Vector:
+        """Grouped-query attention over the window (4.3 to 4.5)."""
+        spec, caches = self.spec, self.caches[layer]
+        keys = [self.rope(y) for y in self.heads(layer, "k", q)]
+        for cache, key, value in zip(caches, keys, self.heads(layer, "v", q), strict=True):
+            for row, rows, scales in (
+                (key, cache.keys, cache.key_scales),
+                (value, cache.values, cache.value_scales),
+            ):
+                integers, maximum = quantize(row)
+                rows.append(integers)
+                scales.append(maximum * F(1 / 127) * s)
+        outputs = []
+        for h, y in enumerate(self.heads(layer, "q", q)):
+            query, maximum = quantize(self.rope(y))
+            cache = caches[h * spec.kv_heads // spec.heads]
+            outputs.append(self.attend(query, maximum * F(1 / 127) * s, cache))
+        o, maximum = quantize(np.concatenate(outputs))
+        return self.linear(f"layers.{layer}.o", o) * (maximum * F(1 / 127))
+
+    def heads(self, layer: int, part: str, q: Integers) -> Vector:
+        """The queries, keys or values: [heads, head_dim]."""
+        return self.linear(f"layers.{layer}.{part}", q).reshape(-1, self.spec.head_dim)
+
+    def attend(self, query: Integers, scale: np.float32, cache: KVCache) -> Vector:
+        """What one query finds in a cache (4.5)."""
+        seen = self.visible()
+        keys, values = np.array(cache.keys)[seen], np.array(cache.values)[seen]
+        key_scales, value_scales = np.array(cache.key_scales, F), np.array(cache.value_scales, F)
+        scores = (keys @ query).astype(F) * key_scales[seen] * scale
+        softmax = np.rint(exp2(np.maximum(scores - scores.max(), F(-30))) * F(2**15))
+        total, largest = F(int(softmax.sum(dtype=np.float64))), value_scales.max()
+        weights = np.rint(softmax * value_scales[seen] * (F(2**16) / (total * largest)))
+        sums: Integers = weights.astype(np.int64) @ values
+        output: Vector = sums.astype(F) * (largest * F(2**-16))
+        return output
+
+    def visible(self) -> list[int]:
+        """The positions that the present one sees (4.4)."""
+        p = self.position
+        return [j for j in range(p + 1) if j > p - self.window or j < SINK_TOKENS]
+
+    def mlp(self, layer: int, q: Integers, s: np.float32) -> Vector:
+        """The MLP with SiLU gates; its inner vector is rotated, to be rounded more finely (4.6)."""
+        name, width = f"layers.{layer}.", self.spec.d_ff
+        gate = self.linear(name + "gate", q) * s
+        inner = gate * self.linear(name + "up", q) / (exp2(np.clip(gate, F(-30), F(30))) + F(1))
+        h, maximum = quantize(inner, 32767)
+        block = min(width & -width, 512)
+        rotated = (h.reshape(-1, block) @ hadamard(block)).flatten()
+        q2, maximum2 = quantize(rotated.astype(F))
+        scale = maximum * F(1 / 32767) * (maximum2 * F(1 / 127)) * s
+        down: Vector = self.linear(name + "down", q2) * scale
+        return down

@@ -1,0 +1,51 @@
+"""What a block needs at most, which its frame's header must state (docs/format.md, "Memory")."""
+
+from __future__ import annotations
+
+from tests.reference_decoder.llm import StreamLayout
+from tests.reference_decoder.model import Spec
+from tests.reference_decoder.transformer import SINK_TOKENS
+
+
+def stated_bytes(code: int) -> int:
+    """What a header's byte stands for: 2 ** (code / 4), rounded up."""
+    if code == 0:
+        return 0
+    root = int(2.0 ** (code / 4))
+    return next(n for n in range(max(root - 2, 1), root + 3) if n**4 >= 1 << code)
+
+
+def code_for(count: int) -> int:
+    """The smallest header's byte that states so many bytes."""
+    return next(code for code in range(256) if stated_bytes(code) >= count)
+
+
+def block_bytes(size: int, solid: bool) -> int:
+    """What every block needs."""
+    return 2**22 + 8 * size + (2**26 if solid else 0)
+
+
+def llm_bytes(layout: StreamLayout, spec: Spec, context: int, has_dictionary: bool) -> int:
+    """What a payload of the codec llm needs beside that."""
+    longest = context - (-layout.tokens // layout.streams)
+    seen = min(min(layout.window, longest) + SINK_TOKENS, spec.max_positions)
+    position = spec.layers * spec.kv_heads * (2 * _rounded_up(spec.head_dim) + 12)
+    buckets = -(-spec.vocab // 256)
+    mixing = 0
+    if layout.capacity_bits:
+        mixing = (8 * -(-spec.d_model // 64) + 188 << layout.capacity_bits) + 32 * spec.vocab
+    return (
+        layout.streams * _rounded_up(seen) * position
+        + layout.streams * (2**17 + 1088 * buckets)
+        + 64 * layout.tokens
+        + (3 if has_dictionary else 1) * mixing
+    )
+
+
+def meta_token_bytes(tokens: int, symbols: int, metas: int, vocab: int) -> int:
+    """What a payload of the codec meta-token needs beside that."""
+    return 16 * tokens + 64 * (symbols + vocab) + 256 * metas
+
+
+def _rounded_up(count: int) -> int:
+    return -(-count // 32) * 32
