@@ -50,24 +50,25 @@ def main(
     shortest: tuple[int, ...],
 ) -> None:
     """Measure."""
+    runtime = llmzip.Runtime(threads=threads)
     files = pathlib.Path(random.__file__).parent / folder
     if shortest:
         data = (files.read_bytes() if files.is_file() else tar_of(files, ("first",)))[:size]
         for length in shortest:
-            coder = get_codec("copies", inner="llm", shortest=length, level=level, threads=threads).coder
+            coder = get_codec("copies", inner="llm", shortest=length, level=level, runtime=runtime).coder
             print(
                 f"{files.name}, {len(data):,} bytes, copies from {length} on: {len(coder.encode(data)):,}", flush=True
             )
         return
-    llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, threads=threads), threads=threads)
+    llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, runtime=runtime), runtime=runtime)
     titles = ("", "bytes", "compressed", "blocks", "compression s", "decompression s")
     print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
     for title, names in (("once", ("first",)), ("twice", ("first", "second"))):
         data = tar_of(files, names)
         start = time.process_time()
-        packed = llmzip.compress(data, level, block_size=block_size, solid=solid, threads=threads)
+        packed = llmzip.compress(data, level, block_size=block_size, solid=solid, runtime=runtime)
         middle = time.process_time()
-        if llmzip.decompress(packed, threads=threads) != data:
+        if llmzip.decompress(packed, runtime=runtime) != data:
             raise SystemExit("the round trip failed")
         end = time.process_time()
         blocks = ", ".join(llmzip.list_frames(io.BytesIO(packed))[0].codecs)

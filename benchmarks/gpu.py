@@ -33,8 +33,9 @@ from llmzip.engine.base import Engine, HeadInput
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.model.integer_model import IntegerModel
+from llmzip.runtime import Runtime
 
 COPIED_BYTES = 1 << 28
 CASES = ((1, 16, [24]), (3, 16, [17, 1]), (9, 1024, [128, 1, 110]))
@@ -92,7 +93,7 @@ def same_bits(reference: Engine, engine: TorchEngine, streams: int, window: int,
 
 def parity(model: IntegerModel, engine: TorchEngine, size: int, steps: int) -> Iterator[tuple[str, bool]]:
     """What was compared, and whether it was equal."""
-    reference = EngineOptions(model=model).for_compression()
+    reference = EngineLoader(model).for_compression()
     for replays in (False, True):
         engine.replays = replays
         kind = "single steps of fixed shapes, replayed" if replays else "plain steps"
@@ -101,11 +102,11 @@ def parity(model: IntegerModel, engine: TorchEngine, size: int, steps: int) -> I
             equal = same_bits(reference, engine, streams, chosen, chunks, steps)
             yield f"{streams} streams, window {chosen}, chunks of {chunks}, then {steps} {kind}", equal
     text = "\n".join(pydoc_data.topics.topics.values()).encode()[:size]
-    here, there = {"model": model}, {"model": model, "engine": "torch", "device": str(engine.device)}
-    from_here, from_there = (llmzip.compress(text, 1, **options) for options in (here, there))
+    here, there = Runtime(), Runtime(engine="torch", device=str(engine.device))
+    from_here, from_there = (llmzip.compress(text, 1, model=model, runtime=runtime) for runtime in (here, there))
     yield f"a text of {size} bytes, compressed on both sides: {len(from_here)} bytes", from_here == from_there
-    yield "the CPU's file restored on the device", llmzip.decompress(from_here, **there) == text
-    yield "the device's file restored on the CPU", llmzip.decompress(from_there, **here) == text
+    yield "the CPU's file restored on the device", llmzip.decompress(from_here, model=model, runtime=there) == text
+    yield "the device's file restored on the CPU", llmzip.decompress(from_there, model=model, runtime=here) == text
 
 
 def bytes_per_second(device: torch.device) -> float:
@@ -232,7 +233,7 @@ def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, step
 
 def device_engine(model: IntegerModel, device: torch.device) -> TorchEngine:
     """What `--device` gives: with kernels where there is Triton."""
-    engine = EngineOptions(model=model, engine="torch", device=str(device)).for_compression()
+    engine = EngineLoader(model, runtime=Runtime(engine="torch", device=str(device))).for_compression()
     assert isinstance(engine, TorchEngine)
     return engine
 

@@ -17,11 +17,12 @@ import numpy as np
 import llmzip
 from llmzip import levels
 from llmzip.engine.base import Engine
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.mixing.base import ContextMixer, capacity_bits_for
 from llmzip.mixing.reference import EXPERTS, ReferenceContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.runtime import Runtime
 
 BLOCK = 1 << 16
 
@@ -70,15 +71,15 @@ def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dic
     return out
 
 
-def file_bits(data: bytes, options: EngineOptions, dictionary: bytes | None = None, **how: bool | int) -> float:
+def file_bits(data: bytes, loader: EngineLoader, dictionary: bytes | None = None, **how: bool | int) -> float:
     """Bits per byte of a whole verified file."""
-    engine = {
-        "model": options.model,
-        "threads": options.threads,
+    needs = {
+        "model": loader.model,
+        "runtime": loader.runtime,
         "dictionary": dictionary and llmzip.Dictionary(dictionary),
     }
-    packed = llmzip.compress(data, **engine, **how)
-    assert llmzip.decompress(packed, **engine) == data
+    packed = llmzip.compress(data, **needs, **how)
+    assert llmzip.decompress(packed, **needs) == data
     return 8 * len(packed) / len(data)
 
 
@@ -99,8 +100,8 @@ def main(
     model: str | None,
     threads: int | None,
 ) -> None:
-    options = EngineOptions(model=model, threads=threads)
-    engine = options.for_compression()
+    loader = EngineLoader(model, runtime=Runtime(threads=threads))
+    engine = loader.for_compression()
     for path in files:
         data = path.read_bytes()[:limit]
         cells = row(engine, data, segment, not no_ablation)
@@ -109,8 +110,8 @@ def main(
         click.echo(f"{path.name}: {text}")
         if whole:
             half = len(data) // 2
-            blocks, solid = (file_bits(data, options, block_size=BLOCK, solid=s) for s in (False, True))
-            second, after = (file_bits(data[half:], options, dictionary) for dictionary in (None, data[:half]))
+            blocks, solid = (file_bits(data, loader, block_size=BLOCK, solid=s) for s in (False, True))
+            second, after = (file_bits(data[half:], loader, dictionary) for dictionary in (None, data[:half]))
             click.echo(
                 f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
                 f"second half {second:.4f}, with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"

@@ -59,6 +59,7 @@ def main(count: int, others: int, threads: int | None) -> None:
     lines = [record(generator, row) for row in range(others + count)]
     reference, records = lines[:others], lines[others:]
     size = sum(map(len, records))
+    runtime = llmzip.Runtime(threads=threads)
     dictionary = llmzip.Dictionary(b"\n".join(reference) + b"\n")
     click.echo(f"{count} records of {size / count:.0f} bytes, with a dictionary of {others} others")
     zstd = trained(reference)
@@ -73,9 +74,9 @@ def main(count: int, others: int, threads: int | None) -> None:
         total, times = 0, []
         for r in records:
             begun = time.perf_counter()
-            packed = llmzip.compress(r, threads=threads, **options)
+            packed = llmzip.compress(r, runtime=runtime, **options)
             middle = time.perf_counter()
-            assert llmzip.decompress(packed, threads=threads, **decoding) == r
+            assert llmzip.decompress(packed, runtime=runtime, **decoding) == r
             times.append((middle - begun, time.perf_counter() - middle))
             total += len(packed)
         there, back = (1000 * statistics.median(t) for t in zip(*times, strict=True))

@@ -51,7 +51,7 @@ def run_codec(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) ->
 def run_llmzip(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -> float:
     import llmzip
 
-    options = {"threads": task["threads"], "model": task["model"]}
+    options = {"model": task["model"], "runtime": llmzip.Runtime(threads=task["threads"])}
     llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, **options), **options)
     data, out = io.BytesIO(source.read_bytes()), io.BytesIO()
     start = time.perf_counter()

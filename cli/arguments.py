@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from llmzip.levels import DEFAULT_LEVEL
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 
 class Action(enum.Enum):
@@ -37,10 +38,7 @@ class Arguments:
     solid: bool = False
     model: str | None = None
     dictionary: str | None = None
-    offline: bool = False
-    device: str = "cpu"
-    engine: str = "auto"
-    threads: int | None = None
+    runtime: Runtime = DEFAULT_RUNTIME
     block_size: int | None = None
     codec: str | None = None
     max_memory: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import stat
@@ -77,17 +78,12 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
             sink,
             level=arguments.level,
             model=arguments.model,
-            offline=arguments.offline,
-            fetch=not arguments.offline,
-            fetch_progress=progress.fetch,
+            dictionary=dictionary(arguments.dictionary),
             block_size=arguments.block_size,
             codec=arguments.codec,
             mixing=not arguments.no_mixing,
             solid=arguments.solid,
-            dictionary=dictionary(arguments.dictionary),
-            threads=arguments.threads,
-            device=arguments.device,
-            engine=arguments.engine,
+            runtime=dataclasses.replace(arguments.runtime, download_progress=progress.download),
             progress=progress.advance,
         )
 
@@ -99,21 +95,31 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 
     bar = _shows_bar(sink, arguments)
     with file_progress(label, _content_bytes(reader) if bar else None, bar=bar, quiet=arguments.quiet) as progress:
-        options = {
-            "model": arguments.model,
-            "dictionary": dictionary(arguments.dictionary),
-            "threads": arguments.threads,
-            "device": arguments.device,
-            "engine": arguments.engine,
-            "max_memory": arguments.max_memory,
-            "max_output": arguments.max_output,
-            "progress": progress.advance,
-        }
         if not arguments.keep_going:
             with advising():
-                return decompress_stream(reader, sink, **options), None  # type: ignore[arg-type]
-        sparse = isinstance(sink, Sink) and sink.draft is not None
-        report = repair_stream(reader, sink, join=arguments.join, sparse=sparse, **options)  # type: ignore[arg-type]
+                totals = decompress_stream(
+                    reader,
+                    sink,
+                    model=arguments.model,
+                    dictionary=dictionary(arguments.dictionary),
+                    max_memory=arguments.max_memory,
+                    max_output=arguments.max_output,
+                    runtime=arguments.runtime,
+                    progress=progress.advance,
+                )
+            return totals, None
+        report = repair_stream(
+            reader,
+            sink,
+            join=arguments.join,
+            sparse=isinstance(sink, Sink) and sink.draft is not None,
+            model=arguments.model,
+            dictionary=dictionary(arguments.dictionary),
+            max_memory=arguments.max_memory,
+            max_output=arguments.max_output,
+            runtime=arguments.runtime,
+            progress=progress.advance,
+        )
     say_damages(label, report)
     loss = report_loss(report)
     if loss and not report.blocks:

@@ -10,9 +10,10 @@ from llmzip.cli import environment, options
 from llmzip.cli.messages import reporting
 from llmzip.cli.numbers import WholeNumber
 from llmzip.codecs.registry import codec_names, get_codec
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.generation import generate as generate_by_model
 from llmzip.generation import generate_by_codec
+from llmzip.runtime import EngineName, Runtime
 
 
 def _run(
@@ -25,21 +26,22 @@ def _run(
     model: str | None,
     offline: bool,
     device: str,
-    engine: str,
+    engine: EngineName,
     threads: int | None,
 ) -> None:
     """Continue PROMPT (- reads it from standard input); the same seed is the same text on every machine."""
     given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
-    chosen = {"model": model, "offline": offline, "fetch": not offline}
-    speed = {"device": device, "engine": engine, "threads": environment.threads(threads)}
+    runtime = Runtime(
+        engine=engine, device=device, threads=environment.threads(threads), offline=offline, download=not offline
+    )
     try:
         if codec is None:
-            served = EngineOptions(**chosen, **speed).for_compression()  # type: ignore[arg-type]
+            served = EngineLoader(model, runtime=runtime).for_compression()
             pieces = generate_by_model(served, given, count, seed=seed, temperature=temperature, top_k=top_k)
         else:
             if temperature != "1" or top_k is not None:
                 raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")
-            needs = chosen if codec in ("llm", "rank", "equal-info", "meta-token") else {}
+            needs = {"model": model, "runtime": runtime} if codec in ("llm", "rank", "equal-info", "meta-token") else {}
             pieces = generate_by_codec(get_codec(codec, **needs).coder, given, count, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error

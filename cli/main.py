@@ -20,6 +20,7 @@ from llmzip.cli.messages import say_error
 from llmzip.cli.run_each import run_each
 from llmzip.errors import LLMZipError
 from llmzip.levels import level_parameters
+from llmzip.runtime import Runtime
 
 
 class Command(click.Command):
@@ -105,8 +106,7 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
     level = given.pop("level", None) if digit is None else digit
     if action is Action.COMPRESS:
         given["level"] = environment.level(level)
-    if action is not Action.LIST:
-        given["threads"] = environment.threads(given.get("threads"))
+    given["runtime"] = _runtime(action, given)
     if given.get("output") == "-":
         given.update(output=None, stdout=True)
     arguments = Arguments(action, **given)
@@ -140,6 +140,19 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         work = {Action.COMPRESS: convert.compress, Action.DECOMPRESS: convert.decompress, Action.TEST: convert.test}
         code = run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
     context.exit(code)
+
+
+def _runtime(action: Action, given: dict[str, Any]) -> Runtime:
+    """The Runtime of all the work, from the options that it takes out of `given`. Only compression downloads a model."""
+    offline = given.pop("offline", False)
+    threads = given.pop("threads", None)
+    return Runtime(
+        engine=given.pop("engine", "auto"),
+        device=given.pop("device", "cpu"),
+        threads=None if action is Action.LIST else environment.threads(threads),
+        offline=offline,
+        download=action is Action.COMPRESS and not offline,
+    )
 
 
 _SUBCOMMANDS = {

@@ -12,6 +12,7 @@ from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.runtime import ENGINE_NAMES
 
 Section = list[click.Option]
 
@@ -105,7 +106,7 @@ ENGINE = [
     click.Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model runs."),
     click.Option(
         ["--engine"],
-        type=click.Choice(["auto", "native", "torch"]),
+        type=click.Choice(ENGINE_NAMES),
         default="auto",
         help="What runs it; the same bytes.",
     ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
+from llmzip.types import DownloadProgress, Progress, TokenProgress
 
 if TYPE_CHECKING:
     from llmzip.tuning.training import State
@@ -22,10 +23,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class FileProgress:
-    """The two callbacks of the library: `advance` for a file's data, `fetch` for getting a model."""
+    """The two callbacks of the library: `advance` for a file's data, `download` for getting a model."""
 
-    advance: Callable[[int, int], None] | None
-    fetch: Callable[[str, int, int], None] | None
+    advance: Progress | None
+    download: DownloadProgress | None
 
 
 @contextlib.contextmanager
@@ -34,11 +35,11 @@ def file_progress(label: str, total_bytes: int | None, *, bar: bool, quiet: bool
     if bar:
         bars = _Bars(label, total_bytes)
         try:
-            yield FileProgress(bars.advance, bars.fetch)
+            yield FileProgress(bars.advance, bars.download)
         finally:
             bars.stop()
     else:
-        yield FileProgress(None, None if quiet else _Announcer().fetch)
+        yield FileProgress(None, None if quiet else _Announcer().download)
 
 
 class _Announcer:
@@ -47,7 +48,7 @@ class _Announcer:
     def __init__(self) -> None:
         self.announced: set[str] = set()
 
-    def fetch(self, stage: str, done: int, total: int) -> None:
+    def download(self, stage: str, done: int, total: int) -> None:
         if stage not in self.announced:
             self.announced.add(stage)
             size = f" ({format_size(total)}, once)" if stage == "download" else ""
@@ -63,7 +64,8 @@ class _Bars(_Announcer):
     def __init__(self, label: str, total_bytes: int | None) -> None:
         # Imported here because it takes longer than all that a pipe needs.
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as ProgressBars
 
         super().__init__()
         columns = [
@@ -72,7 +74,7 @@ class _Bars(_Announcer):
             TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(compact=True),
         ]
-        self.display = Progress(*columns, console=Console(file=sys.stderr), transient=True, refresh_per_second=4)
+        self.display = ProgressBars(*columns, console=Console(file=sys.stderr), transient=True, refresh_per_second=4)
         self.tasks: dict[str, TaskID] = {}
         self.label = label
         self.total_bytes = total_bytes
@@ -87,8 +89,8 @@ class _Bars(_Announcer):
         rate = f", {tokens / seconds:,.0f} tokens/s" if seconds and tokens else ""
         self._show(self.label, done_bytes, self.total_bytes, f"{format_size(done_bytes)}{of_total}{rate}")
 
-    def fetch(self, stage: str, done: int, total: int) -> None:
-        super().fetch(stage, done, total)
+    def download(self, stage: str, done: int, total: int) -> None:
+        super().download(stage, done, total)
         amount = f"{format_size(done)} of {format_size(total)}" if stage == "download" else f"{done} of {total} layers"
         self._show(_STAGES[stage], done, total, amount)
 
@@ -107,7 +109,7 @@ class _Bars(_Announcer):
 
 
 @contextlib.contextmanager
-def model_progress() -> Iterator[Callable[[str, int, int], None] | None]:
+def model_progress() -> Iterator[DownloadProgress | None]:
     """Bars for the stages that a model store reports; None where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -137,7 +139,7 @@ class MeasurementProgress:
         self.quiet = quiet
         self.bar = sys.stderr.isatty() and not quiet
 
-    def begin(self, label: str, unit: str = "tokens") -> Callable[[int], None] | None:
+    def begin(self, label: str, unit: str = "tokens") -> TokenProgress | None:
         """A new measurement; what it returns is told how many units are done."""
         label = shown(label)
         if not self.bar:

@@ -17,8 +17,6 @@ from llmzip.errors import FormatError, IntegrityError, TruncatedError
 
 Buffer = bytes | bytearray | memoryview
 
-Progress = Callable[[int, int], None]
-"""Called with the uncompressed bytes and the tokens of a block that are done."""
 
 _CHECK_BYTES = 4
 _MAX_SIZE = 1 << 40  # of anything sealed: far from where sizes overflow

@@ -8,7 +8,6 @@ import io
 import numpy as np
 
 from llmzip import accounting, levels
-from llmzip.codecs.base import Progress
 from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import has_too_many, padded
 from llmzip.container.varint import ByteReader, varint
@@ -18,8 +17,8 @@ from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, ContextMixe
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.dictionary import PreparedDictionary
-from llmzip.predictor.lockstep import Progress as TokenProgress
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.types import Progress, TokenProgress
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
 

@@ -26,7 +26,8 @@ from llmzip.codecs.repeats import WINDOW
 from llmzip.codecs.standard import Bzip2Codec, ZlibCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader, ModelLike
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 Factory = Callable[..., tuple[BlockCodec, dict[str, Any]]]
 """Parameters -> the payload codec, and all of its parameters that another must have to read its bytes."""
@@ -42,9 +43,15 @@ def _plain(kind: Callable[..., Any]) -> Factory:
     return make
 
 
-def _llm(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
-    """level: as of `llmzip.compress`; options: `model` and the others of `EngineOptions`."""
-    engine = EngineOptions(**options).for_compression()
+def _loader(model: ModelLike | None, runtime: Runtime | None) -> EngineLoader:
+    return EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME)
+
+
+def _llm(
+    level: int = levels.DEFAULT_LEVEL, model: ModelLike | None = None, runtime: Runtime | None = None
+) -> tuple[BlockCodec, dict[str, Any]]:
+    """level, model, runtime: as of `llmzip.compress`."""
+    engine = _loader(model, runtime).for_compression()
     return LLMCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
 
 
@@ -59,21 +66,25 @@ def _copies(
     return CopiesCodec(coder, **lengths), {"inner": inner, **lengths, **config}
 
 
-def _meta_token(**options: Any) -> tuple[BlockCodec, dict[str, Any]]:
-    """options: `model`, of which the vocabulary serves, and the others of `EngineOptions`."""
-    model = EngineOptions(**options).chosen_model()
-    return MetaTokenCodec(model), {"model": model.fingerprint.hex()}
+def _meta_token(model: ModelLike | None = None, runtime: Runtime | None = None) -> tuple[BlockCodec, dict[str, Any]]:
+    """model: its vocabulary serves; runtime: as of `llmzip.compress`."""
+    chosen = _loader(model, runtime).chosen_model()
+    return MetaTokenCodec(chosen), {"model": chosen.fingerprint.hex()}
 
 
-def _equal_info(bits: int = 64, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
-    """bits: of a window; options: `model` and the others of `EngineOptions`."""
-    engine = EngineOptions(**options).for_compression()
+def _equal_info(
+    bits: int = 64, model: ModelLike | None = None, runtime: Runtime | None = None
+) -> tuple[BlockCodec, dict[str, Any]]:
+    """bits: of a window; model, runtime: as of `llmzip.compress`."""
+    engine = _loader(model, runtime).for_compression()
     return EqualInfoCodec(engine, bits), {"bits": bits, "model": engine.model.fingerprint.hex()}
 
 
-def _rank(level: int = levels.DEFAULT_LEVEL, **options: Any) -> tuple[BlockCodec, dict[str, Any]]:
-    """level: for streams and window; options: `model` and the others of `EngineOptions`."""
-    engine = EngineOptions(**options).for_compression()
+def _rank(
+    level: int = levels.DEFAULT_LEVEL, model: ModelLike | None = None, runtime: Runtime | None = None
+) -> tuple[BlockCodec, dict[str, Any]]:
+    """level: for streams and window; model, runtime: as of `llmzip.compress`."""
+    engine = _loader(model, runtime).for_compression()
     return RankCodec(engine, levels.level_parameters(level)), {"level": level, "model": engine.model.fingerprint.hex()}
 
 

@@ -6,18 +6,15 @@ import http.client
 import pathlib
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 
 from llmzip.errors import LLMZipError
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the total where it is known."""
+from llmzip.types import TransferProgress
 
 _TIMEOUT_SECONDS = 60
 _PART = 1 << 18
 
 
-def download(url: str, target: pathlib.Path, progress: Progress | None = None) -> None:
+def download(url: str, target: pathlib.Path, progress: TransferProgress | None = None) -> None:
     """Fetch `url` to `target`; what an earlier attempt left in `target`.part is not fetched again.
 
     Raises LLMZipError when it does not succeed; calling again goes on where this one stopped.

@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping
 
 from llmzip.corpora import registry
 from llmzip.corpora.builtin import BUILTIN
-from llmzip.corpora.download import Progress, download
+from llmzip.corpora.download import download
 from llmzip.corpora.registry import Corpus
 from llmzip.errors import IntegrityError, LLMZipError
 from llmzip.model.store import cache_base
+from llmzip.types import TransferProgress
 
 _DATE = re.compile(r"(\d{4})[-_/]?(0[1-9]|1[0-2])(?!\d)")
 _STATED_DATE = re.compile(rb"""^\s*(?:date|path)\s*[:=]\s*["']?(\d{4})[-/](\d{2})""", re.MULTILINE)
@@ -32,7 +33,7 @@ def folder_of(corpus: Corpus) -> pathlib.Path:
     return cache_base() / "corpora" / corpus.name
 
 
-def fetch(corpus: Corpus, progress: Progress | None = None, say: Callable[[str], None] = print) -> pathlib.Path:
+def fetch(corpus: Corpus, progress: TransferProgress | None = None, say: Callable[[str], None] = print) -> pathlib.Path:
     """Download, verify and unpack a corpus unless it is here; its folder.
 
     `say` is told a digest that is trusted because nothing is known to compare it with. Raises LLMZipError when the

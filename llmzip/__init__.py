@@ -9,12 +9,11 @@ b'To be, or not to be, that is the question.'
 from __future__ import annotations
 
 import io
-import os
-from typing import Any
 
 from llmzip.codecs.base import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import LLMZipDecompressor
+from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.errors import (
     DictionaryError,
     FormatError,
@@ -30,10 +29,11 @@ from llmzip.errors import (
 from llmzip.file import LLMZipFile, open
 from llmzip.frames import FrameInfo, FrameSummary, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
-from llmzip.model.integer_model import IntegerModel
 from llmzip.predictor.dictionary import Dictionary
+from llmzip.runtime import Runtime
 from llmzip.salvage.repair import Damage, RepairReport, repair_stream
 from llmzip.streams import compress_stream, decompress_stream
+from llmzip.types import Progress
 
 __all__ = [
     "DEFAULT_LEVEL",
@@ -55,6 +55,7 @@ __all__ = [
     "ModelMismatchError",
     "ModelNotFoundError",
     "RepairReport",
+    "Runtime",
     "TruncatedError",
     "UnsupportedModelError",
     "compress",
@@ -72,30 +73,56 @@ def compress(
     data: Buffer,
     level: int = DEFAULT_LEVEL,
     *,
-    model: str | os.PathLike[str] | IntegerModel | None = None,
-    **options: Any,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
+    block_size: int | None = None,
+    codec: str | None = None,
+    mixing: bool = True,
+    solid: bool = False,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """Compress bytes into one stream; arguments as for `LLMZipCompressor`.
 
     Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is not installed.
     """
-    compressor = LLMZipCompressor(level, model=model, **options)
+    compressor = LLMZipCompressor(
+        level,
+        model=model,
+        dictionary=dictionary,
+        block_size=block_size,
+        codec=codec,
+        mixing=mixing,
+        solid=solid,
+        runtime=runtime,
+        progress=progress,
+    )
     return compressor.compress(data) + compressor.flush()
 
 
 def decompress(
     data: Buffer,
     *,
-    model: str | os.PathLike[str] | IntegerModel | None = None,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
     max_memory: int | None = None,
     max_output: int | None = None,
-    **options: Any,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """Decompress one or more frames; arguments as for `LLMZipDecompressor`.
 
     Raises LLMZipError: TruncatedError, FormatError, IntegrityError, ModelNotFoundError, LimitError.
     """
     out = io.BytesIO()
-    limits = {"max_memory": max_memory, "max_output": max_output}
-    decompress_stream(io.BytesIO(flat(data)), out, model=model, **limits, **options)  # type: ignore[arg-type]
+    decompress_stream(
+        io.BytesIO(flat(data)),
+        out,
+        model=model,
+        dictionary=dictionary,
+        max_memory=max_memory,
+        max_output=max_output,
+        runtime=runtime,
+        progress=progress,
+    )
     return out.getvalue()

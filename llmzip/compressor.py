@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from typing import Any, Final
+from typing import Final
 
 import xxhash
 
 from llmzip import accounting, levels
-from llmzip.codecs.base import BlockCodec, Buffer, Progress, flat
+from llmzip.codecs.base import BlockCodec, Buffer, flat
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
@@ -30,11 +29,12 @@ from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.checks import content_check, is_short_frame
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.container.index import Entries, index_bytes
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.mixing.base import ContextMixer
-from llmzip.model.integer_model import IntegerModel
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
+from llmzip.types import Progress
 
 _ENDED = "the compressor has been flushed: make a new one"
 
@@ -60,14 +60,15 @@ class LLMZipCompressor(NotCopied):
         self,
         level: int = levels.DEFAULT_LEVEL,
         *,
-        model: str | os.PathLike[str] | IntegerModel | None = None,
+        model: ModelLike | None = None,
+        dictionary: DictionaryLike | None = None,
         block_size: int | None = None,
         codec: str | None = None,
         mixing: bool = True,
         solid: bool = False,
+        runtime: Runtime | None = None,
         progress: Progress | None = None,
         observer: CodingObserver | None = None,
-        **engine: Any,
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
@@ -75,10 +76,9 @@ class LLMZipCompressor(NotCopied):
         block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
         None: the smallest for each. mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
         is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
-        block. progress: called with the
-        uncompressed bytes and tokens done. observer: is told what is coded, for measurements.
-        engine: `dictionary`, a text like the data (bytes, or a `Dictionary` that is kept), and
-        `engine`, `device`, `threads`, `fetch`, `offline`, `fetch_progress` of `EngineOptions`.
+        block. dictionary: a text like the data, which decompression needs too; a `Dictionary` that is kept is read only once.
+        runtime: how and where to compute, which changes no byte. progress: called with the uncompressed bytes and tokens done.
+        observer: is told what is coded, for measurements.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
@@ -90,7 +90,7 @@ class LLMZipCompressor(NotCopied):
         self._mixing = mixing
         self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
         self._level = levels.level_parameters(level, block_size)
-        self._options = EngineOptions(model=model, **engine)
+        self._loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
         self._tally = Tally(progress)
         self._observer = observer
         self._pending = bytearray()
@@ -103,14 +103,14 @@ class LLMZipCompressor(NotCopied):
         self.frames = 0
         """How many frames have been begun."""
         self._turns = Turns("compressor")
-        self._repeats = RepeatFinder(History(self._options.dictionary_content))
+        self._repeats = RepeatFinder(History(self._loader.dictionary_content))
 
     def find_model(self) -> None:
         """Find the model that was named, and the device, before any text arrives. Raises an LLMZipError for what is not there."""
-        if self._options.device != "cpu":
-            self._options.for_compression()
-        if self._options.model is not None:
-            self._options = dataclasses.replace(self._options, model=self._options.chosen_model())
+        if self._loader.runtime.device != "cpu":
+            self._loader.for_compression()
+        if self._loader.model is not None:
+            self._loader = dataclasses.replace(self._loader, model=self._loader.chosen_model())
 
     def compress(self, data: Buffer, mode: int = CONTINUE) -> bytes:
         """Take more data, return what is ready: with CONTINUE whole blocks, else what `flush` returns in this mode.
@@ -224,7 +224,7 @@ class LLMZipCompressor(NotCopied):
         end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
         index = index_bytes(self._entries) if len(self._entries) > 1 else b""
         self._header = None
-        self._repeats = RepeatFinder(History(self._options.dictionary_content))
+        self._repeats = RepeatFinder(History(self._loader.dictionary_content))
         return end + content_check(self._hash, short) + index
 
     def _named(self, codec: str) -> BlockCodec:
@@ -236,17 +236,17 @@ class LLMZipCompressor(NotCopied):
 
     def _meta_token(self) -> MetaTokenCodec:
         if self._tokens_codec is None:
-            self._tokens_codec = MetaTokenCodec(self._options.chosen_model())
+            self._tokens_codec = MetaTokenCodec(self._loader.chosen_model())
         return self._tokens_codec
 
     def _llm(self) -> LLMCodec:
         if self._codec is None:
-            engine = self._options.for_compression()
+            engine = self._loader.for_compression()
             self._codec = LLMCodec(
                 engine,
                 self._level,
                 mixing=self._mixing,
-                dictionary=self._options.prepared_dictionary(engine),
+                dictionary=self._loader.prepared_dictionary(engine),
                 solid=self._solid,
                 progress=self._tally.report,
                 observer=self._observer,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import xxhash
 
-from llmzip.codecs.base import Buffer, Progress, flat
+from llmzip.codecs.base import Buffer, flat
 from llmzip.codecs.copies import CopiesCodec, decode_copies
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
@@ -18,14 +17,15 @@ from llmzip.container.block import Block
 from llmzip.container.checks import content_check
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError, LimitError, LLMZipError, TruncatedError
 from llmzip.frames import FrameParser, PeekingSource, check_not_empty
 from llmzip.limits import Limits
 from llmzip.mixing.base import ContextMixer
-from llmzip.model.integer_model import IntegerModel
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
+from llmzip.types import Progress
 
 
 class BlockDecoder:
@@ -33,13 +33,13 @@ class BlockDecoder:
 
     def __init__(
         self,
-        options: EngineOptions,
+        loader: EngineLoader,
         *,
         max_memory: int | None = None,
         max_output: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._options = options
+        self._loader = loader
         self._limits = Limits(max_memory, max_output)
         self.tally = Tally(progress)
         """What has been decoded."""
@@ -116,10 +116,8 @@ class BlockDecoder:
         assert self._header is not None
         if not self._header.dictionary_id:
             return b""
-        self._options.dictionary_for(
-            self._options.for_fingerprint(self._header.fingerprint), self._header.dictionary_id
-        )
-        return self._options.dictionary_content
+        self._loader.dictionary_for(self._loader.for_fingerprint(self._header.fingerprint), self._header.dictionary_id)
+        return self._loader.dictionary_content
 
     def _decode_coded(self, codec: int, payload: bytes, size: int) -> bytes:
         """The `size` bytes of a payload of any codec but copies."""
@@ -141,15 +139,15 @@ class BlockDecoder:
         if codec == LLMCodec.id:
             return self._llm_codec(self._header)
         if self._meta_token is None:
-            self._meta_token = MetaTokenCodec(self._options.model_for_fingerprint(self._header.fingerprint))
+            self._meta_token = MetaTokenCodec(self._loader.model_for_fingerprint(self._header.fingerprint))
         return self._meta_token
 
     def _llm_codec(self, header: FrameHeader) -> LLMCodec:
         if self._llm is None:
-            engine = self._options.for_fingerprint(header.fingerprint)
+            engine = self._loader.for_fingerprint(header.fingerprint)
             self._llm = LLMCodec(
                 engine,
-                dictionary=self._options.dictionary_for(engine, header.dictionary_id),
+                dictionary=self._loader.dictionary_for(engine, header.dictionary_id),
                 solid=header.solid,
                 progress=self.tally.report,
             )
@@ -278,20 +276,21 @@ class LLMZipDecompressor(NotCopied):
     def __init__(
         self,
         *,
-        model: str | os.PathLike[str] | IntegerModel | None = None,
+        model: ModelLike | None = None,
+        dictionary: DictionaryLike | None = None,
         max_memory: int | None = None,
         max_output: int | None = None,
+        runtime: Runtime | None = None,
         progress: Progress | None = None,
-        **engine: Any,
     ) -> None:
         """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
 
-        model: only to insist on a certain one. max_memory: bytes of key/value cache and memory allowed. max_output: bytes of
-        output allowed. engine: `dictionary`, that of the frames, and `engine`, `device`, `threads` of
-        `EngineOptions`.
+        model: only to insist on a certain one. dictionary: that of the frames. max_memory: bytes of key/value cache and memory
+        allowed. max_output: bytes of output allowed. runtime: how and where to compute. progress: called with the uncompressed
+        bytes and tokens done.
         """
-        options = EngineOptions(model=model, **engine)
-        self._decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
+        loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+        self._decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
         self._parser: FrameParser | None = None
         self._hash = xxhash.xxh3_64()
         self._input = _Input()

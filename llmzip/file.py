@@ -6,17 +6,18 @@ import builtins
 import io
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast, overload
 
 from llmzip import levels
 from llmzip.block_map import BlockMap
 from llmzip.codecs.base import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import BlockDecoder, FrameStream
-from llmzip.engines import EngineOptions
-from llmzip.model.integer_model import IntegerModel
+from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.streams import write_all
 from llmzip.turns import NotCopied, Turns
+from llmzip.types import Progress
 
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
 """What can be opened: a path, or a binary file that is open already."""
@@ -41,14 +42,21 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         mode: str = "r",
         *,
         level: int = levels.DEFAULT_LEVEL,
-        model: str | os.PathLike[str] | IntegerModel | None = None,
+        model: ModelLike | None = None,
+        dictionary: DictionaryLike | None = None,
         block_size: int | None = None,
+        codec: str | None = None,
+        mixing: bool = True,
+        solid: bool = False,
         max_memory: int | None = None,
-        **engine: Any,
+        max_output: int | None = None,
+        runtime: Runtime | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Open a path, or wrap a binary file, which stays open afterwards.
 
-        level, block_size: for writing, as for `LLMZipCompressor`; max_memory: for reading, as for `LLMZipDecompressor`.
+        model, dictionary, runtime, progress: as for `LLMZipCompressor`. level, block_size, codec, mixing, solid: as there, for
+        writing. max_memory, max_output: for reading, as for `LLMZipDecompressor`.
         """
         kind = mode.removesuffix("b")
         if kind not in ("r", "w", "x"):
@@ -60,9 +68,20 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         self._position = 0
         self._turns = Turns("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
-            decoder = BlockDecoder(EngineOptions(model=model, **engine), max_memory=max_memory)
+            loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+            decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
         else:
-            self._compressor = LLMZipCompressor(level, model=model, block_size=block_size, **engine)
+            self._compressor = LLMZipCompressor(
+                level,
+                model=model,
+                dictionary=dictionary,
+                block_size=block_size,
+                codec=codec,
+                mixing=mixing,
+                solid=solid,
+                runtime=runtime,
+                progress=progress,
+            )
             self._compressor.find_model()  # what goes wrong goes wrong before there is a file
         if isinstance(file, (str, bytes, os.PathLike)):
             self._owned = self._file = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
@@ -245,6 +264,76 @@ class _TextFile(io.TextIOWrapper):
         super().__exit__(kind, *rest)
 
 
+BinaryMode = Literal["r", "w", "x", "rb", "wb", "xb"]
+TextMode = Literal["rt", "wt", "xt"]
+
+
+@overload
+def open(
+    file: PathOrFile,
+    mode: BinaryMode = ...,
+    *,
+    encoding: None = ...,
+    errors: None = ...,
+    newline: None = ...,
+    level: int = ...,
+    model: ModelLike | None = ...,
+    dictionary: DictionaryLike | None = ...,
+    block_size: int | None = ...,
+    codec: str | None = ...,
+    mixing: bool = ...,
+    solid: bool = ...,
+    max_memory: int | None = ...,
+    max_output: int | None = ...,
+    runtime: Runtime | None = ...,
+    progress: Progress | None = ...,
+) -> LLMZipFile: ...
+
+
+@overload
+def open(
+    file: PathOrFile,
+    mode: TextMode,
+    *,
+    encoding: str | None = ...,
+    errors: str | None = ...,
+    newline: str | None = ...,
+    level: int = ...,
+    model: ModelLike | None = ...,
+    dictionary: DictionaryLike | None = ...,
+    block_size: int | None = ...,
+    codec: str | None = ...,
+    mixing: bool = ...,
+    solid: bool = ...,
+    max_memory: int | None = ...,
+    max_output: int | None = ...,
+    runtime: Runtime | None = ...,
+    progress: Progress | None = ...,
+) -> io.TextIOWrapper: ...
+
+
+@overload
+def open(
+    file: PathOrFile,
+    mode: str,
+    *,
+    encoding: str | None = ...,
+    errors: str | None = ...,
+    newline: str | None = ...,
+    level: int = ...,
+    model: ModelLike | None = ...,
+    dictionary: DictionaryLike | None = ...,
+    block_size: int | None = ...,
+    codec: str | None = ...,
+    mixing: bool = ...,
+    solid: bool = ...,
+    max_memory: int | None = ...,
+    max_output: int | None = ...,
+    runtime: Runtime | None = ...,
+    progress: Progress | None = ...,
+) -> LLMZipFile | io.TextIOWrapper: ...
+
+
 def open(
     file: PathOrFile,
     mode: str = "rb",
@@ -252,15 +341,39 @@ def open(
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
-    **options: Any,
+    level: int = levels.DEFAULT_LEVEL,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
+    block_size: int | None = None,
+    codec: str | None = None,
+    mixing: bool = True,
+    solid: bool = False,
+    max_memory: int | None = None,
+    max_output: int | None = None,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
 ) -> LLMZipFile | io.TextIOWrapper:
     """Open a compressed file in binary or text mode, as `gzip.open` does.
 
-    mode: 'r', 'w', 'x' with 'b' (the default) or 't'. encoding, errors, newline: text mode only. options: as for `LLMZipFile`.
+    mode: 'r', 'w', 'x' with 'b' (the default) or 't'. encoding, errors, newline: text mode only. The others: as for `LLMZipFile`.
     """
+    if "t" not in mode and (encoding, errors, newline) != (None, None, None):
+        raise ValueError("encoding, errors and newline are for text mode only")
+    binary = LLMZipFile(
+        file,
+        mode.replace("t", ""),
+        level=level,
+        model=model,
+        dictionary=dictionary,
+        block_size=block_size,
+        codec=codec,
+        mixing=mixing,
+        solid=solid,
+        max_memory=max_memory,
+        max_output=max_output,
+        runtime=runtime,
+        progress=progress,
+    )
     if "t" not in mode:
-        if (encoding, errors, newline) != (None, None, None):
-            raise ValueError("encoding, errors and newline are for text mode only")
-        return LLMZipFile(file, mode, **options)
-    binary = LLMZipFile(file, mode.replace("t", ""), **options)
+        return binary
     return _TextFile(cast("BinaryIO", binary), encoding or "utf-8", errors, newline)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from llmzip import levels
-from llmzip.codecs.base import Progress
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready
 from llmzip.decompressor import BlockDecoder, FrameStream
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.types import Progress
 
 _READ_BYTES = 1 << 18
 
@@ -38,24 +39,26 @@ def compress_stream(
     sink: BinaryIO,
     *,
     level: int = levels.DEFAULT_LEVEL,
-    model: str | None = None,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
     block_size: int | None = None,
     codec: str | None = None,
     mixing: bool = True,
     solid: bool = False,
+    runtime: Runtime | None = None,
     progress: Progress | None = None,
-    **engine: Any,
 ) -> Totals:
     """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`."""
     compressor = LLMZipCompressor(
         level,
         model=model,
+        dictionary=dictionary,
         block_size=block_size,
         codec=codec,
         mixing=mixing,
         solid=solid,
+        runtime=runtime,
         progress=progress,
-        **engine,
     )
     read = written = 0
     while data := ready(source.read(_READ_BYTES)):
@@ -72,19 +75,20 @@ def decompress_stream(
     source: BinaryIO,
     sink: BinaryIO,
     *,
-    model: str | None = None,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
     max_memory: int | None = None,
     max_output: int | None = None,
+    runtime: Runtime | None = None,
     progress: Progress | None = None,
-    **engine: Any,
 ) -> Totals:
     """Decompress all frames of `source` into `sink`; arguments as for `LLMZipDecompressor`.
 
     A block is written once its own check holds; an error after that leaves output behind that the caller must discard.
     Raises LLMZipError: TruncatedError for an empty source, FormatError for trailing junk, and so on.
     """
-    options = EngineOptions(model=model, **engine)
-    decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
+    loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+    decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
     stream = FrameStream(source, decoder)
     while stream.load():
         write_all(sink, stream.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmzip.codecs.base import Progress
+from llmzip.types import Progress
 
 
 class Tally:

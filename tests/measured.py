@@ -53,7 +53,7 @@ def _bytes(field: str) -> int:
 def _main(file: str, engine: str, warm: str, given: str) -> None:
     import llmzip
 
-    options: dict[str, Any] = {"engine": engine, "threads": 1}
+    options: dict[str, Any] = {"runtime": llmzip.Runtime(engine=engine, threads=1)}  # type: ignore[arg-type]
     limits = json.loads(given)
     if "dictionary" in limits:
         limits["dictionary"] = pathlib.Path(limits["dictionary"]).read_bytes()

@@ -56,7 +56,7 @@ def test_misuse_raises_what_users_expect(tiny_model: IntegerModel) -> None:
     with pytest.raises(ValueError, match="block size 5: sizes are 1024"):
         llmzip.compress(b"", block_size=5)
     with pytest.raises(ValueError, match="engines are"):
-        llmzip.compress(b"some text", model=tiny_model, engine="steam")
+        llmzip.compress(b"some text", model=tiny_model, runtime=llmzip.Runtime(engine="steam"))  # type: ignore[arg-type]
     compressor = llmzip.LLMZipCompressor(model=tiny_model)
     compressor.flush()
     with pytest.raises(ValueError, match="flushed"):
@@ -222,7 +222,7 @@ def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel
     tensors["head.scale"] = tensors["head.scale"] * np.float32(1.25)
     impostor = dataclasses.replace(tiny_model, tensors=tensors)
     with pytest.raises(llmzip.LLMZipError):
-        llmzip.decompress(packed, model=impostor, threads=1)  # other options: not the engine that is loaded
+        llmzip.decompress(packed, model=impostor, runtime=llmzip.Runtime(threads=1))  # not the loaded engine
 
 
 @pytest.mark.parametrize("options", [{}, {"dictionary": b"a reference " * 9}, {"codec": "raw"}])

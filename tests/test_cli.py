@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -258,9 +259,9 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def stream(source: Any, sink: Any, **given: Any) -> llmzip.streams.Totals:
         options.update(given)
-        if fetch := given.get("fetch_progress"):
+        if download := given["runtime"].download_progress:
             for done in (0, 50, 100):
-                fetch("download", done, 100)
+                download("download", done, 100)
         return llmzip.streams.Totals(0, 0, 0, 1)
 
     monkeypatch.setattr(llmzip.streams, "compress_stream", stream)
@@ -271,44 +272,39 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_defaults(received: dict[str, Any]) -> None:
     result = run("a")
     assert result.stderr == "llmzip: downloading the language model (100 B, once)\n"
-    del received["fetch_progress"]
+    received["runtime"] = dataclasses.replace(received["runtime"], download_progress=None)
     assert received == {
         "level": 6,
         "model": None,
-        "offline": False,
-        "fetch": True,
         "block_size": None,
         "codec": None,
         "mixing": True,
         "solid": False,
         "dictionary": None,
-        "threads": None,
-        "device": "cpu",
-        "engine": "auto",
+        "runtime": llmzip.Runtime(download=True),
         "progress": None,
     }
 
 
 def test_clusters_and_values(received: dict[str, Any]) -> None:
     assert run("-3qkcf", "-9kcfT4", "-mtiny", "--offline", "--block-size=1.5MiB", "--engine=torch", "a").output == ""
-    assert (received["level"], received["threads"], received["model"]) == (9, 4, "tiny")
-    assert (received["offline"], received["fetch"]) == (True, False)
-    assert (received["block_size"], received["engine"]) == (3 << 19, "torch")
+    assert (received["level"], received["model"], received["block_size"]) == (9, "tiny", 3 << 19)
+    assert received["runtime"] == llmzip.Runtime(engine="torch", threads=4, offline=True)
 
 
 def test_decompression_never_downloads(received: dict[str, Any]) -> None:
     assert run("-d", "-M", "64M", "--max-output=1G", "--device=cuda", "packed/a.llmz").exit_code == 0
-    assert not received.get("fetch")
-    assert (received["max_memory"], received["max_output"], received["device"]) == (64 << 20, 1 << 30, "cuda")
+    assert (received["max_memory"], received["max_output"]) == (64 << 20, 1 << 30)
+    assert received["runtime"] == llmzip.Runtime(device="cuda")
 
 
 def test_environment(received: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMZIP_LEVEL", "2")
     monkeypatch.setenv("LLMZIP_NUM_THREADS", "3")
     run("a")
-    assert (received["level"], received["threads"]) == (2, 3)
+    assert (received["level"], received["runtime"].threads) == (2, 3)
     run("-4", "-T1", "-f", "a")
-    assert (received["level"], received["threads"]) == (4, 1)
+    assert (received["level"], received["runtime"].threads) == (4, 1)
     monkeypatch.setenv("LLMZIP_LEVEL", "12")
     assert run("-f", "a").exit_code == 2
 

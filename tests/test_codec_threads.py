@@ -13,18 +13,22 @@ import pytest
 
 from llmzip.codecs.registry import get_codec
 from llmzip.engine.native_engine import native_is_available
+from llmzip.runtime import Runtime
 from tests.conftest import tiny
 from tests.golden import BINARY, TEXT
 
 THREADS = 6
 PIECES = [TEXT[i * 37 : i * 37 + 80 + 11 * i] for i in range(24)] + [BINARY[i : i + 200] for i in range(8)]
 
+NATIVE, TORCH = Runtime(engine="native", threads=1), Runtime(engine="torch", threads=1)
+
 CODECS: list[tuple[str, dict[str, Any]]] = [
-    *(("llm", {"level": 1, "engine": engine}) for engine in ("native", "torch")),
-    ("copies", {"inner": "llm", "level": 1, "engine": "native", "shortest": 32}),
-    ("rank", {"level": 1, "engine": "native"}),
-    ("equal-info", {"engine": "native"}),
-    ("meta-token", {}),
+    ("llm", {"level": 1, "runtime": NATIVE}),
+    ("llm", {"level": 1, "runtime": TORCH}),
+    ("copies", {"inner": "llm", "level": 1, "runtime": NATIVE, "shortest": 32}),
+    ("rank", {"level": 1, "runtime": NATIVE}),
+    ("equal-info", {"runtime": NATIVE}),
+    ("meta-token", {"runtime": Runtime(threads=1)}),
     ("copies", {"inner": "xz"}),
     ("xz", {}),
     ("zstd", {}),
@@ -43,11 +47,11 @@ def busy() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "parameters"), CODECS)
 def test_threads_share_one_codec(name: str, parameters: dict[str, Any]) -> None:
-    if parameters.get("engine") == "native" and not native_is_available():
+    runtime = parameters.get("runtime")
+    if runtime == NATIVE and not native_is_available():
         pytest.skip("the C core is not built")
-    needs_model = "engine" in parameters or name == "meta-token"
-    codec = get_codec(name, **({**parameters, "model": tiny(), "threads": 1} if needs_model else parameters))
-    pieces = PIECES[::16] if parameters.get("engine") == "torch" else PIECES[::4] if needs_model else PIECES
+    codec = get_codec(name, **({**parameters, "model": tiny()} if runtime else parameters))
+    pieces = PIECES[::16] if runtime == TORCH else PIECES[::4] if runtime else PIECES
     before = dict(vars(codec.coder))
     expected = [codec.encode(piece) for piece in pieces]
     assert vars(codec.coder) == before

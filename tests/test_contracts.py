@@ -24,7 +24,7 @@ from llmzip.container.checks import content_check
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.frames import FrameParser
 from llmzip.model.integer_model import IntegerModel
 
@@ -179,7 +179,7 @@ def test_sealed_codecs_refuse_impossible_sizes(name: str, size: int) -> None:
 
 def test_a_missing_model_leaves_no_file(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "text.llmz"
-    for wrong in ({"model": "/no/such"}, {"engine": "steam"}, {"block_size": 3}, {"nonsense": 1}):
+    for wrong in ({"model": "/no/such"}, {"codec": "steam"}, {"block_size": 3}, {"nonsense": 1}):
         for mode in ("wb", "xb", "wt"):
             with pytest.raises((llmzip.LLMZipError, ValueError, TypeError)):
                 llmzip.open(path, mode, **wrong)
@@ -190,7 +190,7 @@ def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model
     path = tmp_path / "text.llmz"
     path.write_bytes(b"old")
     with pytest.raises(llmzip.LLMZipError, match="cannot be used"):
-        llmzip.open(path, "wb", model=tiny_model, device="steam")
+        llmzip.open(path, "wb", model=tiny_model, runtime=llmzip.Runtime(device="steam"))
     assert path.read_bytes() == b"old"
 
 
@@ -243,7 +243,7 @@ def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> Non
     text = b"The value of the expression is the value of the last operand."
     dictionary = llmzip.Dictionary(text)
     packed = llmzip.compress(text + b"!", model=tiny_model, dictionary=dictionary)
-    codec = Codec(LLMCodec(EngineOptions(model=tiny_model).for_compression()), {"id": "llm"})
+    codec = Codec(LLMCodec(EngineLoader(tiny_model).for_compression()), {"id": "llm"})
     coded = codec.encode(text)
     assert copy.deepcopy(codec).decode(coded) == text
     for twin in (pickle.loads(pickle.dumps(dictionary)), copy.deepcopy(dictionary), copy.copy(dictionary)):

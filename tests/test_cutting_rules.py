@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import llmzip
-from llmzip import engines
+from llmzip import engine_loader
 from llmzip.errors import DictionaryError, IntegrityError
 from llmzip.model import registry
 from llmzip.model.integer_model import MODEL_FILE, text_digest
@@ -24,8 +24,8 @@ TEXT = b"the cat and the hat in the end and the other one on the hand"
 def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache" / "models"
-    engines._loaded = None
-    engines._resolved.clear()
+    engine_loader._loaded = None
+    engine_loader._resolved.clear()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_one_process_uses_both(merging: str, splitting: str, order: list[str]) -
         ModelStore().pull(path)
     counts = {}
     for name in (*order, *order):
-        cut = engines.EngineOptions(model=paths[name]).for_compression().model.tokenizer.encode(TEXT)
+        cut = engine_loader.EngineLoader(paths[name]).for_compression().model.tokenizer.encode(TEXT)
         assert counts.setdefault(name, len(cut.ids)) == len(cut.ids)
     assert counts["merging"] < counts["splitting"] == len(TEXT)
     for name in order:

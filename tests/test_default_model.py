@@ -96,7 +96,7 @@ def test_english_is_coded_well_below_what_classical_compressors_reach(
 
 def test_both_engines_make_the_same_file(default_model: IntegerModel, english: bytes) -> None:
     data = english[5_000:7_000]
-    assert llmzip.compress(data, 1, model=default_model, engine="torch") == llmzip.compress(
+    assert llmzip.compress(data, 1, model=default_model, runtime=llmzip.Runtime(engine="torch")) == llmzip.compress(
         data, 1, model=default_model
     )
 
@@ -112,7 +112,7 @@ def test_a_block_too_large_for_the_machine_is_a_limit_error(
     payload = varint(tokens) + varint(512) + varint(128) + varint(0) + bytes(tokens // 1024)
     frame = header.to_bytes() + Block(3, tokens, payload).to_bytes(header) + b"\0\0\0\0"
     with pytest.raises(llmzip.LimitError, match="this machine has"):
-        llmzip.decompress(frame, model=default_model, engine=engine)
+        llmzip.decompress(frame, model=default_model, runtime=llmzip.Runtime(engine=engine))
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,13 @@ REPOSITORY = TESTS.parent
 SCRIPT = """
 import hashlib, json, pathlib, sys
 import llmzip
-from llmzip import engines
+from llmzip import engine_loader
 from llmzip.engine.base import Batches
 for job in json.loads(sys.argv[1]):
-    engines._loaded = None
+    engine_loader._loaded = None
     data = pathlib.Path(job["input"]).read_bytes()
-    options = {"engine": job["engine"], "threads": job["threads"], "model": job["model"]}
-    engine = engines.EngineOptions(**options).for_compression()
+    options = {"model": job["model"], "runtime": llmzip.Runtime(engine=job["engine"], threads=job["threads"])}
+    engine = engine_loader.EngineLoader(**options).for_compression()
     if job["batch"]:  # other chunks, other groups of tables
         engine.batches = Batches(encode=job["batch"], tables=job["batch"])
     if job["replays"]:

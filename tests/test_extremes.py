@@ -51,7 +51,9 @@ def test_payloads(size: int) -> None:
     for codec, payload in payloads():
         frame = frame_of(Block(codec, size, payload), memory=1 << 25)
         with pytest.raises(LLMZipError):
-            llmzip.decompress(frame, model=tiny(), max_memory=1 << 25, max_output=MOST, threads=1)
+            llmzip.decompress(
+                frame, model=tiny(), max_memory=1 << 25, max_output=MOST, runtime=llmzip.Runtime(threads=1)
+            )
 
 
 def test_headers() -> None:

@@ -15,7 +15,7 @@ from llmzip.cli.main import llmzip as command
 from llmzip.codecs.registry import get_codec
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError
 from llmzip.generation import Randomness, _raised, generate, generate_by_codec
 from llmzip.model.integer_model import IntegerModel
@@ -25,7 +25,7 @@ PROMPT = b"The value of an expression"
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: IntegerModel) -> Engine:
-    return EngineOptions(model=tiny_model).for_compression()
+    return EngineLoader(tiny_model).for_compression()
 
 
 GOLDEN_NUMBERS = [313, 38, 284, 498]

@@ -28,7 +28,7 @@ from llmzip.container.block import END_OF_BLOCKS, Block
 from llmzip.container.checks import content_check, is_short
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import ByteReader, varint
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
 from llmzip.frames import FrameParser
 from llmzip.levels import LEVELS, capacity, plan
@@ -267,7 +267,7 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
     few, more = RangeDecoder(b"\x01"), RangeDecoder(b"\x01" + bytes(9))
     assert few.decode(range((1 << 24) + 1)) == more.decode(range((1 << 24) + 1))
     head = numbers(1025, 1, 8, 0)
-    llm = LLMCodec(EngineOptions(model=tiny_model).for_compression())
+    llm = LLMCodec(EngineLoader(tiny_model).for_compression())
     with pytest.raises(FormatError, match="0 coded bytes"):
         llm.decode(head, 2000)
     assert llm.need(numbers(1025, 5, 8, 0) + b"\0", 2000) > 0

@@ -43,11 +43,11 @@ REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
 
 
 def compressed(data: bytes, **options: object) -> bytes:
-    return llmzip.compress(data, model=tiny(), engine="torch", **options)  # type: ignore[arg-type]
+    return llmzip.compress(data, model=tiny(), runtime=llmzip.Runtime(engine="torch"), **options)  # type: ignore[arg-type]
 
 
 def decompressed(frame: bytes, **options: object) -> bytes:
-    return llmzip.decompress(frame, model=tiny(), engine="torch", **options)  # type: ignore[arg-type]
+    return llmzip.decompress(frame, model=tiny(), runtime=llmzip.Runtime(engine="torch"), **options)  # type: ignore[arg-type]
 
 
 def tokens_of(data: bytes) -> Tokens:
@@ -217,7 +217,7 @@ def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(
     assert llmzip.list_frames(io.BytesIO(frame))[0].blocks == 3
     assert decompressed(frame, **dictionary) == LONG
     assert "solid" not in options or len(frame) < 0.9 * len(compressed(LONG, level=1, block_size=1024))
-    with llmzip.open(io.BytesIO(frame), model=tiny(), engine="torch", **dictionary) as file:
+    with llmzip.open(io.BytesIO(frame), model=tiny(), runtime=llmzip.Runtime(engine="torch"), **dictionary) as file:
         for offset, size in SEEKS:
             file.seek(offset)
             assert file.read(size) == LONG[offset : offset + size]

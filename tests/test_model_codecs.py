@@ -14,7 +14,7 @@ from llmzip.codecs.rank import RankCodec
 from llmzip.codecs.registry import get_codec
 from llmzip.coding.windows import Interval
 from llmzip.engine.base import Engine
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.errors import IntegrityError
 from llmzip.levels import level_parameters
 from llmzip.model.integer_model import IntegerModel
@@ -24,7 +24,7 @@ from tests.conftest import tiny
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: IntegerModel) -> Engine:
-    return EngineOptions(model=tiny_model).for_compression()
+    return EngineLoader(tiny_model).for_compression()
 
 
 @pytest.mark.parametrize("bits", [32, 64, 256])
@@ -41,7 +41,7 @@ def test_rank_conforms() -> None:
 @settings(max_examples=15)
 @given(data=st.binary(min_size=1, max_size=300) | st.text(min_size=1, max_size=200).map(str.encode))
 def test_any_bytes_come_back(data: bytes) -> None:
-    engine = EngineOptions(model=tiny()).for_compression()
+    engine = EngineLoader(tiny()).for_compression()
     for codec in (EqualInfoCodec(engine, 32), EqualInfoCodec(engine, 72), RankCodec(engine)):
         assert codec.decode(codec.encode(data), len(data)) == data
 

@@ -20,13 +20,13 @@ from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.types import IdArray
 from tests.native_models import SHAPES, random_model
 
 if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
 
 KERNELS = kernel_names()
-IdArray = npt.NDArray[np.int32]
 NO_CONTEXT = np.empty(0, np.int32)
 
 

@@ -25,7 +25,7 @@ from llmzip.codecs.selection import coded_part
 from llmzip.coding.range_coder import RangeEncoder
 from llmzip.container.block import Block
 from llmzip.container.varint import ByteReader
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
 from llmzip.frames import FrameParser
 from llmzip.metrics.capacity import flops_per_token_paper
@@ -277,7 +277,7 @@ def test_what_matches_leave_for_the_model_is_the_models(integer: IntegerScorer, 
 def test_the_default_models_file_is_its_code_length_and_little_more(
     default_model: IntegerModel, english: bytes
 ) -> None:
-    length = file_length(IntegerScorer(EngineOptions(model=default_model).for_compression(), "default"), english[:8000])
+    length = file_length(IntegerScorer(EngineLoader(default_model).for_compression(), "default"), english[:8000])
     assert abs(length.table_bits) + length.tail_bits < 1e-3 * length.text_bytes + 64
     overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / 8000, abs=1e-3)

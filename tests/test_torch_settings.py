@@ -111,9 +111,10 @@ def test_settings_change_no_bit(outside: LLMCodec, device: str, name: str) -> No
 
 
 def test_whole_frames(expected: bytes, device: str) -> None:
+    runtime = llmzip.Runtime(engine="torch", device=device, threads=1)
     with all_at_once():
-        assert llmzip.compress(TEXT, model=tiny(), engine="torch", device=device, threads=1) == expected
-        assert llmzip.decompress(expected, model=tiny(), engine="torch", device=device, threads=1) == TEXT
+        assert llmzip.compress(TEXT, model=tiny(), runtime=runtime) == expected
+        assert llmzip.decompress(expected, model=tiny(), runtime=runtime) == TEXT
 
 
 def test_threads_share_the_settings_of_the_process(tiny_model: IntegerModel) -> None:

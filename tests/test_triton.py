@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmzip import engines
+from llmzip import engine_loader
 from llmzip.engine.torch_engine import TorchEngine
 from tests.native_models import EXTREMES, random_model
 
@@ -81,7 +81,7 @@ def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: py
     monkeypatch.setitem(sys.modules, "llmzip.engine.triton.engine", None)  # importing it fails
     monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: made.append(given))
     with caplog.at_level(logging.WARNING, "llmzip"):
-        engines._torch_engine(random_model(), "cuda", None)
+        engine_loader._torch_engine(random_model(), "cuda", None)
     assert made[0][1] == "cuda"
     (notice,) = caplog.messages
     assert "llmzip[gpu]" in notice
@@ -94,7 +94,7 @@ def test_an_old_device_is_served_by_torch(monkeypatch: pytest.MonkeyPatch, caplo
     monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: given)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with caplog.at_level(logging.WARNING, "llmzip"):
-        made: Any = engines._torch_engine(random_model(), "cuda", None)
+        made: Any = engine_loader._torch_engine(random_model(), "cuda", None)
     assert made[1] == "cuda"
     assert "(7, 5)" in caplog.text
 

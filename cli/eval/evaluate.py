@@ -20,6 +20,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
 from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_scorer, load_texts
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.runtime import EngineName, Runtime
 from llmzip.scoring.base import DTYPES
 
 DEFAULT_DATA = (
@@ -85,7 +86,7 @@ def evaluate(
     with_damage: bool | None,
     dtype: str,
     device: str,
-    engine: str,
+    engine: EngineName,
     threads: int | None,
     offline: bool,
     quiet: bool,
@@ -102,7 +103,8 @@ def evaluate(
 
     complete = not models and not data
     options = Options(tasks=tasks or TASKS, context=context, samples=samples, level=level, ic_bias=ic_bias, limit=limit)
-    load = functools.partial(load_scorer, dtype=dtype, device=device, engine=engine, threads=threads, fetch=not offline)
+    runtime = Runtime(engine=engine, device=device, threads=threads, offline=offline, download=not offline)
+    load = functools.partial(load_scorer, dtype=dtype, runtime=runtime)
     names: tuple[str | None, ...] = models or (None,)
     progress = MeasurementProgress(quiet)
     result = run.evaluate(

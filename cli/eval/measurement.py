@@ -20,6 +20,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
 from llmzip.evaluation.partial import Partial
 from llmzip.model.files import readable
+from llmzip.runtime import Runtime
 from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -65,9 +66,8 @@ class Work:
 
     def scorer(self, name: str | None = None) -> Scorer:
         """The model of that name, else that of `--model`, else the default one."""
-        return load_scorer(
-            name or self.model, dtype=self.dtype, device=self.device, threads=self.threads, fetch=not self.offline
-        )
+        runtime = Runtime(device=self.device, threads=self.threads, offline=self.offline, download=not self.offline)
+        return load_scorer(name or self.model, dtype=self.dtype, runtime=runtime)
 
     def texts(self, *names: str) -> list[Text]:
         """The texts of corpora, files and folders."""

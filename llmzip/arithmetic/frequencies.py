@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import FREQUENCY_TOTAL
-
-Int64Array = npt.NDArray[np.int64]
+from llmzip.types import Int64Array
 
 _SUM_BITS = 39  # cumulative sum (39 bits) times 2**24 stays below 2**63
 

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import EXP2_C1, EXP2_C2, EXP2_C3, LOG2_C1, LOG2_C2, LOG2_C3
-
-Float32Array = npt.NDArray[np.float32]
+from llmzip.types import Float32Array
 
 _E1, _E2, _E3, _L1, _L2, _L3 = map(np.float32, (EXP2_C1, EXP2_C2, EXP2_C3, LOG2_C1, LOG2_C2, LOG2_C3))
 _ONE = np.float32(1)

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.arithmetic.frequencies import frequencies
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
+from llmzip.types import Int64Array
 
 SEEN_WEIGHT = 1 << 16
 """What one occurrence adds to a symbol's weight."""
 
 _MIN_GROUP, _MAX_GROUP = 16, 256
-
-SymbolArray = npt.NDArray[np.int64]
 
 
 class AdaptiveModel:
@@ -42,7 +41,7 @@ class AdaptiveModel:
         distinct, places = np.unique(buckets, return_inverse=True)
         return frequencies(self._weights[distinct])[places]
 
-    def learn(self, symbols: SymbolArray) -> None:
+    def learn(self, symbols: Int64Array) -> None:
         """A group has been coded."""
         np.add.at(self._weights.reshape(-1), symbols, SEEN_WEIGHT)
         self._seen += len(symbols)
@@ -66,7 +65,7 @@ def decode_bytes(coder: RangeDecoder, count: int) -> bytes:
     return b"".join(coder.decode(byte_tables(group)).astype(np.uint8).tobytes() for group in groups)
 
 
-def encode_symbols(coder: RangeEncoder, model: AdaptiveModel, symbols: SymbolArray) -> None:
+def encode_symbols(coder: RangeEncoder, model: AdaptiveModel, symbols: Int64Array) -> None:
     """Append symbols [n]."""
     start = 0
     while start < len(symbols):
@@ -78,9 +77,9 @@ def encode_symbols(coder: RangeEncoder, model: AdaptiveModel, symbols: SymbolArr
         start += len(part)
 
 
-def decode_symbols(coder: RangeDecoder, model: AdaptiveModel, count: int) -> SymbolArray:
+def decode_symbols(coder: RangeDecoder, model: AdaptiveModel, count: int) -> Int64Array:
     """The next `count` symbols; damaged data may yield symbols beyond the alphabet."""
-    parts: list[SymbolArray] = [np.empty(0, np.int64)]
+    parts: list[Int64Array] = [np.empty(0, np.int64)]
     while count:
         size = min(model.group(), count)
         buckets = coder.decode(model.bucket_frequencies().repeat(size, axis=0)).astype(np.int64)

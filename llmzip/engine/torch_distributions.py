@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
-from llmzip.arithmetic.frequencies import Int64Array, frequencies
+from llmzip.arithmetic.frequencies import frequencies
+from llmzip.types import Int64Array
 
 
 class TorchDistributions:

@@ -24,10 +24,11 @@ from llmzip.engine.torch_session import TorchSession
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.partial import Partial
 from llmzip.metrics.code_length import percentile
-from llmzip.scoring.base import IdArray, Predictions, Scorer, Tokenized
+from llmzip.scoring.base import Predictions, Scorer, Tokenized
 from llmzip.scoring.float_scorer import FloatPredictions, FloatScorer
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
-from llmzip.scoring.score import LITERAL_BITS, Progress
+from llmzip.scoring.score import LITERAL_BITS
+from llmzip.types import IdArray, TokenProgress
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 BITS = (8, 4, 3, 2)
@@ -138,7 +139,7 @@ def measure_damage(
     bits: Sequence[int] = BITS,
     samples: int = 8,
     partial: Partial | None = None,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> list[dict[str, Any]]:
     """The grid context x evicted share x cache bits, as `Damage` rows; `progress` counts the tokens behind them.
 
@@ -166,7 +167,7 @@ class _Grid:
         starts: Sequence[int],
         shares: Sequence[float],
         bits: Sequence[int],
-        progress: Progress | None,
+        progress: TokenProgress | None,
     ) -> None:
         self._scorer, self._text, self._starts = scorer, text, np.array(starts)[:, None]
         self._shares, self._bits = shares, bits

@@ -12,11 +12,12 @@ import numpy as np
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.partial import Partial
-from llmzip.metrics.code_length import FloatArray, percentile
+from llmzip.metrics.code_length import percentile
 from llmzip.metrics.divergence import flips, js_bits, kl_bits
 from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin, Progress, batches
+from llmzip.scoring.score import Begin, batches
+from llmzip.types import Float64Array, TokenProgress
 
 _ROWS = 32
 """How many full distributions are compared at once."""
@@ -29,7 +30,7 @@ _MEANS = {
 
 
 def compare(
-    original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: Progress | None = None
+    original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: TokenProgress | None = None
 ) -> dict[str, Any]:
     """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips of the first choice.
 
@@ -44,7 +45,7 @@ def compare(
             f"{original.card.name} and {changed.card.name} have different vocabularies: compare their bits/byte"
         )
     length = min(context, original.max_positions, changed.max_positions)
-    found: list[tuple[FloatArray, ...]] = []
+    found: list[tuple[Float64Array, ...]] = []
     fed = 0
     batch_positions = min(original.batch_positions, changed.batch_positions)
     spans = segments(len(text.ids), length)

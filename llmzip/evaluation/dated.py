@@ -14,7 +14,8 @@ from llmzip.evaluation.partial import Partial
 from llmzip.metrics.dated import cutoff_gap
 from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin, Progress, score
+from llmzip.scoring.score import Begin, score
+from llmzip.types import TokenProgress
 
 
 def by_month(texts: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -67,6 +68,6 @@ def measure_months(
     }
 
 
-def _code_length(scorer: Scorer, data: bytes, length: int, progress: Progress | None) -> float:
+def _code_length(scorer: Scorer, data: bytes, length: int, progress: TokenProgress | None) -> float:
     text = scorer.tokenize(data)
     return score(scorer, text, segments(len(text.ids), length), progress=progress).total_bits

@@ -9,12 +9,13 @@ import pathlib
 
 from llmzip import levels
 from llmzip.corpora import library
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LLMZipError
 from llmzip.metrics.capacity import BIASES
 from llmzip.model.files import readable
 from llmzip.model.registry import DEFAULT_MODEL
 from llmzip.model.store import MODEL_VARIABLE
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.integer_scorer import IntegerScorer
 
@@ -77,21 +78,14 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
     return found
 
 
-def load_scorer(
-    name: str | None,
-    *,
-    dtype: str = "float32",
-    device: str = "cpu",
-    engine: str = "auto",
-    threads: int | None = None,
-    fetch: bool = False,
-) -> Scorer:
+def load_scorer(name: str | None, *, dtype: str = "float32", runtime: Runtime = DEFAULT_RUNTIME) -> Scorer:
     """A model by name: `float:NAME` through transformers, any other as an integer model. Raises ModelError."""
     if name and name.startswith(FLOAT_PREFIX):
         from llmzip.scoring.float_loader import load_float
 
-        return load_float(name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=device, fetch=fetch)
-    options = EngineOptions(model=name, engine=engine, device=device, threads=threads, fetch=fetch, offline=not fetch)
+        return load_float(
+            name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=runtime.device, download=runtime.download
+        )
     label = name or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
     label = pathlib.Path(label).name if pathlib.Path(label).exists() else label
-    return IntegerScorer(options.for_compression(), readable(label))
+    return IntegerScorer(EngineLoader(name, runtime=runtime).for_compression(), readable(label))

@@ -16,7 +16,8 @@ from llmzip.metrics import distances
 from llmzip.metrics.alignment import CodeLength, alignment, bits_saved
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Progress, score
+from llmzip.scoring.score import score
+from llmzip.types import TokenProgress
 
 DISTANCES = ("ncd", "gpt_max", "gpt_min", "gpt_mean")
 
@@ -46,7 +47,7 @@ class ModelCodeLengths:
         self.prepare([(text, given)])
         return float(self._partial.get(self._identity((text, given)))) if text else 0.0
 
-    def prepare(self, pairs: Iterable[Pair], progress: Progress | None = None) -> None:
+    def prepare(self, pairs: Iterable[Pair], progress: TokenProgress | None = None) -> None:
         """Measure many pairs side by side, which is sooner than one by one; `progress` is told how many are done."""
         todo = [pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(self._identity(pair)) is None]
         for start in range(0, len(todo), _TOGETHER):
@@ -88,7 +89,7 @@ def conditional_by_codec(length: CodeLength) -> Conditional:
     return lambda text, given: length(given + text) - length(given)
 
 
-def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: Progress | None = None) -> None:
+def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: TokenProgress | None = None) -> None:
     """Let a model or a codec measure what will be asked of it; both remember."""
     if isinstance(conditional, ModelCodeLengths):
         conditional.prepare(pairs, progress)
@@ -100,7 +101,7 @@ def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: Pro
 
 
 def conditional_table(
-    texts: Sequence[bytes], given: Sequence[bytes], conditional: Conditional, progress: Progress | None = None
+    texts: Sequence[bytes], given: Sequence[bytes], conditional: Conditional, progress: TokenProgress | None = None
 ) -> npt.NDArray[np.float64]:
     """C(y|z) [bits]: [texts, given]."""
     measure_pairs(conditional, [(y, z) for y in texts for z in given], progress)
@@ -112,7 +113,7 @@ def distance_table(
     training: Sequence[bytes],
     conditional: Conditional,
     kind: str,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> npt.NDArray[np.float64]:
     """[tests, training] by one of DISTANCES; C(xy) of the NCD is C(x) + C(y|x)."""
     pairs = [(x, b"") for x in (*tests, *training)] + [(y, x) for x in tests for y in training]
@@ -136,7 +137,7 @@ def fit_scores(
     *,
     length: CodeLength | None,
     conditional: Conditional | None,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> npt.NDArray[np.float64]:
     """How well each source fits the targets: ZIP-FIT's alignment by a codec, or by a model the mean bits saved per byte."""
     if length is not None:

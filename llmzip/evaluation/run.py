@@ -19,7 +19,8 @@ from llmzip.evaluation.environment import environment
 from llmzip.evaluation.options import Options, Text
 from llmzip.evaluation.partial import Partial
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin, Progress
+from llmzip.scoring.score import Begin
+from llmzip.types import TokenProgress
 
 FORMAT = 1
 """Version of the result JSON (docs/evaluation.md)."""
@@ -96,7 +97,7 @@ def evaluate(
 
 
 def _damage(
-    scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial, progress: Progress | None
+    scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial, progress: TokenProgress | None
 ) -> dict[str, Any]:
     """The cache damage grid of one model."""
 

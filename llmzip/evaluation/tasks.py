@@ -17,10 +17,11 @@ from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, slidi
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.file_length import file_length
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import Progress, TokenScores, score
+from llmzip.scoring.score import TokenScores, score
+from llmzip.types import TokenProgress
 
 Measured = dict[str, Any]
-Task = Callable[[Scorer, bytes, Options, Progress | None], Measured]
+Task = Callable[[Scorer, bytes, Options, TokenProgress | None], Measured]
 
 POSITION_EDGES = (0, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 _PART_TOKENS = 64
@@ -28,7 +29,9 @@ _PART_TOKENS = 64
 _STRETCH = 64
 
 
-def measure_code_length(scorer: Scorer, data: bytes, options: Options, progress: Progress | None = None) -> Measured:
+def measure_code_length(
+    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+) -> Measured:
     """The text in independent segments: everything that follows from one pass."""
     text = scorer.tokenize(data)
     length = min(options.context, scorer.max_positions)
@@ -80,7 +83,7 @@ def _intervals(scores: TokenScores) -> tuple[Any, Any]:
     return bootstrap(bits, sizes), bootstrap(bits, np.maximum(characters, 1e-9))
 
 
-def measure_capacity(scorer: Scorer, data: bytes, options: Options, progress: Progress | None = None) -> Measured:
+def measure_capacity(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> Measured:
     """Information capacity by the paper's protocol: samples of 1024 tokens, no start token, the first one unscored."""
     text = scorer.tokenize(data)
     length = min(capacity.SAMPLE_TOKENS, scorer.max_positions)
@@ -109,7 +112,7 @@ def measure_capacity(scorer: Scorer, data: bytes, options: Options, progress: Pr
     }
 
 
-def measure_bpc(scorer: Scorer, data: bytes, options: Options, progress: Progress | None = None) -> Measured:
+def measure_bpc(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> Measured:
     """Bits/character with a window of 1900 tokens that moves by 512."""
     text = scorer.tokenize(data)
     window = min(BPC_WINDOW, scorer.max_positions)
@@ -119,7 +122,7 @@ def measure_bpc(scorer: Scorer, data: bytes, options: Options, progress: Progres
     return {"bpc": scores.total_bits / max(1, characters), "bpc_window": window, "bpc_stride": stride}
 
 
-def measure_context(scorer: Scorer, data: bytes, options: Options, progress: Progress | None = None) -> Measured:
+def measure_context(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> Measured:
     """The same tokens with ever longer contexts before them."""
     text = scorer.tokenize(data)
     room = min(scorer.max_positions, len(text.ids)) - _STRETCH
@@ -143,7 +146,7 @@ def measure_context(scorer: Scorer, data: bytes, options: Options, progress: Pro
     }
 
 
-def measure_file(scorer: Scorer, data: bytes, options: Options, progress: Progress | None = None) -> Measured:
+def measure_file(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> Measured:
     """The real file at a level, and where its bits come from; for integer models."""
     if not isinstance(scorer, IntegerScorer):
         raise LLMZipError("float models make no files")

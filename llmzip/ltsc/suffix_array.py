@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Int64Array = npt.NDArray[np.int64]
+from llmzip.types import Int64Array
 
 
 class Repeat(NamedTuple):

@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from llmzip.errors import FormatError, LimitError
 from llmzip.ltsc.discovery import choose, saving_tokens
-
-IdArray = npt.NDArray[np.int64]
+from llmzip.types import Int64Array
 
 MARKERS = 2
 """`<Dict>` and `</Dict>`: the ids between the vocabulary and the meta-tokens."""
@@ -35,7 +34,7 @@ class MetaTokens:
     """What each meta-token stands for: at least two ids, all of the vocabulary or of earlier meta-tokens."""
     vocabulary: int
 
-    def to_ids(self) -> IdArray:
+    def to_ids(self) -> Int64Array:
         """The wire form."""
         if not self.entries:
             return np.array(self.body, np.int64)
@@ -123,7 +122,7 @@ def attention_saving(share: float) -> float:
     return 1 - (1 - share) ** 2
 
 
-def _apart(sequence: IdArray, vocabulary: int) -> IdArray:
+def _apart(sequence: Int64Array, vocabulary: int) -> Int64Array:
     """The same with every meta-token made different from all others, so that no repeat holds one."""
     metas = np.flatnonzero(sequence >= vocabulary)
     unlike = sequence.copy()
@@ -131,7 +130,7 @@ def _apart(sequence: IdArray, vocabulary: int) -> IdArray:
     return unlike
 
 
-def _replaced(sequence: IdArray, pieces: Sequence[tuple[int, int, int]]) -> IdArray:
+def _replaced(sequence: Int64Array, pieces: Sequence[tuple[int, int, int]]) -> Int64Array:
     """The sequence with each piece (place, length, id; in order) replaced by its id."""
     kept = np.ones(len(sequence), bool)
     changed = sequence.copy()

@@ -6,10 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer]
+from llmzip.types import Float64Array, IntArray
 
 
 def characters(data: bytes) -> int:
@@ -33,17 +31,17 @@ def text_size(sample_bytes: Sequence[int], sample_tokens: Sequence[int]) -> floa
     return float(np.mean(8 * np.asarray(sample_bytes) / np.asarray(sample_tokens)))
 
 
-def smoothed_bits(bits: FloatArray, vocab: int, alpha: float) -> FloatArray:
+def smoothed_bits(bits: Float64Array, vocab: int, alpha: float) -> Float64Array:
     """Code lengths under p_a = (1 - a) p + a / V, bounded by log2(V / a) (non-vacuous bounds, arXiv 2312.17173).
 
     >>> smoothed_bits(np.array([np.inf]), 8, 0.5)
     array([4.])
     """
-    smoothed: FloatArray = -np.log2((1 - alpha) * np.exp2(-bits) + alpha / vocab)
+    smoothed: Float64Array = -np.log2((1 - alpha) * np.exp2(-bits) + alpha / vocab)
     return smoothed
 
 
-def by_position(bits: FloatArray, sizes: IntArray, positions: IntArray, edges: Sequence[int]) -> list[float | None]:
+def by_position(bits: Float64Array, sizes: IntArray, positions: IntArray, edges: Sequence[int]) -> list[float | None]:
     """Bits/byte of the tokens whose position lies in [edges[i], edges[i+1]); None where there is none.
 
     bits, sizes (bytes), positions (0 is the first token of a segment): [n].
@@ -56,6 +54,6 @@ def by_position(bits: FloatArray, sizes: IntArray, positions: IntArray, edges: S
     return rates
 
 
-def percentile(bits: FloatArray, share: float = 99.0) -> float:
+def percentile(bits: Float64Array, share: float = 99.0) -> float:
     """The percentile of per-token code lengths [bits/token]: means hide rare catastrophes."""
     return float(np.percentile(bits, share))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmzip.metrics.code_length import FloatArray
+from llmzip.types import Float64Array
 
 
 def retained_information(alone: float, given: float, given_full: float) -> float:
@@ -26,7 +26,7 @@ def information_gain(alone: float, given: float, units: int) -> float:
     return (alone - given) / units
 
 
-def mutual_information(log2_p: FloatArray) -> float:
+def mutual_information(log2_p: Float64Array) -> float:
     """Monte-Carlo estimate of I(X; Z) [bits], at most log2 n.
 
     log2_p: [n, n], entry (i, l) is log2 p(z_i | x_l), z_i having been made from x_i. The estimate is the mean over i of

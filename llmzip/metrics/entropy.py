@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.metrics.code_length import FloatArray, IntArray
+from llmzip.types import Float64Array, IntArray
 
 RESAMPLES = 1000
 
@@ -51,7 +51,7 @@ class Coders:
     """Arithmetic coding of all: ceil of the sum, and one bit to end (Cover & Thomas, section 13.3)."""
 
 
-def three_coders(bits: FloatArray, ranks: IntArray) -> Coders:
+def three_coders(bits: Float64Array, ranks: IntArray) -> Coders:
     """Code lengths of tokens with ideal lengths `bits` [n] whose ranks in the predictions were `ranks` [n], 0 the best."""
     coded = zlib.compress(b"".join(_leb128(rank) for rank in ranks.tolist()), 9)
     return Coders(8 * len(coded), int(np.ceil(bits).sum()), math.ceil(float(bits.sum())) + 1)

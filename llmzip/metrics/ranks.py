@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from llmzip.metrics.code_length import FloatArray, IntArray
+from llmzip.types import Float64Array, IntArray
 
 RANK_EDGES = (0, 1, 2, 4, 8, 16, 64, 256, 1024)
 """Histogram bins [edge, next edge); the last one is open."""
@@ -27,7 +27,7 @@ def top1_accuracy(ranks: IntArray) -> float:
     return float(np.mean(ranks == 0))
 
 
-def min_k(bits: FloatArray, share: float = 0.2) -> float:
+def min_k(bits: Float64Array, share: float = 0.2) -> float:
     """Min-K% (arXiv 2310.16789) [bits/token]: the mean code length of the most surprising `share` of tokens.
 
     Low values hint that a text was in the training data. A hint, never a proof.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.powers import Float32Array, log2, quotient
+from llmzip.arithmetic.powers import log2, quotient
 from llmzip.mixing.base import BIAS_SLOTS_BITS
-from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.types import Float32Array, IdArray, Int64Array
 
 UNIT = 1 << 12
 """One occurrence."""

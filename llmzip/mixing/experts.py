@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from llmzip.arithmetic.powers import Float32Array
-from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.types import Float32Array, IdArray, Int64Array
 
 
 class Expert(Protocol):

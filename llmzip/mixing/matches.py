@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmzip.arithmetic.powers import Float32Array, log2, quotient
+from llmzip.arithmetic.powers import log2, quotient
 from llmzip.mixing.base import MATCH_SLOTS_BITS, NO_TOKEN
-from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.types import Float32Array, IdArray, Int64Array
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Lengths of context, in tokens."""

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmzip.arithmetic.powers import Float32Array, exp2, quotient
+from llmzip.arithmetic.powers import exp2, quotient
 from llmzip.mixing.experts import Expert
-from llmzip.mixing.step import Int64Array, Options, Outcome
+from llmzip.mixing.step import Options, Outcome
+from llmzip.types import Float32Array, Int64Array
 
 WEIGHT_UNIT = 1 << 20
 WEIGHT_LIMIT = 8 << 20

@@ -11,9 +11,10 @@ from array import array
 
 import numpy as np
 
-from llmzip.arithmetic.powers import Float32Array, exp2, log2, quotient
+from llmzip.arithmetic.powers import exp2, log2, quotient
 from llmzip.mixing.base import NO_TOKEN
-from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.types import Float32Array, IdArray, Int64Array
 
 SCANNED = 2048
 """How many positions of each of the two lists are looked at, the newest first."""

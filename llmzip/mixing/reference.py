@@ -15,7 +15,8 @@ from llmzip.mixing.experts import Expert
 from llmzip.mixing.matches import HISTORY, Matches
 from llmzip.mixing.mixer import Mixer
 from llmzip.mixing.neighbors import Neighbors
-from llmzip.mixing.step import IdArray, Int64Array, Options, Outcome, Step
+from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.types import IdArray, Int64Array
 
 EXPERTS = ("matches", "neighbors", "biases")
 

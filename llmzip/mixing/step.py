@@ -7,10 +7,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.powers import Float32Array, quotient
-
-IdArray = npt.NDArray[np.int32]
-Int64Array = npt.NDArray[np.int64]
+from llmzip.arithmetic.powers import quotient
+from llmzip.types import Float32Array, IdArray, Int64Array
 
 
 @dataclasses.dataclass(frozen=True)

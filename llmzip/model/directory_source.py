@@ -11,9 +11,10 @@ import numpy as np
 from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.files import MAX_CONFIG, parse_object, read_whole, shown
-from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatArray, FloatModel, Metadata, layer_name
+from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatModel, Metadata, layer_name
 from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.model.spec import MAX_VOCAB, ModelSpec, usable_positions
+from llmzip.types import Float32Array
 
 
 def read_directory(path: pathlib.Path) -> FloatModel:
@@ -47,7 +48,7 @@ def read_directory(path: pathlib.Path) -> FloatModel:
     tied = bool(config.get("tie_word_embeddings", False))
     load = _loader(path)
 
-    def tensor(name: str) -> FloatArray:
+    def tensor(name: str) -> Float32Array:
         if name.startswith("layers."):
             index, part = layer_name(name)
             return load(f"model.layers.{index}.{LAYER_PARTS[part][1]}.weight")
@@ -79,14 +80,14 @@ def _check_config(config: Mapping[str, Any]) -> float:
     return Metadata(rope if rope.get("rope_theta") is not None else config).number("rope_theta", 10000.0)
 
 
-def _loader(path: pathlib.Path) -> Callable[[str], FloatArray]:
+def _loader(path: pathlib.Path) -> Callable[[str], Float32Array]:
     """What reads a tensor by its name from the directory's safetensors files."""
     files = [SafetensorsFile(file) for file in sorted(path.glob("*.safetensors"))]
     if not files:
         raise UnsupportedModelError("no *.safetensors file")
     places = {name: file for file in files for name in file.names}
 
-    def load(name: str) -> FloatArray:
+    def load(name: str) -> Float32Array:
         if name not in places:
             raise UnsupportedModelError(f"{path}: no tensor {name!r}")
         array = places[name].tensor(name)

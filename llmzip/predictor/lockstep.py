@@ -9,7 +9,6 @@ predictions of each step by what came in all streams before it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,7 @@ from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.correction import correct, learn
-
-Progress = Callable[[int], None]
-"""Called with the number of tokens done."""
-
-IdArray = npt.NDArray[np.int32]
+from llmzip.types import IdArray, TokenProgress
 
 _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
@@ -100,7 +95,7 @@ def encode_tokens(
     window: int,
     mixer: ContextMixer | None = None,
     start: Start | None = None,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
     observer: CodingObserver | None = None,
 ) -> bytes:
     """Code a token sequence in `streams` streams with an attention window of `window` tokens; the mixer learns it."""
@@ -153,7 +148,7 @@ def decode_tokens(
     window: int,
     mixer: ContextMixer | None = None,
     start: Start | None = None,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> Tokens:
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
     begin = start or Start(engine)

@@ -14,7 +14,7 @@ from llmzip.accounting import block_bytes
 from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
 from llmzip.container.header import DICTIONARY_ID_BYTES, FINGERPRINT_PREFIX, FrameHeader, fingerprint_bytes, memory_code
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
 
@@ -34,9 +34,9 @@ _MOST_WRONG = 4
 class HeaderGuesses:
     """The headers that this machine's models, and the dictionary that was given, allow."""
 
-    def __init__(self, options: EngineOptions) -> None:
-        """options: with a model only that one is considered."""
-        self._options = options
+    def __init__(self, loader: EngineLoader) -> None:
+        """loader: with a model only that one is considered."""
+        self._loader = loader
 
     def proven_by(self, observed: bytes, body: bytes, size: int, stated: bytes) -> FrameHeader | None:
         """The header that makes the check of a frame's first block hold, or None.
@@ -91,15 +91,15 @@ class HeaderGuesses:
 
     @functools.cached_property
     def _fingerprints(self) -> list[bytes]:
-        if self._options.model is not None:
-            return [self._options.chosen_model().fingerprint]
+        if self._loader.model is not None:
+            return [self._loader.chosen_model().fingerprint]
         return [bytes.fromhex(model.fingerprint) for model in ModelStore().list() if model.state == "ready"]
 
     def _dictionary_ids(self, fingerprint: bytes) -> list[bytes]:
         """The digest of the dictionary under a model, where one was given, and none."""
-        if self._options.dictionary is None:
+        if self._loader.dictionary is None:
             return [b""]
-        prepared = self._options.prepared_dictionary(self._options.for_fingerprint(fingerprint))
+        prepared = self._loader.prepared_dictionary(self._loader.for_fingerprint(fingerprint))
         return [prepared.digest, b""] if prepared else [b""]
 
 

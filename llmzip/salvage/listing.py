@@ -7,7 +7,7 @@ from typing import BinaryIO
 from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.checks import is_short
 from llmzip.container.header import VERSION, FrameHeader
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import EngineLoader
 from llmzip.frames import FrameSummary
 from llmzip.salvage.frames import FoundFrame, survey_frames
 from llmzip.salvage.headers import HeaderGuesses
@@ -18,7 +18,7 @@ MISSING = "missing"
 
 def list_damaged_frames(file: BinaryIO) -> list[FrameSummary]:
     """What is there of each frame of a seekable file; sizes are those that are known."""
-    frames = survey_frames(file, HeaderGuesses(EngineOptions()))
+    frames = survey_frames(file, HeaderGuesses(EngineLoader()))
     return [_info(frame) for frame in frames if frame.is_frame]
 
 

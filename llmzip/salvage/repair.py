@@ -8,11 +8,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import xxhash
 
-from llmzip.codecs.base import Progress
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.selection import OF_A_MODEL, coded_part, reach
 from llmzip.container.block import Block, read_block
@@ -20,12 +19,14 @@ from llmzip.container.checks import content_check, is_short
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
 from llmzip.decompressor import BlockDecoder
-from llmzip.engines import EngineOptions
+from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
 from llmzip.limits import FREE_OUTPUT, OUTPUT_PER_BYTE
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
 from llmzip.salvage.headers import NOTHING_STATED, HeaderGuesses
 from llmzip.salvage.survey import BlockPart
+from llmzip.types import Progress
 
 _ZEROS = bytes(1 << 16)
 
@@ -82,11 +83,12 @@ def repair_stream(
     *,
     join: bool = False,
     sparse: bool = False,
-    model: str | None = None,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
     max_memory: int | None = None,
     max_output: int | None = None,
+    runtime: Runtime | None = None,
     progress: Progress | None = None,
-    **engine: Any,
 ) -> RepairReport:
     """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for `decompress_stream`.
 
@@ -96,9 +98,9 @@ def repair_stream(
     Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what
     reading and writing raise.
     """
-    options = EngineOptions(model=model, **engine)
+    loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     with _seekable(source) as file:
-        salvage = _Salvage(file, _Place(sink, join, sparse), options, max_memory, max_output, progress)
+        salvage = _Salvage(file, _Place(sink, join, sparse), loader, max_memory, max_output, progress)
         return salvage.run()
 
 
@@ -138,18 +140,18 @@ class _Salvage:
         self,
         file: BinaryIO,
         place: _Place,
-        options: EngineOptions,
+        loader: EngineLoader,
         max_memory: int | None,
         max_output: int | None,
         progress: Progress | None,
     ) -> None:
         self._file = file
         self._place = place
-        self._options = options
+        self._loader = loader
         self._max_memory = max_memory
         self._max_output = max_output
-        self._guesses = HeaderGuesses(options)
-        self._decoder = BlockDecoder(options, max_memory=max_memory, max_output=max_output, progress=progress)
+        self._guesses = HeaderGuesses(loader)
+        self._decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
         self._blocks = 0
         self._damages: list[Damage] = []
         self._verified = True
@@ -266,7 +268,7 @@ class _Salvage:
             return stated[0] if stated else NOTHING_STATED
         first_error: LLMZipError | None = None
         for header in [*stated, *self._guesses.likely()]:
-            probe = BlockDecoder(self._options, max_memory=self._max_memory)
+            probe = BlockDecoder(self._loader, max_memory=self._max_memory)
             try:
                 probe.open_frame(header)
                 probe.decode(block)

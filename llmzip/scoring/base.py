@@ -10,11 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.metrics.capacity import Shape
-from llmzip.metrics.code_length import FloatArray
 from llmzip.model.vocabulary import Vocabulary
-
-IdArray = npt.NDArray[np.int32]
-BoolArray = npt.NDArray[np.bool_]
+from llmzip.types import BoolArray, Float64Array, IdArray
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What float models may compute in."""
@@ -62,7 +59,7 @@ class Tokenized:
 class Predictions(Protocol):
     """What a model says of N next tokens."""
 
-    def measure(self, targets: IdArray) -> tuple[FloatArray, IdArray]:
+    def measure(self, targets: IdArray) -> tuple[Float64Array, IdArray]:
         """targets [N] -> code lengths -log2 p [N] bits, and ranks [N]: how many tokens are more probable."""
         ...
 

@@ -14,7 +14,8 @@ from llmzip.compressor import LLMZipCompressor
 from llmzip.container.block import Block
 from llmzip.engine.base import Engine
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
-from llmzip.scoring.score import LITERAL_BITS, Progress
+from llmzip.scoring.score import LITERAL_BITS
+from llmzip.types import TokenProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def file_length(
     *,
     block_size: int | None = None,
     solid: bool = False,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> FileLength:
     """Compress `data` with the scorer's model, and book each part of the file where it belongs.
 
@@ -96,7 +97,7 @@ class _Payload:
 class _Ledger(_Payload):
     """A `CodingObserver` that adds up the payloads of the blocks that are written."""
 
-    def __init__(self, engine: Engine, progress: Progress | None) -> None:
+    def __init__(self, engine: Engine, progress: TokenProgress | None) -> None:
         super().__init__()
         self.match_bytes = self.other_bytes = 0
         self._engine = engine

@@ -29,7 +29,7 @@ from llmzip.scoring.float_scorer import FloatScorer
 _MAX_CONFIG = 1 << 24
 
 
-def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", fetch: bool = False) -> FloatScorer:
+def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", download: bool = False) -> FloatScorer:
     """The scorer of a folder, `.gguf` file, registered name or hub id `owner/name[@revision]`.
 
     Raises ModelNotFoundError, UnsupportedModelError (with the reason), or LLMZipError for a device that cannot be used.
@@ -39,13 +39,13 @@ def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", fetch:
         return _load(path, path.name, dtype, device)
     entry = by_name(name)
     if entry:
-        if not fetch:
+        if not download:
             raise ModelNotFoundError(
                 f"the float weights of {entry.name} are not kept; allow the download, or name a file"
             )
         with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
             return _load(fetch_registered(entry, pathlib.Path(folder)), entry.name, dtype, device)
-    snapshot = fetch_snapshot(name, fetch) if "/" in name else None
+    snapshot = fetch_snapshot(name, download) if "/" in name else None
     if snapshot is None:
         raise ModelNotFoundError(
             f"no float model {name!r}: not a folder, a .gguf file, a registered name or a hub id here"

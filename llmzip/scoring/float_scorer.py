@@ -14,11 +14,11 @@ import transformers
 
 from llmzip.errors import LLMZipError, UnsupportedModelError
 from llmzip.metrics.capacity import Shape
-from llmzip.metrics.code_length import FloatArray
 from llmzip.model.files import shown
 from llmzip.model.vocabulary import Vocabulary
-from llmzip.scoring.base import BoolArray, IdArray, ModelCard, Predictions, chunks
+from llmzip.scoring.base import ModelCard, Predictions, chunks
 from llmzip.scoring.text import TextCutter
+from llmzip.types import BoolArray, Float64Array, IdArray
 
 
 class FloatPredictions:
@@ -27,7 +27,7 @@ class FloatPredictions:
     def __init__(self, logits: torch.Tensor) -> None:
         self._log2 = torch.log_softmax(logits.float(), dim=-1) / math.log(2)  # [N, V]
 
-    def measure(self, targets: IdArray) -> tuple[FloatArray, IdArray]:
+    def measure(self, targets: IdArray) -> tuple[Float64Array, IdArray]:
         """See `Predictions.measure`."""
         wanted = torch.from_numpy(targets).long().to(self._log2.device)[:, None]
         chosen = self._log2.gather(1, wanted)

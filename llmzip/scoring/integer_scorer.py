@@ -11,9 +11,9 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.engine.base import Engine
 from llmzip.metrics.capacity import Shape
-from llmzip.metrics.code_length import FloatArray
-from llmzip.scoring.base import BoolArray, IdArray, ModelCard, chunks
+from llmzip.scoring.base import ModelCard, chunks
 from llmzip.scoring.text import TextCutter
+from llmzip.types import BoolArray, Float64Array, IdArray
 
 _ZERO_WEIGHT = 2.0**-8
 """What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a similar floor."""
@@ -35,7 +35,7 @@ class IntegerPredictions:
             rows = slice(start, start + _GROUP)
             yield rows, self._engine.token_weights(self._vectors[rows], self._scales[rows])
 
-    def measure(self, targets: IdArray) -> tuple[FloatArray, IdArray]:
+    def measure(self, targets: IdArray) -> tuple[Float64Array, IdArray]:
         """See `Predictions.measure`."""
         bits, ranks = np.empty(len(targets)), np.empty(len(targets), np.int32)
         for rows, weights in self._weights():
@@ -46,7 +46,7 @@ class IntegerPredictions:
             ranks[rows] = (weights > chosen[:, None]).sum(axis=1)
         return bits, ranks
 
-    def table_bits(self, targets: IdArray) -> FloatArray:
+    def table_bits(self, targets: IdArray) -> Float64Array:
         """Code lengths [N] by the coder's integer tables (docs/arithmetic.md, section 5) instead of the weights."""
         bits = np.empty(len(targets))
         for start in range(0, len(targets), _GROUP):

@@ -9,14 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import LimitError, LLMZipError
-from llmzip.metrics.code_length import FloatArray
 from llmzip.metrics.windows import Span
-from llmzip.scoring.base import BoolArray, IdArray, Scorer, Tokenized
+from llmzip.scoring.base import Scorer, Tokenized
+from llmzip.types import BoolArray, Float64Array, IdArray, TokenProgress
 
-Progress = Callable[[int], None]
-"""Called with the number of tokens fed so far."""
-
-Begin = Callable[[str], Progress | None]
+Begin = Callable[[str], TokenProgress | None]
 """Told what is measured next; what it returns is told the tokens done."""
 
 LITERAL_BITS = 8.0
@@ -27,7 +24,7 @@ LITERAL_BITS = 8.0
 class TokenScores:
     """The scored tokens, span by span and in the order of the text."""
 
-    bits: FloatArray  # [n], the literal byte behind an escape token included
+    bits: Float64Array  # [n], the literal byte behind an escape token included
     ranks: IdArray  # [n]
     sizes: IdArray  # [n] bytes
     characters: IdArray  # [n]
@@ -44,9 +41,9 @@ class TokenScores:
         """The bytes of the scored tokens."""
         return int(self.sizes.sum())
 
-    def span_bits(self, count: int) -> FloatArray:
+    def span_bits(self, count: int) -> Float64Array:
         """The code length of each of `count` spans."""
-        summed: FloatArray = np.bincount(self.spans, self.bits, count).astype(np.float64)
+        summed: Float64Array = np.bincount(self.spans, self.bits, count).astype(np.float64)
         return summed
 
 
@@ -103,13 +100,13 @@ def score(
     *,
     window: int | None = None,
     start: bool = True,
-    progress: Progress | None = None,
+    progress: TokenProgress | None = None,
 ) -> TokenScores:
     """The code lengths of the tokens that the spans score; `start` as for `batches`, window as for `predict`.
 
     Raises LimitError as `batches`, and LLMZipError for a model that breaks down: half precision can overflow.
     """
-    found: list[tuple[FloatArray, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
+    found: list[tuple[Float64Array, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
     fed = 0
     for batch in batches(scorer, text, spans, start=start):
         rows = np.broadcast_to(batch.spans[:, None], batch.inputs.shape)

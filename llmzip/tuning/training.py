@@ -66,7 +66,7 @@ class State:
     curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
-Progress = Callable[[State, float, float], None]
+TrainingProgress = Callable[[State, float, float], None]
 """Called after each step with the state, the share of the run that is done, and the step's bits per token."""
 
 
@@ -94,7 +94,7 @@ class Trainer:
         groups: list[dict[str, Any]] = [{"params": others}, {"params": tokens, "eps": _MIN_EMBEDDING_EPS}]
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0)
 
-    def run(self, progress: Progress | None = None) -> State:
+    def run(self, progress: TrainingProgress | None = None) -> State:
         """Train to the end, or to where an earlier run's end is."""
         options, state = self.options, self.state
         begun = time.monotonic() - state.seconds

@@ -20,7 +20,7 @@ from llmzip.model.sources import FloatModel, read_source, source_digest
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.tuning import data
 from llmzip.tuning.network import Network
-from llmzip.tuning.training import Progress, State, Trainer, TrainingOptions, compiled
+from llmzip.tuning.training import State, Trainer, TrainingOptions, TrainingProgress, compiled
 
 LOW_RANK_RATE, FULL_RATE = 5e-4, 3e-5
 TOKENS_FILE, ADAPTER_FILE = "tokens.npz", "adapter.safetensors"
@@ -63,7 +63,7 @@ def train(
     device: str = "cpu",
     compile_layers: bool | None = None,
     initial: Adapter | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> State:
     """Train in a prepared folder, from its checkpoint where there is one.
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
-from llmzip.arithmetic.frequencies import Int64Array
 from llmzip.engine.triton.prediction import Prediction, Predictor, to_host
 from llmzip.engine.triton.transformer import TritonTransformer
 from llmzip.mixing.base import NO_TOKEN
+from llmzip.types import Int64Array
 
 
 class TritonDistributions:

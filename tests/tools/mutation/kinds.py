@@ -9,6 +9,7 @@ from typing import Any
 import llmzip
 from llmzip.codecs.base import Codec
 from llmzip.codecs.registry import get_codec
+from llmzip.runtime import Runtime
 from tests import golden
 from tests.conftest import tiny
 
@@ -76,7 +77,7 @@ class Kind:
 
 def native() -> dict[str, Any]:
     """The engine of all mutants: one thread, the tiny model."""
-    return {"model": tiny(), "threads": 1}
+    return {"model": tiny(), "runtime": Runtime(threads=1)}
 
 
 @functools.cache

@@ -31,7 +31,7 @@ def examine(data: bytes, kind: Kind, source: random.Random) -> str:
         return _sealed(data, kind)
     options = {**native(), **kind.needs, "max_memory": MAX_MEMORY}
     if source.random() < 0.002:
-        options["engine"] = "torch"
+        options["runtime"] = llmzip.Runtime(engine="torch")
     try:
         out: bytes | None = llmzip.decompress(data, max_output=MAX_OUTPUT, **options)
     except LLMZipError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
 
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
@@ -13,11 +12,14 @@ from llmzip.errors import DictionaryError, LLMZipError, ModelMismatchError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
 from llmzip.predictor.dictionary import Dictionary, PreparedDictionary
+from llmzip.runtime import DEFAULT_RUNTIME, EngineName, Runtime
 from llmzip.turns import new_lock
 
-FetchProgress = Callable[[str, int, int], None]
+ModelLike = str | os.PathLike[str] | IntegerModel
+"""A model, or what names one: a name, path, fingerprint or hub id (see `ModelStore.resolve`)."""
 
-ENGINE_NAMES = ("auto", "native", "torch")
+DictionaryLike = Dictionary | bytes | bytearray | memoryview
+"""What both sides know beforehand. A `Dictionary` that is kept is read only once."""
 
 _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
 
@@ -31,28 +33,15 @@ _resolved: dict[tuple[str | None, str | None, str | None], tuple[bytes, str]] = 
 
 
 @dataclasses.dataclass(frozen=True)
-class EngineOptions:
-    """How and by which model predictions are made. None of this changes a coded byte, except the model and the dictionary."""
+class EngineLoader:
+    """Finds the model of a job, loads the engine that evaluates it, and reads the dictionary."""
 
-    model: str | os.PathLike[str] | IntegerModel | None = None
-    """A name, path, fingerprint or hub id (see `ModelStore.resolve`), or a model; None: the default, or the file's own."""
-    fetch: bool = False
-    """Whether a missing model may be downloaded."""
-    offline: bool = False
-    fetch_progress: FetchProgress | None = None
-    engine: str = "auto"
-    device: str = "cpu"
-    threads: int | None = None
-    """None or 0: as many as there are processors for this process."""
-    dictionary: Dictionary | bytes | bytearray | memoryview | None = None
-    """What both sides know beforehand. A `Dictionary` that is kept is read only once."""
+    model: ModelLike | None = None
+    """None: the default model for compression, the file's own for decompression."""
+    dictionary: DictionaryLike | None = None
+    runtime: Runtime = DEFAULT_RUNTIME
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 0:
-            raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
-        object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
-        if self.engine not in ENGINE_NAMES:
-            raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
         if self.dictionary is not None and not isinstance(self.dictionary, Dictionary):
             object.__setattr__(self, "dictionary", Dictionary(self.dictionary))  # kept, so that it is read only once
 
@@ -114,17 +103,19 @@ class EngineOptions:
         place = (name, os.environ.get(MODEL_VARIABLE), os.environ.get(CACHE_VARIABLE))
         kept = _kept_model(*_resolved[place]) if place in _resolved else None
         if kept is None:
-            kept = ModelStore(offline=self.offline).resolve(name, fetch=self.fetch, progress=self.fetch_progress)
+            how = self.runtime
+            kept = ModelStore(offline=how.offline).resolve(name, download=how.download, progress=how.download_progress)
             _resolved[place] = kept.fingerprint, kept.vocabulary.rules
         return kept
 
     def _engine(self, model: IntegerModel) -> Engine:
         global _loaded
-        key = (model.fingerprint, model.vocabulary.rules, self.engine, self.device, self.threads)
+        how = self.runtime
+        key = (model.fingerprint, model.vocabulary.rules, how.engine, how.device, how.threads)
         with _lock:
             if _loaded is None or _loaded[0] != key:
                 _loaded = None  # makes room
-                _loaded = key, _build(model, self.engine, self.device, self.threads)
+                _loaded = key, _build(model, how.engine, how.device, how.threads)
             return _loaded[1]
 
 
@@ -137,7 +128,7 @@ def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
     return model if model.fingerprint.startswith(prefix) and rules in (None, model.vocabulary.rules) else None
 
 
-def _build(model: IntegerModel, engine: str, device: str, threads: int | None) -> Engine:
+def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | None) -> Engine:
     if engine == "native" or (engine == "auto" and device == "cpu"):
         reason = native_engine.why_not_available()
         if not reason:

@@ -1,0 +1,50 @@
+"""How and where to compute: the options that change no byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Literal
+
+from llmzip.types import DownloadProgress
+
+EngineName = Literal["auto", "native", "torch"]
+
+ENGINE_NAMES: tuple[EngineName, ...] = typing.get_args(EngineName)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """How and where to compute.
+
+    A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid, block_size, codec) are
+    keywords of their own.
+
+    Raises ValueError for an unknown engine and a negative number of threads.
+
+    >>> packed = compress(b"To be, or not to be", runtime=Runtime(threads=1))
+    """
+
+    engine: EngineName = "auto"
+    """What evaluates the model: "native", the C core; "torch", PyTorch; "auto": native on the CPU if it is built, else torch."""
+    device: str = "cpu"
+    """Where the model is evaluated, as PyTorch names it: "cpu", "cuda", "cuda:1"."""
+    threads: int | None = None
+    """CPU threads; None or 0: one for each processor that this process may use."""
+    offline: bool = False
+    """Whether the network is never touched, whatever `download` says."""
+    download: bool = False
+    """Whether a missing model may be downloaded."""
+    download_progress: DownloadProgress | None = None
+    """Called with the stage ("download", "convert"), what is done and the total, while a model is downloaded and converted."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 0:
+            raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
+        object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
+        if self.engine not in ENGINE_NAMES:
+            raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
+
+
+DEFAULT_RUNTIME = Runtime()
+"""All processors, the quickest engine that is there, and no download."""

@@ -1,0 +1,50 @@
+"""The options of computing: typed, documented, and of no influence on a byte."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import pathlib
+from typing import Any
+
+import pytest
+
+import llmzip
+from llmzip.engine_loader import EngineLoader
+from llmzip.model.integer_model import IntegerModel
+from llmzip.runtime import Runtime
+
+
+def test_every_field_has_a_line_of_documentation() -> None:
+    source = pathlib.Path(inspect.getfile(Runtime)).read_text("utf-8")
+    kind = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    documented = {
+        field.target.id
+        for field, text in zip(kind.body, kind.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    assert documented == {field.name for field in dataclasses.fields(Runtime)}
+
+
+@pytest.mark.parametrize("name", [name for name in llmzip.__all__ if callable(getattr(llmzip, name))])
+def test_public_signatures_name_every_option(name: str) -> None:
+    """`**options: Any` would hide them from readers, editors and type checkers, and let misspelt ones through until later."""
+    public = getattr(llmzip, name)
+    if inspect.isclass(public) and issubclass(public, BaseException):
+        return
+    parameters = inspect.signature(public).parameters.values()
+    assert not [p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+
+
+@pytest.mark.parametrize("wrong", [{"engine": "steam"}, {"threads": -1}])
+def test_what_cannot_be_is_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        Runtime(**wrong)
+
+
+def test_equal_runtimes_share_the_loaded_engine(tiny_model: IntegerModel) -> None:
+    engine = EngineLoader(tiny_model, runtime=Runtime(threads=0)).for_compression()
+    assert EngineLoader(tiny_model, runtime=Runtime()).for_compression() is engine
+    assert EngineLoader(tiny_model, runtime=Runtime(offline=True, download=True)).for_compression() is engine
