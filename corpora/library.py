@@ -72,14 +72,14 @@ def fetch(corpus: Corpus, progress: TransferProgress | None = None, say: Callabl
     return folder
 
 
-def _download_archive(corpus: Corpus, progress: Progress | None) -> pathlib.Path:
+def _download_archive(corpus: Corpus, progress: TransferProgress | None) -> pathlib.Path:
     suffixes = "".join(pathlib.PurePosixPath(corpus.url).suffixes[-2:])
     archive = folder_of(corpus).with_name(f"{corpus.name}{suffixes}")
     download(corpus.url, archive, progress)
     return archive
 
 
-def _download_parts(corpus: Corpus, progress: Progress | None) -> pathlib.Path:
+def _download_parts(corpus: Corpus, progress: TransferProgress | None) -> pathlib.Path:
     """The parts joined in one file; parts that an interrupted download has brought are not fetched again."""
     folder = folder_of(corpus).with_name(f"{corpus.name}.parts")
     folder.mkdir(exist_ok=True)
