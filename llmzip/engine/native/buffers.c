@@ -19,21 +19,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *big_alloc(size_t bytes)
+void *alloc_huge(size_t bytes)
 {
     size_t size = (bytes + 63) / 64 * 64;
     void *p = aligned_alloc(64, size);
     return p ? memset(p, 0, size) : NULL;
 }
 
-void big_free(void *p) { free(p); }
+void free_huge(void *p) { free(p); }
 
 #else
 
 #define HUGE_PAGE ((size_t)1 << 21)
 #define HEADER 64 /* keeps the mapping's start and size in front of the buffer, and its alignment */
 
-void *big_alloc(size_t bytes)
+void *alloc_huge(size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
@@ -51,7 +51,7 @@ void *big_alloc(size_t bytes)
     return mapped + HEADER;
 }
 
-void big_free(void *p)
+void free_huge(void *p)
 {
     if (p) {
         char *mapped = (char *)p - HEADER;

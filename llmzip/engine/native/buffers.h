@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* NULL when there is no memory. Bytes that are never touched cost none. */
-void *big_alloc(size_t bytes);
-void big_free(void *p);
+void *alloc_huge(size_t bytes);
+void free_huge(void *p);
 
 #endif

@@ -48,7 +48,7 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     engine->width = round_up((size_t)spec->d_model, PANEL);
     engine->inner = round_up((size_t)spec->d_ff, PANEL);
     engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, PANEL);
-    engine->buckets = ((size_t)spec->vocab + BUCKET - 1) / BUCKET;
+    engine->buckets = ((size_t)spec->vocab + BUCKET_SIZE - 1) / BUCKET_SIZE;
     engine->inverse_width = (float)(1.0 / spec->d_model);
     engine->layers = calloc((size_t)spec->layers, sizeof *engine->layers);
     if (engine->kernels && engine->layers && new_matrices(engine)) {
@@ -76,13 +76,13 @@ void llmzip_engine_free(struct engine *engine)
     free(engine);
 }
 
-/* Where a tensor lies: products that share their input are stacked. */
-struct place {
+/* The columns of a matrix that hold a tensor: products that share their input are stacked. */
+struct columns {
     struct matrix *matrix;
-    size_t first, columns, width;
+    size_t first, count, width;
 };
 
-static struct place find(struct engine *engine, int tensor, int layer)
+static struct columns find_tensor(struct engine *engine, int tensor, int layer)
 {
     const struct spec *spec = &engine->spec;
     struct layer *l = &engine->layers[layer];
@@ -90,28 +90,28 @@ static struct place find(struct engine *engine, int tensor, int layer)
     size_t q = (size_t)(spec->heads * spec->head_dim), kv = (size_t)(spec->kv_heads * spec->head_dim);
     switch (tensor) {
     case TENSOR_Q:
-        return (struct place){&l->qkv, 0, q, d};
+        return (struct columns){&l->qkv, 0, q, d};
     case TENSOR_K:
-        return (struct place){&l->qkv, q, kv, d};
+        return (struct columns){&l->qkv, q, kv, d};
     case TENSOR_V:
-        return (struct place){&l->qkv, q + kv, kv, d};
+        return (struct columns){&l->qkv, q + kv, kv, d};
     case TENSOR_O:
-        return (struct place){&l->o, 0, d, q};
+        return (struct columns){&l->o, 0, d, q};
     case TENSOR_GATE:
-        return (struct place){&l->gate_up, 0, f, d};
+        return (struct columns){&l->gate_up, 0, f, d};
     case TENSOR_UP:
-        return (struct place){&l->gate_up, engine->inner, f, d};
+        return (struct columns){&l->gate_up, engine->inner, f, d};
     case TENSOR_DOWN:
-        return (struct place){&l->down, 0, d, f};
+        return (struct columns){&l->down, 0, d, f};
     default:
-        return (struct place){&engine->head, 0, (size_t)spec->vocab, d};
+        return (struct columns){&engine->head, 0, (size_t)spec->vocab, d};
     }
 }
 
 void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale)
 {
-    struct place place = find(engine, tensor, layer);
-    matrix_put(place.matrix, place.first, place.columns, place.width, weight, scale);
+    struct columns columns = find_tensor(engine, tensor, layer);
+    matrix_put(columns.matrix, columns.first, columns.count, columns.width, weight, scale);
 }
 
 void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds)
@@ -134,14 +134,14 @@ static void product_work(void *context, int rank)
     const struct product_job *job = context;
     int threads = pool_threads(job->engine->pool);
     size_t panels = job->matrix->columns / PANEL;
-    job->engine->kernels->multiply(job->matrix, job->rows, share(panels, rank, threads),
-                                   share(panels, rank + 1, threads), job->out, job->matrix->columns, NULL);
+    job->engine->kernels->multiply(job->matrix, job->rows, partition(panels, rank, threads),
+                                   partition(panels, rank + 1, threads), job->out, job->matrix->columns, NULL);
 }
 
 int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out)
 {
-    struct place place = find(engine, tensor, layer);
-    struct rows a = {x, round_up(place.width, PANEL), (size_t)rows};
-    struct product_job job = {engine, place.matrix, a, out};
+    struct columns columns = find_tensor(engine, tensor, layer);
+    struct rows a = {x, round_up(columns.width, PANEL), (size_t)rows};
+    struct product_job job = {engine, columns.matrix, a, out};
     return pool_run(engine->pool, product_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }

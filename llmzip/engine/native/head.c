@@ -5,8 +5,7 @@
 
 #include "engine.h"
 
-#define FREQUENCY_BITS 24
-#define SUM_LIMIT ((uint64_t)1 << 39) /* sums below this times 2^24 fit 63 bits */
+#define SUM_LIMIT ((uint64_t)1 << SUM_BITS)
 
 struct head_job {
     struct engine *engine;
@@ -27,15 +26,15 @@ static void sum_buckets(void *context, int rank)
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
     size_t panels = e->head.columns / PANEL, vocab = (size_t)e->spec.vocab;
-    for (size_t b = share(e->buckets, rank, threads); b < share(e->buckets, rank + 1, threads); b++) {
-        size_t first = b * (BUCKET / PANEL), last = first + BUCKET / PANEL;
+    for (size_t b = partition(e->buckets, rank, threads); b < partition(e->buckets, rank + 1, threads); b++) {
+        size_t first = b * (BUCKET_SIZE / PANEL), last = first + BUCKET_SIZE / PANEL;
         e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums, job->stride,
                              NULL);
         for (size_t r = 0; r < job->rows; r++) {
             float *sums = job->sums + r * job->stride;
             for (size_t i = vocab; b + 1 == e->buckets && i < job->stride; i++)
                 sums[i] = -FLT_MAX; /* padding weighs 0 */
-            job->bucket_maxima[r * e->buckets + b] = e->kernels->maximum(sums + b * BUCKET, BUCKET);
+            job->bucket_maxima[r * e->buckets + b] = e->kernels->maximum(sums + b * BUCKET_SIZE, BUCKET_SIZE);
         }
     }
 }
@@ -46,26 +45,26 @@ static void weigh_buckets(void *context, int rank)
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
     size_t items = job->rows * e->buckets;
-    for (size_t i = share(items, rank, threads); i < share(items, rank + 1, threads); i++) {
+    for (size_t i = partition(items, rank, threads); i < partition(items, rank + 1, threads); i++) {
         size_t r = i / e->buckets, b = i % e->buckets;
-        job->bucket_weights[i] = e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET, BUCKET,
+        job->bucket_weights[i] = e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET_SIZE, BUCKET_SIZE,
                                                         job->scales[r], job->maxima[r]);
     }
 }
 
-/* The largest of a row's sums, equal ones by token, best first: [LLMZIP_TOP]. */
+/* The largest of a row's sums, equal ones by token, best first: [LLMZIP_TOP_TOKENS]. */
 static void top_tokens(const float *sums, const float *bucket_maxima, size_t vocab, int32_t *top)
 {
-    float best[LLMZIP_TOP];
+    float best[LLMZIP_TOP_TOKENS];
     int found = 0;
-    for (size_t first = 0; first < vocab; first += BUCKET) {
-        if (found == LLMZIP_TOP && bucket_maxima[first / BUCKET] <= best[found - 1])
+    for (size_t first = 0; first < vocab; first += BUCKET_SIZE) {
+        if (found == LLMZIP_TOP_TOKENS && bucket_maxima[first / BUCKET_SIZE] <= best[found - 1])
             continue;
-        size_t end = vocab - first < BUCKET ? vocab : first + BUCKET;
+        size_t end = vocab - first < BUCKET_SIZE ? vocab : first + BUCKET_SIZE;
         for (size_t i = first; i < end; i++) {
-            if (found == LLMZIP_TOP && sums[i] <= best[found - 1])
+            if (found == LLMZIP_TOP_TOKENS && sums[i] <= best[found - 1])
                 continue;
-            int k = found < LLMZIP_TOP ? found++ : found - 1;
+            int k = found < LLMZIP_TOP_TOKENS ? found++ : found - 1;
             for (; k > 0 && best[k - 1] < sums[i]; k--) {
                 best[k] = best[k - 1];
                 top[k] = top[k - 1];
@@ -74,7 +73,7 @@ static void top_tokens(const float *sums, const float *bucket_maxima, size_t voc
             top[k] = (int32_t)i;
         }
     }
-    for (; found < LLMZIP_TOP; found++)
+    for (; found < LLMZIP_TOP_TOKENS; found++)
         top[found] = -1;
 }
 
@@ -98,7 +97,7 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
                                .bucket_maxima = bucket_maxima,
                                .bucket_weights = bucket_weights,
                                .rows = rows,
-                               .stride = e->buckets * BUCKET};
+                               .stride = e->buckets * BUCKET_SIZE};
         status = pool_run(e->pool, sum_buckets, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
         for (size_t r = 0; r < rows; r++) {
             float largest = -FLT_MAX;
@@ -106,7 +105,7 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
                 largest = bucket_maxima[r * e->buckets + b] > largest ? bucket_maxima[r * e->buckets + b] : largest;
             maxima[r] = largest * scales[r];
             top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
-                       top + r * LLMZIP_TOP);
+                       top + r * LLMZIP_TOP_TOKENS);
         }
         int64_t middle = engine_clock();
         e->profile[PART_HEAD] += middle - start;
@@ -130,11 +129,11 @@ static void weigh_tokens(void *context, int rank)
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
     size_t vocab = (size_t)e->spec.vocab, items = job->rows * e->buckets;
-    for (size_t i = share(items, rank, threads); i < share(items, rank + 1, threads); i++) {
-        size_t r = i / e->buckets, first = i % e->buckets * BUCKET;
-        size_t n = vocab - first < BUCKET ? vocab - first : BUCKET;
-        int32_t weights[BUCKET];
-        e->kernels->weights(job->sums + r * job->stride + first, BUCKET, job->scales[r], job->maxima[r], weights);
+    for (size_t i = partition(items, rank, threads); i < partition(items, rank + 1, threads); i++) {
+        size_t r = i / e->buckets, first = i % e->buckets * BUCKET_SIZE;
+        size_t n = vocab - first < BUCKET_SIZE ? vocab - first : BUCKET_SIZE;
+        int32_t weights[BUCKET_SIZE];
+        e->kernels->weights(job->sums + r * job->stride + first, BUCKET_SIZE, job->scales[r], job->maxima[r], weights);
         for (size_t k = 0; k < n; k++)
             job->weights[r * vocab + first + k] = weights[k];
     }
@@ -149,15 +148,15 @@ int llmzip_weights(struct engine *e, const float *sums, const float *scales, con
                            .maxima = (float *)maxima,
                            .weights = weights,
                            .rows = (size_t)rows,
-                           .stride = e->buckets * BUCKET};
+                           .stride = e->buckets * BUCKET_SIZE};
     return pool_run(e->pool, weigh_tokens, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
 
-/* Weights of at most BUCKET tokens of one row; 0 for negative ones. */
+/* Weights of at most BUCKET_SIZE tokens of one row; 0 for negative ones. */
 static void weigh_some(const struct engine *e, const float *sums, float scale, float maximum, const int32_t *tokens,
-                       size_t count, int32_t weights[BUCKET])
+                       size_t count, int32_t weights[BUCKET_SIZE])
 {
-    float gathered[BUCKET];
+    float gathered[BUCKET_SIZE];
     size_t padded = round_up(count, PANEL); /* what the kernels take */
     for (size_t i = 0; i < padded; i++)
         gathered[i] = i < count && tokens[i] >= 0 ? sums[tokens[i]] : -FLT_MAX;
@@ -166,7 +165,7 @@ static void weigh_some(const struct engine *e, const float *sums, float scale, f
         weights[i] = tokens[i] >= 0 ? weights[i] : 0;
 }
 
-static size_t at_most_bucket(size_t count) { return count < BUCKET ? count : BUCKET; }
+static size_t limit_to_bucket(size_t count) { return count < BUCKET_SIZE ? count : BUCKET_SIZE; }
 
 void llmzip_weights_of(struct engine *e, const float *sums, const float *scales, const float *maxima,
                        const int32_t *tokens, int rows, int count, int32_t *weights)
@@ -174,9 +173,9 @@ void llmzip_weights_of(struct engine *e, const float *sums, const float *scales,
     size_t n = (size_t)count, some;
     for (size_t r = 0; r < (size_t)rows; r++)
         for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
-            int32_t found[BUCKET];
-            some = at_most_bucket(n - first);
-            weigh_some(e, sums + r * e->buckets * BUCKET, scales[r], maxima[r], tokens, some, found);
+            int32_t found[BUCKET_SIZE];
+            some = limit_to_bucket(n - first);
+            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some, found);
             memcpy(weights, found, some * sizeof *weights);
         }
 }
@@ -187,12 +186,12 @@ void llmzip_replace(struct engine *e, const float *sums, const float *scales, co
     size_t n = (size_t)count, some;
     for (size_t r = 0; r < (size_t)rows; r++, bucket_weights += e->buckets)
         for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
-            int32_t before[BUCKET];
-            some = at_most_bucket(n - first);
-            weigh_some(e, sums + r * e->buckets * BUCKET, scales[r], maxima[r], tokens, some, before);
+            int32_t before[BUCKET_SIZE];
+            some = limit_to_bucket(n - first);
+            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some, before);
             for (size_t i = 0; i < some; i++)
                 if (tokens[i] >= 0)
-                    bucket_weights[tokens[i] / BUCKET] += weights[i] - before[i];
+                    bucket_weights[tokens[i] / BUCKET_SIZE] += weights[i] - before[i];
         }
 }
 
@@ -237,21 +236,21 @@ static void frequency_work(void *context, int rank)
     const struct frequency_job *job = context;
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
-    for (size_t r = share(job->rows, rank, threads); r < share(job->rows, rank + 1, threads); r++) {
-        int32_t narrow[BUCKET];
-        int64_t wide[BUCKET];
+    for (size_t r = partition(job->rows, rank, threads); r < partition(job->rows, rank + 1, threads); r++) {
+        int32_t narrow[BUCKET_SIZE];
+        int64_t wide[BUCKET_SIZE];
         const int64_t *weights = wide;
         if (job->weights) {
             weights = job->weights + r * job->symbols;
         } else {
-            const float *sums = job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET;
-            e->kernels->weights(sums, BUCKET, job->scales[r], job->maxima[r], narrow);
-            for (size_t i = 0; i < BUCKET; i++)
+            const float *sums = job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET_SIZE;
+            e->kernels->weights(sums, BUCKET_SIZE, job->scales[r], job->maxima[r], narrow);
+            for (size_t i = 0; i < BUCKET_SIZE; i++)
                 wide[i] = narrow[i];
             for (size_t i = 0; job->replaced_tokens && i < job->replaced; i++) {
                 int32_t token = job->replaced_tokens[r * job->replaced + i];
-                if (token >= 0 && token / BUCKET == job->buckets[r])
-                    wide[token % BUCKET] = job->replaced_weights[r * job->replaced + i];
+                if (token >= 0 && token / BUCKET_SIZE == job->buckets[r])
+                    wide[token % BUCKET_SIZE] = job->replaced_weights[r * job->replaced + i];
             }
         }
         frequencies(weights, job->symbols, job->widths + r * job->symbols);
@@ -271,7 +270,7 @@ int llmzip_token_frequencies(struct engine *e, const float *sums, const float *s
                                 .replaced_weights = replaced_weights,
                                 .replaced = (size_t)replaced,
                                 .rows = (size_t)rows,
-                                .symbols = BUCKET,
+                                .symbols = BUCKET_SIZE,
                                 .widths = widths};
     return pool_run(e->pool, frequency_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }

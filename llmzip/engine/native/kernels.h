@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arithmetic_constants.h"
+
 #if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0)
 #error "the engine needs IEEE-754 float arithmetic: no -ffast-math, no x87"
 #endif
@@ -19,9 +21,8 @@
 #endif
 
 #define PANEL 32      /* columns of a packed panel */
-#define SINKS 4       /* the first positions of a stream stay visible for ever */
+#define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
 #define QUERY_TILE 6  /* queries that attention takes at a time */
-#define BUCKET 256    /* tokens of a bucket */
 #define MAX_HEAD_SIZE 1040
 #define SLICE_WORDS 8 /* of a signature: a cache line */
 
@@ -72,7 +73,7 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
                                 (int32_t *)(void *)(scales + 2 * PANEL)};
 }
 
-/* Memory that is wanted soon. Kernels ask for a line of it between their own loads, so that the memory works while
+/* What will be read soon. Kernels ask for a line of it between their own loads, so that the memory works while
  * they compute: evenly, because the processor drops requests that come in bursts. With no lines left, `next` must still
  * be an address. */
 struct prefetch {
@@ -104,7 +105,7 @@ struct view {
 /* Section 4.4. */
 static inline int is_visible(int32_t position, int32_t query, int32_t window)
 {
-    return position <= query && (position > query - window || position < SINKS);
+    return position <= query && (position > query - window || position < SINK_TOKENS);
 }
 
 struct head_shape {
@@ -153,8 +154,8 @@ struct kernels {
     /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
     void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);
     int64_t (*weight_sum)(const float *x, size_t n, float scale, float maximum);
-    /* Section 6.3: adds how many bits of the signatures [..., words] at `places` differ from `own`. */
-    void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own, const uint32_t *places,
+    /* Section 6.3: adds how many bits of the signatures [..., words] at `slots` differ from `own`. */
+    void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own, const uint32_t *slots,
                       size_t count, uint32_t *sums);
 };
 

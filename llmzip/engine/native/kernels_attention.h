@@ -4,7 +4,7 @@
  * weighted sums are the products of kernels_gemm.h and nothing is summed across lanes. */
 
 /* Rotary positions: head [D] -> two halves, each padded with zeros to h = D/2 rounded up. */
-static inline void turn(const float *y, size_t half, size_t h, const float *rope, float *head)
+static inline void apply_rope(const float *y, size_t half, size_t h, const float *rope, float *head)
 {
     for (size_t i = 0; i < h; i += LANES) { /* the table is zero in the padding, and so is the result */
         vf a = vf_load(y + i), b = vf_load(y + half + i);
@@ -14,11 +14,11 @@ static inline void turn(const float *y, size_t half, size_t h, const float *rope
     }
 }
 
-/* Turned and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
-static inline float turned_head(const float *y, size_t size, const float *rope, float *head, int32_t bias, uint8_t *q)
+/* Rotated and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
+static inline float rotated_head(const float *y, size_t size, const float *rope, float *head, int32_t bias, uint8_t *q)
 {
     size_t half = size / 2, h = round_up(half, PANEL);
-    turn(y, half, h, rope, head);
+    apply_rope(y, half, h, rope, head);
     float maximum = quantize_biased(head, 2 * h, bias, q);
     memmove(q + half, q + h, h);
     return maximum;
@@ -55,13 +55,13 @@ static void insert(const struct head_shape *shape, const struct view *view, cons
         size_t slot = (size_t)view->slot[t], column = slot % PANEL;
         struct cache_block block = cache_block(&rows->cache, size, slot / PANEL);
 
-        float maximum = turned_head(key, size, rope, scratch->head, 0, bytes);
-        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / 127) * rows->row_scale[t]);
+        float maximum = rotated_head(key, size, rope, scratch->head, 0, bytes);
+        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t]);
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
         maximum = quantize_biased(scratch->head, padded, 0, bytes);
-        float scale = maximum * (float)(1.0 / 127) * rows->row_scale[t];
+        float scale = maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t];
         insert_value(block, column, size, (const int8_t *)bytes, scale);
         rows->bounds[t] = *rows->cache.largest = fmaxf(*rows->cache.largest, scale);
     }
@@ -78,9 +78,9 @@ static inline void quantize_queries(const struct head_shape *shape, const struct
     for (size_t t = first; t < last; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
         for (size_t h = rows->group * shared; h < (rows->group + 1) * shared; h++, r++) {
-            float maximum = turned_head(row + h * size, size, rope, scratch->head, 128, bytes);
+            float maximum = rotated_head(row + h * size, size, rope, scratch->head, 128, bytes);
             memcpy(scratch->queries + r * padded, bytes, padded);
-            scratch->query_scales[r] = maximum * (float)(1.0 / 127) * rows->row_scale[t];
+            scratch->query_scales[r] = maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t];
         }
     }
 }
@@ -115,14 +115,14 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
     for (size_t j = 0; j < n; j += PANEL) {
         for (size_t i = j; i < j + PANEL; i += LANES) {
             vf t = vf_sub(vf_mul(vf_load(scores + i), vf_set(scale)), maximum);
-            vi power = vi_round(vf_mul(exp2_clamped(t), vf_set(0x1p15f)));
+            vi power = vi_round(vf_mul(exp2_clamped(t), vf_set((float)(1 << ATTENTION_ONE_BITS))));
             total = vi_add(total, power);
             vi_store(powers + i, power);
             for (int k = 0; k < POWER_LINES; k++)
                 prefetch_line(wanted);
         }
     }
-    vf factor = vf_set(0x1p16f / ((float)vi_reduce_add(total) * bound));
+    vf factor = vf_set((float)(1 << ATTENTION_TOTAL_BITS) / ((float)vi_reduce_add(total) * bound));
     vi largest = vi_set(0);
     for (size_t j = 0; j < n; j += PANEL) {
         const float *value_scales = cache_block(cache, size, j / PANEL).value_scales;
@@ -197,12 +197,12 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
             weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
                 size_t t = first + (start + r) / shared, h = heads->group * shared + (start + r) % shared;
-                float scale = heads->bounds[t] * 0x1p-16f;
+                float scale = heads->bounds[t] * (1.0f / (1 << ATTENTION_TOTAL_BITS));
                 float *to = heads->out + t * heads->out_stride + h * size + d;
                 ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
                                    alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
                 for (size_t i = 0; i < PANEL && d + i < size; i++) {
-                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i] : 65536 * values[single + (ptrdiff_t)i * 4];
+                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i] : (1 << ATTENTION_TOTAL_BITS) * values[single + (ptrdiff_t)i * 4];
                     to[i] = (float)sum * scale;
                 }
             }

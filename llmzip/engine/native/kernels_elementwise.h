@@ -3,11 +3,11 @@
 /* Section 1.3; also gives the exponent's clamp from below, which every caller needs. */
 static inline vf exp2_clamped(vf x)
 {
-    x = vf_max(x, vf_set(-30.0f));
+    x = vf_max(x, vf_set(EXP2_MIN));
     vf whole = vf_floor(x);
     vf r = vf_sub(x, whole);
-    vf y = vf_add(vf_mul(vf_set(0x1.4095f4p-4f), r), vf_set(0x1.cf7a66p-3f));
-    y = vf_add(vf_mul(y, r), vf_set(0x1.640ea8p-1f));
+    vf y = vf_add(vf_mul(vf_set(EXP2_C3), r), vf_set(EXP2_C2));
+    y = vf_add(vf_mul(y, r), vf_set(EXP2_C1));
     y = vf_add(vf_mul(y, r), vf_set(1.0f));
     return vf_bits(vi_add(vi_bits(y), vi_shift_left(vi_truncate(whole), 23)));
 }
@@ -15,7 +15,7 @@ static inline vf exp2_clamped(vf x)
 /* max(|x|, 2^-40): the order of non-negative floats is that of their bits. */
 static inline float row_maximum(const float *x, size_t n)
 {
-    vi top = vi_bits(vf_set(0x1p-40f));
+    vi top = vi_bits(vf_set(ROW_FLOOR));
     for (size_t i = 0; i < n; i += LANES)
         top = vi_max(top, vi_and(vi_bits(vf_load(x + i)), vi_set(0x7fffffff)));
     int32_t bits = vi_reduce_max(top);
@@ -24,11 +24,11 @@ static inline float row_maximum(const float *x, size_t n)
     return maximum;
 }
 
-/* Section 1.2 with limit 127: stores q + bias and returns the maximum. */
+/* Section 1.2 with limit INT8_MAX: stores q + bias and returns the maximum. */
 static inline float quantize_biased(const float *x, size_t n, int32_t bias, uint8_t *q)
 {
     float maximum = row_maximum(x, n);
-    vf factor = vf_set(127.0f / maximum);
+    vf factor = vf_set((float)INT8_MAX / maximum);
     for (size_t i = 0; i < n; i += LANES)
         vi_store_bytes(q + i, vi_add(vi_round(vf_mul(vf_load(x + i), factor)), vi_set(bias)));
     return maximum;
@@ -39,7 +39,7 @@ static float quantize(const float *x, size_t n, uint8_t *q) { return quantize_bi
 static float normalize(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q)
 {
     float maximum = row_maximum(x, n);
-    float inverse = 127.0f / maximum;
+    float inverse = (float)INT8_MAX / maximum;
     vf factor = vf_set(inverse);
     vi squares = vi_set(0);
     for (size_t i = 0; i < n; i += LANES) {

@@ -40,16 +40,16 @@ static inline void apply_gate(float *gate, const float *up, size_t n, float scal
 {
     for (size_t i = 0; i < n; i += LANES) {
         vf g = vf_mul(vf_load(gate + i), vf_set(scale));
-        vf e = vf_add(exp2_clamped(vf_min(g, vf_set(30.0f))), vf_set(1.0f));
+        vf e = vf_add(exp2_clamped(vf_min(g, vf_set(EXP2_MAX))), vf_set(1.0f));
         vf_store(gate + i, vf_div(vf_mul(g, vf_load(up + i)), e));
     }
 }
 
-/* x to integers with limit 32767, rotated by blocks, in the place of x; returns the maximum of x. */
-static inline float rotate(float *x, int32_t *whole, size_t n, size_t rotation)
+/* x to integers with limit INT16_MAX, rotated by blocks, which overwrite x; returns the maximum of x. */
+static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t rotation)
 {
     float maximum = row_maximum(x, n);
-    vf factor = vf_set(32767.0f / maximum);
+    vf factor = vf_set((float)INT16_MAX / maximum);
     for (size_t i = 0; i < n; i += LANES) {
         vi q = vi_round(vf_mul(vf_load(x + i), factor));
         vi_store(whole + i, rotation >= LANES ? vi_hadamard(q) : q);
@@ -66,17 +66,17 @@ static float gate_row(float *gate, const float *up, size_t n, size_t rotation, f
 {
     int32_t *whole = (int32_t *)(void *)gate;
     apply_gate(gate, up, n, scale);
-    float maximum = rotate(gate, whole, n, rotation);
+    float maximum = hadamard_rotate(gate, whole, n, rotation);
 
     vi top = vi_set(0);
     for (size_t i = 0; i < n; i += LANES)
         top = vi_max(top, vi_abs(vi_load(whole + i)));
-    float rotated_maximum = fmaxf((float)vi_reduce_max(top), 0x1p-40f);
-    vf factor = vf_set(127.0f / rotated_maximum);
+    float rotated_maximum = fmaxf((float)vi_reduce_max(top), ROW_FLOOR);
+    vf factor = vf_set((float)INT8_MAX / rotated_maximum);
     for (size_t i = 0; i < n; i += LANES) {
         vi r = vi_round(vf_mul(vf_from(vi_load(whole + i)), factor));
         vi_store_bytes(q + i, vi_add(r, vi_set(128)));
     }
-    float a = maximum * (float)(1.0 / 32767), b = rotated_maximum * (float)(1.0 / 127);
+    float a = maximum * (float)(1.0 / INT16_MAX), b = rotated_maximum * (float)(1.0 / INT8_MAX);
     return a * b * scale;
 }

@@ -11,7 +11,7 @@ static float maximum_of(const float *x, size_t n)
 static inline vi token_weight(vf x, vf scale, vf maximum)
 {
     vf t = vf_sub(vf_mul(x, scale), maximum);
-    return vi_truncate(vf_mul(exp2_clamped(t), vf_set(0x1p23f)));
+    return vi_truncate(vf_mul(exp2_clamped(t), vf_set((float)(1 << WEIGHT_BITS))));
 }
 
 static void weights(const float *x, size_t n, float scale, float maximum, int32_t *out)

@@ -9,17 +9,17 @@ int matrix_new(struct matrix *m, size_t columns, size_t width)
 {
     m->columns = round_up(columns, PANEL);
     m->groups = (width + 3) / 4;
-    m->packed = big_alloc(m->columns * m->groups * 4);
-    m->correction = big_alloc(m->columns * sizeof *m->correction);
-    m->scale = big_alloc(m->columns * sizeof *m->scale);
+    m->packed = alloc_huge(m->columns * m->groups * 4);
+    m->correction = alloc_huge(m->columns * sizeof *m->correction);
+    m->scale = alloc_huge(m->columns * sizeof *m->scale);
     return m->packed && m->correction && m->scale;
 }
 
 void matrix_free(struct matrix *m)
 {
-    big_free(m->packed);
-    big_free(m->correction);
-    big_free(m->scale);
+    free_huge(m->packed);
+    free_huge(m->correction);
+    free_huge(m->scale);
 }
 
 void matrix_put(struct matrix *m, size_t first, size_t columns, size_t width, const int8_t *weight,

@@ -6,12 +6,14 @@
 #include <stdint.h>
 #include <string.h>
 
-/* -30 <= x <= 30. */
+#include "arithmetic_constants.h"
+
+/* EXP2_MIN <= x <= EXP2_MAX. */
 static inline float exp2_of(float x)
 {
     float whole = floorf(x);
     float r = x - whole;
-    float y = ((0x1.4095f4p-4f * r + 0x1.cf7a66p-3f) * r + 0x1.640ea8p-1f) * r + 1.0f;
+    float y = ((EXP2_C3 * r + EXP2_C2) * r + EXP2_C1) * r + 1.0f;
     uint32_t bits;
     memcpy(&bits, &y, 4);
     bits += (uint32_t)(int32_t)whole << 23;
@@ -28,7 +30,7 @@ static inline float log2_of(float x)
     bits = (bits & 0x7fffff) | 0x3f800000;
     memcpy(&x, &bits, 4);
     float r = x - 1.0f;
-    return exponent + ((0x1.461522p-3f * r + -0x1.2a06d0p-1f) * r + 0x1.6c40c4p+0f) * r;
+    return exponent + ((LOG2_C3 * r + LOG2_C2) * r + LOG2_C1) * r;
 }
 
 static inline float larger_of(float a, float b) { return a > b ? a : b; }

@@ -1,7 +1,8 @@
-/* Section 6.3: positions whose head input was like this one's, and the tokens that followed them. */
+/* See mixing_neighbors.h. */
+#include "mixing_neighbors.h"
+
 #include <string.h>
 
-#include "context_mixer.h"
 #include "mixing_math.h"
 
 void neighbors_new(struct neighbors *neighbors, size_t width)
@@ -15,14 +16,14 @@ void neighbors_new(struct neighbors *neighbors, size_t width)
         }
 }
 
-void neighbors_place(struct neighbors *n, struct arena *arena, int capacity_bits, size_t vocab)
+void neighbors_take(struct neighbors *n, struct arena *arena, int capacity_bits, size_t vocab)
 {
     size_t capacity = (size_t)1 << capacity_bits;
     n->mask = capacity - 1;
     n->signatures = arena_take(arena, capacity * n->words * sizeof *n->signatures);
     n->positions = arena_take(arena, capacity * sizeof *n->positions);
-    lists_place(&n->by_last, arena, capacity_bits, vocab, 0);
-    lists_place(&n->by_top, arena, capacity_bits, vocab, 1);
+    postings_take(&n->by_last, arena, capacity_bits, vocab, 0);
+    postings_take(&n->by_top, arena, capacity_bits, vocab, 1);
 }
 
 void neighbors_sign(const struct neighbors *n, const int8_t *vector, uint64_t *signature)
@@ -45,7 +46,7 @@ static size_t slice_words(const struct neighbors *n, size_t first)
 /* The slice of all signatures that starts with the word `first`. */
 static uint64_t *slice(const struct neighbors *n, size_t first) { return n->signatures + first * (n->mask + 1); }
 
-/* Moves the nearest of `first` and then `second` places, both newest first, to the front; returns how many. */
+/* Moves the nearest of `first` and then `second` slots, both newest first, to the front; returns how many. */
 static size_t select_nearest(const struct neighbors *n, struct search *search, size_t first, size_t second)
 {
     size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0, kept = 0;
@@ -64,34 +65,33 @@ static size_t select_nearest(const struct neighbors *n, struct search *search, s
             a++;
         while (b < count && search->distances[b] != limit)
             b++;
-        int is_first = b == count || (a < first && ((newest - search->places[a]) & n->mask) <
-                                                       ((newest - search->places[b]) & n->mask));
-        ties[t] = search->places[is_first ? a++ : b++];
+        int is_first = b == count || (a < first && ((newest - search->slots[a]) & n->mask) <
+                                                       ((newest - search->slots[b]) & n->mask));
+        ties[t] = search->slots[is_first ? a++ : b++];
     }
     for (size_t i = 0; kept < below; i++)
         if (search->distances[i] < limit) {
-            search->places[kept] = search->places[i];
+            search->slots[kept] = search->slots[i];
             search->distances[kept++] = search->distances[i];
         }
     for (size_t t = 0; kept < wanted; t++) {
-        search->places[kept] = ties[t];
+        search->slots[kept] = ties[t];
         search->distances[kept++] = limit;
     }
     return wanted;
 }
 
-static float bend(const struct neighbors *n) { return (float)KERNEL / (float)(n->width * n->width); }
+static float kernel_scale(const struct neighbors *n) { return (float)KERNEL / (float)(n->width * n->width); }
 
 void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, struct search *search,
-                       const uint64_t *signature, struct row *row, struct votes *votes)
+                       const uint64_t *signature, struct neighbor_row *row, struct votes *votes)
 {
     const int32_t *lasts = n->by_last.tokens;
-    size_t first = lists_collect(&n->by_last, lasts, n->count, row->history[0], -1, search->places);
-    size_t second =
-        lists_collect(&n->by_top, lasts, n->count, row->top, row->history[0], search->places + first);
+    size_t first = postings_collect(&n->by_last, lasts, n->count, row->last, -1, search->slots);
+    size_t second = postings_collect(&n->by_top, lasts, n->count, row->top, row->last, search->slots + first);
     memset(search->distances, 0, (first + second) * sizeof *search->distances);
     for (size_t w = 0; w < n->words; w += SLICE_WORDS)
-        kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->places, first + second,
+        kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->slots, first + second,
                            search->distances);
     votes->count = row->found = select_nearest(n, search, first, second);
     row->nearest = 0;
@@ -100,9 +100,10 @@ void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, 
             row->nearest = search->distances[i];
     row->near_total = row->nearer_total = 0;
     for (size_t i = 0; i < votes->count; i++) {
-        struct position position = n->positions[search->places[i]];
+        struct position position = n->positions[search->slots[i]];
         int64_t distance = search->distances[i];
-        float y = exp2_of(larger_of(bend(n) * (float)(row->nearest * row->nearest - distance * distance), -15.0f));
+        float bits = kernel_scale(n) * (float)(row->nearest * row->nearest - distance * distance);
+        float y = exp2_of(larger_of(bits, MIN_KERNEL_LOG2));
         votes->tokens[i] = position.token;
         votes->near[i] = (int32_t)llrintf(y * (float)(1 << VOTE_BITS));
         votes->nearer[i] = (int32_t)llrintf(y * y * (float)(1 << VOTE_BITS));
@@ -112,45 +113,59 @@ void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, 
     }
 }
 
-void neighbors_features(const struct neighbors *n, struct row *row)
+void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted, size_t count)
 {
-    row->situations[EXPERT_NEIGHBORS] = 0;
+    memset(row->near, 0, count * sizeof *row->near);
+    memset(row->nearer, 0, count * sizeof *row->nearer);
+    memset(row->surprises, 0, count * sizeof *row->surprises);
+    for (size_t i = 0; i < votes->count; i++) {
+        row->near[voted[i]] += votes->near[i];
+        row->nearer[voted[i]] += votes->nearer[i];
+        row->surprises[voted[i]] += votes->surprises[i];
+    }
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+int neighbors_features(const struct neighbors *n, struct neighbor_row *row, const struct candidates *candidates,
+                       float *shares, float *surprises)
+{
     if (!row->found) {
-        memset(row->features[FEATURE_SHARE], 0, sizeof row->features[0]);
-        memset(row->features[FEATURE_SURPRISE], 0, sizeof row->features[0]);
-        return;
+        memset(shares, 0, candidates->count * sizeof *shares);
+        memset(surprises, 0, candidates->count * sizeof *surprises);
+        return 0;
     }
     int64_t best = 0;
-    for (size_t i = 0; i < row->count; i++)
+    for (size_t i = 0; i < candidates->count; i++)
         best = row->near[i] > best ? row->near[i] : best;
-    int64_t distance = DISTANCE_BIN_SCALE * row->nearest / (int64_t)n->width;
-    int64_t agreement = AGREEMENTS * best / row->near_total, share = SHARE_BINS * best / row->near_total;
-    row->situations[EXPERT_NEIGHBORS] = 1 + (int)(agreement < AGREEMENTS ? agreement : AGREEMENTS - 1);
-    row->distance_bin = (int)(distance < DISTANCE_BINS ? distance : DISTANCE_BINS - 1);
-    row->share_bin = (int)(share < SHARE_BINS ? share : SHARE_BINS - 1);
+    row->distance_bin = (int)smaller(DISTANCE_BIN_SCALE * row->nearest / (int64_t)n->width, DISTANCE_BINS - 1);
+    row->share_bin = (int)smaller(SHARE_BINS * best / row->near_total, SHARE_BINS - 1);
     const int64_t *trust = n->trust[row->distance_bin][row->share_bin];
     row->odds = (float)trust[0] / (float)trust[1];
 
-    float closeness = exp2_of(larger_of(bend(n) * -(float)(row->nearest * row->nearest), -30.0f));
-    for (size_t i = 0; i < row->count; i++) {
+    float bits = kernel_scale(n) * -(float)(row->nearest * row->nearest);
+    float closeness = exp2_of(larger_of(bits, MIN_CLOSENESS_LOG2));
+    for (size_t i = 0; i < candidates->count; i++) {
         float near = (float)row->near[i] / (float)row->near_total;
         float nearer = (float)row->nearer[i] / (float)row->nearer_total;
         float evidence = (float)row->surprises[i] * (1.0f / (1 << (VOTE_BITS + SURPRISE_BITS))) * closeness;
         row->share[i] = (near + nearer) * 0.5f;
-        row->features[FEATURE_SHARE][i] = log2_of(1.0f + row->odds * row->share[i] / row->probabilities[i]);
-        row->features[FEATURE_SURPRISE][i] = log2_of(1.0f + 16.0f * evidence);
+        shares[i] = log2_of(1.0f + row->odds * row->share[i] / candidates->probabilities[i]);
+        surprises[i] = log2_of(1.0f + SURPRISE_FACTOR * evidence);
     }
+    return 1 + (int)smaller(AGREEMENT_BINS * best / row->near_total, AGREEMENT_BINS - 1);
 }
 
 /* Whether the votes were better than the model. */
-static void learn_trust(struct neighbors *n, const struct row *rows, const struct outcome *outcomes, size_t count)
+static void learn_trust(struct neighbors *n, const struct neighbor_row *rows,
+                        const struct observation *observations, size_t count)
 {
     for (size_t r = 0; r < count; r++) {
-        const struct row *row = &rows[r];
+        const struct neighbor_row *row = &rows[r];
         if (!row->found)
             continue;
-        float voted = row->odds * (outcomes[r].place >= 0 ? row->share[outcomes[r].place] : 0.0f);
-        int64_t credit = llrintf(voted / (outcomes[r].probability + voted) * (float)(1 << TRUST_BITS));
+        float voted = row->odds * (observations[r].index >= 0 ? row->share[observations[r].index] : 0.0f);
+        int64_t credit = llrintf(voted / (observations[r].probability + voted) * (float)(1 << TRUST_BITS));
         int64_t *trust = n->trust[row->distance_bin][row->share_bin];
         trust[0] += credit;
         trust[1] += (1 << TRUST_BITS) - credit;
@@ -164,20 +179,20 @@ static void learn_trust(struct neighbors *n, const struct row *rows, const struc
         }
 }
 
-void neighbors_learn(struct neighbors *n, const struct row *rows, const struct outcome *outcomes,
+void neighbors_learn(struct neighbors *n, const struct neighbor_row *rows, const struct observation *observations,
                       const uint64_t *signatures, size_t count)
 {
-    learn_trust(n, rows, outcomes, count);
+    learn_trust(n, rows, observations, count);
     for (size_t r = 0; r < count; r++, n->count++) {
-        size_t place = (size_t)n->count & n->mask;
-        float surprise = (1.0f - outcomes[r].probability) * (float)(1 << SURPRISE_BITS);
+        size_t slot = (size_t)n->count & n->mask;
+        float surprise = (1.0f - observations[r].probability) * (float)(1 << SURPRISE_BITS);
         for (size_t w = 0; w < n->words; w++)
-            slice(n, w - w % SLICE_WORDS)[place * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
+            slice(n, w - w % SLICE_WORDS)[slot * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
                 signatures[r * n->words + w];
-        n->by_last.tokens[place] = rows[r].history[0];
-        n->by_top.tokens[place] = rows[r].top;
-        n->positions[place] = (struct position){outcomes[r].token, (int32_t)llrintf(surprise)};
+        n->by_last.tokens[slot] = rows[r].last;
+        n->by_top.tokens[slot] = rows[r].top;
+        n->positions[slot] = (struct position){observations[r].token, (int32_t)llrintf(surprise)};
     }
-    lists_learn(&n->by_last, n->by_last.tokens, n->count);
-    lists_learn(&n->by_top, n->by_last.tokens, n->count);
+    postings_update(&n->by_last, n->by_last.tokens, n->count);
+    postings_update(&n->by_top, n->by_last.tokens, n->count);
 }

@@ -11,7 +11,7 @@ struct session;
 struct context_mixer;
 
 /* How many of the most likely tokens the head names. */
-#define LLMZIP_TOP 8
+#define LLMZIP_TOP_TOKENS 8
 
 enum { LLMZIP_OK = 0, LLMZIP_NO_MEMORY = -1, LLMZIP_BAD_ARGUMENT = -2 };
 
@@ -47,7 +47,7 @@ EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int st
 
 /* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
  * maximum of each row with it, its buckets' weights [rows, buckets], their sums [rows], and its most likely tokens
- * [rows, LLMZIP_TOP] (-1 where the vocabulary is smaller). */
+ * [rows, LLMZIP_TOP_TOKENS] (-1 where the vocabulary is smaller). */
 EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
                        float *maxima, int64_t *bucket_weights, int64_t *totals, int32_t *top);
 /* Those -> token weights [rows, vocab]. */

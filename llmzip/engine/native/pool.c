@@ -29,7 +29,7 @@ struct pool {
     atomic_int running; /* workers that have not finished it */
     atomic_int sleeping;
     atomic_int closing;
-    pthread_mutex_t turn, sleep;
+    pthread_mutex_t run_mutex, sleep_mutex;
     pthread_cond_t wake;
 };
 
@@ -60,12 +60,12 @@ static void wait_for_job(struct pool *pool, unsigned seen)
             return;
         relax();
     }
-    pthread_mutex_lock(&pool->sleep);
+    pthread_mutex_lock(&pool->sleep_mutex);
     atomic_fetch_add(&pool->sleeping, 1);
     while (atomic_load(&pool->job) == seen)
-        pthread_cond_wait(&pool->wake, &pool->sleep);
+        pthread_cond_wait(&pool->wake, &pool->sleep_mutex);
     atomic_fetch_sub(&pool->sleeping, 1);
-    pthread_mutex_unlock(&pool->sleep);
+    pthread_mutex_unlock(&pool->sleep_mutex);
 }
 
 static void *worker_main(void *argument)
@@ -86,9 +86,9 @@ static void publish(struct pool *pool)
 {
     atomic_fetch_add(&pool->job, 1);
     if (atomic_load(&pool->sleeping)) {
-        pthread_mutex_lock(&pool->sleep);
+        pthread_mutex_lock(&pool->sleep_mutex);
         pthread_cond_broadcast(&pool->wake);
-        pthread_mutex_unlock(&pool->sleep);
+        pthread_mutex_unlock(&pool->sleep_mutex);
     }
 }
 
@@ -99,8 +99,8 @@ static int start(struct pool *pool)
     atomic_store(&pool->job, 0);
     atomic_store(&pool->running, 0);
     atomic_store(&pool->sleeping, 0);
-    pthread_mutex_init(&pool->turn, NULL);
-    pthread_mutex_init(&pool->sleep, NULL);
+    pthread_mutex_init(&pool->run_mutex, NULL);
+    pthread_mutex_init(&pool->sleep_mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (int i = 0; i < pool->threads - 1; i++) {
         pool->workers[i] = (struct worker){.pool = pool, .rank = i + 1};
@@ -174,7 +174,7 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
 {
     if (!adopt(pool)) /* before the lock, which nobody may ever free here */
         return -1;
-    pthread_mutex_lock(&pool->turn);
+    pthread_mutex_lock(&pool->run_mutex);
     pool->work = work;
     pool->context = context;
     atomic_store(&pool->running, pool->threads - 1);
@@ -183,7 +183,7 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
     work(context, 0);
     for (int i = 0; atomic_load_explicit(&pool->running, memory_order_acquire); i++)
         wait_more(i);
-    pthread_mutex_unlock(&pool->turn);
+    pthread_mutex_unlock(&pool->run_mutex);
     return 0;
 }
 

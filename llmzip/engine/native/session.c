@@ -7,11 +7,11 @@
 
 #include "buffers.h"
 
-#define MOST_ALLOCATIONS 24
+#define MAX_ALLOCATIONS 24
 
 static void *own(struct session *session, size_t count, size_t size)
 {
-    void *p = big_alloc(count * size);
+    void *p = alloc_huge(count * size);
     if (p)
         session->owned[session->owned_count++] = p;
     return p;
@@ -33,7 +33,7 @@ static int new_teams(struct session *session, size_t threads)
     char *slices[6];
     size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
     size_t bytes[6] = {
-        (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float), /* turning a head reads past its end */
+        (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float), /* rotating a head reads past its end */
         rows * engine->heads * sizeof(float),
         rows * 2 * engine->inner * sizeof(float),
         rows * widest,
@@ -108,24 +108,24 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     struct session *session = calloc(1, sizeof *session);
     if (!session)
         return NULL;
-    session->owned = calloc(MOST_ALLOCATIONS, sizeof *session->owned);
+    session->owned = calloc(MAX_ALLOCATIONS, sizeof *session->owned);
     session->engine = engine;
     session->streams = session->active = streams;
     session->chunk = chunk < spec->max_positions ? chunk : spec->max_positions;
     session->view.window = window < spec->max_positions ? window : spec->max_positions;
     session->ring = (int64_t)session->view.window + session->chunk - 1;
     session->capacity = (size_t)spec->max_positions;
-    if (SINKS + session->ring < spec->max_positions)
-        session->capacity = (size_t)(SINKS + session->ring);
+    if (SINK_TOKENS + session->ring < spec->max_positions)
+        session->capacity = (size_t)(SINK_TOKENS + session->ring);
     session->view.slots = round_up(session->capacity, PANEL);
     session->shape = (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads, (size_t)spec->head_dim};
 
-    size_t most = (size_t)session->chunk, slots = session->view.slots, threads = (size_t)pool_threads(engine->pool);
-    if (session->owned && (session->slot = own(session, most, sizeof *session->slot)) &&
+    size_t chunk_size = (size_t)session->chunk, slots = session->view.slots, threads = (size_t)pool_threads(engine->pool);
+    if (session->owned && (session->slot = own(session, chunk_size, sizeof *session->slot)) &&
         (session->positions = own(session, slots, sizeof *session->positions)) &&
-        (session->partial = own(session, most, slots / PANEL)) &&
-        (session->rope = own(session, most * 2 * round_up(session->shape.size / 2, PANEL), sizeof(float))) &&
-        (session->x = own(session, (size_t)streams * most * engine->width, sizeof(float))) && new_cache(session) &&
+        (session->partial = own(session, chunk_size, slots / PANEL)) &&
+        (session->rope = own(session, chunk_size * 2 * round_up(session->shape.size / 2, PANEL), sizeof(float))) &&
+        (session->x = own(session, (size_t)streams * chunk_size * engine->width, sizeof(float))) && new_cache(session) &&
         new_teams(session, threads) && new_attention(session, threads)) {
         for (size_t i = 0; i < slots; i++)
             session->positions[i] = INT32_MAX;
@@ -166,7 +166,7 @@ void llmzip_session_free(struct session *session)
     if (!session)
         return;
     for (size_t i = 0; i < session->owned_count; i++)
-        big_free(session->owned[i]);
+        free_huge(session->owned[i]);
     free(session->owned);
     free(session);
 }
@@ -177,12 +177,12 @@ static void fill_rope(const struct session *session, int32_t position, float *to
     size_t half = session->shape.size / 2, h = round_up(half, PANEL);
     const int16_t *from = session->engine->rope + (size_t)position * 2 * half;
     for (size_t i = 0; i < half; i++) {
-        to[i] = (float)from[i] * 0x1p-14f;
-        to[h + i] = (float)from[half + i] * 0x1p-14f;
+        to[i] = (float)from[i] * (1.0f / (1 << ROPE_BITS));
+        to[h + i] = (float)from[half + i] * (1.0f / (1 << ROPE_BITS));
     }
 }
 
-void session_place(struct session *session, size_t count)
+void session_assign_slots(struct session *session, size_t count)
 {
     struct view *view = &session->view;
     size_t panels = view->slots / PANEL;
@@ -190,7 +190,7 @@ void session_place(struct session *session, size_t count)
     view->count = count;
     for (size_t t = 0; t < count; t++) {
         int32_t p = session->position++;
-        session->slot[t] = p < SINKS ? p : (int32_t)(SINKS + (p - SINKS) % session->ring);
+        session->slot[t] = p < SINK_TOKENS ? p : (int32_t)(SINK_TOKENS + (p - SINK_TOKENS) % session->ring);
         session->positions[session->slot[t]] = p;
         fill_rope(session, p, session->rope + t * 2 * round_up(session->shape.size / 2, PANEL));
     }

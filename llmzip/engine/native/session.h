@@ -1,4 +1,4 @@
-/* S streams in lockstep: their key/value cache, the view of a step, and the scratch memory. */
+/* S streams in lockstep: their key/value cache, the view of a step, and the threads' scratch. */
 #ifndef LLMZIP_SESSION_H
 #define LLMZIP_SESSION_H
 
@@ -20,8 +20,8 @@ struct team {
 struct session {
     struct engine *engine;
     int streams, chunk;
-    int active; /* streams of the last step: the others have fallen behind and are lost */
-    int64_t ring; /* slots after the sinks that are used in turn */
+    int active; /* streams of the last step: the others were left out of one and are lost */
+    int64_t ring; /* slots after the sinks, overwritten in rotation */
     int32_t position;
     struct view view;
     struct head_shape shape;
@@ -42,7 +42,7 @@ struct session {
 /* The cache of one head. */
 struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group);
 
-/* Give `count` positions their slots and say what each of them sees. */
-void session_place(struct session *session, size_t count);
+/* Assigns slots to `count` new positions, and notes what each of them sees. */
+void session_assign_slots(struct session *session, size_t count);
 
 #endif

@@ -1,13 +1,13 @@
 /* One lockstep step: every layer for all streams in a single call.
  *
- * The streams are shared out among teams. A team is one thread when there are rows enough, and then never waits;
- * with few rows all threads are one team, which shares out the columns of each product and meets in between. */
+ * The streams are partitioned among teams. A team is one thread when there are rows enough, and then never waits;
+ * with few rows all threads are one team, which partitions the columns of each product, with barriers in between. */
 #include "session.h"
 
 #include <math.h>
 
 #define ROWS_PER_TEAM 16 /* fewer rows would read the weights more often than they compute with them */
-#define WAITING 1.3 /* what threads that meet lose against threads that do not, on machines that also do other work */
+#define BARRIER_COST 1.3 /* by which barriers slow a team down on a machine that also does other work */
 
 struct step {
     struct session *session;
@@ -18,8 +18,8 @@ struct step {
     int teams;
 };
 
-/* One thread's place in a step. */
-struct member {
+/* One thread in a step. */
+struct worker {
     struct engine *engine;
     struct session *session;
     struct team *team;
@@ -29,111 +29,111 @@ struct member {
     int64_t since;
 };
 
-static void count_time(struct member *m, enum part part)
+static void count_time(struct worker *self, enum part part)
 {
-    if (m->profile) {
+    if (self->profile) {
         int64_t now = engine_clock();
-        m->profile[part] += now - m->since;
-        m->since = now;
+        self->profile[part] += now - self->since;
+        self->since = now;
     }
 }
 
-static void meet(struct member *m) { barrier_wait(&m->team->barrier, m->size); }
+static void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
 
-/* This member's columns of a product of the team's quantized rows. */
-static void product(struct member *m, const struct matrix *w, size_t rows, float *out, size_t stride, int accumulate)
+/* This worker's columns of a product of the team's quantized rows. */
+static void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride, int accumulate)
 {
     size_t panels = w->columns / PANEL;
-    struct rows a = {m->team->quantized, round_up(w->groups * 4, PANEL), rows};
-    m->engine->kernels->multiply(w, a, share(panels, m->rank, m->size), share(panels, m->rank + 1, m->size), out,
-                                 stride, accumulate ? m->team->scales : NULL);
-    meet(m);
-    count_time(m, PART_GEMM);
+    struct rows a = {self->team->quantized, round_up(w->groups * 4, PANEL), rows};
+    self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size), partition(panels, self->rank + 1, self->size), out,
+                                 stride, accumulate ? self->team->scales : NULL);
+    synchronize(self);
+    count_time(self, PART_GEMM);
 }
 
-static void normalize_rows(struct member *m, const float *x, size_t rows)
+static void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
-    struct engine *e = m->engine;
-    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
-        m->team->scales[r] = e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
-                                                   m->team->quantized + r * e->width);
-    meet(m);
-    count_time(m, PART_NORM);
+    struct engine *e = self->engine;
+    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++)
+        self->team->scales[r] = e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
+                                                   self->team->quantized + r * e->width);
+    synchronize(self);
+    count_time(self, PART_NORM);
 }
 
 /* Item i is key/value head i % G of stream i / G. */
-static struct head_rows head_rows(const struct member *m, size_t layer, size_t first, size_t item)
+static struct head_rows head_rows(const struct worker *self, size_t layer, size_t first, size_t item)
 {
-    const struct engine *e = m->engine;
-    size_t count = m->session->view.count, stride = e->layers[layer].qkv.columns;
-    size_t stream = item / m->session->shape.groups, group = item % m->session->shape.groups, row = stream * count;
-    return (struct head_rows){session_cache(m->session, layer, first + stream, group),
+    const struct engine *e = self->engine;
+    size_t count = self->session->view.count, stride = e->layers[layer].qkv.columns;
+    size_t stream = item / self->session->shape.groups, group = item % self->session->shape.groups, row = stream * count;
+    return (struct head_rows){session_cache(self->session, layer, first + stream, group),
                               group,
-                              m->team->qkv + row * stride,
+                              self->team->qkv + row * stride,
                               stride,
-                              m->team->scales + row,
-                              m->team->bounds + item * count,
-                              m->team->attended + row * e->heads,
+                              self->team->scales + row,
+                              self->team->bounds + item * count,
+                              self->team->attended + row * e->heads,
                               e->heads};
 }
 
-static void attention(struct member *m, size_t layer, size_t first, size_t streams)
+static void attention(struct worker *self, size_t layer, size_t first, size_t streams)
 {
-    struct session *s = m->session;
-    struct engine *e = m->engine;
+    struct session *s = self->session;
+    struct engine *e = self->engine;
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
     size_t used = s->view.used / PANEL * block_bytes(s->shape.size);
-    for (size_t i = share(items, m->rank, m->size); i < share(items, m->rank + 1, m->size); i++) {
-        struct head_rows head = head_rows(m, layer, first, i);
-        e->kernels->insert(&s->shape, &s->view, &head, m->scratch);
+    for (size_t i = partition(items, self->rank, self->size); i < partition(items, self->rank + 1, self->size); i++) {
+        struct head_rows head = head_rows(self, layer, first, i);
+        e->kernels->insert(&s->shape, &s->view, &head, self->scratch);
     }
-    if (count > 1) /* else each member's queries need what it has inserted itself */
-        meet(m);
-    size_t last = share(items * count, m->rank + 1, m->size);
-    for (size_t q = share(items * count, m->rank, m->size), end; q < last; q = end) {
+    if (count > 1) /* else each worker's queries need what it has inserted itself */
+        synchronize(self);
+    size_t last = partition(items * count, self->rank + 1, self->size);
+    for (size_t q = partition(items * count, self->rank, self->size), end; q < last; q = end) {
         size_t i = q / count;
         end = (i + 1) * count < last ? (i + 1) * count : last;
-        struct head_rows head = head_rows(m, layer, first, i);
+        struct head_rows head = head_rows(self, layer, first, i);
         /* heads follow each other as items do */
         struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
-        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count, m->scratch, &wanted);
+        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count, self->scratch, &wanted);
     }
-    meet(m);
-    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++)
-        m->team->scales[r] = e->kernels->quantize(m->team->attended + r * e->heads, e->heads,
-                                                  m->team->quantized + r * e->heads) *
-                             (float)(1.0 / 127);
-    meet(m);
-    count_time(m, PART_ATTENTION);
+    synchronize(self);
+    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++)
+        self->team->scales[r] = e->kernels->quantize(self->team->attended + r * e->heads, e->heads,
+                                                  self->team->quantized + r * e->heads) *
+                             (float)(1.0 / INT8_MAX);
+    synchronize(self);
+    count_time(self, PART_ATTENTION);
 }
 
-static void gate_rows(struct member *m, size_t rows)
+static void gate_rows(struct worker *self, size_t rows)
 {
-    struct engine *e = m->engine;
-    for (size_t r = share(rows, m->rank, m->size); r < share(rows, m->rank + 1, m->size); r++) {
-        float *gate = m->team->gate_up + r * 2 * e->inner;
-        m->team->scales[r] = e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
-                                              m->team->scales[r], m->team->quantized + r * e->inner);
+    struct engine *e = self->engine;
+    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++) {
+        float *gate = self->team->gate_up + r * 2 * e->inner;
+        self->team->scales[r] = e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
+                                              self->team->scales[r], self->team->quantized + r * e->inner);
     }
-    meet(m);
-    count_time(m, PART_MLP);
+    synchronize(self);
+    count_time(self, PART_MLP);
 }
 
 /* `streams` streams from `first` on through one layer. */
-static void forward(struct member *m, size_t layer, size_t first, size_t streams)
+static void forward(struct worker *self, size_t layer, size_t first, size_t streams)
 {
-    struct engine *e = m->engine;
+    struct engine *e = self->engine;
     const struct layer *w = &e->layers[layer];
-    size_t count = m->session->view.count, rows = streams * count;
-    float *x = m->session->x + first * count * e->width;
-    normalize_rows(m, x, rows);
-    product(m, &w->qkv, rows, m->team->qkv, w->qkv.columns, 0);
-    attention(m, layer, first, streams);
-    product(m, &w->o, rows, x, e->width, 1);
-    normalize_rows(m, x, rows);
-    product(m, &w->gate_up, rows, m->team->gate_up, 2 * e->inner, 0);
-    gate_rows(m, rows);
-    product(m, &w->down, rows, x, e->width, 1);
+    size_t count = self->session->view.count, rows = streams * count;
+    float *x = self->session->x + first * count * e->width;
+    normalize_rows(self, x, rows);
+    product(self, &w->qkv, rows, self->team->qkv, w->qkv.columns, 0);
+    attention(self, layer, first, streams);
+    product(self, &w->o, rows, x, e->width, 1);
+    normalize_rows(self, x, rows);
+    product(self, &w->gate_up, rows, self->team->gate_up, 2 * e->inner, 0);
+    gate_rows(self, rows);
+    product(self, &w->down, rows, x, e->width, 1);
 }
 
 static void embed(const struct engine *e, int32_t token, float *x)
@@ -151,36 +151,36 @@ static void work(void *context, int rank)
     struct session *s = step->session;
     struct engine *e = s->engine;
     int threads = pool_threads(e->pool), team = 0;
-    while (rank >= (int)share((size_t)threads, team + 1, step->teams))
+    while (rank >= (int)partition((size_t)threads, team + 1, step->teams))
         team++;
-    int leader = (int)share((size_t)threads, team, step->teams);
-    int end = (int)share((size_t)threads, team + 1, step->teams);
-    struct member m = {e,    s, &s->teams[team], &s->attention[rank], rank - leader, end - leader,
+    int leader = (int)partition((size_t)threads, team, step->teams);
+    int end = (int)partition((size_t)threads, team + 1, step->teams);
+    struct worker self = {e, s, &s->teams[team], &s->attention[rank], rank - leader, end - leader,
                        rank ? NULL : e->profile, engine_clock()};
 
-    size_t first = share(step->streams, leader, threads), last = share(step->streams, end, threads);
+    size_t first = partition(step->streams, leader, threads), last = partition(step->streams, end, threads);
     size_t count = s->view.count, d = (size_t)e->spec.d_model;
     size_t row = first * count, rows = (last - first) * count;
-    for (size_t r = row + share(rows, m.rank, m.size); r < row + share(rows, m.rank + 1, m.size); r++)
+    for (size_t r = row + partition(rows, self.rank, self.size); r < row + partition(rows, self.rank + 1, self.size); r++)
         embed(e, step->tokens[r], s->x + r * e->width);
-    meet(&m);
+    synchronize(&self);
 
     size_t block = count < ROW_BLOCK ? ROW_BLOCK / count : 1;
     for (size_t layer = 0; layer < (size_t)e->spec.layers; layer++)
         for (size_t stream = first; stream < last; stream += block)
-            forward(&m, layer, stream, last - stream < block ? last - stream : block);
+            forward(&self, layer, stream, last - stream < block ? last - stream : block);
 
-    uint8_t *q = m.team->quantized + (size_t)m.rank * e->width;
-    for (size_t r = row + share(rows, m.rank, m.size); r < row + share(rows, m.rank + 1, m.size); r++) {
+    uint8_t *q = self.team->quantized + (size_t)self.rank * e->width;
+    for (size_t r = row + partition(rows, self.rank, self.size); r < row + partition(rows, self.rank + 1, self.size); r++) {
         step->scales[r] =
             e->kernels->normalize(s->x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps, q);
         for (size_t i = 0; i < d; i++)
             step->vectors[r * d + i] = (int8_t)(q[i] - 128);
     }
-    count_time(&m, PART_NORM);
+    count_time(&self, PART_NORM);
 }
 
-/* What a thread of a team of `threads` computes of a layer's products, per row: the columns that it gets at most. */
+/* What a thread of a team of `threads` computes of a layer's products, per row: the columns of the largest partition. */
 static size_t columns_of(const struct layer *layer, size_t threads)
 {
     const struct matrix *matrices[] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
@@ -193,18 +193,18 @@ static size_t columns_of(const struct layer *layer, size_t threads)
 /* The number of teams that leaves no thread much more work than the others; the more the better, as larger teams wait. */
 static int best_teams(const struct engine *engine, size_t streams, size_t rows)
 {
-    size_t threads = (size_t)pool_threads(engine->pool), most = rows / ROWS_PER_TEAM, best = 1;
-    most = most > threads ? threads : most;
-    most = most > streams ? streams : most;
+    size_t threads = (size_t)pool_threads(engine->pool), limit = rows / ROWS_PER_TEAM, best = 1;
+    limit = limit > threads ? threads : limit;
+    limit = limit > streams ? streams : limit;
     double least = HUGE_VAL;
-    for (size_t teams = 1; teams <= most; teams++) {
+    for (size_t teams = 1; teams <= limit; teams++) {
         double work = 0;
         for (int i = 0; i < (int)teams; i++) {
-            int first = (int)share(threads, i, (int)teams), last = (int)share(threads, i + 1, (int)teams);
-            size_t share_of_streams = share(streams, last, (int)threads) - share(streams, first, (int)threads);
-            work = fmax(work, (double)(share_of_streams * columns_of(&engine->layers[0], (size_t)(last - first))));
+            int first = (int)partition(threads, i, (int)teams), last = (int)partition(threads, i + 1, (int)teams);
+            size_t team_streams = partition(streams, last, (int)threads) - partition(streams, first, (int)threads);
+            work = fmax(work, (double)(team_streams * columns_of(&engine->layers[0], (size_t)(last - first))));
         }
-        if (work < least * WAITING) {
+        if (work < least * BARRIER_COST) {
             least = work;
             best = teams;
         }
@@ -224,7 +224,7 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
         if (tokens[i] < 0 || tokens[i] >= engine->spec.vocab)
             return LLMZIP_BAD_ARGUMENT;
     session->active = streams;
-    session_place(session, (size_t)count);
+    session_assign_slots(session, (size_t)count);
 
     struct step step = {session, tokens, (size_t)streams, vectors, scales, best_teams(engine, (size_t)streams, rows)};
     return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;

@@ -1,0 +1,27 @@
+/* Online log-linear mixing of the experts' features (docs/arithmetic.md, section 6.5). */
+#ifndef LLMZIP_MIXING_MIXER_H
+#define LLMZIP_MIXING_MIXER_H
+
+#include "mixing_step.h"
+
+struct mixer {
+    int64_t weights[EXPERT_COUNT][MAX_CONTEXT_COUNT][FEATURE_COUNT];
+    int64_t seen[EXPERT_COUNT][MAX_CONTEXT_COUNT];
+};
+
+/* One stream's step. */
+struct mixer_row {
+    int contexts[EXPERT_COUNT];
+    int32_t model_weights[MAX_CANDIDATES]; /* as the model gave them: 0 is possible */
+    float features[FEATURE_COUNT][MAX_CANDIDATES];
+    int64_t mixed[MAX_CANDIDATES];
+};
+
+void mixer_new(struct mixer *mixer);
+/* From contexts and features to the corrected weights. */
+void mixer_mix(const struct mixer *mixer, const struct candidates *candidates, struct mixer_row *row);
+/* One step of gradient descent over all rows. */
+void mixer_learn(struct mixer *mixer, const struct mixer_row *rows, const struct candidates *candidates,
+                 const struct observation *observations, size_t count);
+
+#endif

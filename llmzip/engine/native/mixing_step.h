@@ -1,0 +1,26 @@
+/* What all experts see of a stream at one step. */
+#ifndef LLMZIP_MIXING_STEP_H
+#define LLMZIP_MIXING_STEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mixing_constants.h"
+
+/* The tokens whose weights may be corrected, with the model's predictions. */
+struct candidates {
+    size_t count;
+    int32_t tokens[MAX_CANDIDATES];
+    int32_t weights[MAX_CANDIDATES]; /* the model's, at least 1 */
+    float probabilities[MAX_CANDIDATES];
+    int64_t total; /* of all tokens' weights */
+};
+
+/* The token that a stream has coded. */
+struct observation {
+    int32_t token;
+    int index;         /* among the candidates, or -1 */
+    float probability; /* the model's */
+};
+
+#endif
