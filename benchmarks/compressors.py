@@ -106,7 +106,7 @@ def _package(name: str) -> str:
 def _own_version() -> str:
     """Of llmzip: its version where it is installed, and the commit where these are its sources."""
     made = environment()
-    return " ".join(filter(None, ("llmzip", made["packages"]["llmzip"], made["git"])))
+    return " ".join(filter(None, ("llmzip", made.packages["llmzip"], made.git)))
 
 
 def programs(llama_model: str | None) -> list[Compressor]:

@@ -45,17 +45,17 @@ def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarc
     With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is meta-token k.
     """
     data = _read(file)
-    cutter = load_tokenizer(tokenizer)
-    cut = cutter.encode(data)
-    prompt = shorten(cut, tokenizer, cutter.vocabulary, hierarchical)
+    chosen = load_tokenizer(tokenizer)
+    tokens = chosen.encode(data)
+    prompt = shorten(tokens, tokenizer, chosen.vocabulary, hierarchical)
     _write(prompt.to_json().encode() + b"\n", file, output, force)
     if not quiet:
-        share = reduction(len(cut.ids), len(prompt.ids))
+        share = reduction(len(tokens.ids), len(prompt.ids))
         say(
-            f"{len(cut.ids):,} -> {len(prompt.ids):,} tokens, {100 * share:.1f} % fewer, "
+            f"{len(tokens.ids):,} -> {len(prompt.ids):,} tokens, {100 * share:.1f} % fewer, "
             f"{100 * attention_saving(share):.1f} % less attention"
         )
-    if cutter.decode(cut) != data:
+    if chosen.decode(tokens) != data:
         say("this tokenizer does not keep the text: expand restores its tokens, and the text as it joins them")
 
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import typing
 from typing import Any
 
 import click.testing
@@ -24,13 +25,27 @@ from llmzip.evaluation.cache_damage import measure_damage
 from llmzip.evaluation.codec_rows import measure_codec, parse_codec
 from llmzip.evaluation.compare import compare
 from llmzip.evaluation.dated import by_month, measure_months
+from llmzip.evaluation.environment import environment
 from llmzip.evaluation.findings import findings
-from llmzip.evaluation.options import Options, Text, load_texts
+from llmzip.evaluation.json_values import from_json, to_json
+from llmzip.evaluation.options import TASKS, Options, Text, load_texts
 from llmzip.evaluation.pairs import ModelCodeLengths, codec_length, conditional_by_codec, distance_table
 from llmzip.evaluation.report import report
-from llmzip.evaluation.tables import markdown
+from llmzip.evaluation.rows import (
+    FORMAT,
+    CodecMeasures,
+    CodeLengthMeasures,
+    ContextMeasures,
+    FileMeasures,
+    MeasuredText,
+    ModelDamage,
+    Result,
+    Row,
+)
+from llmzip.evaluation.tables import Column, markdown, table
+from llmzip.metrics.capacity import Shape
 from llmzip.metrics.windows import Span
-from llmzip.scoring.base import Scorer
+from llmzip.scoring.base import ModelCard, Scorer
 from llmzip.scoring.float_loader import load_float
 from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
@@ -47,18 +62,18 @@ OPTIONS = Options(context=128, contexts=(16, 64, 128), samples=4, level=1)
 def test_code_length_keys_agree_with_each_other(integer: IntegerScorer, english: bytes) -> None:
     data = english[:6000]
     found = tasks.measure_code_length(integer, data, OPTIONS)
-    assert found["bits_per_byte"] == pytest.approx(found["bits_per_token"] / found["bytes_per_token"])
-    assert found["bits_per_byte"] == pytest.approx(8 * found["raw_rate"])
-    assert found["bits_per_char_low"] < found["bits_per_char"] < found["bits_per_char_high"]
-    coders = found["coders_bits_per_char"]
-    assert coders["ranks_deflate"] > coders["whole_bits"] > coders["arithmetic"] > found["bits_per_char"]
-    assert coders["arithmetic"] == pytest.approx(found["bits_per_char"], rel=1e-3)
-    assert found["position_edges"] == [0, 16, 64, 128]
-    assert len(found["bits_per_byte_by_position"]) == 3
-    assert sum(found["rank_histogram"]) == pytest.approx(1)
-    assert found["rank_histogram"][0] == found["top1"]
-    assert found["adjusted_rate_stored"] == pytest.approx(found["raw_rate"] + integer.card.model_bytes / 6000)
-    assert found["smoothed_bits_per_byte"] != found["bits_per_byte"]
+    assert found.bits_per_byte == pytest.approx(found.bits_per_token / found.bytes_per_token)
+    assert found.bits_per_byte == pytest.approx(8 * found.raw_rate)
+    assert found.bits_per_char_low < found.bits_per_char < found.bits_per_char_high
+    coders = found.coders_bits_per_char
+    assert coders.ranks_deflate > coders.whole_bits > coders.arithmetic > found.bits_per_char
+    assert coders.arithmetic == pytest.approx(found.bits_per_char, rel=1e-3)
+    assert found.position_edges == [0, 16, 64, 128]
+    assert len(found.bits_per_byte_by_position) == 3
+    assert sum(found.rank_histogram) == pytest.approx(1)
+    assert found.rank_histogram[0] == found.top1
+    assert found.adjusted_rate_stored == pytest.approx(found.raw_rate + integer.model_card.model_bytes / 6000)
+    assert found.smoothed_bits_per_byte != found.bits_per_byte
 
 
 def test_capacity_by_the_definition(integer: IntegerScorer, english: bytes) -> None:
@@ -67,35 +82,35 @@ def test_capacity_by_the_definition(integer: IntegerScorer, english: bytes) -> N
     text = integer.tokenize(data)
     length = integer.max_positions
     count = min(4, len(text.ids) // length)
-    assert (found["samples"], found["sample_tokens"]) == (count, 512)
+    assert (found.samples, found.sample_tokens) == (count, 512)
     ts = np.mean([8 * text.sizes[i * length + 1 : (i + 1) * length].sum() / (length - 1) for i in range(count)])
-    assert found["ts"] == pytest.approx(ts)
-    expected = (found["ts"] - found["nll"] - 27) / math.log2(found["flops_per_token_paper"])
-    assert found["information_capacity"] == pytest.approx(expected)
+    assert found.ts == pytest.approx(ts)
+    expected = (found.ts - found.nll - 27) / math.log2(found.flops_per_token_paper)
+    assert found.information_capacity == pytest.approx(expected)
     with pytest.raises(llmzip.LLMZipError, match="needs a sample of 512 tokens"):
         tasks.measure_capacity(integer, b"short", OPTIONS)
 
 
 def test_context_scores_the_same_tokens_each_time(integer: IntegerScorer, english: bytes) -> None:
     found = tasks.measure_context(integer, english[:6000], OPTIONS)
-    assert found["contexts"] == [16, 64, 128]
+    assert found.contexts == [16, 64, 128]
     text = integer.tokenize(english[:6000])
     starts = np.linspace(128, len(text.ids) - 64, 4).astype(int).tolist()
     direct = score(integer, text, [Span(s - 16, s, s + 64) for s in starts])
-    assert found["bits_per_byte_by_context"][0] == pytest.approx(direct.total_bits / direct.total_bytes)
+    assert found.bits_per_byte_by_context[0] == pytest.approx(direct.total_bits / direct.total_bytes)
 
 
 def test_bpc_counts_every_character(integer: IntegerScorer) -> None:
     data = ("caf\u00e9 " * 30).encode()
     found = tasks.measure_bpc(integer, data, OPTIONS)
     text = integer.tokenize(data)
-    assert found["bpc"] == pytest.approx(score(integer, text, [Span(0, 0, len(text.ids))]).total_bits / 150)
+    assert found.bpc == pytest.approx(score(integer, text, [Span(0, 0, len(text.ids))]).total_bits / 150)
 
 
 def test_codecs_are_measured_on_the_payload() -> None:
     found = measure_codec("xz:preset=6", TEXT)
-    assert found["file_bytes"] == len(get_codec("xz", preset=6).coder.encode(TEXT))
-    assert found["bits_per_byte"] == 8 * found["file_bytes"] / len(TEXT)
+    assert found.file_bytes == len(get_codec("xz", preset=6).coder.encode(TEXT))
+    assert found.bits_per_byte == 8 * found.file_bytes / len(TEXT)
     assert parse_codec("zstd") == ("zstd", {})
     with pytest.raises(ValueError, match="key=value"):
         parse_codec("zstd:19")
@@ -105,10 +120,10 @@ def test_what_does_not_apply_is_reported(integer: IntegerScorer) -> None:
     options = Options(tasks=("code_length", "context"), context=64)
     texts = [Text("short", TEXT[:60])]
     result = run.evaluate([lambda: integer], texts, options, codecs=["xz:level=3", "nothing"], damage=texts[0])
-    assert "unexpected keyword" in result["rows"][0]["errors"]["codec"]
-    assert "codecs are raw" in result["rows"][1]["errors"]["codec"]
-    assert "too short" in result["rows"][2]["errors"]["context"]
-    assert "do not fit" in result["errors"]["tiny: cache_damage"]
+    assert "unexpected keyword" in result.rows[0].errors["codec"]
+    assert "codecs are raw" in result.rows[1].errors["codec"]
+    assert "too short" in result.rows[2].errors["context"]
+    assert "do not fit" in result.errors["tiny: cache_damage"]
     assert "- tiny: cache_damage: contexts of up to 1024" in markdown(result)
     assert cli("conditional", "--text", __file__, "--given", __file__, "--codec", "nothing").exit_code == 1
 
@@ -121,24 +136,25 @@ def test_results_resume_after_an_interruption(
     measured: list[bytes] = []
     honest = tasks.measure_code_length
 
-    def failing(scorer: Scorer, data: bytes, *rest: object) -> tasks.Measured:
+    def failing(scorer: Scorer, data: bytes, *rest: Any) -> CodeLengthMeasures:
         if len(measured) == 1 and data == TEXT[400:]:
             measured.append(b"interrupted")
             raise KeyboardInterrupt
         measured.append(data)
         return honest(scorer, data, *rest)
 
-    monkeypatch.setitem(tasks.TASKS, "code_length", failing)
+    monkeypatch.setitem(tasks.TASKS, "code_length", tasks.Task(CodeLengthMeasures, failing))
     with pytest.raises(KeyboardInterrupt):
         run.evaluate([lambda: integer], texts, options, codecs=["zlib"], folder=tmp_path)
     result = run.evaluate([lambda: integer], texts, options, codecs=["zlib"], folder=tmp_path)
     assert measured == [TEXT[:400], b"interrupted", TEXT[400:]]
     assert list(tmp_path.iterdir()) == []
     again = run.evaluate([lambda: integer], texts, options, codecs=["zlib"])
-    values = [[row.get("bits_per_byte") for row in r["rows"]] for r in (result, again)]
+    values = [[row.bits_per_byte for row in r.rows] for r in (result, again)]
     assert values[0] == values[1]
-    assert "needs a sample" in result["rows"][-1]["errors"]["capacity"]
+    assert "needs a sample" in result.rows[-1].errors["capacity"]
     path = run.write(result, tmp_path)
+    assert run.read(path) == result
     assert json.loads(path.read_text())["texts"][0]["sha256"] == texts[0].sha256
     table = markdown(result)
     assert "| zlib |" in table
@@ -149,7 +165,7 @@ def test_a_report_holds_everything_in_one_file(integer: IntegerScorer, english: 
     text = Text("<prose>", english[:5000])
     options = dataclasses.replace(OPTIONS, damage_contexts=(32, 64))
     result = run.evaluate([lambda: integer], [text], options, codecs=["zlib"], damage=text)
-    assert result["rows"][-1]["errors"] == {}
+    assert result.rows[-1].errors == {}
     page = report(result)
     assert page.count("<svg") == 6
     assert "&lt;prose&gt;" in page
@@ -158,7 +174,7 @@ def test_a_report_holds_everything_in_one_file(integer: IntegerScorer, english: 
         "http://creativecommons.org", ""
     )
     assert "src=" not in page
-    json.dumps(result, allow_nan=False)
+    assert from_json(Result, json.loads(json.dumps(to_json(result), allow_nan=False))) == result
 
 
 @pytest.mark.parametrize("kind", ["integer", "floating"])
@@ -167,8 +183,8 @@ def test_an_undamaged_cache_costs_nothing_and_damage_costs_more(
 ) -> None:
     scorer: Scorer = request.getfixturevalue(kind)
     data = english[:3000]
-    rows = measure_damage(scorer, data, contexts=(96,), shares=(0, 0.9), bits=(16, 8, 2), samples=4)
-    extra = {(row["evicted_share"], row["cache_bits"]): row["extra_bits_per_byte"] for row in rows}
+    rows = measure_damage(scorer, data, contexts=(96,), evict_fractions=(0, 0.9), bits=(16, 8, 2), samples=4)
+    extra = {(row.evicted_fraction, row.cache_bits): row.extra_bits_per_byte for row in rows}
     assert extra[0, 16] == pytest.approx(0, abs=1e-6)
     assert abs(extra[0, 8]) < 0.01
     assert extra[0, 2] > 0.05
@@ -177,13 +193,13 @@ def test_an_undamaged_cache_costs_nothing_and_damage_costs_more(
     text = scorer.tokenize(data)
     starts = np.unique(np.linspace(96, len(text.ids) - 64, 4).astype(int)).tolist()
     direct = score(scorer, text, [Span(s - 95, s, s + 64) for s in starts])
-    whole = next(row for row in rows if row["evicted_share"] == 0 and row["cache_bits"] == 16)
-    assert whole["bits_per_byte"] == pytest.approx(direct.total_bits / direct.total_bytes, abs=1e-4)
+    whole = next(row for row in rows if row.evicted_fraction == 0 and row.cache_bits == 16)
+    assert whole.bits_per_byte == pytest.approx(direct.total_bits / direct.total_bytes, abs=1e-4)
 
 
 def test_integer_damage_is_float_damage(integer: IntegerScorer, floating: FloatScorer, english: bytes) -> None:
     a, b = (
-        measure_damage(s, english[:3000], contexts=(96,), shares=(0.5,), bits=(3,), samples=4)[0]["bits_per_byte"]
+        measure_damage(s, english[:3000], contexts=(96,), evict_fractions=(0.5,), bits=(3,), samples=4)[0].bits_per_byte
         for s in (integer, floating)
     )
     assert a == pytest.approx(b, rel=0.05)
@@ -194,14 +210,14 @@ def test_a_model_compared_with_itself_and_its_integers(
 ) -> None:
     data = english[:2500]
     same = compare(floating, floating, data, context=100)
-    assert (same["delta_bits_per_byte"], same["flips"]) == (0, 0)
-    assert same["kl_bits_per_token"] == pytest.approx(0, abs=1e-9)
+    assert (same.delta_bits_per_byte, same.flips) == (0, 0)
+    assert same.kl_bits_per_token == pytest.approx(0, abs=1e-9)
     quantized = compare(floating, integer, data, context=100)
-    assert 0 < quantized["js_bits_per_token"] < quantized["kl_bits_per_token"] < 0.05
-    assert 0 < quantized["flips"] < 0.1
-    assert quantized["bits_per_byte_original"] == pytest.approx(same["bits_per_byte_original"])
-    delta = quantized["bits_per_byte_changed"] - quantized["bits_per_byte_original"]
-    assert quantized["delta_bits_per_byte"] == pytest.approx(delta)
+    assert 0 < quantized.js_bits_per_token < quantized.kl_bits_per_token < 0.05
+    assert 0 < quantized.flips < 0.1
+    assert quantized.bits_per_byte_original == pytest.approx(same.bits_per_byte_original)
+    delta = quantized.bits_per_byte_changed - quantized.bits_per_byte_original
+    assert quantized.delta_bits_per_byte == pytest.approx(delta)
 
 
 def test_conditional_lengths_by_model_and_codec(integer: IntegerScorer) -> None:
@@ -232,9 +248,9 @@ def test_months(integer: IntegerScorer) -> None:
     slices = by_month(texts)
     assert {month: len(data) for month, data in slices.items()} == {"2025-01": 500, "2025-03": len(TEXT) - 500}
     found = measure_months(integer, slices, "2025-01", context=64)
-    rates = found["rate_percent_by_month"]
-    assert found["robustness"] == pytest.approx(rates["2025-03"] - rates["2025-01"])
-    assert rates["2025-01"] == pytest.approx(found["bits_per_byte_by_month"]["2025-01"] * 12.5)
+    rates = found.rate_percent_by_month
+    assert found.robustness == pytest.approx(rates["2025-03"] - rates["2025-01"])
+    assert rates["2025-01"] == pytest.approx(found.bits_per_byte_by_month["2025-01"] * 12.5)
     with pytest.raises(llmzip.LLMZipError, match="no text has a date"):
         by_month({"undated": b"x"})
 
@@ -341,7 +357,7 @@ def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
         text_file,
         "--contexts",
         "32",
-        "--shares",
+        "--evict-fractions",
         "0",
         "--bits",
         "8",
@@ -477,43 +493,116 @@ def test_bad_input_is_one_clear_error(arguments: list[str], code: int, message: 
     assert not isinstance(failed.exception, Exception) or isinstance(failed.exception, SystemExit)
 
 
-def test_findings_are_what_the_numbers_say() -> None:
-    def row(name: str, kind: str, rate: float, **more: object) -> dict[str, object]:
-        return {"name": name, "kind": kind, "text": "t", "bits_per_byte": rate, **more}
+def result_of(rows: list[dict[str, object]], grid: list[dict[str, object]]) -> Result:
+    """A result with these rows; what they do not say is 1."""
 
-    contexts = {"contexts": [16, 64, 256], "bits_per_byte_by_context": [2.0, 1.0, 1.5]}
-    point = {"model": "m", "context": 128, "evicted_share": 0, "cache_bits": 4, "extra_bits_per_byte": 0.02}
-    result = {
-        "texts": [{"name": "t", "bytes": 10}],
-        "models": [{"name": "m"}],
-        "rows": [row("xz", "codec", 2.0), row("m", "integer", 0.9, file_bits_per_byte=1.0, **contexts)],
-        "cache_damage": [{**point, "extra_bits_per_token_p99": 1.5}],
+    def filled(kind: type, known: dict[str, object]) -> object:
+        fields = {f.name: known.get(f.name, 1.0) for f in dataclasses.fields(kind)}
+        return kind(**fields)
+
+    made = []
+    for row in rows:
+        measured = {name: filled(kind, row) for name, kind in KINDS.items() if name in row["has"]}  # type: ignore[operator]
+        made.append(Row(row["name"], row["kind"], "t", {}, {}, **measured))  # type: ignore[arg-type]
+    card = ModelCard("m", "integer", "", 1, 1, Shape(1, 1, 1, 1, 1, 1, 1), {})
+    points = [ModelDamage(**point) for point in grid]  # type: ignore[arg-type]
+    text = MeasuredText("t", 10, "")
+    return Result(FORMAT, "", False, Options(), [card], [text], made, points, {}, {}, environment())
+
+
+KINDS = {
+    "codec": CodecMeasures,
+    "code_length": CodeLengthMeasures,
+    "file": FileMeasures,
+    "context": ContextMeasures,
+}
+
+
+def test_findings_are_what_the_numbers_say() -> None:
+    xz = {"name": "xz", "kind": "codec", "has": ["codec"], "bits_per_byte": 2.0}
+    model = {
+        "name": "m",
+        "kind": "integer",
+        "has": ["code_length", "file", "context"],
+        "bits_per_byte": 0.9,
+        "file_bits_per_byte": 1.0,
+        "contexts": [16, 64, 256],
+        "bits_per_byte_by_context": [2.0, 1.0, 1.5],
     }
-    assert findings(result) == [
+    point = {
+        "model": "m",
+        "context": 128,
+        "evicted_fraction": 0.0,
+        "cache_bits": 4,
+        "bits_per_byte": 1.0,
+        "extra_bits_per_byte": 0.02,
+        "extra_bits_per_token_p99": 1.5,
+    }
+    assert findings(result_of([xz, model], [point])) == [
         "Fewest bits per byte: m on t (0.900).",
         "Sizes of real files, against the smallest codec's: 50% of xz's on t.",
-        "Longer contexts made the same tokens cheaper in 1 of 2 steps; bits/byte: 2.000 → 1.500 on t (16 → 256 tokens).",
-        "A key/value cache of 4 bits behind 128 tokens costs +0.020 bits/byte on the mean, but 1.50 bits at the 99th "
-        "percentile of the tokens (m).",
+        "Longer contexts made the same tokens cheaper in 1 of 2 steps; "
+        "bits/byte: 2.000 → 1.500 on t (16 → 256 tokens).",
+        "A key/value cache of 4 bits behind 128 tokens costs +0.020 bits/byte on the mean, "
+        "but 1.50 bits at the 99th percentile of the tokens (m).",
     ]
-    assert findings({**result, "rows": [row("xz", "codec", 2.0)], "cache_damage": []}) == []
+    assert findings(result_of([xz], [])) == []
+
+
+def test_tables_are_written_as_markdown_and_as_html() -> None:
+    columns = [
+        Column[tuple[str, float | None]]("cost ↓", lambda row: row[1], 1),
+        Column[tuple[str, float | None]]("unknown", lambda row: None),
+    ]
+    made = table([("a|<b>", 2000.25), ("c", 3.0), ("d", None)], [("", lambda row: row[0])], columns)
+    assert made.markdown() == ["|  | cost ↓ |", "| --- | ---: |", "| a|<b> | 2,000.2 |", "| c | **3.0** |", "| d |  |"]
+    assert made.html() == (
+        "<table><tr><th></th><th>cost ↓</th></tr><tr><td>a|&lt;b&gt;</td><td>2,000.2</td></tr>"
+        "<tr><td>c</td><td><b>3.0</b></td></tr><tr><td>d</td><td></td></tr></table>"
+    )
+
+
+def test_tasks_are_fields_of_a_row_and_known_by_name() -> None:
+    assert tuple(tasks.TASKS) == TASKS
+    hints = typing.get_type_hints(Row)
+    assert all(hints[name] == task.kind | None for name, task in tasks.TASKS.items())
+
+
+def test_json_that_is_no_result_says_where(integer: IntegerScorer, tmp_path: pathlib.Path) -> None:
+    text = Text("t", TEXT[:300])
+    result = run.evaluate([lambda: integer], [text], Options(tasks=("code_length",)), codecs=["xz"])
+    values = to_json(result)
+    assert values["rows"][1]["bits_per_byte"] == result.rows[1].bits_per_byte  # flat
+    path = tmp_path / "result.json"
+    for change, message in (
+        (lambda v: v["rows"][1].update(tokens="many"), r"rows\[1\].tokens is 'many', which is no int"),
+        (lambda v: v["rows"][0].update(kind="zip"), r"rows\[0\].kind is 'zip', not one of"),
+        (lambda v: v.pop("date"), "has no date"),
+        (lambda v: v.update(rows=7), "rows is '7', which is no list"),
+    ):
+        changed = json.loads(json.dumps(values))
+        change(changed)
+        path.write_text(json.dumps(changed))
+        with pytest.raises(llmzip.LLMZipError, match=message):
+            run.read(path)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_the_same_model(dtype: str, floating: FloatScorer, english: bytes) -> None:
     half = load_float(str(TINY_DIRECTORY), dtype=dtype)
-    assert half.card.settings["dtype"] == dtype
-    assert half.card.model_bytes == floating.card.model_bytes // 2
-    for task in (tasks.measure_code_length, tasks.measure_bpc):
-        key = "bpc" if task is tasks.measure_bpc else "bits_per_byte"
-        assert task(half, english[:1500], OPTIONS)[key] == pytest.approx(
-            task(floating, english[:1500], OPTIONS)[key], rel=0.01
-        )
+    assert half.model_card.settings["dtype"] == dtype
+    assert half.model_card.model_bytes == floating.model_card.model_bytes // 2
+    data = english[:1500]
+    rates = [tasks.measure_code_length(s, data, OPTIONS).bits_per_byte for s in (half, floating)]
+    assert rates[0] == pytest.approx(rates[1], rel=0.01)
+    bpc = [tasks.measure_bpc(s, data, OPTIONS).bpc for s in (half, floating)]
+    assert bpc[0] == pytest.approx(bpc[1], rel=0.01)
     a, b = (
-        measure_damage(s, english[:1500], contexts=(64,), shares=(0.5,), bits=(3,), samples=2) for s in (half, floating)
+        measure_damage(s, english[:1500], contexts=(64,), evict_fractions=(0.5,), bits=(3,), samples=2)
+        for s in (half, floating)
     )
-    assert a[0]["bits_per_byte"] == pytest.approx(b[0]["bits_per_byte"], rel=0.05)
-    assert 0 < compare(floating, half, english[:1500], context=64)["kl_bits_per_token"] < 0.01
+    assert a[0].bits_per_byte == pytest.approx(b[0].bits_per_byte, rel=0.05)
+    assert 0 < compare(floating, half, english[:1500], context=64).kl_bits_per_token < 0.01
 
 
 def test_correlate(tmp_path: pathlib.Path) -> None:

@@ -338,8 +338,8 @@ def test_gguf_files_and_folders_are_the_same_model(tmp_path: pathlib.Path) -> No
     assert file.tokenize(TEXT[:300]).ids.tolist() == text.ids.tolist()
     a, b = (score(scorer, text, segments(len(text.ids), 64)) for scorer in (folder, file))
     assert a.bits == pytest.approx(b.bits, abs=1e-4)
-    assert flops_per_token_paper(folder.card.shape) == flops_per_token_paper(file.card.shape)
-    assert folder.card.parameters == file.card.parameters
+    assert flops_per_token_paper(folder.model_card.shape) == flops_per_token_paper(file.model_card.shape)
+    assert folder.model_card.parameters == file.model_card.parameters
 
 
 def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
@@ -351,7 +351,7 @@ def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
         (tiny.write_directory(tmp_path / "words", tiny.make()) / "tokenizer.json").read_bytes()
     )
     scorer = load_float(str(tmp_path))
-    shape = scorer.card.shape
+    shape = scorer.model_card.shape
     assert (shape.layers, shape.d_model, shape.heads, shape.kv_heads, shape.head_dim, shape.d_ff) == (
         1,
         32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +22,9 @@ from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_scorer,
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.runtime import EngineName, Runtime
 from llmzip.scoring.base import DTYPES
+
+if TYPE_CHECKING:
+    from llmzip.evaluation.rows import Result
 
 DEFAULT_DATA = (
     "python-topics:65536",
@@ -131,7 +134,7 @@ def _made(folder: Path | None) -> Path | None:
     return folder
 
 
-def _write(result: dict[str, Any], table: str, output: Path) -> None:
+def _write(result: Result, table: str, output: Path) -> None:
     from llmzip.evaluation import report as reports
     from llmzip.evaluation import run
 

@@ -17,6 +17,7 @@ from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.json_values import to_json
 from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
 from llmzip.evaluation.partial import Partial
 from llmzip.model.files import readable
@@ -42,7 +43,7 @@ _OPTIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class Measurement:
     """One measurement as it was asked for."""
 
     model: str | None
@@ -85,22 +86,25 @@ class Work:
         """One file."""
         return path.read_bytes()[: self.limit]
 
-    def finish(self, values: Mapping[str, Any]) -> None:
-        """The result is there: print it, write it, forget what would have been needed to go on."""
+    def finish(self, result: object, **facts: object) -> None:
+        """The result, a dataclass, is there: print and write it, and forget what an interrupted run would need.
+
+        facts: further keys, which stand before those of the result.
+        """
         self.progress.done()
-        emit({"testing_only": self.limit is not None, **values}, self.output)
+        emit({"testing_only": self.limit is not None, **facts, **to_json(result)}, self.output)
         self.partial.finish()
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options above, as one `Work` that is its first argument."""
+    """Give a command the options above, as one `Measurement` that is its first argument."""
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        work = Work(**{field.name: values.pop(field.name) for field in dataclasses.fields(Work)})
-        if work.output:
-            work.output.parent.mkdir(parents=True, exist_ok=True)
-        command(work, **values)
+        measurement = Measurement(**{field.name: values.pop(field.name) for field in dataclasses.fields(Measurement)})
+        if measurement.output:
+            measurement.output.parent.mkdir(parents=True, exist_ok=True)
+        command(measurement, **values)
 
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), run)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from llmzip.cli.eval.measurement import Work, draw, measuring
+from llmzip.cli.eval.measurement import Measurement, draw, measuring
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
+from llmzip.evaluation.rows import DamageGrid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command()
@@ -20,64 +24,57 @@ from llmzip.cli.numbers import WholeNumber
 @click.option("-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True)
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
 @measuring
-def compare(work: Work, to: str, data: tuple[str, ...], context: int) -> None:
+def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> None:
     """Compare two models per text: bits/byte, KL, JS, flips."""
     from llmzip.evaluation.compare import compare_texts
 
     texts = work.texts(*data)
     original, changed = work.scorer(), work.scorer(to)
     found = compare_texts(original, changed, texts, context=context, partial=work.partial, begin=work.progress.begin)
-    cards = {
-        "original": original.card.name,
-        "original_digest": original.card.digest,
-        "changed": changed.card.name,
-        "changed_digest": changed.card.digest,
-    }
-    work.finish({**cards, **found})
+    work.finish(
+        found,
+        original=original.model_card.name,
+        original_digest=original.model_card.digest,
+        changed=changed.model_card.name,
+        changed_digest=changed.model_card.digest,
+    )
 
 
 @click.command()
 @click.option("-d", "--data", type=NAME, default="python-topics:65536", show_default=True)
 @click.option("--contexts", default="128,512,1024", show_default=True, help="Tokens, separated by commas.")
-@click.option("--shares", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Evicted shares.")
+@click.option("--evict-fractions", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Of the context.")
 @click.option("--bits", default="8,4,3,2", show_default=True, help="Cache bits.")
 @click.option("--samples", type=WholeNumber(1), default=8, show_default=True)
 @measuring
-def damage(work: Work, data: str, contexts: str, shares: str, bits: str, samples: int) -> None:
-    """Measure key/value cache damage: bits/byte by context, evicted share and cache bits."""
+def damage(work: Measurement, data: str, contexts: str, evict_fractions: str, bits: str, samples: int) -> None:
+    """Measure key/value cache damage: bits/byte by context, evicted fraction and cache bits."""
+    from llmzip.evaluation import plots
     from llmzip.evaluation.cache_damage import measure_damage
 
     try:
         lengths, widths = [int(c) for c in contexts.split(",")], [int(b) for b in bits.split(",")]
-        parts = [float(s) for s in shares.split(",")]
+        fractions = [float(f) for f in evict_fractions.split(",")]
     except ValueError as error:
         raise click.UsageError(f"lists are numbers separated by commas: {error}") from error
-    if not all(0 <= share <= 1 for share in parts) or min(widths) < 2:
-        raise click.UsageError("shares are 0 to 1, bits 2 or more")
+    if not all(0 <= fraction <= 1 for fraction in fractions) or min(widths) < 2:
+        raise click.UsageError("fractions are 0 to 1, bits 2 or more")
     text = work.texts(data)[0]
     scorer = work.scorer()
-    rows = measure_damage(
+    points = measure_damage(
         scorer,
         text.data,
         contexts=lengths,
-        shares=parts,
+        evict_fractions=fractions,
         bits=widths,
         samples=samples,
         partial=work.partial,
         progress=work.progress.begin(f"{text.name}: cache damage"),
     )
-    work.finish({"model": scorer.card.name, "digest": scorer.card.digest, "data": text.name, "cache_damage": rows})
-    for suffix, key, label in (
-        ("", "extra_bits_per_byte", "extra bits/byte"),
-        ("-p99", "extra_bits_per_token_p99", "extra bits/token, 99th percentile"),
-    ):
-        draw(work.output, suffix, functools.partial(_damage_picture, rows, key, label))
-
-
-def _damage_picture(rows: list[dict[str, Any]], key: str, label: str) -> Any:
-    from llmzip.evaluation import plots
-
-    return plots.damage(rows, key, label)
+    card = scorer.model_card
+    work.finish(DamageGrid(points), model=card.name, digest=card.digest, data=text.name)
+    for curve in plots.DAMAGE_CURVES:
+        draw(work.output, curve.suffix, functools.partial(plots.damage, points, curve))
 
 
 def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -96,20 +93,21 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--context", type=WholeNumber(2), default=2048, help="Tokens per segment.")
 @click.option("--bytes", "max_bytes", type=WholeNumber(1), help="Bytes of each month, at most.")
 @measuring
-def months(work: Work, data: str, cutoff: str, context: int, max_bytes: int | None) -> None:
+def months(work: Measurement, data: str, cutoff: str, context: int, max_bytes: int | None) -> None:
     """Measure month by month, and the gap at the model's cutoff."""
     from llmzip.evaluation.dated import by_month, measure_months
 
     slices = by_month(work.named(data))
     scorer = work.scorer()
-    values = measure_months(
+    found = measure_months(
         scorer, slices, cutoff, context=context, max_bytes=max_bytes, partial=work.partial, begin=work.progress.begin
     )
-    work.finish({"model": scorer.card.name, "digest": scorer.card.digest, "data": data, **values})
+    card = scorer.model_card
+    work.finish(found, model=card.name, digest=card.digest, data=data)
 
-    def picture() -> Any:
+    def picture() -> Figure:
         from llmzip.evaluation import plots
 
-        return plots.months(values)
+        return plots.months(found)
 
     draw(work.output, "", picture)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from llmzip.cli.eval.measurement import CODEC, FILE, Work, measuring
+from llmzip.cli.eval.measurement import CODEC, FILE, Measurement, measuring
 from llmzip.cli.names import FilePath
 from llmzip.cli.numbers import WholeNumber
 from llmzip.errors import LLMZipError
@@ -19,7 +19,7 @@ from llmzip.metrics.distances import nearest_neighbors
 _PAIRS = "code lengths"
 
 
-def _conditional(work: Work, codec: str | None) -> pairs.Conditional:
+def _conditional(work: Measurement, codec: str | None) -> pairs.Conditional:
     if codec:
         return pairs.conditional_by_codec(pairs.codec_length(codec, work.partial))
     return pairs.ModelCodeLengths(work.scorer(), work.partial)
@@ -31,7 +31,7 @@ def _conditional(work: Work, codec: str | None) -> pairs.Conditional:
 @click.option("--full", type=FILE, help="The full prompt that z stands for: gives the retained information.")
 @CODEC
 @measuring
-def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: str | None) -> None:
+def conditional(work: Measurement, text: Path, given: Path, full: Path | None, codec: str | None) -> None:
     """Conditional code length C(y|z): how much of y does z tell?"""
     y, z = work.read(text), work.read(given)
     if not y:
@@ -41,20 +41,22 @@ def conditional(work: Work, text: Path, given: Path, full: Path | None, codec: s
     alone, residual, *given_full = pairs.conditional_table([y], contexts, length, work.progress.begin("code lengths"))[
         0
     ]
-    values = {
-        "bytes": len(y),
-        "code_length_bits": alone,
-        "conditional_code_length_bits": residual,
-        "residual_bits_per_byte": residual / len(y),
-        "information_gain_bits_per_byte": conditionals.information_gain(alone, residual, len(y)),
-    }
+    retained = None
     if full:
-        values["code_length_given_full_bits"] = given_full[0]
         try:
-            values["retained_information"] = conditionals.retained_information(alone, residual, given_full[0])
+            retained = pairs.Retained(given_full[0], conditionals.retained_information(alone, residual, given_full[0]))
         except ValueError as error:
             raise LLMZipError(f"{full}: {error}") from error
-    work.finish(values)
+    work.finish(
+        pairs.ConditionalLength(
+            bytes=len(y),
+            code_length_bits=alone,
+            conditional_code_length_bits=residual,
+            residual_bits_per_byte=residual / len(y),
+            information_gain_bits_per_byte=conditionals.information_gain(alone, residual, len(y)),
+            retained=retained,
+        )
+    )
 
 
 _LABELED = FilePath(exists=True, file_okay=False)
@@ -67,7 +69,7 @@ _LABELED = FilePath(exists=True, file_okay=False)
 @click.option("-k", type=WholeNumber(1), default=1, show_default=True)
 @CODEC
 @measuring
-def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
+def knn(work: Measurement, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
     """Classify texts by their nearest neighbors under a compression distance."""
     known, unknown = _labeled(work, train), _labeled(work, tests)
     if k > len(known):
@@ -77,18 +79,18 @@ def knn(work: Work, train: Path, tests: Path, distance: str, k: int, codec: str 
     guesses = nearest_neighbors(table, [_label(name) for name in known], k)
     right = [guess == _label(name) for guess, name in zip(guesses, unknown, strict=True)]
     work.finish(
-        {
-            "distance": distance,
-            "k": k,
-            "accuracy": float(np.mean(right)),
-            "predictions": dict(zip(unknown, guesses, strict=True)),
-            "training": list(known),
-            "distances": table.tolist(),
-        }
+        pairs.Classification(
+            distance=distance,
+            k=k,
+            accuracy=float(np.mean(right)),
+            predictions=dict(zip(unknown, guesses, strict=True)),
+            training=list(known),
+            distances=table.tolist(),
+        )
     )
 
 
-def _labeled(work: Work, folder: Path) -> dict[str, bytes]:
+def _labeled(work: Measurement, folder: Path) -> dict[str, bytes]:
     """`label/file` -> bytes."""
     texts = {name: data for name, data in work.named(str(folder)).items() if "/" in name}
     if not texts:
@@ -108,7 +110,7 @@ def _label(name: str) -> str:
     "-c", "--codec", default="zlib:level=9", show_default=True, help="Codec; --model measures bits saved instead."
 )
 @measuring
-def align(work: Work, sources: str, targets: str, top: int, codec: str) -> None:
+def align(work: Measurement, sources: str, targets: str, top: int, codec: str) -> None:
     """Select the source texts that fit the targets best (ZIP-FIT)."""
     texts, wanted = work.named(sources), list(work.named(targets).values())
     length = None if work.model else pairs.codec_length(codec, work.partial)
@@ -117,10 +119,10 @@ def align(work: Work, sources: str, targets: str, top: int, codec: str) -> None:
     scores = pairs.fit_scores(list(texts.values()), wanted, length=length, conditional=conditional, progress=progress)
     names = list(texts)
     work.finish(
-        {
-            "measure": "bits saved per byte" if work.model else f"1 - NCD by {codec}",
-            "selected": [{"name": names[i], "score": float(scores[i])} for i in select(scores, top)],
-        }
+        pairs.Selection(
+            measure="bits saved per byte" if work.model else f"1 - NCD by {codec}",
+            selected=[pairs.Selected(names[i], float(scores[i])) for i in select(scores, top)],
+        )
     )
 
 
@@ -129,7 +131,7 @@ def align(work: Work, sources: str, targets: str, top: int, codec: str) -> None:
 @click.option("--outputs", required=True, help="Folder of z, with the same file names.")
 @CODEC
 @measuring
-def information(work: Work, inputs: str, outputs: str, codec: str | None) -> None:
+def information(work: Measurement, inputs: str, outputs: str, codec: str | None) -> None:
     """Estimate the mutual information between inputs and what was made of them."""
     x, z = work.named(inputs), work.named(outputs)
     names = [name for name in z if name in x]
@@ -140,10 +142,10 @@ def information(work: Work, inputs: str, outputs: str, codec: str | None) -> Non
     bits = conditionals.mutual_information(-table)
     size = float(np.mean([len(z[name]) for name in names]))
     work.finish(
-        {
-            "pairs": len(names),
-            "mutual_information_bits": bits,
-            "at_most_bits": float(np.log2(len(names))),
-            "mutual_information_rate_bits_per_byte": bits / size,
-        }
+        pairs.MutualInformation(
+            pairs=len(names),
+            mutual_information_bits=bits,
+            upper_bound_bits=float(np.log2(len(names))),
+            mutual_information_rate_bits_per_byte=bits / size,
+        )
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from llmzip.cli.eval.measurement import FILE, OUTPUT, draw, emit
 from llmzip.cli.names import FilePath
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.json_values import to_json
 from llmzip.metrics.correlation import linear_fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command()
@@ -37,12 +40,9 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
     except ValueError as error:
         raise LLMZipError(f"{table}: {error}") from error
     a, b = zip(*points, strict=True)
-    emit(
-        {"n": len(points), "pearson": fit.pearson, "slope": fit.slope, "intercept": fit.intercept, "rmse": fit.rmse},
-        output,
-    )
+    emit({"n": len(points), **to_json(fit)}, output)
 
-    def picture() -> Any:
+    def picture() -> Figure:
         from llmzip.evaluation.plots import correlation
 
         return correlation(a, b, [row[label] if label else "" for row in rows], (x, y), fit)
@@ -57,22 +57,16 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
 def report(result: Path, output: Path | None, pictures: Path | None) -> None:
     """Make the HTML report of a result JSON."""
     from llmzip.evaluation import report as reports
+    from llmzip.evaluation import run
     from llmzip.evaluation.plots import svg
-    from llmzip.evaluation.run import FORMAT
 
-    try:
-        values = json.loads(result.read_text("utf-8"))
-        version = values["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise LLMZipError(f"{result}: no result of `llmzip eval --output`") from error
-    if version != FORMAT:
-        raise LLMZipError(f"{result}: a result of format {version}; this version of llmzip reads format {FORMAT}")
+    measured = run.read(result)
     target = output or result.with_suffix(".html")
-    target.write_text(reports.report(values), "utf-8")
+    target.write_text(reports.report(measured), "utf-8")
     click.echo(target)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
-        for name, (figure, _) in reports.pictures(values).items():
+        for name, (figure, _) in reports.pictures(measured).items():
             path = pictures / f"{name}.svg"
             path.write_text(svg(figure), "utf-8")
             click.echo(path)

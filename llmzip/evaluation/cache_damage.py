@@ -1,6 +1,6 @@
 """What is lost when a key/value cache is evicted and quantized: bits/byte of the text behind a damaged cache.
 
-A context is read whole; then a share of its positions is evicted (the oldest, but never the first four) and what is left
+A context is read whole; then a fraction of its positions is evicted (the oldest, but never the first four) and what is left
 is rounded to b bits, each head's vector with its own scale; then the same tokens are scored with every damage. Means hide
 rare catastrophes, so the 99th percentile of the extra bits per token stands beside them.
 """
@@ -8,12 +8,11 @@ rare catastrophes, so the 99th percentile of the extra bits per token stands bes
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import hashlib
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.torch_session import TorchSession
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.partial import Partial
+from llmzip.evaluation.rows import Damage
 from llmzip.metrics.code_length import percentile
 from llmzip.scoring.base import Predictions, Scorer, Tokenized
 from llmzip.scoring.float_scorer import FloatPredictions, FloatScorer
@@ -30,9 +30,9 @@ from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
 from llmzip.scoring.score import LITERAL_BITS
 from llmzip.types import IdArray, TokenProgress
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
+EVICT_FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9)
 BITS = (8, 4, 3, 2)
-STRETCH = 64
+SPAN_TOKENS = 64
 _UNDAMAGED_BITS = 16
 
 
@@ -85,7 +85,7 @@ class IntegerReader:
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
         streams, length = ids.shape
-        self._session = TorchSession(self._engine.transformer, streams, length + STRETCH, max(length, STRETCH))
+        self._session = TorchSession(self._engine.transformer, streams, length + SPAN_TOKENS, max(length, SPAN_TOKENS))
         self._session.advance(ids)
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
@@ -101,9 +101,9 @@ class IntegerReader:
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
     """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in float32."""
-    most = 2 ** (bits - 1) - 1
+    largest = 2 ** (bits - 1) - 1
     wide = x.float()
-    step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / most
+    step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / largest
     rounded: torch.Tensor = (wide / step).round_() * step
     return rounded.to(x.dtype)
 
@@ -117,44 +117,35 @@ def reader_of(scorer: Scorer) -> Reader:
     raise LLMZipError(f"the cache of {type(scorer).__name__} cannot be damaged")
 
 
-@dataclasses.dataclass(frozen=True)
-class Damage:
-    """One point of the grid."""
-
-    context: int
-    evicted_share: float
-    cache_bits: int
-    bits_per_byte: float
-    extra_bits_per_byte: float
-    """Against the same tokens behind the undamaged cache."""
-    extra_bits_per_token_p99: float
-
-
 def measure_damage(
     scorer: Scorer,
     data: bytes,
     *,
     contexts: Sequence[int] = (128, 512, 1024),
-    shares: Sequence[float] = SHARES,
+    evict_fractions: Sequence[float] = EVICT_FRACTIONS,
     bits: Sequence[int] = BITS,
     samples: int = 8,
     partial: Partial | None = None,
     progress: TokenProgress | None = None,
-) -> list[dict[str, Any]]:
-    """The grid context x evicted share x cache bits, as `Damage` rows; `progress` counts the tokens behind them.
+) -> list[Damage]:
+    """The grid context x evicted fraction x cache bits, as `Damage` rows; `progress` counts the tokens behind them.
 
-    partial: what an interrupted run has measured. All contexts are followed by the same stretches of 64 tokens. Raises
+    partial: what an interrupted run has measured. All contexts are followed by the same spans of 64 tokens. Raises
     LLMZipError for a text that is too short.
     """
     text = scorer.tokenize(data)
     longest = max(contexts)
-    if longest + STRETCH > min(len(text.ids), scorer.max_positions) or min(contexts) <= SINK_TOKENS:
+    if longest + SPAN_TOKENS > min(len(text.ids), scorer.max_positions) or min(contexts) <= SINK_TOKENS:
         raise LLMZipError(f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens")
     partial = partial or Partial()
-    starts = np.unique(np.linspace(longest, len(text.ids) - STRETCH, samples).astype(int)).tolist()
-    identity = ["damage", dataclasses.asdict(scorer.card), hashlib.sha256(data).hexdigest(), starts, [*shares], [*bits]]
-    grid = _Grid(scorer, text, starts, shares, bits, progress)
-    return [point for c in contexts for point in partial.cell([*identity, c], functools.partial(grid.points, c))]
+    starts = np.unique(np.linspace(longest, len(text.ids) - SPAN_TOKENS, samples).astype(int)).tolist()
+    identity = ["damage", scorer.model_card, hashlib.sha256(data).hexdigest(), starts, [*evict_fractions], [*bits]]
+    grid = _Grid(scorer, text, starts, evict_fractions, bits, progress)
+    return [
+        point
+        for c in contexts
+        for point in partial.cell(list[Damage], [*identity, c], functools.partial(grid.points, c))
+    ]
 
 
 class _Grid:
@@ -165,12 +156,12 @@ class _Grid:
         scorer: Scorer,
         text: Tokenized,
         starts: Sequence[int],
-        shares: Sequence[float],
+        evict_fractions: Sequence[float],
         bits: Sequence[int],
         progress: TokenProgress | None,
     ) -> None:
         self._scorer, self._text, self._starts = scorer, text, np.array(starts)[:, None]
-        self._shares, self._bits = shares, bits
+        self._evict_fractions, self._bits = evict_fractions, bits
         self._progress = progress
         self._done = 0
 
@@ -178,24 +169,32 @@ class _Grid:
     def _reader(self) -> Reader:
         return reader_of(self._scorer)
 
-    def points(self, context: int) -> list[dict[str, Any]]:
+    def points(self, context: int) -> list[Damage]:
         """The rows of one context length."""
         text, reader = self._text, self._reader
-        places = self._starts + np.arange(STRETCH)  # [S, 64]
-        fed, targets = text.ids[places - 1], text.ids[places].flatten()
-        literal, size = LITERAL_BITS * text.escaped[places].flatten(), int(text.sizes[places].sum())
+        indices = self._starts + np.arange(SPAN_TOKENS)  # [S, 64]
+        fed, targets = text.ids[indices - 1], text.ids[indices].flatten()
+        literal, size = LITERAL_BITS * text.escaped[indices].flatten(), int(text.sizes[indices].sum())
         before = text.ids[self._starts + np.arange(1 - context, -1)]  # [S, context - 2]
         start = np.full((len(before), 1), self._scorer.vocabulary.start_token, np.int32)
         reader.read(np.concatenate([start, before], axis=1))
         undamaged = reader.predict(fed, 0, _UNDAMAGED_BITS).measure(targets)[0] + literal
         rows = []
-        for share, b in itertools.product(self._shares, self._bits):
-            evicted = round(share * (context - 1 - SINK_TOKENS))
+        for fraction, b in itertools.product(self._evict_fractions, self._bits):
+            evicted = round(fraction * (context - 1 - SINK_TOKENS))
             cost = reader.predict(fed, evicted, b).measure(targets)[0] + literal
             extra = cost - undamaged
-            point = Damage(context, share, b, cost.sum() / size, extra.sum() / size, percentile(extra))
-            rows.append(dataclasses.asdict(point))
-            self._done += places.size
+            rows.append(
+                Damage(
+                    context=context,
+                    evicted_fraction=fraction,
+                    cache_bits=b,
+                    bits_per_byte=float(cost.sum() / size),
+                    extra_bits_per_byte=float(extra.sum() / size),
+                    extra_bits_per_token_p99=percentile(extra),
+                )
+            )
+            self._done += indices.size
             if self._progress:
                 self._progress(self._done)
         return rows

@@ -7,6 +7,7 @@ from typing import Any
 from llmzip.codecs.base import Codec
 from llmzip.codecs.registry import get_codec
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.rows import CodecMeasures
 from llmzip.metrics.code_length import characters
 
 DEFAULT_CODECS = ("zlib:level=9", "bzip2:level=9", "xz:preset=9", "zstd:level=22", "brotli:quality=11", "ppmd")
@@ -37,16 +38,16 @@ def make_codec(text: str) -> Codec:
         raise LLMZipError(f"codec {text}: {error}") from error
 
 
-def measure_codec(text: str, data: bytes) -> dict[str, Any]:
-    """Bits/byte of the payload alone, after a verified round trip; size and check are not counted."""
+def measure_codec(text: str, data: bytes) -> CodecMeasures:
+    """Measure the payload alone, after a verified round trip; size and check are not counted."""
     codec = make_codec(text)
     payload = codec.coder.encode(data)
     if codec.coder.decode(payload, len(data)) != data:
         raise LLMZipError(f"{text}: the round trip failed")
-    return {
-        "config": codec.get_config(),
-        "file_bytes": len(payload),
-        "bits_per_byte": 8 * len(payload) / len(data),
-        "bits_per_char": 8 * len(payload) / max(1, characters(data)),
-        "raw_rate": len(payload) / len(data),
-    }
+    return CodecMeasures(
+        config=codec.get_config(),
+        file_bytes=len(payload),
+        bits_per_byte=8 * len(payload) / len(data),
+        bits_per_char=8 * len(payload) / max(1, characters(data)),
+        raw_rate=len(payload) / len(data),
+    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,16 +21,43 @@ from llmzip.types import Float64Array, TokenProgress
 _ROWS = 32
 """How many full distributions are compared at once."""
 
-_MEANS = {
-    "bytes": ("bits_per_byte_original", "bits_per_byte_changed", "delta_bits_per_byte"),
-    "tokens": ("kl_bits_per_token", "js_bits_per_token", "flips"),
-}
-"""What is a mean over what."""
+
+@dataclasses.dataclass(frozen=True)
+class Overall:
+    """Two models on all texts: rates per byte, and means over tokens."""
+
+    bytes: int
+    tokens: int
+    bits_per_byte_original: float
+    bits_per_byte_changed: float
+    delta_bits_per_byte: float
+    kl_bits_per_token: float
+    """KL(original || changed)."""
+    js_bits_per_token: float
+    flips: float
+    """The share of the tokens at which the first choice differs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Overall):
+    """Two models on one text, with 99th percentiles over its tokens."""
+
+    kl_bits_per_token_p99: float
+    extra_bits_per_token_p99: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedTexts:
+    """Two models on several texts."""
+
+    segment_tokens: int
+    texts: dict[str, Comparison]
+    overall: Overall
 
 
 def compare(
     original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: TokenProgress | None = None
-) -> dict[str, Any]:
+) -> Comparison:
     """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips of the first choice.
 
     Raises LLMZipError for models that cut the text differently: their distributions are over different things.
@@ -42,7 +68,7 @@ def compare(
         or original.vocabulary.token_bytes != changed.vocabulary.token_bytes
     ):
         raise LLMZipError(
-            f"{original.card.name} and {changed.card.name} have different vocabularies: compare their bits/byte"
+            f"{original.model_card.name} and {changed.model_card.name} have different vocabularies: compare their bits/byte"
         )
     length = min(context, original.max_positions, changed.max_positions)
     found: list[tuple[Float64Array, ...]] = []
@@ -81,19 +107,21 @@ def compare(
     one, other, kl, js, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
     for scorer, bits in ((original, one), (changed, other + kl)):
         if not np.isfinite(bits).all():
-            raise LLMZipError(f"{scorer.card.name} {scorer.card.settings} gives no probability where it is needed")
-    return {
-        "bytes": len(data),
-        "tokens": len(kl),
-        "bits_per_byte_original": float(one.sum()) / len(data),
-        "bits_per_byte_changed": float(other.sum()) / len(data),
-        "delta_bits_per_byte": float((other - one).sum()) / len(data),
-        "kl_bits_per_token": float(kl.mean()),
-        "kl_bits_per_token_p99": percentile(kl),
-        "js_bits_per_token": float(js.mean()),
-        "flips": float(flipped.mean()),
-        "extra_bits_per_token_p99": percentile(other - one),
-    }
+            raise LLMZipError(
+                f"{scorer.model_card.name} {scorer.model_card.settings} gives no probability where it is needed"
+            )
+    return Comparison(
+        bytes=len(data),
+        tokens=len(kl),
+        bits_per_byte_original=float(one.sum()) / len(data),
+        bits_per_byte_changed=float(other.sum()) / len(data),
+        delta_bits_per_byte=float((other - one).sum()) / len(data),
+        kl_bits_per_token=float(kl.mean()),
+        kl_bits_per_token_p99=percentile(kl),
+        js_bits_per_token=float(js.mean()),
+        flips=float(flipped.mean()),
+        extra_bits_per_token_p99=percentile(other - one),
+    )
 
 
 def compare_texts(
@@ -104,20 +132,37 @@ def compare_texts(
     context: int = 1024,
     partial: Partial | None = None,
     begin: Begin | None = None,
-) -> dict[str, Any]:
+) -> ComparedTexts:
     """`compare` per text, and over all of them: rates per byte of all bytes, means of all tokens, no percentiles.
 
     partial: what an interrupted run has measured; begin: told which text comes next.
     """
     partial = partial or Partial()
-    cards = [dataclasses.asdict(scorer.card) for scorer in (original, changed)]
+    cards = [original.model_card, changed.model_card]
     found = {}
     for text in texts:
-        progress = begin(f"{original.card.name}, {changed.card.name}: {text.name}") if begin else None
+        label = f"{original.model_card.name}, {changed.model_card.name}: {text.name}"
+        progress = begin(label) if begin else None
         measure = functools.partial(compare, original, changed, text.data, context=context, progress=progress)
-        found[text.name] = partial.cell(["compare", cards, text.sha256, context], measure)
-    overall: dict[str, Any] = {unit: sum(row[unit] for row in found.values()) for unit in ("bytes", "tokens")}
-    for unit, keys in _MEANS.items():
-        for key in keys:
-            overall[key] = sum(row[key] * row[unit] for row in found.values()) / overall[unit]
-    return {"segment_tokens": context, "texts": found, "overall": overall}
+        identity = ["compare", cards, text.sha256, context]
+        found[text.name] = partial.cell(Comparison, identity, measure)
+    return ComparedTexts(context, found, _overall(list(found.values())))
+
+
+def _overall(found: Sequence[Comparison]) -> Overall:
+    """Means over all texts, per byte or per token as each is."""
+    sizes, tokens = [one.bytes for one in found], [one.tokens for one in found]
+
+    def mean(values: Iterable[float], weights: Sequence[int]) -> float:
+        return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+    return Overall(
+        bytes=sum(sizes),
+        tokens=sum(tokens),
+        bits_per_byte_original=mean((one.bits_per_byte_original for one in found), sizes),
+        bits_per_byte_changed=mean((one.bits_per_byte_changed for one in found), sizes),
+        delta_bits_per_byte=mean((one.delta_bits_per_byte for one in found), sizes),
+        kl_bits_per_token=mean((one.kl_bits_per_token for one in found), tokens),
+        js_bits_per_token=mean((one.js_bits_per_token for one in found), tokens),
+        flips=mean((one.flips for one in found), tokens),
+    )

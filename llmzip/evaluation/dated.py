@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from llmzip.corpora.library import month_of
 from llmzip.errors import LLMZipError
@@ -16,6 +15,23 @@ from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.score import Begin, score
 from llmzip.types import TokenProgress
+
+
+@dataclasses.dataclass(frozen=True)
+class Months:
+    """What `measure_months` finds."""
+
+    cutoff: str
+    segment_tokens: int
+    bytes_by_month: dict[str, int]
+    rate_percent_by_month: dict[str, float]
+    bits_per_byte_by_month: dict[str, float]
+    before: float | None
+    """The mean of the rates up to the cutoff [%]."""
+    after: float | None
+    """The mean of those after it."""
+    robustness: float | None
+    """after - before [percentage points]."""
 
 
 def by_month(texts: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -39,7 +55,7 @@ def measure_months(
     max_bytes: int | None = None,
     partial: Partial | None = None,
     begin: Begin | None = None,
-) -> dict[str, Any]:
+) -> Months:
     """Rates [%] of the months in segments of `context` tokens (every byte counted and scored), and the gap.
 
     partial: what an interrupted run has measured; begin: told which month comes next.
@@ -47,25 +63,25 @@ def measure_months(
     partial = partial or Partial()
     rates, bits_per_byte, sizes = {}, {}, {}
     length = min(context, scorer.max_positions)
-    card = dataclasses.asdict(scorer.card)
     for month, whole in months.items():
         data = whole[:max_bytes]
         sizes[month] = len(data)
-        progress = begin(f"{scorer.card.name}: {month}") if begin else None
-        identity = ["month", card, length, hashlib.sha256(data).hexdigest()]
-        bits = partial.cell(identity, functools.partial(_code_length, scorer, data, length, progress))
+        progress = begin(f"{scorer.model_card.name}: {month}") if begin else None
+        identity = ["month", scorer.model_card, length, hashlib.sha256(data).hexdigest()]
+        bits = partial.cell(float, identity, functools.partial(_code_length, scorer, data, length, progress))
         bits_per_byte[month] = bits / len(data)
         rates[month] = 100 * bits / 8 / len(data)
     gap = cutoff_gap(rates, cutoff)
-    return {
-        "cutoff": cutoff,
-        "segment_tokens": length,
-        "bytes_by_month": sizes,
-        "rate_percent_by_month": rates,
-        "bits_per_byte_by_month": bits_per_byte,
-        **dataclasses.asdict(gap),
-        "robustness": gap.robustness,
-    }
+    return Months(
+        cutoff=cutoff,
+        segment_tokens=length,
+        bytes_by_month=sizes,
+        rate_percent_by_month=rates,
+        bits_per_byte_by_month=bits_per_byte,
+        before=gap.before,
+        after=gap.after,
+        robustness=gap.robustness,
+    )
 
 
 def _code_length(scorer: Scorer, data: bytes, length: int, progress: TokenProgress | None) -> float:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import platform
 import subprocess
 from importlib import metadata
-from typing import Any
 
 PACKAGES = ("llmzip", "numpy", "torch", "transformers", "tokenizers", "zstandard", "brotli", "pyppmd")
 
 
-def environment() -> dict[str, Any]:
-    """Versions of Python and packages (None: not installed), the machine, the number of its cores, and the git commit."""
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git": _commit(),
-    }
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """The machine and the software of a measurement."""
+
+    python: str
+    machine: str
+    processor: str
+    cores: int | None
+    packages: dict[str, str | None]
+    """Versions; None: not installed."""
+    git: str | None
+    """The commit of the sources that ran; None for an installed package."""
+
+
+def environment() -> Environment:
+    """The machine and the software that this process runs on."""
+    return Environment(
+        python=platform.python_version(),
+        machine=platform.machine(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        packages={name: _version(name) for name in PACKAGES},
+        git=_commit(),
+    )
 
 
 def _version(name: str) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.evaluation.codec_rows import make_codec
+from llmzip.evaluation.json_values import FLAT
 from llmzip.evaluation.partial import Partial
 from llmzip.metrics import distances
 from llmzip.metrics.alignment import CodeLength, alignment, bits_saved
@@ -31,6 +32,69 @@ Conditional = Callable[[bytes, bytes], float]
 """C(y|z) [bits]."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Retained:
+    """How much of a full prompt's information a short one retains."""
+
+    code_length_given_full_bits: float
+    retained_information: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionalLength:
+    """A text y given a text z."""
+
+    bytes: int
+    code_length_bits: float
+    """C(y)."""
+    conditional_code_length_bits: float
+    """C(y|z)."""
+    residual_bits_per_byte: float
+    information_gain_bits_per_byte: float
+    retained: Retained | None = dataclasses.field(default=None, metadata=FLAT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """Texts classified by their nearest neighbors."""
+
+    distance: str
+    k: int
+    accuracy: float
+    predictions: dict[str, str]
+    """File -> label."""
+    training: list[str]
+    distances: list[list[float]]
+    """[tests][training]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Selected:
+    """A source text and how well it fits the targets."""
+
+    name: str
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The source texts that fit best, the best first."""
+
+    measure: str
+    selected: list[Selected]
+
+
+@dataclasses.dataclass(frozen=True)
+class MutualInformation:
+    """Of inputs and what was made of them."""
+
+    pairs: int
+    mutual_information_bits: float
+    upper_bound_bits: float
+    """log2 of the number of pairs: no estimate is greater."""
+    mutual_information_rate_bits_per_byte: float
+
+
 class ModelCodeLengths:
     """C(y) and C(y|z) [bits] by a model: z is its context, cut from the left where both do not fit.
 
@@ -40,16 +104,19 @@ class ModelCodeLengths:
     def __init__(self, scorer: Scorer, partial: Partial | None = None) -> None:
         self._scorer = scorer
         self._partial = partial or Partial()
-        self._card = dataclasses.asdict(scorer.card)
+        self._card = scorer.model_card
 
     def __call__(self, text: bytes, given: bytes = b"") -> float:
         """The code length of `text` given a context."""
         self.prepare([(text, given)])
-        return float(self._partial.get(self._identity((text, given)))) if text else 0.0
+        known = self._partial.get(float, self._identity((text, given)))
+        return 0.0 if known is None else known
 
     def prepare(self, pairs: Iterable[Pair], progress: TokenProgress | None = None) -> None:
         """Measure many pairs side by side, which is sooner than one by one; `progress` is told how many are done."""
-        todo = [pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(self._identity(pair)) is None]
+        todo = [
+            pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(float, self._identity(pair)) is None
+        ]
         for start in range(0, len(todo), _TOGETHER):
             group = todo[start : start + _TOGETHER]
             for pair, bits in zip(group, self._measure(group), strict=True):
@@ -58,13 +125,13 @@ class ModelCodeLengths:
                 progress(start + len(group))
 
     def _measure(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
-        most = self._scorer.max_positions
+        limit = self._scorer.max_positions
         spans, texts, origin = [], [], 0
         for text, given in pairs:
             z, y = self._scorer.tokenize(given), self._scorer.tokenize(text)
             texts.append(z + y)
-            scored, end = len(z.ids), len(z.ids) + min(len(y.ids), most)
-            spans.append(Span(origin + max(0, end - most), origin + scored, origin + end))
+            scored, end = len(z.ids), len(z.ids) + min(len(y.ids), limit)
+            spans.append(Span(origin + max(0, end - limit), origin + scored, origin + end))
             origin += len(z.ids) + len(y.ids)
         return score(self._scorer, functools.reduce(lambda a, b: a + b, texts), spans).span_bits(len(pairs))
 
@@ -78,7 +145,7 @@ def codec_length(name: str, partial: Partial | None = None) -> CodeLength:
 
     def length(data: bytes) -> float:
         return known.cell(
-            [codec.get_config(), _digest(data)], lambda: 8.0 * len(codec.coder.encode(data)) if data else 0.0
+            float, [codec.get_config(), _digest(data)], lambda: 8.0 * len(codec.coder.encode(data)) if data else 0.0
         )
 
     return length

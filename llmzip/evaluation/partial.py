@@ -9,11 +9,13 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from llmzip.evaluation.json_values import from_json, to_json
+
 T = TypeVar("T")
 
 
 class Partial:
-    """The cells that are done; a cell is any JSON value, found again by what decides it."""
+    """The cells that are measured. A cell is any value that `json_values` knows, found again by what decides it."""
 
     def __init__(self, path: pathlib.Path | None = None) -> None:
         """path: a file of JSON lines; None: nothing is kept beyond this object."""
@@ -25,26 +27,27 @@ class Partial:
                     cell = json.loads(line)
                     self._cells[cell["key"]] = cell["values"]
 
-    def get(self, identity: object) -> Any:
-        """The values of a cell that was measured before, else None. identity: JSON with all that decides them."""
-        return self._cells.get(_key(identity))
+    def get(self, kind: type[T], identity: object) -> T | None:
+        """The value of a cell that was measured before, else None. identity: all that decides it."""
+        known = self._cells.get(_key(identity))
+        return None if known is None else from_json(kind, known)
 
-    def put(self, identity: object, values: Any) -> None:
-        """A cell is measured."""
-        key = _key(identity)
+    def put(self, identity: object, value: object) -> None:
+        """Keep the value of a cell."""
+        key, values = _key(identity), to_json(value)
         self._cells[key] = values
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "values": values}) + "\n")
 
-    def cell(self, identity: object, measure: Callable[[], T]) -> T:
-        """The values of a cell: those that are known, else by `measure`."""
-        known: T | None = self.get(identity)
+    def cell(self, kind: type[T], identity: object, measure: Callable[[], T]) -> T:
+        """The value of a cell: the one that is known, else what `measure` returns."""
+        known = self.get(kind, identity)
         if known is not None:
             return known
-        values = measure()
-        self.put(identity, values)
-        return values
+        value = measure()
+        self.put(identity, value)
+        return value
 
     def finish(self) -> None:
         """The run is complete: nothing is left to continue."""
@@ -53,4 +56,4 @@ class Partial:
 
 
 def _key(identity: object) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(to_json(identity), sort_keys=True).encode()).hexdigest()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from llmzip.errors import LLMZipError
+from llmzip.evaluation.dated import Months
 from llmzip.evaluation.findings import BITS_PER_BYTE
-from llmzip.evaluation.run import rows_of
+from llmzip.evaluation.rows import Damage, Result, Row
 from llmzip.metrics.correlation import Fit
 from llmzip.metrics.ranks import RANK_EDGES
 
@@ -62,17 +64,15 @@ def svg(picture: Figure) -> str:
     return drawn[drawn.index("<svg") :]
 
 
-def bits_per_byte(result: dict[str, Any]) -> Figure:
+def bits_per_byte(result: Result) -> Figure:
     """Bars: every model and codec on every text, the best on top; a model's real file beside what it predicts."""
-    texts = [
-        text for text in result["texts"] if any(r["text"] == text["name"] for r in rows_of(result, "bits_per_byte"))
-    ]
-    groups = [_bars([row for row in result["rows"] if row["text"] == text["name"]]) for text in texts]
-    made, panels = grid(len(groups), max(len(group) for group in groups))
-    for axes, text, group in zip(panels, texts, groups, strict=True):
-        colors = ["C0" if b[2] else "C3" for b in group]
-        title = f"{text['name']}, {text['bytes']:,} bytes"
-        draw_bits_per_byte(axes, title, [b[1] for b in group], [b[0] for b in group], colors, 3)
+    groups = [(text, _bars(result.rows_of(text))) for text in result.texts]
+    groups = [(text, bars) for text, bars in groups if bars]
+    made, panels = grid(len(groups), max(len(bars) for _, bars in groups))
+    for axes, (text, bars) in zip(panels, groups, strict=True):
+        colors = ["C0" if is_codec else "C3" for _, _, is_codec in bars]
+        title = f"{text.name}, {text.bytes:,} bytes"
+        draw_bits_per_byte(axes, title, [b[1] for b in bars], [b[0] for b in bars], colors, 3)
     return made
 
 
@@ -89,47 +89,48 @@ def draw_bits_per_byte(
     axes.invert_yaxis()
 
 
-def _bars(rows: Sequence[dict[str, Any]]) -> list[tuple[float, str, bool]]:
+def _bars(rows: Sequence[Row]) -> list[tuple[float, str, bool]]:
     """Bits/byte, label, whether it is a codec's; sorted."""
-    found = [(r["bits_per_byte"], r["name"], r["kind"] == "codec") for r in rows if r.get("bits_per_byte") is not None]
+    found = [(r.bits_per_byte, r.name, r.kind == "codec") for r in rows if r.bits_per_byte is not None]
     found += [
-        (row["file_bits_per_byte"], f"{row['name']}: file, level {row['level']}", False)
-        for row in rows
-        if row.get("file_bits_per_byte") is not None
+        (row.file.file_bits_per_byte, f"{row.name}: file, level {row.file.level}", False) for row in rows if row.file
     ]
     return sorted(found)
 
 
-def _label(result: dict[str, Any], row: dict[str, Any]) -> str:
+def _label(result: Result, row: Row) -> str:
     """The text, and the model where there are several."""
-    return row["text"] if len(result["models"]) == 1 else f"{row['text']}, {row['name']}"
+    return row.text if len(result.models) == 1 else f"{row.text}, {row.name}"
 
 
-def _compressed(result: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The rows whose rates are not all beyond 8 bits/byte: on noise a curve says nothing and hides the others."""
-    return [row for row in rows_of(result, key) if min(rate for rate in row[key] if rate is not None) < BITS_PER_BYTE]
-
-
-def by_context(result: dict[str, Any]) -> Figure:
+def by_context(result: Result) -> Figure:
     """Curves: the same tokens with ever longer contexts."""
-    made, axes = figure("The same tokens with longer contexts", "tokens of context", "bits/byte (lower is better)", 8.0)
-    for row in _compressed(result, "bits_per_byte_by_context"):
-        axes.plot(row["contexts"], row["bits_per_byte_by_context"], marker="o", label=_label(result, row))
+    title = "The same tokens with longer contexts"
+    made, axes = figure(title, "tokens of context", "bits/byte (lower is better)", 8.0)
+    for row in result.rows:
+        if row.context:
+            _curve(axes, row.context.contexts, row.context.bits_per_byte_by_context, _label(result, row))
     _doublings(axes)
     return made
 
 
-def by_position(result: dict[str, Any]) -> Figure:
+def by_position(result: Result) -> Figure:
     """Curves: bits/byte by the position in a segment."""
-    made, axes = figure(
-        "By position in the segment", "position in tokens, upper end of the bin", "bits/byte (lower is better)", 8.0
-    )
-    for row in _compressed(result, "bits_per_byte_by_position"):
-        pairs = zip(row["position_edges"][1:], row["bits_per_byte_by_position"], strict=True)
-        known = [(edge, rate) for edge, rate in pairs if rate is not None]
-        axes.plot(*zip(*known, strict=True), marker="o", label=_label(result, row))
+    x = "position in tokens, upper end of the bin"
+    made, axes = figure("By position in the segment", x, "bits/byte (lower is better)", 8.0)
+    for row in result.rows:
+        if row.code_length:
+            rates = row.code_length.bits_per_byte_by_position
+            _curve(axes, row.code_length.position_edges[1:], rates, _label(result, row))
     _doublings(axes)
     return made
+
+
+def _curve(axes: Axes, x: Sequence[int], rates: Sequence[float | None], label: str) -> None:
+    """Rates that are known, unless all are beyond 8 bits/byte: on noise a curve says nothing and hides the others."""
+    known = [(at, rate) for at, rate in zip(x, rates, strict=True) if rate is not None]
+    if min(rate for _, rate in known) < BITS_PER_BYTE:
+        axes.plot(*zip(*known, strict=True), marker="o", label=label)
 
 
 def _doublings(axes: Axes) -> None:
@@ -140,34 +141,63 @@ def _doublings(axes: Axes) -> None:
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def rank_histogram(result: dict[str, Any]) -> Figure:
+def rank_histogram(result: Result) -> Figure:
     """Bars: how often a token was the model's first, second ... choice."""
-    made, axes = figure("Ranks of the tokens in the predictions", "rank (0: the first choice)", "share of tokens", 9.0)
-    rows = list(rows_of(result, "rank_histogram"))
-    width = 0.8 / max(1, len(rows))
-    for i, row in enumerate(rows):
-        places = [b + width * (i - (len(rows) - 1) / 2) for b in range(len(RANK_EDGES))]
-        axes.bar(places, row["rank_histogram"], width, label=_label(result, row))
+    title = "Ranks of the tokens in the predictions"
+    made, axes = figure(title, "rank (0: the first choice)", "share of tokens", 9.0)
+    measured = [(_label(result, r), r.code_length.rank_histogram) for r in result.rows if r.code_length]
+    width = 0.8 / max(1, len(measured))
+    for i, (label, histogram) in enumerate(measured):
+        centers = [b + width * (i - (len(measured) - 1) / 2) for b in range(len(RANK_EDGES))]
+        axes.bar(centers, histogram, width, label=label)
     labels = [f"{a}" if b == a + 1 else f"{a}-{b - 1}" for a, b in itertools.pairwise(RANK_EDGES)]
     axes.set_xticks(range(len(RANK_EDGES)), [*labels, f"{RANK_EDGES[-1]}+"])
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return made
 
 
-def damage(rows: Sequence[dict[str, Any]], key: str, label: str) -> Figure:
-    """Curves: a `key` of the grid over the evicted share, a panel per context, a line per cache width."""
-    contexts = sorted({row["context"] for row in rows})
-    widths = sorted({row["cache_bits"] for row in rows}, reverse=True)
+@dataclasses.dataclass(frozen=True)
+class DamageCurve:
+    """One of the pictures of a cache damage grid."""
+
+    suffix: str
+    """Of its file's name."""
+    label: str
+    caption: str
+    value: Callable[[Damage], float]
+
+
+DAMAGE_CURVES = (
+    DamageCurve(
+        "",
+        "extra bits/byte",
+        "On the mean, against the whole cache.",
+        lambda point: point.extra_bits_per_byte,
+    ),
+    DamageCurve(
+        "-p99",
+        "extra bits/token, 99th percentile",
+        "The worst hundredth of the tokens: what means hide.",
+        lambda point: point.extra_bits_per_token_p99,
+    ),
+)
+
+
+def damage(points: Sequence[Damage], curve: DamageCurve) -> Figure:
+    """Curves over the evicted fraction, a panel per context, a line per cache width."""
+    contexts = sorted({point.context for point in points})
+    widths = sorted({point.cache_bits for point in points}, reverse=True)
     made, panels = grid(len(contexts), 10)
-    top = 1.1 * max(row[key] for row in rows)
-    bottom = min(0.0, *(row[key] for row in rows)) - 0.02 * top
+    top = 1.1 * max(map(curve.value, points))
+    bottom = min(0.0, *map(curve.value, points)) - 0.02 * top
     for axes, context in zip(panels, contexts, strict=True):
         for bits in widths:
-            points = [r for r in rows if r["context"] == context and r["cache_bits"] == bits]
-            axes.plot([r["evicted_share"] for r in points], [r[key] for r in points], marker=".", label=f"{bits} bits")
+            here = [p for p in points if p.context == context and p.cache_bits == bits]
+            x, y = [p.evicted_fraction for p in here], [curve.value(p) for p in here]
+            axes.plot(x, y, marker=".", label=f"{bits} bits")
         axes.set_title(f"behind {context} tokens", fontsize=9)
-        axes.set_xlabel("share of the context evicted", fontsize=8)
-        axes.set_ylabel(label, fontsize=8)
+        axes.set_xlabel("fraction of the context evicted", fontsize=8)
+        axes.set_ylabel(curve.label, fontsize=8)
         axes.tick_params(labelsize=7)
         if top > bottom:
             axes.set_ylim(bottom, top)
@@ -176,13 +206,13 @@ def damage(rows: Sequence[dict[str, Any]], key: str, label: str) -> Figure:
     return made
 
 
-def months(result: dict[str, Any]) -> Figure:
+def months(result: Months) -> Figure:
     """A curve: the rate of each month, and the cutoff."""
-    rates = result["rate_percent_by_month"]
+    rates = result.rate_percent_by_month
     made, axes = figure("Compression rate month by month", "month", "compressed / original [%]", 9.0)
     names = list(rates)
     axes.plot(range(len(names)), list(rates.values()), marker="o")
-    axes.axvline(sum(name <= result["cutoff"] for name in names) - 0.5, color="C3", linestyle="--", label="cutoff")
+    axes.axvline(sum(name <= result.cutoff for name in names) - 0.5, color="C3", linestyle="--", label="cutoff")
     step = max(1, len(names) // 12)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=30)
     axes.legend()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ class ModelCard:
     """What results say of the model they were made with."""
 
     name: str
-    kind: str
+    kind: Literal["integer", "float"]
     """`integer` (the exact engine) or `float` (transformers)."""
     digest: str
     """Hex: an integer model's fingerprint, or SHA-256 of a float model's files."""
@@ -71,7 +71,7 @@ class Predictions(Protocol):
 class Scorer(Protocol):
     """A model that scores."""
 
-    card: ModelCard
+    model_card: ModelCard
     vocabulary: Vocabulary
     max_positions: int
     batch_positions: int

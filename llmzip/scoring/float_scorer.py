@@ -17,7 +17,7 @@ from llmzip.metrics.capacity import Shape
 from llmzip.model.files import shown
 from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.base import ModelCard, Predictions, chunks
-from llmzip.scoring.text import TextCutter
+from llmzip.scoring.text import TextTokenizer
 from llmzip.types import BoolArray, Float64Array, IdArray
 
 
@@ -50,11 +50,11 @@ class FloatScorer:
         self.model = model.eval()
         self._cache_argument = _cache_argument(model)
         self.vocabulary = vocabulary
-        self.tokenize = TextCutter(vocabulary)
+        self.tokenize = TextTokenizer(vocabulary)
         config = model.config.get_text_config()
         self.max_positions = _size(config, "max_position_embeddings", default=1 << 20)
         parameters = sum(p.numel() for p in model.parameters())
-        self.card = ModelCard(
+        self.model_card = ModelCard(
             name=name,
             kind="float",
             digest=digest,

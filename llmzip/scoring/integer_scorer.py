@@ -12,7 +12,7 @@ from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTA
 from llmzip.engine.base import Engine
 from llmzip.metrics.capacity import Shape
 from llmzip.scoring.base import ModelCard, chunks
-from llmzip.scoring.text import TextCutter
+from llmzip.scoring.text import TextTokenizer
 from llmzip.types import BoolArray, Float64Array, IdArray
 
 _ZERO_WEIGHT = 2.0**-8
@@ -77,8 +77,8 @@ class IntegerScorer:
         self.engine = engine
         self.vocabulary = model.vocabulary
         self.max_positions = spec.max_positions
-        self.tokenize = TextCutter(model.vocabulary)
-        self.card = ModelCard(
+        self.tokenize = TextTokenizer(model.vocabulary)
+        self.model_card = ModelCard(
             name=name,
             kind="integer",
             digest=model.fingerprint.hex(),

@@ -54,7 +54,7 @@ class Batch:
     spans: IdArray  # [S] indices
     inputs: IdArray  # [S, T]
     targets: IdArray  # [S, T]
-    places: npt.NDArray[np.int64]  # [S, T], where in the text the target stands
+    text_indices: npt.NDArray[np.int64]  # [S, T], the index of the target in the text
     positions: IdArray  # [S, T], how many tokens of the span stand before the target
     wanted: BoolArray  # [S, T]
 
@@ -77,7 +77,7 @@ def batches(scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bo
         if length < 1:
             continue
         inputs, targets = np.zeros((2, len(rows), length), np.int32)
-        places = np.zeros((len(rows), length), np.int64)
+        text_indices = np.zeros((len(rows), length), np.int64)
         wanted = np.zeros((len(rows), length), np.bool_)
         for row, i in enumerate(rows):
             span = spans[i]
@@ -87,10 +87,10 @@ def batches(scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bo
             count = span.length - skip
             inputs[row, 1 - skip : span.length - skip] = ids[:-1]
             targets[row, :count] = ids[skip:]
-            places[row, :count] = np.arange(span.begin + skip, span.end)
+            text_indices[row, :count] = np.arange(span.begin + skip, span.end)
             wanted[row, :count] = np.arange(span.begin + skip, span.end) >= span.scored
         positions = np.broadcast_to(np.arange(skip, longest, dtype=np.int32), inputs.shape)
-        yield Batch(np.array(rows, np.int32), inputs, targets, places, positions, wanted)
+        yield Batch(np.array(rows, np.int32), inputs, targets, text_indices, positions, wanted)
 
 
 def score(
@@ -114,9 +114,11 @@ def score(
             here = batch.wanted[:, part]
             bits, ranks = predictions.measure(batch.targets[:, part][here])
             if not np.isfinite(bits).all():
-                raise LLMZipError(f"{scorer.card.name} {scorer.card.settings} gives tokens of the text no probability")
+                raise LLMZipError(
+                    f"{scorer.model_card.name} {scorer.model_card.settings} gives tokens of the text no probability"
+                )
             found.append(
-                (bits, ranks, batch.places[:, part][here], batch.positions[:, part][here], rows[:, part][here])
+                (bits, ranks, batch.text_indices[:, part][here], batch.positions[:, part][here], rows[:, part][here])
             )
             if progress:
                 progress(fed + part.stop * len(batch.inputs))
@@ -124,14 +126,14 @@ def score(
     if not found:
         empty = np.zeros(0, np.int32)
         return TokenScores(np.zeros(0), empty, empty, empty, empty, empty)
-    bits, ranks, places, positions, indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((places, indices))
-    places = places[order]
+    bits, ranks, text_indices, positions, spans_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((text_indices, spans_of))
+    text_indices = text_indices[order]
     return TokenScores(
-        bits=bits[order] + LITERAL_BITS * text.escaped[places],
+        bits=bits[order] + LITERAL_BITS * text.escaped[text_indices],
         ranks=ranks[order],
-        sizes=text.sizes[places],
-        characters=text.characters[places],
+        sizes=text.sizes[text_indices],
+        characters=text.characters[text_indices],
         positions=positions[order],
-        spans=indices[order],
+        spans=spans_of[order],
     )

@@ -11,8 +11,8 @@ from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.base import Tokenized
 
 
-class TextCutter:
-    """Cuts texts into tokens and knows each token's bytes and characters."""
+class TextTokenizer:
+    """Tokenizes texts, with each token's bytes and characters."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
