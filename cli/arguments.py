@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from llmzip.levels import DEFAULT_LEVEL
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 
@@ -33,14 +34,11 @@ class Arguments:
     verbose: bool = False
     progress: bool = True
     json: bool = False
-    level: int = DEFAULT_LEVEL
-    no_mixing: bool = False
-    solid: bool = False
+    compression: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of `LLMZipCompressor`, from the table `options.COMPRESSION`."""
     model: str | None = None
     dictionary: str | None = None
     runtime: Runtime = DEFAULT_RUNTIME
-    block_size: int | None = None
-    codec: str | None = None
     max_memory: int | None = None
     max_output: int | None = None
     keep_going: bool = False

@@ -19,12 +19,13 @@ from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.messages import say
 from llmzip.cli.plan import output_of
-from llmzip.cli.progress import file_progress
+from llmzip.cli.progress import FileProgress, file_progress
 from llmzip.cli.repair import advising, say_damages
 from llmzip.cli.repair import loss as report_loss
 from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
+    from llmzip.compressor import LLMZipCompressor
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.streams import Totals
 
@@ -68,24 +69,29 @@ def test(source: Source, arguments: Arguments) -> None:
     _finish(source, totals, time.monotonic() - begun, arguments)
 
 
+def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LLMZipCompressor:
+    """A compressor as the command line asks for it.
+
+    Raises ValueError for options that exclude each other or are out of range.
+    """
+    from llmzip.compressor import LLMZipCompressor
+
+    shown = progress or FileProgress(None, None)
+    return LLMZipCompressor(
+        **arguments.compression,
+        model=arguments.model,
+        dictionary=dictionary(arguments.dictionary),
+        runtime=dataclasses.replace(arguments.runtime, download_progress=shown.download),
+        progress=shown.advance,
+    )
+
+
 def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> Totals:
-    from llmzip.streams import compress_stream
+    from llmzip.streams import compress_with
 
     bar = _shows_bar(sink, arguments)
     with file_progress(label, _file_bytes(reader), bar=bar, quiet=arguments.quiet) as progress:
-        return compress_stream(
-            reader,
-            sink,
-            level=arguments.level,
-            model=arguments.model,
-            dictionary=dictionary(arguments.dictionary),
-            block_size=arguments.block_size,
-            codec=arguments.codec,
-            mixing=not arguments.no_mixing,
-            solid=arguments.solid,
-            runtime=dataclasses.replace(arguments.runtime, download_progress=progress.download),
-            progress=progress.advance,
-        )
+        return compress_with(compressor(arguments, progress), reader, sink)
 
 
 def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> tuple[Totals, IntegrityError | None]:
@@ -130,10 +136,10 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 @functools.cache
 def dictionary(path: str | None) -> Dictionary | None:
     """The dictionary of --dictionary, the same object for all files: it is read only once."""
-    from llmzip.predictor.dictionary import Dictionary
-
     if path is None:
         return None
+    from llmzip.predictor.dictionary import Dictionary
+
     try:
         return Dictionary(Path(path).read_bytes())
     except OSError as error:

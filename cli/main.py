@@ -19,7 +19,6 @@ from llmzip.cli.listing import Listing
 from llmzip.cli.messages import say_error
 from llmzip.cli.run_each import run_each
 from llmzip.errors import LLMZipError
-from llmzip.levels import level_parameters
 from llmzip.runtime import Runtime
 
 
@@ -103,9 +102,7 @@ def _reporting() -> Iterator[None]:
 def execute(action: Action | None = None, digit: int | None = None, **given: Any) -> None:
     """Do what the options say and exit with 0, or 1 if something could not be done."""
     action = action or Action.COMPRESS
-    level = given.pop("level", None) if digit is None else digit
-    if action is Action.COMPRESS:
-        given["level"] = environment.level(level)
+    given["compression"] = _compression(action, digit, given)
     given["runtime"] = _runtime(action, given)
     if given.get("output") == "-":
         given.update(output=None, stdout=True)
@@ -119,19 +116,16 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         raise click.UsageError("--rm needs an output file to compare with")
     if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")
-    if arguments.solid and arguments.no_mixing:
-        raise click.UsageError("--solid carries the mixer on and --no-mixing has none: they exclude each other")
+
+    # What no input can do without is missed once, and before anything starts.
     if arguments.action is Action.COMPRESS:
         try:
-            level_parameters(arguments.level, arguments.block_size)
+            convert.compressor(arguments)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-
+    elif arguments.action is not Action.LIST:
+        convert.dictionary(arguments.dictionary)
     context = click.get_current_context()
-    if arguments.action is not Action.LIST:
-        convert.dictionary(
-            arguments.dictionary
-        )  # what no input can do without is missed once, and before anything starts
     if arguments.action is Action.LIST:
         listing = Listing(arguments)
         code = run_each(arguments, listing.add)
@@ -140,6 +134,18 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         work = {Action.COMPRESS: convert.compress, Action.DECOMPRESS: convert.decompress, Action.TEST: convert.test}
         code = run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
     context.exit(code)
+
+
+def _compression(action: Action, digit: int | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of LLMZipCompressor, from the options that it takes out of `given`.
+
+    digit: a level that was given as -1 to -9.
+    """
+    names = [option.name for option in options.COMPRESSION]
+    found = {name: given.pop(name) for name in names if name in given}
+    if action is not Action.COMPRESS:
+        return {}
+    return {**found, "level": environment.level(found["level"] if digit is None else digit)}
 
 
 def _runtime(action: Action, given: dict[str, Any]) -> Runtime:
@@ -187,7 +193,7 @@ def _subcommand(
 
 _COMPRESSION = {
     "Output": [*options.TARGETS, *options.FOLDERS],
-    "Compression": options.LEVELS,
+    "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.OFFLINE],
     "Model": [options.DICTIONARY, *options.ENGINE],
 }
 _DECODING = {"Limits": [*options.LIMITS, options.KEEP_GOING], "Model": [options.DICTIONARY, *options.ENGINE]}

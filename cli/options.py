@@ -68,8 +68,8 @@ TARGETS = [
 ]
 FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
 OFFLINE = flag("--offline", help="Never download a model.")
-LEVELS = [
-    *(_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)),
+LEVEL_DIGITS = [_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)]
+COMPRESSION: Section = [
     click.Option(
         ["--level"],
         type=WholeNumber(MIN_LEVEL, MAX_LEVEL),
@@ -82,10 +82,16 @@ LEVELS = [
         callback=_known_codec,
         help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
-    flag("--no-mixing", help="Do not correct predictions by what has been coded."),
+    click.Option(
+        ["--no-mixing", "mixing"],
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Do not correct predictions by what has been coded.",
+    ),
     flag("--solid", help="Carry that mixer, and find repeats, from block to block: smaller, without random access."),
-    OFFLINE,
 ]
+"""Named like the keywords of `LLMZipCompressor`, which they are handed to: to add one, add it there and here."""
 DICTIONARY = click.Option(
     ["--dictionary", "-D"],
     type=NAME,

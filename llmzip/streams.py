@@ -60,6 +60,11 @@ def compress_stream(
         runtime=runtime,
         progress=progress,
     )
+    return compress_with(compressor, source, sink)
+
+
+def compress_with(compressor: LLMZipCompressor, source: BinaryIO, sink: BinaryIO) -> Totals:
+    """Compress everything that `source` yields into `sink`, and end the stream."""
     read = written = 0
     while data := ready(source.read(_READ_BYTES)):
         read += len(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import pty
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import click.testing
 import pytest
 
+import llmzip.compressor
 import llmzip.streams
-from llmzip.cli import files
+from llmzip.cli import files, main, options
 from llmzip.cli.sizes import format_size, parse_size
 from tests import tiny
 from tests.command import LLMZIP, MTIME_NS, NOISE, folder, process, run, tree  # noqa: F401 (a fixture)
@@ -255,18 +258,41 @@ def test_a_missing_model_is_named_and_not_downloaded(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The options of the library's last call, which does nothing but announce a download."""
-    options: dict[str, Any] = {}
+    found: dict[str, Any] = {}
 
-    def stream(source: Any, sink: Any, **given: Any) -> llmzip.streams.Totals:
-        options.update(given)
-        if download := given["runtime"].download_progress:
+    class Compressor:
+        def __init__(self, **given: Any) -> None:
+            found.update(given)
+
+    def stream(*files: Any, **given: Any) -> llmzip.streams.Totals:
+        found.update(given)
+        if download := found["runtime"].download_progress:
             for done in (0, 50, 100):
                 download("download", done, 100)
         return llmzip.streams.Totals(0, 0, 0, 1)
 
-    monkeypatch.setattr(llmzip.streams, "compress_stream", stream)
+    monkeypatch.setattr(llmzip.compressor, "LLMZipCompressor", Compressor)
+    monkeypatch.setattr(llmzip.streams, "compress_with", stream)
     monkeypatch.setattr(llmzip.streams, "decompress_stream", stream)
-    return options
+    return found
+
+
+def test_every_option_of_compression_is_a_keyword_of_the_compressor() -> None:
+    """What the table of the command line has is handed over as it is, so that one row there is enough."""
+    keywords = inspect.signature(llmzip.LLMZipCompressor).parameters
+    defaults = click.Command("llmzip", params=[*options.COMPRESSION]).make_context("llmzip", []).params
+    assert {name: keywords[name].default for name in defaults} == {**defaults, "level": llmzip.DEFAULT_LEVEL}
+
+
+def test_a_further_row_of_the_table_reaches_the_compressor(
+    received: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = click.Option(["--new"], type=int)
+    monkeypatch.setattr(options, "COMPRESSION", [*options.COMPRESSION, new])
+    sections = {"Compression": options.COMPRESSION}
+    command = main.Command("compress", sections, callback=main.execute)
+    click.testing.CliRunner().invoke(command, ["--new", "5", "a"])
+    assert received["new"] == 5
 
 
 def test_defaults(received: dict[str, Any]) -> None:

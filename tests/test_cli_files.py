@@ -156,7 +156,7 @@ def move(path: Path) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [rotate, replace_by_its_like, append, overwrite, move])
-@pytest.mark.parametrize(("function", "source"), [("compress_stream", "a"), ("decompress_stream", "packed/a.llmz")])
+@pytest.mark.parametrize(("function", "source"), [("compress_with", "a"), ("decompress_stream", "packed/a.llmz")])
 def test_rm_removes_only_what_was_read(
     monkeypatch: pytest.MonkeyPatch, function: str, source: str, meanwhile: Meanwhile
 ) -> None:
@@ -274,7 +274,7 @@ def test_force_replaces_a_link_to_a_file_and_keeps_the_file() -> None:
 
 
 def test_a_name_that_is_too_long_is_found_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(llmzip.streams, "compress_stream")
+    monkeypatch.delattr(llmzip.streams, "compress_with")
     name = "n" * 252
     shutil.copy("a", name)
     assert "File name too long" in refused(name)
