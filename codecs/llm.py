@@ -141,6 +141,11 @@ class LLMCodec:
         plan = self._read_plan(payload, size)[0]
         return accounting.llm_bytes(plan, self.model.spec, self._dictionary is not None)
 
+    def belongs_in_solid_frame(self, payload: bytes, size: int) -> bool:
+        """Whether only a solid frame may hold a payload: its mixer holds more than this block's tokens."""
+        plan = self._read_plan(payload, size)[0]
+        return plan.capacity_bits > self._bits_for_all(plan.tokens)
+
     def bound(self) -> int:
         """At least that of any payload that this codec makes."""
         bits = self._capacity_bits(0) if self._solid or not self._has_mixing else None

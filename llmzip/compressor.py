@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from typing import Final
 
 import xxhash
@@ -189,8 +188,10 @@ class LLMZipCompressor(NotCopied):
 
     def _header_for(self, block: Block, only: bool, names_model: bool) -> FrameHeader:
         """The header of a frame that begins with this block; names_model: also where this block does not need it."""
-        codec = coded_part(block)[0]
-        solid = self._solid and not only
+        codec, payload, size = coded_part(block)
+        solid = self._solid and not (only and codec != LLMCodec.id)
+        if only and solid:
+            solid = self._llm().belongs_in_solid_frame(payload, size)
         fingerprint = dictionary = b""
         of_model = 0
         if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
@@ -256,6 +257,6 @@ class LLMZipCompressor(NotCopied):
 
 
 def _check_mode(mode: int, *modes: int) -> None:
-    if operator.index(mode) not in modes:
+    if mode not in modes:
         known = ", ".join(map(str, modes))
         raise ValueError(f"flush mode {mode!r}: modes are {known} (LLMZipCompressor.FLUSH_BLOCK and the like)")

@@ -223,6 +223,14 @@ def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(
             assert file.read(size) == LONG[offset : offset + size]
 
 
+@pytest.mark.parametrize("dictionary", [None, REFERENCE])
+@pytest.mark.parametrize("size", [1, 20, 1300])
+def test_one_block_alone_is_read_though_it_was_to_be_solid(size: int, dictionary: bytes | None) -> None:
+    """Its mixer is as large as a solid frame's, so the frame must be one: others allow no more than the block needs."""
+    frame = llmzip.compress(TEXT[:size], model=tiny(), solid=True, level=1, block_size=4096, dictionary=dictionary)
+    assert llmzip.decompress(frame, model=tiny(), dictionary=dictionary) == TEXT[:size]
+
+
 def test_blocks_of_a_solid_frame_need_those_before() -> None:
     _, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
     codec = LLMCodec(TorchEngine(tiny()), solid=True)
