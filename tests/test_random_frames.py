@@ -1,0 +1,62 @@
+"""Frames that no encoder of ours would write, but the format allows: llmzip and the educational decoder read them."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import llmzip
+from llmzip.model.integer_model import IntegerModel
+from tests import golden
+from tests.reference_decoder.decoder import decode_file
+from tests.reference_decoder.model import Model
+from tests.reference_decoder.published_model import read_model
+from tests.tools.random_frames.frames import DICTIONARY, random_files
+
+SEED = 12
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return read_model(golden.DATA / "tiny")
+
+
+def check(count: int, seed: int, model: Model, tiny_model: IntegerModel) -> None:
+    for number, (data, text) in enumerate(random_files(count, seed, model)):
+        where = f"python -m tests.tools.random_frames --seed {seed}, file {number}"
+        assert llmzip.decompress(data, model=tiny_model, dictionary=DICTIONARY) == text, where
+        assert decode_file(data, model, DICTIONARY) == text, where
+
+
+def test_both_decoders_read_random_frames(model: Model, tiny_model: IntegerModel) -> None:
+    check(60, SEED, model, tiny_model)
+
+
+@pytest.mark.slow
+def test_both_decoders_read_many_random_frames(model: Model, tiny_model: IntegerModel) -> None:
+    check(400, SEED + 1, model, tiny_model)
+
+
+def test_random_frames_have_all_features(model: Model) -> None:
+    frames = [info for data, _ in random_files(60, SEED, model) for info in llmzip.list_frames(io.BytesIO(data))]
+    codecs = {codec for info in frames for codec in info.codecs}
+    assert {"raw", "zstd", "llm", "xz", "meta-token"} <= codecs
+    assert sum("(" in codec for codec in codecs) >= 4  # matches around other codecs
+    assert {info.version for info in frames} == {3, 4}
+    assert {info.blocks for info in frames} >= {0, 1, 2, 3, 4}
+    for feature in ("solid", "dictionary_id", "model"):
+        assert {bool(getattr(info, feature)) for info in frames} == {False, True}, feature
+
+
+def test_the_command_writes_them(tmp_path: pathlib.Path, model: Model) -> None:
+    command = [sys.executable, "-m", "tests.tools.random_frames", "--count", "3", "--seed", "5"]
+    subprocess.run([*command, str(tmp_path)], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["dictionary.txt", *(f"{i}.{kind}" for i in range(3) for kind in ("llmz", "txt"))]
+    )
+    made = [((tmp_path / f"{i}.llmz").read_bytes(), (tmp_path / f"{i}.txt").read_bytes()) for i in range(3)]
+    assert made == list(random_files(3, 5, model))
