@@ -26,9 +26,10 @@ from llmzip.errors import (
     TruncatedError,
     UnsupportedModelError,
 )
-from llmzip.file import LLMZipFile, open
+from llmzip.file import LLMZipFile
 from llmzip.frames import FrameInfo, FrameSummary, get_frame_info, list_frames
-from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL, chosen_level
+from llmzip.open_file import open
 from llmzip.predictor.dictionary import Dictionary
 from llmzip.runtime import Runtime
 from llmzip.salvage.repair import Damage, RepairReport, repair_stream
@@ -71,8 +72,9 @@ __all__ = [
 
 def compress(
     data: Buffer,
-    level: int = DEFAULT_LEVEL,
+    level: int | None = None,
     *,
+    compresslevel: int | None = None,
     model: ModelLike | None = None,
     dictionary: DictionaryLike | None = None,
     block_size: int | None = None,
@@ -82,12 +84,12 @@ def compress(
     runtime: Runtime | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Compress bytes into one stream; arguments as for `LLMZipCompressor`.
+    """Compress bytes into one stream; arguments as for `LLMZipCompressor`. compresslevel: gzip's name for the level.
 
     Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is not installed.
     """
     compressor = LLMZipCompressor(
-        level,
+        chosen_level(level, compresslevel),
         model=model,
         dictionary=dictionary,
         block_size=block_size,

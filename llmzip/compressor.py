@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Final
 
 import xxhash
@@ -257,6 +258,6 @@ class LLMZipCompressor(NotCopied):
 
 
 def _check_mode(mode: int, *modes: int) -> None:
-    if mode not in modes:
+    if operator.index(mode) not in modes:
         known = ", ".join(map(str, modes))
         raise ValueError(f"flush mode {mode!r}: modes are {known} (LLMZipCompressor.FLUSH_BLOCK and the like)")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Literal, cast, overload
+from typing import Any, BinaryIO, cast
 
 from llmzip import levels
 from llmzip.block_map import BlockMap
@@ -22,6 +21,7 @@ from llmzip.types import Progress
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
 """What can be opened: a path, or a binary file that is open already."""
 
+_MODES = ("r", "w", "x", "a", "rb", "wb", "xb", "ab")
 _CLOSED = "I/O operation on a closed file"
 
 
@@ -41,7 +41,8 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         file: PathOrFile,
         mode: str = "r",
         *,
-        level: int = levels.DEFAULT_LEVEL,
+        level: int | None = None,
+        compresslevel: int | None = None,
         model: ModelLike | None = None,
         dictionary: DictionaryLike | None = None,
         block_size: int | None = None,
@@ -53,14 +54,32 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         runtime: Runtime | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Open a path, or wrap a binary file, which stays open afterwards.
+        """Open a path, or wrap a binary file, which stays open afterwards and needs only `read`, or only `write`.
 
-        model, dictionary, runtime, progress: as for `LLMZipCompressor`. level, block_size, codec, mixing, solid: as there, for
-        writing. max_memory, max_output: for reading, as for `LLMZipDecompressor`.
+        mode: "r" reads, "w" writes a new file, "x" one that must not exist yet, "a" a further frame at the end of one; with or
+        without "b". model, dictionary, runtime, progress: as for `LLMZipCompressor`. level (or compresslevel, as gzip calls
+        it), block_size, codec, mixing, solid: as there, for writing only. max_memory, max_output: as for `LLMZipDecompressor`,
+        for reading only.
+
+        Raises ValueError for another mode; TypeError for what is neither path nor binary file, and for an option that the mode
+        has no use for.
         """
-        kind = mode.removesuffix("b")
-        if kind not in ("r", "w", "x"):
-            raise ValueError(f"mode {mode!r}: modes are 'r', 'w' and 'x', with or without 'b'")
+        if mode not in _MODES:
+            raise ValueError(f"mode {mode!r}: modes are 'r', 'w', 'x' and 'a', with or without 'b'")
+        self._kind = kind = mode[0]
+        _check_options(
+            kind == "r",
+            of_writing={
+                "level": level,
+                "compresslevel": compresslevel,
+                "block_size": block_size,
+                "codec": codec,
+                "mixing": None if mixing else mixing,
+                "solid": solid or None,
+            },
+            of_reading={"max_memory": max_memory, "max_output": max_output},
+        )
+        _check_file(file, "read" if kind == "r" else "write")
         self._compressor: LLMZipCompressor | None = None
         self._reader: io.BufferedReader | None = None
         self._file: BinaryIO
@@ -72,7 +91,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
             decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
         else:
             self._compressor = LLMZipCompressor(
-                level,
+                levels.chosen_level(level, compresslevel),
                 model=model,
                 dictionary=dictionary,
                 block_size=block_size,
@@ -90,71 +109,114 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         if kind == "r":
             self._reader = io.BufferedReader(_BlockReader(self._file, decoder))
 
+    @property
+    def name(self) -> Any:
+        """The path, or the name of the file that was given. Raises AttributeError where that has none."""
+        return self._check_open().name
+
+    @property
+    def mode(self) -> str:
+        """The mode: "rb" for reading, "wb" for writing of any kind."""
+        return "wb" if self._reader is None else "rb"
+
+    def fileno(self) -> int:
+        """The descriptor of the compressed file. Raises OSError or AttributeError where it has none."""
+        return self._check_open().fileno()
+
     def readable(self) -> bool:
         """Whether the file was opened for reading."""
+        self._check_open()
         return self._reader is not None
 
     def writable(self) -> bool:
         """Whether the file was opened for writing."""
-        return self._compressor is not None
+        self._check_open()
+        return self._reader is None
 
     def seekable(self) -> bool:
         """Whether `seek` works: reading from a seekable file."""
+        self._check_open()
         return self._reader is not None and self._reader.seekable()
 
-    def _source(self) -> io.BufferedReader:
+    def _check_open(self) -> BinaryIO:
         if self.closed:
             raise ValueError(_CLOSED)
+        return self._file
+
+    def _source(self) -> io.BufferedReader:
+        self._check_open()
         if self._reader is None:
             raise io.UnsupportedOperation("the file is open for writing")
         return self._reader
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Up to `size` uncompressed bytes; all the rest for -1 or None."""
-        return self._source().read(-1 if size is None else size)
+    def read(self, size: int | None = -1) -> bytes:
+        """Up to `size` uncompressed bytes, fewer only at the end; all the rest for -1 or None."""
+        return self._source().read(size)
 
-    def read1(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes from the block at hand."""
+    def read1(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, as many as can be had without decoding more than one block; -1: some."""
         return self._source().read1(size)
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """The next line."""
+    def readinto(self, buffer: Any) -> int:
+        """Fill a writable buffer; the number of bytes, less than its size only at the end."""
+        return self._source().readinto(buffer)
+
+    def readinto1(self, buffer: Any) -> int:
+        """The same without decoding more than one block."""
+        return self._source().readinto1(buffer)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """The next line, at most `size` bytes of it (-1 or None: all)."""
         return self._source().readline(-1 if size is None else size)
 
-    def peek(self, size: int = 0, /) -> bytes:
-        """Bytes that come next, without moving."""
+    def peek(self, size: int = 0) -> bytes:
+        """Bytes that come next, at least one before the end, without moving."""
         return self._source().peek(size)
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Lines."""
-        return iter(self.readline, b"")
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to an uncompressed position; only the blocks that are then read get decoded.
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to an uncompressed position; only the blocks that are then read get decoded."""
+        whence: offset counts from the beginning (0), the position (1) or the end (2). Raises ValueError for another, and for
+        a position before the beginning; UnsupportedOperation where the file is written, or cannot seek.
+        """
         return self._source().seek(offset, whence)
 
     def tell(self) -> int:
-        """The uncompressed position."""
-        return self._position if self._compressor is not None else self._source().tell()
+        """The uncompressed position; when writing, the bytes written through this object."""
+        self._check_open()
+        return self._position if self._reader is None else self._reader.tell()
 
-    def write(self, data: Buffer, /) -> int:  # type: ignore[override]
-        """Compress more data."""
-        if self.closed:
-            raise ValueError(_CLOSED)
-        if self._compressor is None:
-            raise io.UnsupportedOperation("the file is open for reading")
+    def write(self, data: Buffer) -> int:  # type: ignore[override]
+        """Compress more data; the number of its bytes."""
+        compressor = self._target()
         piece = flat(data)
-        self._turns.take(lambda: self._write(piece))
+        self._turns.take(lambda: self._put(compressor.compress(piece), piece.nbytes))
         return piece.nbytes
 
-    def _write(self, data: memoryview) -> None:
-        assert self._compressor is not None
-        write_all(self._file, self._compressor.compress(data))
-        self._position += data.nbytes
+    def flush(self) -> None:
+        """Make all that has been written readable: end the block, write it to the file, and flush that.
 
-    def _finish(self) -> None:
-        assert self._compressor is not None
-        write_all(self._file, self._compressor.flush())
+        Each flush costs compression: see `LLMZipCompressor.flush`. When reading, nothing happens.
+        """
+        super().flush()  # raises ValueError where the file is closed
+        if self._compressor is not None:
+            self._turns.take(self._flush)
+
+    def _flush(self) -> None:
+        compressor = self._target()
+        self._put(compressor.flush(compressor.FLUSH_BLOCK))
+        if hasattr(self._file, "flush"):
+            self._file.flush()
+
+    def _target(self) -> LLMZipCompressor:
+        self._check_open()
+        if self._compressor is None:
+            raise io.UnsupportedOperation("the file is open for reading")
+        return self._compressor
+
+    def _put(self, packed: bytes, size: int = 0) -> None:
+        write_all(self._file, packed)
+        self._position += size
 
     def close(self) -> None:
         """Finish the last frame and close what this object opened. Raises ValueError where a write was interrupted."""
@@ -162,8 +224,10 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
             return
         try:
             if self._compressor is not None:
-                self._turns.take(self._finish, then=_CLOSED)
+                compressor = self._compressor
+                self._turns.take(lambda: self._put(compressor.flush()), then=_CLOSED)
         finally:
+            self._compressor = None
             super().close()
             if self._owned is not None:
                 self._owned.close()
@@ -189,7 +253,7 @@ class _BlockReader(io.RawIOBase):
     def __init__(self, file: BinaryIO, decoder: BlockDecoder) -> None:
         self._file = file
         self._decoder = decoder
-        self._origin = file.tell() if file.seekable() else 0
+        self._origin = file.tell() if can_seek(file) else 0
         self._stream = FrameStream(file, decoder)
         # The map is made once something was sought; the last decoded block's number then tells a solid frame's state.
         self._map: BlockMap | None = None
@@ -201,7 +265,7 @@ class _BlockReader(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return self._file.seekable()
+        return can_seek(self._file)
 
     def tell(self) -> int:
         return self._position
@@ -225,7 +289,10 @@ class _BlockReader(io.RawIOBase):
             raise io.UnsupportedOperation("the underlying file cannot seek")
         if self._map is None:
             self._map = BlockMap(self._file, self._origin)
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._map.size}[whence]
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._map.size}
+        if whence not in bases:
+            raise ValueError(f"whence {whence}: positions count from 0, the beginning, 1, the position, or 2, the end")
+        base = bases[whence]
         if base + offset < 0:
             raise ValueError(f"position {base + offset} lies before the beginning")
         self._position = base + offset
@@ -254,126 +321,22 @@ class _BlockReader(io.RawIOBase):
         return True
 
 
-class _TextFile(io.TextIOWrapper):
-    """Text on a compressed file."""
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        """As of `LLMZipFile`."""
-        if kind is not None:
-            cast("LLMZipFile", self.buffer).abandon()
-        super().__exit__(kind, *rest)
+def can_seek(file: BinaryIO) -> bool:
+    """Whether a file can seek; one that does not say so cannot."""
+    return hasattr(file, "seekable") and file.seekable()
 
 
-BinaryMode = Literal["r", "w", "x", "rb", "wb", "xb"]
-TextMode = Literal["rt", "wt", "xt"]
+def _check_file(file: object, method: str) -> None:
+    """Raise TypeError for what is neither a path nor a binary file that has the method."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open in text mode; open it in binary mode, as compressed data are bytes")
+    if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, method):
+        raise TypeError(f"file must be a path, or a binary file with {method}(), not {type(file).__name__!r}")
 
 
-@overload
-def open(
-    file: PathOrFile,
-    mode: BinaryMode = ...,
-    *,
-    encoding: None = ...,
-    errors: None = ...,
-    newline: None = ...,
-    level: int = ...,
-    model: ModelLike | None = ...,
-    dictionary: DictionaryLike | None = ...,
-    block_size: int | None = ...,
-    codec: str | None = ...,
-    mixing: bool = ...,
-    solid: bool = ...,
-    max_memory: int | None = ...,
-    max_output: int | None = ...,
-    runtime: Runtime | None = ...,
-    progress: Progress | None = ...,
-) -> LLMZipFile: ...
-
-
-@overload
-def open(
-    file: PathOrFile,
-    mode: TextMode,
-    *,
-    encoding: str | None = ...,
-    errors: str | None = ...,
-    newline: str | None = ...,
-    level: int = ...,
-    model: ModelLike | None = ...,
-    dictionary: DictionaryLike | None = ...,
-    block_size: int | None = ...,
-    codec: str | None = ...,
-    mixing: bool = ...,
-    solid: bool = ...,
-    max_memory: int | None = ...,
-    max_output: int | None = ...,
-    runtime: Runtime | None = ...,
-    progress: Progress | None = ...,
-) -> io.TextIOWrapper: ...
-
-
-@overload
-def open(
-    file: PathOrFile,
-    mode: str,
-    *,
-    encoding: str | None = ...,
-    errors: str | None = ...,
-    newline: str | None = ...,
-    level: int = ...,
-    model: ModelLike | None = ...,
-    dictionary: DictionaryLike | None = ...,
-    block_size: int | None = ...,
-    codec: str | None = ...,
-    mixing: bool = ...,
-    solid: bool = ...,
-    max_memory: int | None = ...,
-    max_output: int | None = ...,
-    runtime: Runtime | None = ...,
-    progress: Progress | None = ...,
-) -> LLMZipFile | io.TextIOWrapper: ...
-
-
-def open(
-    file: PathOrFile,
-    mode: str = "rb",
-    *,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-    level: int = levels.DEFAULT_LEVEL,
-    model: ModelLike | None = None,
-    dictionary: DictionaryLike | None = None,
-    block_size: int | None = None,
-    codec: str | None = None,
-    mixing: bool = True,
-    solid: bool = False,
-    max_memory: int | None = None,
-    max_output: int | None = None,
-    runtime: Runtime | None = None,
-    progress: Progress | None = None,
-) -> LLMZipFile | io.TextIOWrapper:
-    """Open a compressed file in binary or text mode, as `gzip.open` does.
-
-    mode: 'r', 'w', 'x' with 'b' (the default) or 't'. encoding, errors, newline: text mode only. The others: as for `LLMZipFile`.
-    """
-    if "t" not in mode and (encoding, errors, newline) != (None, None, None):
-        raise ValueError("encoding, errors and newline are for text mode only")
-    binary = LLMZipFile(
-        file,
-        mode.replace("t", ""),
-        level=level,
-        model=model,
-        dictionary=dictionary,
-        block_size=block_size,
-        codec=codec,
-        mixing=mixing,
-        solid=solid,
-        max_memory=max_memory,
-        max_output=max_output,
-        runtime=runtime,
-        progress=progress,
-    )
-    if "t" not in mode:
-        return binary
-    return _TextFile(cast("BinaryIO", binary), encoding or "utf-8", errors, newline)
+def _check_options(reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]) -> None:
+    """Raise TypeError for an option that is not None and that the mode has no use for."""
+    for name, value in (of_writing if reading else of_reading).items():
+        if value is not None:
+            uses = ("writing", "reading") if reading else ("reading", "writing")
+            raise TypeError(f"{name}= is for {uses[0]} only, and the file is opened for {uses[1]}")

@@ -7,6 +7,7 @@ has the measurements behind the table.
 from __future__ import annotations
 
 import dataclasses
+import operator
 
 from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.model.spec import ModelSpec
@@ -45,14 +46,25 @@ LEVELS = {
 }
 
 
+def chosen_level(level: int | None, compresslevel: int | None) -> int:
+    """The level by the one name or the other, the default where neither is given. Raises TypeError for both."""
+    if level is not None and compresslevel is not None:
+        raise TypeError("level= and compresslevel= are two names for one thing: give one of them")
+    given = compresslevel if level is None else level
+    return DEFAULT_LEVEL if given is None else given
+
+
 def level_parameters(level: int, block_size: int | None = None) -> Level:
-    """The parameters of a level, with another block size where given. Raises ValueError naming the range."""
-    if level not in LEVELS:
+    """The parameters of a level, with another block size where given.
+
+    Raises ValueError naming the range, TypeError for what is no integer.
+    """
+    if operator.index(level) not in LEVELS:
         raise ValueError(f"level {level}: levels are {MIN_LEVEL} to {MAX_LEVEL}")
     chosen = LEVELS[level]
     if block_size is None:
         return chosen
-    if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
+    if not MIN_BLOCK_SIZE <= operator.index(block_size) <= MAX_BLOCK_SIZE:
         raise ValueError(f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes")
     return dataclasses.replace(chosen, block_size=block_size)
 
