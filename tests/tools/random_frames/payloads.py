@@ -113,14 +113,14 @@ def llm(rng: random.Random, frame: Frame) -> Coded:
     context = context_of(frame.dictionary_tokens, model.spec)
     head, layout = random_layout(rng, frame, tokens, len(context))
     for _ in range(TRIES):
-        chooser, mixing = Chooser(rng), first_mixing(frame, layout.capacity_bits)
+        chooser, mixing = Chooser.drawing(rng), first_mixing(frame, layout.capacity_bits)
         try:
             text = decode_streams(chooser, model, layout, mixing, context)
         except DecodeError:
             continue
         if frame.solid and mixing:
             frame.mixing = mixing
-        return Coded(LLM, head + chooser.finish(tokens), text)
+        return Coded(LLM, head + chooser.finish(tokens, rng), text)
     raise RuntimeError("no tokens that stand for text are found")
 
 
@@ -170,10 +170,10 @@ def meta_token(rng: random.Random, frame: Frame) -> Coded:
         group = symbols[done : done + max(16, min(256, done // 8))]
         planned += [symbol // BUCKET for symbol in group] + [symbol % BUCKET for symbol in group]
         done += len(group)
-    chooser, counts = Chooser(rng, planned), (tokens, len(symbols), metas)
+    chooser, counts = Chooser.drawing(rng, planned), (tokens, len(symbols), metas)
     text = decode_counted(chooser, counts, frame.model)
     head = b"".join(map(varint, counts))
-    return Coded(META_TOKEN, head + chooser.finish(len(symbols)), text)
+    return Coded(META_TOKEN, head + chooser.finish(len(symbols), rng), text)
 
 
 def random_symbols(rng: random.Random, sound: list[int], vocab: int) -> tuple[list[int], int, int]:
