@@ -40,4 +40,7 @@ BUCKET_SIZE = 1 << BUCKET_BITS
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
 
+SUM_BITS = 39
+"""Sums of weights are shifted below 2**39, so that times 2**24 they stay below 2**63."""
+
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.constants import FREQUENCY_TOTAL
+from llmzip.arithmetic.constants import FREQUENCY_TOTAL, SUM_BITS
 from llmzip.types import Int64Array
-
-_SUM_BITS = 39  # cumulative sum (39 bits) times 2**24 stays below 2**63
 
 
 def frequencies(weights: npt.NDArray[np.integer]) -> Int64Array:
@@ -20,7 +18,7 @@ def frequencies(weights: npt.NDArray[np.integer]) -> Int64Array:
     symbols = weights.shape[1]
     cumulative = np.cumsum(weights, axis=1, dtype=np.int64)
     total = cumulative[:, -1:]
-    excess = np.frexp(total.astype(np.float64))[1] - _SUM_BITS  # how many bits the sum is too long
+    excess = np.frexp(total.astype(np.float64))[1] - SUM_BITS  # how many bits the sum is too long
     if (excess > 0).any():
         cumulative = np.cumsum(weights.astype(np.int64) >> np.maximum(excess, 0), axis=1)
         total = cumulative[:, -1:]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
 
-PARTS = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
+PHASES = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
 """What the profile tells apart; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
+KERNELS = ("avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
+"""The sets of kernels, best first; which of them there are depends on the processor and the compiler."""
 
 OK, NO_MEMORY, BAD_ARGUMENT = 0, -1, -2
 """What a function of the C core returns (`LLMZIP_...` in native.h)."""
@@ -31,6 +34,36 @@ class Spec(ctypes.Structure):
     )
 
 
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int
+SIGNATURES: Mapping[str, tuple[Any, ...]] = {
+    "kernels": (ctypes.c_char_p, ctypes.c_char_p),
+    "engine_new": (_POINTER, ctypes.POINTER(Spec), _INT, ctypes.c_char_p, _POINTER, _POINTER, _POINTER),
+    "engine_put": (None, _POINTER, _INT, _INT, _POINTER, _POINTER),
+    "engine_free": (None, _POINTER),
+    "engine_profile": (None, _POINTER, _POINTER),
+    "session_new": (_POINTER, _POINTER, _INT, _INT, _INT),
+    "session_fork": (_POINTER, _POINTER, _INT, _INT, _INT),
+    "session_free": (None, _POINTER),
+    "advance": (_INT, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER),
+    "head": (_INT, _POINTER, _POINTER, _POINTER, _INT, *[_POINTER] * 5),
+    "weights": (_INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER),
+    "weights_of": (None, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER),
+    "replace": (None, *[_POINTER] * 6, _INT, _INT, _POINTER),
+    "token_frequencies": (_INT, *[_POINTER] * 7, _INT, _INT, _POINTER),
+    "frequencies": (_INT, _POINTER, _POINTER, _INT, _INT, _POINTER),
+    "mixer_new": (_POINTER, _POINTER, _INT, _INT),
+    "mixer_copy": (_POINTER, _POINTER),
+    "mixer_free": (None, _POINTER),
+    "mixer_start": (_INT, _POINTER, _INT, _POINTER, _INT),
+    "mixer_columns": (_INT,),
+    "mixer_recall": (_INT, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER),
+    "mixer_mix": (None, _POINTER, _POINTER, _POINTER, _POINTER),
+    "mixer_learn": (_INT, _POINTER, _POINTER, _POINTER),
+    "product": (_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER),
+}
+"""The functions of native.h without their prefix: the result, then the arguments."""
+
+
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     """The C core, or None and the reason."""
@@ -41,34 +74,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         library = ctypes.CDLL(found.origin)
     except OSError as error:
         return None, f"the C core does not load: {error}"
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    signatures: dict[str, tuple[Any, ...]] = {  # result, arguments
-        "kernels": (ctypes.c_char_p, ctypes.c_char_p),
-        "engine_new": (pointer, ctypes.POINTER(Spec), number, ctypes.c_char_p, pointer, pointer, pointer),
-        "engine_put": (None, pointer, number, number, pointer, pointer),
-        "engine_free": (None, pointer),
-        "engine_profile": (None, pointer, pointer),
-        "session_new": (pointer, pointer, number, number, number),
-        "session_fork": (pointer, pointer, number, number, number),
-        "session_free": (None, pointer),
-        "advance": (number, pointer, pointer, number, number, pointer, pointer),
-        "head": (number, pointer, pointer, pointer, number, *[pointer] * 5),
-        "weights": (number, pointer, pointer, pointer, pointer, number, pointer),
-        "weights_of": (None, pointer, pointer, pointer, pointer, pointer, number, number, pointer),
-        "replace": (None, *[pointer] * 6, number, number, pointer),
-        "token_frequencies": (number, *[pointer] * 7, number, number, pointer),
-        "frequencies": (number, pointer, pointer, number, number, pointer),
-        "mixer_new": (pointer, pointer, number, number),
-        "mixer_copy": (pointer, pointer),
-        "mixer_free": (None, pointer),
-        "mixer_start": (number, pointer, number, pointer, number),
-        "mixer_columns": (number,),
-        "mixer_recall": (number, pointer, pointer, pointer, number, number, pointer),
-        "mixer_mix": (None, pointer, pointer, pointer, pointer),
-        "mixer_learn": (number, pointer, pointer, pointer),
-        "product": (number, pointer, number, number, pointer, number, pointer),
-    }
-    for name, (result, *arguments) in signatures.items():
+    for name, (result, *arguments) in SIGNATURES.items():
         function = library[f"llmzip_{name}"]
         function.restype, function.argtypes = result, arguments
         setattr(library, name, function)
@@ -88,8 +94,7 @@ def native_is_available() -> bool:
 def kernel_names() -> tuple[str, ...]:
     """The sets of kernels that this processor runs, best first."""
     library = core()
-    names = ("avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
-    return tuple(name for name in names if library.kernels(name.encode()))
+    return tuple(name for name in KERNELS if library.kernels(name.encode()))
 
 
 def core() -> Any:

@@ -83,7 +83,7 @@ class NativeEngine:
         return NativeContextMixer(self._handle, capacity_bits)
 
     def profile(self) -> dict[str, float]:
-        """Seconds that the first thread has spent in each part since the last call."""
+        """Seconds that the first thread has spent in each phase since the last call."""
         return self._handle.profile()
 
     def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.engine.native_core import LAYER_TENSORS, PARTS, TENSORS, Spec, address, check, core
+from llmzip.engine.native_core import LAYER_TENSORS, PHASES, TENSORS, Spec, address, check, core
 from llmzip.model.integer_model import IntegerModel
 
 _WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for another thread costs more
@@ -54,10 +54,10 @@ class NativeHandle:
         return buffer
 
     def profile(self) -> dict[str, float]:
-        """Seconds that the first thread has spent in each part since the last call."""
-        nanoseconds = np.empty(len(PARTS), np.int64)
+        """Seconds that the first thread has spent in each phase since the last call."""
+        nanoseconds = np.empty(len(PHASES), np.int64)
         self.core.engine_profile(self.pointer, address(nanoseconds))
-        return {part: ns * 1e-9 for part, ns in zip(PARTS, nanoseconds.tolist(), strict=True)}
+        return {phase: ns * 1e-9 for phase, ns in zip(PHASES, nanoseconds.tolist(), strict=True)}
 
     def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
         """See `NativeEngine.product`."""

@@ -45,16 +45,16 @@ class NativeContextMixer:
             check(self._core.mixer_start(self._pointer, streams, address(context), len(context)))
             self._shape = 0, 0
 
-    def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def recall(self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """See `ContextMixer.recall`."""
         rows = len(vectors)
-        if vectors.shape != (rows, self._handle.spec.d_model) or top.ndim != 2 or len(top) != rows:
-            raise ValueError(f"head inputs of shape {vectors.shape} and top tokens of shape {top.shape}")
-        vectors, top = np.ascontiguousarray(vectors, np.int8), np.ascontiguousarray(top, np.int32)
+        if vectors.shape != (rows, self._handle.spec.d_model) or top_tokens.ndim != 2 or len(top_tokens) != rows:
+            raise ValueError(f"head inputs of shape {vectors.shape} and top tokens of shape {top_tokens.shape}")
+        vectors, top_tokens = np.ascontiguousarray(vectors, np.int8), np.ascontiguousarray(top_tokens, np.int32)
         tokens = np.empty(rows * self._core.mixer_columns(), np.int32)
         with self._lock:
             columns = self._core.mixer_recall(
-                self._pointer, address(vectors), address(top), *top.shape, address(tokens)
+                self._pointer, address(vectors), address(top_tokens), *top_tokens.shape, address(tokens)
             )
             check(min(columns, 0))
             self._shape = rows, columns

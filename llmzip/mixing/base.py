@@ -1,7 +1,7 @@
 """What a mixer is, whoever computes it: `reference` in numpy, `native_mixer` in C, the same integers.
 
 At each step the predictor asks for candidates (`recall`), tells the model's weights for them, gets corrected weights
-(`mix`), and says which tokens came (`learn`). docs/arithmetic.md, section 6, fixes every number.
+(`mix`), and says which tokens were observed (`learn`). docs/arithmetic.md, section 6, fixes every number.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class ContextMixer(Protocol):
         """Begin a block of `streams` streams that have all read `context` [n]; what has been learned stays."""
         ...
 
-    def recall(self, vectors: npt.NDArray[np.int8], top: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def recall(self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """The tokens that may be corrected now.
 
-        vectors: head inputs [A, d_model]. top: the model's most likely tokens [A, TOP_TOKENS], best first.
+        vectors: head inputs [A, d_model]. top_tokens: the model's most likely tokens [A, TOP_TOKENS], best first.
         Returns [A, C], different tokens in each row, filled up with NO_TOKEN.
         """
         ...
@@ -50,7 +50,7 @@ class ContextMixer(Protocol):
         ...
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
-        """Take note of the tokens that came [A], and of their weights in the model's eyes [A]."""
+        """Learn from the observed tokens [A] and the model's weights of them [A]."""
         ...
 
     def copy(self) -> ContextMixer:
@@ -64,7 +64,7 @@ def capacity_bits_for(tokens: int) -> int:
 
 
 def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a mixer takes at most, in C (native/context_mixer.h) as in numpy (docs/format.md, "Memory")."""
+    """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy (docs/format.md, "Memory")."""
     position = -(-d_model // 64) * 8 + 52  # signature, two lists with room to grow, last token, token, surprise
     tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 9 bytes (in C 8), pairs of counts
     return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token

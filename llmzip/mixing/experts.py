@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import Float32Array, IdArray, Int64Array
 
 
 class Expert(Protocol):
-    """Proposes candidates and says what speaks for each, in bits to be added to its logarithm."""
+    """Proposes candidates and gives features of each: evidence in bits, to be added to the logarithm of its weight."""
 
     initial_weights: tuple[float, ...]
-    """How far each feature is believed before anything is learned."""
-    situations: int
-    """How many different situations the expert tells apart; the mixer learns weights for each."""
+    """The mixer's weight of each feature before anything is learned."""
+    contexts: int
+    """How many mixer contexts the expert tells apart; the mixer learns weights for each."""
 
-    def candidates(self, step: Step) -> IdArray:
-        """Tokens [A, n], NO_TOKEN where there is none; the same token may be named twice."""
+    def propose(self, step: Step) -> IdArray:
+        """Candidates [A, n], NO_TOKEN where there is none; the same token may be proposed twice."""
         ...
 
-    def features(self, step: Step, options: Options) -> list[Float32Array]:
-        """For each feature [A, C]; what stands at NO_TOKEN is ignored."""
+    def features(self, step: Step, candidates: Candidates) -> list[Float32Array]:
+        """Each feature of all candidates, [A, C]; its values at NO_TOKEN are ignored."""
         ...
 
-    def situation(self) -> Int64Array:
-        """The situation of each row [A]."""
+    def context(self) -> Int64Array:
+        """The mixer context of each row, [A]."""
         ...
 
-    def learn(self, step: Step, options: Options, outcome: Outcome) -> None:
-        """Take note of what came."""
+    def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
+        """Learn from the observed tokens."""
         ...

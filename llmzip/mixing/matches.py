@@ -1,4 +1,4 @@
-"""The match mixer: what followed the longest known context, and how often such a successor came again.
+"""The match model: what followed the longest known context, and how often such a successor came again.
 
 Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was right.
 """
@@ -9,25 +9,32 @@ import numpy as np
 
 from llmzip.arithmetic.powers import log2, quotient
 from llmzip.mixing.base import MATCH_SLOTS_BITS, NO_TOKEN
-from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import Float32Array, IdArray, Int64Array
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Lengths of context, in tokens."""
+ORDER_COUNT = len(ORDERS)
 HISTORY = ORDERS[-1]
+"""How many of a stream's latest tokens are kept."""
 
 HASH_FACTOR = 0x9E3779B97F4A7C15
 HASH_SHIFT = 29
 MAX_RUN = 255
+SHORT_RUNS = 8
+"""Shorter runs have a bin each, longer ones a bin for each `SHORT_RUNS` lengths."""
 RUN_BINS = 16
 RATE_LIMIT = 500
+"""Counts of hits and misses are halved when their sum exceeds it."""
+RATE_FACTOR, RATE_PRIOR = 5, 4
+"""odds = (RATE_FACTOR * hits + RATE_PRIOR) / (RATE_FACTOR * misses + RATE_PRIOR)."""
 
 
 class Matches:
-    """See the module."""
+    """A hash table from contexts of ten lengths to successors, and the success rates of the longest known ones."""
 
     initial_weights: tuple[float, ...] = (0.1,)
-    situations = 1 + len(ORDERS)
+    contexts = 1 + ORDER_COUNT
 
     def __init__(self, capacity: int) -> None:
         slots = capacity << MATCH_SLOTS_BITS
@@ -35,10 +42,10 @@ class Matches:
         self._checks = np.zeros(slots, np.uint32)
         self._tokens = np.full(slots, NO_TOKEN, np.int32)
         self._runs = np.zeros(slots, np.uint8)
-        self._rates = np.zeros((len(ORDERS), RUN_BINS, 2), np.int64)  # misses, hits
+        self._rates = np.zeros((ORDER_COUNT, RUN_BINS, 2), np.int64)  # misses, hits
 
-    def candidates(self, step: Step) -> IdArray:
-        """See `Expert.candidates`."""
+    def propose(self, step: Step) -> IdArray:
+        """See `Expert.propose`."""
         keys = self._keys(step.history)  # [A, orders]
         self._usable = sum(order <= step.fed for order in ORDERS)
         self._slots = (keys >> self._shift).astype(np.int64)
@@ -46,18 +53,20 @@ class Matches:
         known = (self._checks[self._slots] == self._marks) & (self._tokens[self._slots] != NO_TOKEN)
         known[:, self._usable :] = False
         self._known = known.any(axis=1)
-        self._order = len(ORDERS) - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
+        self._order = ORDER_COUNT - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
         rows = np.arange(len(keys))
         slots = self._slots[rows, self._order]
         run = self._runs[slots].astype(np.int64)
-        self._bin = np.minimum(np.where(run < 8, run, 8 + (run - 8) // 8), RUN_BINS - 1)
+        self._bin = np.minimum(
+            np.where(run < SHORT_RUNS, run, SHORT_RUNS + (run - SHORT_RUNS) // SHORT_RUNS), RUN_BINS - 1
+        )
         self._successor = np.where(self._known, self._tokens[slots], NO_TOKEN).astype(np.int32)
         return self._successor[:, None]
 
     def _keys(self, history: IdArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
         """A hash of the last tokens for each order: [A, orders]."""
         key = np.zeros(len(history), np.uint64)
-        keys = np.zeros((len(history), len(ORDERS)), np.uint64)
+        keys = np.zeros((len(history), ORDER_COUNT), np.uint64)
         for i in range(HISTORY):
             key = (key ^ (history[:, i] + 1).astype(np.uint64)) * np.uint64(HASH_FACTOR)
             key ^= key >> np.uint64(HASH_SHIFT)
@@ -65,25 +74,25 @@ class Matches:
                 keys[:, ORDERS.index(i + 1)] = key
         return keys
 
-    def features(self, step: Step, options: Options) -> list[Float32Array]:
-        """The successor's odds by experience against its odds in the model's eyes."""
+    def features(self, step: Step, candidates: Candidates) -> list[Float32Array]:
+        """log2 of the successor's observed odds over the model's odds; 0 for other candidates."""
         misses, hits = self._rates[self._order, self._bin].T
-        odds = quotient(5 * hits + 4, 5 * misses + 4)
-        model = quotient(options.weights, options.totals[:, None] - options.weights + 1)
-        gain = log2(odds)[:, None] - log2(model)
-        return [np.where(options.tokens == self._successor[:, None], gain, np.float32(0))]
+        odds = quotient(RATE_FACTOR * hits + RATE_PRIOR, RATE_FACTOR * misses + RATE_PRIOR)
+        model_odds = quotient(candidates.weights, candidates.totals[:, None] - candidates.weights + 1)
+        gain = log2(odds)[:, None] - log2(model_odds)
+        return [np.where(candidates.tokens == self._successor[:, None], gain, np.float32(0))]
 
-    def situation(self) -> Int64Array:
+    def context(self) -> Int64Array:
         """0: no known context; else the order's number from 1."""
         return np.where(self._known, 1 + self._order, 0)
 
-    def learn(self, step: Step, options: Options, outcome: Outcome) -> None:
-        """Count the longest context's success; remember the successors of all contexts."""
-        right = (self._successor == outcome.tokens).astype(np.int64)
+    def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
+        """Count a hit or a miss of the longest known context; store the observed token as the successor of all contexts."""
+        right = (self._successor == observation.tokens).astype(np.int64)
         known = self._known
         np.add.at(self._rates, (self._order[known], self._bin[known], right[known]), 1)
         self._rates[self._rates.sum(axis=2) > RATE_LIMIT] >>= 1
-        for row, token in enumerate(outcome.tokens):
+        for row, token in enumerate(observation.tokens):
             for slot, mark in zip(self._slots[row, : self._usable], self._marks[row], strict=False):
                 same = self._checks[slot] == mark and self._tokens[slot] == token
                 self._runs[slot] = min(int(self._runs[slot]) + 1, MAX_RUN) if same else 0

@@ -1,7 +1,7 @@
 """Online log-linear mixing: a candidate's weight is multiplied by 2 ** (sum of features times learned weights).
 
 The gradient of the code length by a feature's weight is (its expectation under the corrected distribution) − (its value for
-the token that came). Sums are of integers, so that their order is free.
+the observed token). Sums are of integers, so that their order is free.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from llmzip.arithmetic.powers import exp2, quotient
 from llmzip.mixing.experts import Expert
-from llmzip.mixing.step import Options, Outcome
+from llmzip.mixing.step import Candidates, Observation
 from llmzip.types import Float32Array, Int64Array
 
 WEIGHT_UNIT = 1 << 20
@@ -23,41 +23,43 @@ RATE, EXTRA_RATE, RATE_STEPS = np.float32(0.001), np.float32(0.2), np.float32(20
 
 
 class Mixer:
-    """The weights of all features: one set for each situation of each expert, added up."""
+    """The weights of all features: a set for each mixer context of each expert; the sets of a row's contexts are added up."""
 
     def __init__(self, experts: Sequence[Expert]) -> None:
         """The initial weights stand in the first expert's sets; the others start at 0."""
         initial = [round(weight * WEIGHT_UNIT) for expert in experts for weight in expert.initial_weights]
-        self._weights = [np.zeros((expert.situations, len(initial)), np.int64) for expert in experts]
+        self._weights = [np.zeros((expert.contexts, len(initial)), np.int64) for expert in experts]
         self._weights[0][:] = initial
-        self._seen = [np.zeros(expert.situations, np.int64) for expert in experts]
+        self._seen = [np.zeros(expert.contexts, np.int64) for expert in experts]
 
-    def mix(self, features: Sequence[Float32Array], situations: Sequence[Int64Array], options: Options) -> Int64Array:
+    def mix(
+        self, features: Sequence[Float32Array], contexts: Sequence[Int64Array], candidates: Candidates
+    ) -> Int64Array:
         """The corrected weights of the candidates: [A, C]."""
-        self._features, self._situations = features, situations
-        sets = [weights[situation] for weights, situation in zip(self._weights, situations, strict=True)]
+        self._features, self._contexts = features, contexts
+        sets = [weights[context] for weights, context in zip(self._weights, contexts, strict=True)]
         chosen: Int64Array = np.sum(sets, axis=0)  # [A, F]
         scale = (chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT))[:, :, None]  # [A, F, 1]
         bits = scale[:, 0] * features[0]
         for k in range(1, len(features)):
             bits = bits + scale[:, k] * features[k]
         factor = exp2(np.clip(bits, -MAX_BITS, MAX_BITS))
-        mixed: Int64Array = np.rint(options.weights.astype(np.float32) * factor).astype(np.int64)
+        mixed: Int64Array = np.rint(candidates.weights.astype(np.float32) * factor).astype(np.int64)
         self._mixed = mixed
         return mixed
 
-    def learn(self, options: Options, outcome: Outcome, before: Int64Array) -> None:
-        """One step of gradient descent; before: the model's weights of the candidates, [A, C]."""
-        real = options.tokens >= 0
-        totals = options.totals + ((self._mixed - before) * real).sum(axis=1)
+    def learn(self, candidates: Candidates, observation: Observation, model_weights: Int64Array) -> None:
+        """One step of gradient descent; model_weights: of the candidates, as the model gave them, [A, C]."""
+        real = candidates.tokens >= 0
+        totals = candidates.totals + ((self._mixed - model_weights) * real).sum(axis=1)
         expected = quotient(self._mixed, totals[:, None])
-        error = outcome.is_token.astype(np.float32) - expected
-        slopes = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)  # [A, C, F]
-        per_row = (slopes.astype(np.int64) * real[:, :, None]).sum(axis=1)
-        for weights, seen, situation in zip(self._weights, self._seen, self._situations, strict=True):
-            slope = np.zeros_like(weights)
-            np.add.at(slope, situation, per_row)
+        error = observation.is_candidate.astype(np.float32) - expected
+        gradients = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)  # [A, C, F]
+        per_row = (gradients.astype(np.int64) * real[:, :, None]).sum(axis=1)
+        for weights, seen, context in zip(self._weights, self._seen, self._contexts, strict=True):
+            gradient = np.zeros_like(weights)
+            np.add.at(gradient, context, per_row)
             rate = RATE + EXTRA_RATE / (RATE_STEPS + seen.astype(np.float32))
-            change = np.rint(rate[:, None] * slope.astype(np.float32)).astype(np.int64)
+            change = np.rint(rate[:, None] * gradient.astype(np.float32)).astype(np.int64)
             np.clip(weights + change, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=weights)
-            np.add.at(seen, situation, 1)
+            np.add.at(seen, context, 1)

@@ -1,7 +1,7 @@
-"""The neighbor mixer: positions whose head input was like this one's, and the tokens that followed them.
+"""Nearest neighbors: positions whose head input was like this one's, and the tokens that followed them.
 
 A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its signature (SimHash,
-Charikar 2002), so that the Hamming distance stands for the angle. Only positions with the same last token or the same
+Charikar 2002), so that the Hamming distance estimates the angle. Only positions with the same last token or the same
 most likely token are looked at.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from llmzip.arithmetic.powers import exp2, log2, quotient
 from llmzip.mixing.base import NO_TOKEN
-from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import Float32Array, IdArray, Int64Array
 
 SCANNED = 2048
@@ -21,12 +21,15 @@ SCANNED = 2048
 NEIGHBORS = 64
 """How many of them vote."""
 KERNEL = 148
-"""Twice the distance costs four times KERNEL / d_model**2 bits of a vote."""
+"""A vote at distance D weighs 2 ** (KERNEL / d_model**2 * (nearest**2 - D**2))."""
+MIN_KERNEL_LOG2, MIN_CLOSENESS_LOG2 = np.float32(-15), np.float32(-30)
 VOTE_BITS = 15
 SURPRISE_BITS = 8
+SURPRISE_FACTOR = np.float32(16)
 
 DISTANCE_BINS, DISTANCE_BIN_SCALE = 32, 96
 SHARE_BINS = 8
+AGREEMENT_BINS = 5
 TRUST_BITS = 16
 TRUST, DISTRUST = 1 << TRUST_BITS, 9 << TRUST_BITS
 TRUST_LIMIT = 2000 << TRUST_BITS
@@ -36,10 +39,10 @@ _POPULATION = np.array([i.bit_count() for i in range(256)], np.int64)
 
 
 class Neighbors:
-    """See the module. Entry e of the rings is position e modulo their length, in the order of coding."""
+    """The past positions in rings: position e, in the order of coding, lies in slot e modulo the capacity."""
 
     initial_weights: tuple[float, ...] = (0.9, 0.1)
-    situations = 6
+    contexts = 1 + AGREEMENT_BINS
 
     def __init__(self, capacity: int, d_model: int) -> None:
         self._capacity, self._d = capacity, d_model
@@ -52,18 +55,18 @@ class Neighbors:
         self._by_top: dict[int, array[int]] = {}
         self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
 
-    def candidates(self, step: Step) -> IdArray:
-        """See `Expert.candidates`."""
-        rows = len(step.top)
+    def propose(self, step: Step) -> IdArray:
+        """See `Expert.propose`."""
+        rows = len(step.top_tokens)
         self._signature = np.packbits(step.vectors > 0, axis=1)
         found = np.full((rows, NEIGHBORS), -1, np.int64)
         distances = np.zeros((rows, NEIGHBORS), np.int64)
         for row in range(rows):
-            entries = self._same_context(int(step.history[row, 0]), int(step.top[row, 0]))
-            differing = self._signatures[entries % self._capacity] ^ self._signature[row]
+            positions = self._same_context(int(step.history[row, 0]), int(step.top_tokens[row, 0]))
+            differing = self._signatures[positions % self._capacity] ^ self._signature[row]
             distance = _POPULATION[differing].sum(axis=1)
-            nearest = np.argsort((distance << 32) - entries)[:NEIGHBORS]  # the newer of two equally near
-            found[row, : len(nearest)] = entries[nearest]
+            nearest = np.argsort((distance << 32) - positions)[:NEIGHBORS]  # the newer of two equally near
+            found[row, : len(nearest)] = positions[nearest]
             distances[row, : len(nearest)] = distance[nearest]
         self._known = found[:, 0] >= 0
         self._found = found % self._capacity
@@ -71,12 +74,12 @@ class Neighbors:
         present = found >= 0
         distances = np.where(present, distances, self._nearest)
         square = self._nearest * self._nearest
-        bend = np.float32(KERNEL) / np.float32(self._d * self._d)
-        fall = bend * (square - distances * distances).astype(np.float32)
-        kernel = exp2(np.maximum(fall, np.float32(-15)))  # [A, NEIGHBORS]
+        scale = np.float32(KERNEL) / np.float32(self._d * self._d)
+        bits = scale * (square - distances * distances).astype(np.float32)
+        kernel = exp2(np.maximum(bits, MIN_KERNEL_LOG2))  # [A, NEIGHBORS]
         one = np.float32(1 << VOTE_BITS)
         self._votes = [np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)]
-        self._closeness = exp2(np.maximum(bend * -square.astype(np.float32), np.float32(-30)))  # [A, 1]
+        self._closeness = exp2(np.maximum(scale * -square.astype(np.float32), MIN_CLOSENESS_LOG2))  # [A, 1]
         return np.where(present, self._tokens[self._found], NO_TOKEN).astype(np.int32)
 
     def _same_context(self, last: int, top: int) -> Int64Array:
@@ -88,15 +91,17 @@ class Neighbors:
         both = np.concatenate([first, second])
         return both[both >= oldest]
 
-    def features(self, step: Step, options: Options) -> list[Float32Array]:
-        """The votes' share against the model's probability; the surprise that the neighbors met, by distance."""
-        match = options.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBORS]
+    def features(self, step: Step, candidates: Candidates) -> list[Float32Array]:
+        """The votes' share against the model's probability; the neighbors' surprise, by distance."""
+        match = candidates.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBORS]
         near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
         totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
         shares = [quotient(part, total) for part, total in zip((near, nearer), totals, strict=True)]
         self._share: Float32Array = (shares[0] + shares[1]) * np.float32(0.5)
         best = near.max(axis=1, keepdims=True)
-        self._situation = np.where(self._known, 1 + np.minimum(5 * best // totals[0], 4)[:, 0], 0)
+        self._context = np.where(
+            self._known, 1 + np.minimum(AGREEMENT_BINS * best // totals[0], AGREEMENT_BINS - 1)[:, 0], 0
+        )
         self._bin = (
             np.minimum(DISTANCE_BIN_SCALE * self._nearest // self._d, DISTANCE_BINS - 1)[:, 0],
             np.minimum(SHARE_BINS * best // totals[0], SHARE_BINS - 1)[:, 0],
@@ -107,33 +112,35 @@ class Neighbors:
         evidence = surprise * np.float32(2.0 ** -(VOTE_BITS + SURPRISE_BITS)) * self._closeness
         one = np.float32(1)
         voted: Float32Array = self._odds * self._share
-        gain: Float32Array = one + voted / options.probabilities
-        return [log2(gain), log2(one + np.float32(16) * evidence)]
+        gain: Float32Array = one + voted / candidates.probabilities
+        return [log2(gain), log2(one + SURPRISE_FACTOR * evidence)]
 
-    def situation(self) -> Int64Array:
-        """0: no neighbors; else how far they agree."""
-        return self._situation
+    def context(self) -> Int64Array:
+        """0: no neighbors; else 1 + a bin of the largest share of votes for one token."""
+        return self._context
 
-    def learn(self, step: Step, options: Options, outcome: Outcome) -> None:
-        """Remember the positions, and how often the votes were better than the model."""
-        share = (self._share * outcome.is_token).sum(axis=1)  # of the token that came: one summand at most
+    def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
+        """Add the positions, and count how often the votes were better than the model."""
+        share = (self._share * observation.is_candidate).sum(axis=1)  # of the observed token: one summand at most
         voted = self._odds[:, 0] * share
-        credit = np.rint(voted / (outcome.probabilities + voted) * np.float32(1 << TRUST_BITS)).astype(np.int64)
+        credit = np.rint(voted / (observation.probabilities + voted) * np.float32(1 << TRUST_BITS)).astype(np.int64)
         bins = tuple(index[self._known] for index in self._bin)
         np.add.at(self._trust[..., 0], bins, credit[self._known])
         np.add.at(self._trust[..., 1], bins, (1 << TRUST_BITS) - credit[self._known])
         full = self._trust.sum(axis=2) > TRUST_LIMIT
         self._trust[full] = np.maximum(self._trust[full] >> 1, TRUST_FLOOR)
 
-        surprise = np.rint((np.float32(1) - outcome.probabilities) * np.float32(1 << SURPRISE_BITS)).astype(np.int64)
-        for row, came in enumerate(outcome.tokens):
-            entry, place = self._count, self._count % self._capacity
-            self._signatures[place] = self._signature[row]
-            self._tokens[place], self._last[place] = came, step.history[row, 0]
-            self._surprise[place] = surprise[row]
-            for lists, token in (self._by_last, step.history[row, 0]), (self._by_top, step.top[row, 0]):
-                entries = lists.setdefault(int(token), array("q"))
-                entries.append(entry)
+        surprise = np.rint((np.float32(1) - observation.probabilities) * np.float32(1 << SURPRISE_BITS)).astype(
+            np.int64
+        )
+        for row, token in enumerate(observation.tokens):
+            position, slot = self._count, self._count % self._capacity
+            self._signatures[slot] = self._signature[row]
+            self._tokens[slot], self._last[slot] = token, step.history[row, 0]
+            self._surprise[slot] = surprise[row]
+            for postings, key in (self._by_last, step.history[row, 0]), (self._by_top, step.top_tokens[row, 0]):
+                entries = postings.setdefault(int(key), array("q"))
+                entries.append(position)
                 if len(entries) == 2 * SCANNED:
                     del entries[:SCANNED]
             self._count += 1

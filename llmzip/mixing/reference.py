@@ -15,7 +15,7 @@ from llmzip.mixing.experts import Expert
 from llmzip.mixing.matches import HISTORY, Matches
 from llmzip.mixing.mixer import Mixer
 from llmzip.mixing.neighbors import Neighbors
-from llmzip.mixing.step import Options, Outcome, Step
+from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import IdArray, Int64Array
 
 EXPERTS = ("matches", "neighbors", "biases")
@@ -47,28 +47,28 @@ class ReferenceContextMixer:
         self._history[:, : len(known)] = known
         self._fed = 1 + len(context)
 
-    def recall(self, vectors: npt.NDArray[np.int8], top: IdArray) -> IdArray:
+    def recall(self, vectors: npt.NDArray[np.int8], top_tokens: IdArray) -> IdArray:
         """See `ContextMixer.recall`."""
-        self._step = Step(vectors, top, self._history[: len(top)], self._fed)
-        named = [expert.candidates(self._step) for expert in self._experts]
-        self._tokens = _without_repeats(np.concatenate([*named, top], axis=1))
+        self._step = Step(vectors, top_tokens, self._history[: len(top_tokens)], self._fed)
+        proposed = [expert.propose(self._step) for expert in self._experts]
+        self._tokens = _without_repeats(np.concatenate([*proposed, top_tokens], axis=1))
         return self._tokens
 
     def mix(self, weights: IdArray, totals: Int64Array) -> Int64Array:
         """See `ContextMixer.mix`."""
-        self._before = weights.astype(np.int64)
-        self._options = Options(self._tokens, np.maximum(weights, 1), totals)
-        features = [f for expert in self._experts for f in expert.features(self._step, self._options)]
-        return self._mixer.mix(features, [expert.situation() for expert in self._experts], self._options)
+        self._model_weights = weights.astype(np.int64)
+        self._candidates = Candidates(self._tokens, np.maximum(weights, 1), totals)
+        features = [f for expert in self._experts for f in expert.features(self._step, self._candidates)]
+        return self._mixer.mix(features, [expert.context() for expert in self._experts], self._candidates)
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
         """See `ContextMixer.learn`."""
-        options = self._options
-        probabilities = quotient(np.maximum(weights, 1), options.totals)
-        outcome = Outcome(tokens, probabilities, options.tokens == tokens[:, None])
-        self._mixer.learn(options, outcome, self._before)
+        candidates = self._candidates
+        probabilities = quotient(np.maximum(weights, 1), candidates.totals)
+        observation = Observation(tokens, probabilities, candidates.tokens == tokens[:, None])
+        self._mixer.learn(candidates, observation, self._model_weights)
         for expert in self._experts:
-            expert.learn(self._step, options, outcome)
+            expert.learn(self._step, candidates, observation)
         rows = len(tokens)
         self._history[:rows, 1:] = self._history[:rows, :-1].copy()
         self._history[:rows, 0] = tokens

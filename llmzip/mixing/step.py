@@ -15,31 +15,40 @@ from llmzip.types import Float32Array, IdArray, Int64Array
 class Step:
     """The state of A streams before they code their next token."""
 
-    vectors: npt.NDArray[np.int8]  # [A, d]
-    top: IdArray  # [A, TOP_TOKENS]
-    history: IdArray  # [A, HISTORY], the latest token first
+    vectors: npt.NDArray[np.int8]
+    """The head inputs, [A, d_model]."""
+    top_tokens: IdArray
+    """The model's most likely tokens, best first, [A, TOP_TOKENS]."""
+    history: IdArray
+    """The tokens of each stream, the latest first, [A, HISTORY]."""
     fed: int
     """How many tokens each stream has been fed, the start token included; beyond them the history holds it again."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """The candidates of a step with the model's opinion of them."""
+class Candidates:
+    """The tokens whose weights may be corrected, with the model's prediction of each."""
 
-    tokens: IdArray  # [A, C], NO_TOKEN where there is none
-    weights: IdArray  # [A, C], at least 1
-    totals: Int64Array  # [A]
+    tokens: IdArray
+    """Different tokens in each row, NO_TOKEN where there are fewer, [A, C]."""
+    weights: IdArray
+    """The model's weights, at least 1, [A, C]."""
+    totals: Int64Array
+    """The sums of the model's weights of all tokens, [A]."""
 
     @property
     def probabilities(self) -> Float32Array:
-        """[A, C]."""
+        """The model's probabilities, [A, C]."""
         return quotient(self.weights, self.totals[:, None])
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came."""
+class Observation:
+    """The tokens that A streams have coded in a step."""
 
-    tokens: IdArray  # [A]
-    probabilities: Float32Array  # [A], in the model's eyes
-    is_token: npt.NDArray[np.bool_]  # [A, C], which candidate it was
+    tokens: IdArray
+    """Token ids observed in this step, [A]."""
+    probabilities: Float32Array
+    """The model's probabilities of them, [A]."""
+    is_candidate: npt.NDArray[np.bool_]
+    """Whether a candidate is the observed token, [A, C]."""

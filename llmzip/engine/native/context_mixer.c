@@ -282,7 +282,7 @@ int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const in
     for (size_t r = 0; r < m->active; r++)
         for (size_t i = 0; i < m->columns; i++)
             *tokens++ = i < m->candidates[r].count ? m->candidates[r].tokens[i] : -1;
-    m->engine->profile[PART_RECALL] += engine_clock() - start;
+    m->engine->profile[PHASE_RECALL] += engine_clock() - start;
     return status == LLMZIP_OK ? (int)m->columns : status;
 }
 
@@ -291,7 +291,7 @@ void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int
     int64_t start = engine_clock();
     for (size_t r = 0; r < m->active; r++)
         mix_row(m, r, weights + r * m->columns, totals[r], mixed + r * m->columns);
-    m->engine->profile[PART_MIX] += engine_clock() - start;
+    m->engine->profile[PHASE_MIX] += engine_clock() - start;
 }
 
 static void append(struct history *history, int32_t token)
@@ -320,6 +320,6 @@ int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int
     for (size_t r = 0; r < m->active; r++)
         append(&m->histories[r], tokens[r]);
     m->fed++;
-    m->engine->profile[PART_LEARN] += engine_clock() - start;
+    m->engine->profile[PHASE_LEARN] += engine_clock() - start;
     return LLMZIP_OK;
 }

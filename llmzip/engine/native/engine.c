@@ -116,7 +116,7 @@ void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_
 
 void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds)
 {
-    for (int i = 0; i < PARTS; i++) {
+    for (int i = 0; i < PHASES; i++) {
         nanoseconds[i] = engine->profile[i];
         engine->profile[i] = 0;
     }

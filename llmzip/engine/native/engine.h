@@ -24,7 +24,7 @@ struct engine {
     size_t heads;   /* H * D */
     size_t buckets; /* of the vocabulary */
     float inverse_width;
-    int64_t profile[PARTS];
+    int64_t profile[PHASES];
 };
 
 /* Nanoseconds on a steady clock. */

@@ -108,7 +108,7 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
                        top + r * LLMZIP_TOP_TOKENS);
         }
         int64_t middle = engine_clock();
-        e->profile[PART_HEAD] += middle - start;
+        e->profile[PHASE_HEAD] += middle - start;
         if (status == LLMZIP_OK && pool_run(e->pool, weigh_buckets, &job))
             status = LLMZIP_NO_MEMORY;
         for (size_t r = 0; r < rows; r++) {
@@ -116,7 +116,7 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
             for (size_t b = 0; b < e->buckets; b++)
                 totals[r] += bucket_weights[r * e->buckets + b];
         }
-        e->profile[PART_WEIGHTS] += engine_clock() - middle;
+        e->profile[PHASE_WEIGHTS] += engine_clock() - middle;
     }
     free(inputs);
     free(bucket_maxima);

@@ -23,7 +23,7 @@
 #define PANEL 32      /* columns of a packed panel */
 #define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
 #define QUERY_TILE 6  /* queries that attention takes at a time */
-#define MAX_HEAD_SIZE 1040
+#define MAX_HEAD_DIM 1040
 #define SLICE_WORDS 8 /* of a signature: a cache line */
 
 static inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }

@@ -48,7 +48,7 @@ static void insert(const struct head_shape *shape, const struct view *view, cons
                    const struct attention_scratch *scratch)
 {
     size_t size = shape->size, padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
-    uint8_t bytes[2 * MAX_HEAD_SIZE];
+    uint8_t bytes[2 * MAX_HEAD_DIM];
     for (size_t t = 0; t < view->count; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
         const float *key = row + (shape->heads + rows->group) * size, *value = key + shape->groups * size;
@@ -74,7 +74,7 @@ static inline void quantize_queries(const struct head_shape *shape, const struct
 {
     size_t size = shape->size, shared = shape->heads / shape->groups, r = 0;
     size_t padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
-    uint8_t bytes[2 * MAX_HEAD_SIZE];
+    uint8_t bytes[2 * MAX_HEAD_DIM];
     for (size_t t = first; t < last; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
         for (size_t h = rows->group * shared; h < (rows->group + 1) * shared; h++, r++) {

@@ -1,4 +1,4 @@
-/* The functions that native_engine.py calls. Arrays are C-contiguous and belong to the caller. */
+/* The functions that native_core.py declares. Arrays are C-contiguous and belong to the caller. */
 #ifndef LLMZIP_NATIVE_H
 #define LLMZIP_NATIVE_H
 
@@ -23,8 +23,8 @@ struct spec {
 
 enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN, TENSOR_HEAD };
 
-/* What `profile` counts, in nanoseconds of the first thread. */
-enum part { PART_NORM, PART_GEMM, PART_ATTENTION, PART_MLP, PART_HEAD, PART_WEIGHTS, PART_RECALL, PART_MIX, PART_LEARN, PARTS };
+/* The phases that the profile tells apart, in nanoseconds of the first thread. */
+enum phase { PHASE_NORM, PHASE_GEMM, PHASE_ATTENTION, PHASE_MLP, PHASE_HEAD, PHASE_WEIGHTS, PHASE_RECALL, PHASE_MIX, PHASE_LEARN, PHASES };
 
 /* The name of the kernels for `cpu` (NULL: the best that the processor has), or NULL. */
 EXPORT const char *llmzip_kernels(const char *cpu);
@@ -34,7 +34,7 @@ EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, co
                                         const int8_t *embedding, const float *embedding_scale, const int16_t *rope);
 EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale);
 EXPORT void llmzip_engine_free(struct engine *engine);
-EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds); /* [PARTS]; starts again from 0 */
+EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds); /* [PHASES]; starts again from 0 */
 
 EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk);
 /* A session whose streams all stand where the first stream of `origin` stands, which has not gone beyond its window. */
@@ -83,7 +83,7 @@ EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vector
 EXPORT int llmzip_mixer_columns(void);
 /* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
 EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights, const int64_t *totals, int64_t *mixed);
-/* What came in these rows [rows], and its weights in the model's eyes [rows]. */
+/* The observed tokens [rows], and the model's weights of them [rows]. */
 EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens, const int32_t *weights);
 
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */

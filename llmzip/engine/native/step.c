@@ -29,11 +29,11 @@ struct worker {
     int64_t since;
 };
 
-static void count_time(struct worker *self, enum part part)
+static void count_time(struct worker *self, enum phase phase)
 {
     if (self->profile) {
         int64_t now = engine_clock();
-        self->profile[part] += now - self->since;
+        self->profile[phase] += now - self->since;
         self->since = now;
     }
 }
@@ -48,7 +48,7 @@ static void product(struct worker *self, const struct matrix *w, size_t rows, fl
     self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size), partition(panels, self->rank + 1, self->size), out,
                                  stride, accumulate ? self->team->scales : NULL);
     synchronize(self);
-    count_time(self, PART_GEMM);
+    count_time(self, PHASE_GEMM);
 }
 
 static void normalize_rows(struct worker *self, const float *x, size_t rows)
@@ -58,7 +58,7 @@ static void normalize_rows(struct worker *self, const float *x, size_t rows)
         self->team->scales[r] = e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
                                                    self->team->quantized + r * e->width);
     synchronize(self);
-    count_time(self, PART_NORM);
+    count_time(self, PHASE_NORM);
 }
 
 /* Item i is key/value head i % G of stream i / G. */
@@ -104,7 +104,7 @@ static void attention(struct worker *self, size_t layer, size_t first, size_t st
                                                   self->team->quantized + r * e->heads) *
                              (float)(1.0 / INT8_MAX);
     synchronize(self);
-    count_time(self, PART_ATTENTION);
+    count_time(self, PHASE_ATTENTION);
 }
 
 static void gate_rows(struct worker *self, size_t rows)
@@ -116,7 +116,7 @@ static void gate_rows(struct worker *self, size_t rows)
                                               self->team->scales[r], self->team->quantized + r * e->inner);
     }
     synchronize(self);
-    count_time(self, PART_MLP);
+    count_time(self, PHASE_MLP);
 }
 
 /* `streams` streams from `first` on through one layer. */
@@ -177,7 +177,7 @@ static void work(void *context, int rank)
         for (size_t i = 0; i < d; i++)
             step->vectors[r * d + i] = (int8_t)(q[i] - 128);
     }
-    count_time(&self, PART_NORM);
+    count_time(&self, PHASE_NORM);
 }
 
 /* What a thread of a team of `threads` computes of a layer's products, per row: the columns of the largest partition. */

@@ -12,7 +12,7 @@ from llmzip.engine.triton.arithmetic import EXP2_MIN, exp2
 _ONE = tl.constexpr(2.0**constants.WEIGHT_BITS)
 _BUCKET = tl.constexpr(constants.BUCKET_SIZE)
 _TOTAL = tl.constexpr(constants.FREQUENCY_TOTAL)
-_SUM_BITS = tl.constexpr(39)  # as in llmzip.arithmetic.frequencies
+_SUM_BITS = tl.constexpr(constants.SUM_BITS)
 _LONGEST = tl.constexpr(32)  # sums have at most 39 + 24 bits
 
 
