@@ -2,7 +2,7 @@
 
     python -m tests.tools.model_mutants 20000 [first seed]     tries so many and prints each fault with its seed
 
-Some hundred mutants a second.
+Some 70 mutants a second.
 
 A mutant is refused with an LLMZipError, or it is converted; then its cutting loses nothing and it computes.
 """
