@@ -28,7 +28,7 @@ def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None
             f"\n{file.name}, {len(data):,} bytes\n\n| codec | bits/byte | encode KB/s | decode KB/s |\n| --- | --- | --- | --- |"
         )
         for name in codecs.split(","):
-            coder = get_codec(name).coder
+            coder = get_codec(name).payload_codec
             coder.decode(coder.encode(data[:100]), len(data[:100]))  # what is loaded with the first use
             times = [time.perf_counter()]
             payload = coder.encode(data)

@@ -21,9 +21,9 @@ import click
 from benchmarks.compressors import CODECS, Compressor, codecs, extra_compressor, llmzip_levels, programs
 from benchmarks.pictures import write_pictures
 from benchmarks.results import Key, Row, markdown, read_csv, write_csv, write_sizes
+from llmzip.container.frame_info import get_frame_info
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Text, load_texts
-from llmzip.frames import get_frame_info
 from llmzip.levels import MAX_LEVEL, MIN_LEVEL
 
 DEFAULT_DATA = ("python-topics:100000", "python-sources:100000", "logs:50000", "json:50000", "csv:50000")

@@ -22,6 +22,7 @@ from llmzip.mixing.base import ContextMixer, capacity_bits_for
 from llmzip.mixing.reference import EXPERTS, ReferenceContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.runtime import Runtime
 
 BLOCK = 1 << 16
@@ -32,7 +33,7 @@ SUBSETS: dict[str, Sequence[str]] = {"+ " + name: (name,) for name in EXPERTS}
 def layout(engine: Engine, count: int, segment: int | None) -> tuple[int, int]:
     """Streams and window: of the default level, or segments of so many tokens that see all of themselves."""
     if segment is None:
-        plan = levels.plan(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
+        plan = StreamLayout.for_level(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
         return plan.streams, plan.window
     return -(-count // segment), segment
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.streams import Totals
 
-# llmzip.streams and llmzip.frames are imported where they are used: they bring the engines, which help and refusals do
+# llmzip.streams is imported where it is used: it brings the engines, which help and refusals do
 # without.
 
 
@@ -210,7 +210,7 @@ def _file_bytes(reader: BinaryIO) -> int | None:
 
 def _content_bytes(reader: BinaryIO) -> int | None:
     """The uncompressed size of a file that can be read twice; an error in it is left for the decoder to report."""
-    from llmzip.frames import list_frames
+    from llmzip.container.frame_info import list_frames
 
     if _file_bytes(reader) is None:
         return None

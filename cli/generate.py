@@ -42,7 +42,7 @@ def _run(
             if temperature != "1" or top_k is not None:
                 raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")
             needs = {"model": model, "runtime": runtime} if codec in ("llm", "rank", "equal-info", "meta-token") else {}
-            pieces = generate_by_codec(get_codec(codec, **needs).coder, given, count, seed=seed)
+            pieces = generate_by_codec(get_codec(codec, **needs).payload_codec, given, count, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     for piece in pieces:

@@ -20,7 +20,7 @@ from llmzip.cli.sizes import format_size
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
-    from llmzip.frames import FrameSummary
+    from llmzip.container.frame_info import FrameSummary
 
 _COLUMNS = "{:>6}  {:>10}  {:>12}  {:>7}  {:>9}  {:<12}  {:<8}  {}"
 _TITLES = ("Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model", "Check", "Filename")
@@ -66,7 +66,7 @@ class Listing:
 
     def add(self, source: Source) -> None:
         """List one input."""
-        from llmzip.frames import list_frames
+        from llmzip.container.frame_info import list_frames
 
         name = "stdin" if source.path is None else str(source.path)
         with reading(source) as reader, advising():

@@ -35,7 +35,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
     if name is None:
         return None
-    from llmzip.codecs.selection import CHOICES  # brings the coders, which most command lines do without
+    from llmzip.container.codec_ids import CHOICES
 
     if name not in CHOICES:
         raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(CHOICES))}.")

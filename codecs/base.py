@@ -1,113 +1,86 @@
-"""What codecs are: a payload codec, and the sealed codec with a name and a configuration that is made of one.
+"""What a codec is.
 
-A payload does not say how long its text is, nor whether it is sound. Two things wrap payloads and say both: the block of a
-frame (container/block.py), for the codecs that docs/format.md gives a number, and `Codec`, for all of them.
+A payload does not say how long its data is, nor whether it is sound. Two things wrap payloads and say both: the block of a
+file (container/block.py), for the codecs that docs/format.md gives a number, and `FramedCodec` (registry.py), for all.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-import io
-import zlib
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from llmzip.container.varint import ByteReader, varint
-from llmzip.errors import FormatError, IntegrityError, TruncatedError
-
-Buffer = bytes | bytearray | memoryview
+from llmzip.codecs.encoded_block import EncodedBlock
+from llmzip.container.codec_ids import CodecId
 
 
-_CHECK_BYTES = 4
-_MAX_SIZE = 1 << 40  # of anything sealed: far from where sizes overflow
+class PayloadCodec(abc.ABC):
+    """Compresses bytes into a payload, and decompresses the payload into the same bytes.
 
+    A subclass must have the class attribute `name` and the methods `encode` and `decode`; `id` only where blocks of files
+    can have it. It must keep to the following:
 
-def flat(data: Buffer) -> memoryview:
-    """The bytes of any buffer, in the order of its elements, as `bytes` gives them. Raises TypeError for a str."""
-    view = memoryview(data)
-    if view.ndim == 1 and view.c_contiguous and view.format == "B":
-        return view
-    return memoryview(view.tobytes())
+    - `decode(encode(data), len(data)) == data` for any bytes but none at all, which never reach a codec.
+    - The payload is a function of the data and of what `get_config` names: the same on every machine.
+    - `decode` of damaged data raises an `LLMZipError` or returns `size` bytes. It raises nothing else, returns no other
+      number of bytes, and allocates no more than in proportion to `size`, whatever the payload claims.
+    - No call changes the codec: threads may share one.
 
+    Parameters are keyword arguments of `create`. Where they are the fields of a dataclass, `create` and `get_config` need
+    not be written::
 
-class BlockCodec(Protocol):
-    """A payload codec: bytes -> payload -> the same bytes."""
+        @dataclasses.dataclass(frozen=True)
+        class ReversedCodec(PayloadCodec):
+            \"\"\"The bytes in reverse, each changed by `mask`.\"\"\"
 
-    @property
-    def id(self) -> int | None:
-        """Its number in docs/format.md; None where frames cannot hold its payloads."""
-        ...
+            name = "reversed"
+            mask: int = 0
 
-    @property
-    def name(self) -> str:
-        """What the registry, messages and lists call it."""
-        ...
+            def encode(self, data: bytes) -> bytes:
+                return bytes(byte ^ self.mask for byte in reversed(data))
 
-    def encode(self, data: bytes) -> bytes:
-        """The payload for at least one byte."""
-        ...
+            def decode(self, payload: bytes, size: int) -> bytes:
+                if len(payload) != size:
+                    raise FormatError("reversed data of the wrong size: it is damaged")
+                return self.encode(payload)
 
-    def decode(self, payload: bytes, size: int) -> bytes:
-        """The `size` bytes. Raises IntegrityError or FormatError where the payload does not yield them."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Codec:
-    """A codec by itself: numcodecs' contract.
-
-    Two codecs with the same configuration read each other's bytes: `varint(size) payload CRC-32`, the check little-endian
-    over all that precedes it. Nothing at all has no payload.
+    A codec is found by its name once it is in the table of `codecs/registry.py`, or given to `registry.register_codec`.
+    tests/conformance.py holds a codec to all this.
     """
 
-    coder: BlockCodec
-    """What makes the payloads: use it where neither size nor check is to be counted."""
-    config: dict[str, Any]
-    """JSON: `id`, the registry's name, and the parameters."""
+    name: ClassVar[str]
+    """What the registry, options and messages call it."""
+    id: ClassVar[CodecId | None] = None
+    """Its number in blocks; None where files cannot have it."""
 
-    @property
-    def name(self) -> str:
-        """The registry's name."""
-        return self.coder.name
+    @classmethod
+    def create(cls, *args: Any, **parameters: Any) -> PayloadCodec:
+        """A codec with these parameters. Raises ValueError for one out of range, TypeError for an unknown one.
 
-    def encode(self, data: Buffer) -> bytes:
-        """Compress. Raises TypeError for a str, LimitError for more than the codec takes at once."""
-        data = bytes(flat(data))
-        body = varint(len(data)) + (self.coder.encode(data) if data else b"")
-        return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")
+        A subclass that overrides it names its parameters, all of them keywords.
+        """
+        return cls(*args, **parameters)
 
-    def decode(self, data: Buffer) -> bytes:
-        """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not made."""
-        data = bytes(flat(data))
-        if len(data) <= _CHECK_BYTES:
-            raise TruncatedError(f"{len(data)} bytes are too few for anything that {self.name} has made")
-        body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
-        if zlib.crc32(body).to_bytes(_CHECK_BYTES, "little") != check:
-            raise IntegrityError(f"checksum mismatch: the data is damaged, cut short, or not made by {self.name}")
-        reader = ByteReader(io.BytesIO(body))
-        size = reader.varint("the size")
-        payload = body[reader.offset :]
-        if size > _MAX_SIZE:
-            raise FormatError(f"data of impossible size ({size} bytes): damaged, or not made by {self.name}")
-        if not size:
-            if payload:
-                raise IntegrityError("data of no bytes has a payload: damaged")
-            return b""
-        try:
-            return self.coder.decode(payload, size)
-        except OverflowError as error:
-            raise FormatError(f"{size} bytes are more than {self.name} can have made: the data is damaged") from error
+    @abc.abstractmethod
+    def encode(self, data: bytes) -> bytes:
+        """Compress at least one byte into a payload. Raises LimitError for more than the codec takes at once."""
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Its configuration: the reader's machine finds the model by its fingerprint."""
-        from llmzip.codecs.registry import from_config
-
-        return from_config, (self.get_config(),)
-
-    def __deepcopy__(self, memo: object) -> Codec:
-        """Itself: nothing about it changes, so that copies may share the model."""
-        return self
+    @abc.abstractmethod
+    def decode(self, payload: bytes, size: int) -> bytes:
+        """Decompress a payload into its `size` bytes. Raises IntegrityError or FormatError where it does not yield them."""
 
     def get_config(self) -> dict[str, Any]:
-        """What `registry.from_config` makes an equal codec of."""
-        return dict(self.config)
+        """The parameters, as JSON has them, with which `create` makes a codec that reads and writes the same payloads."""
+        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+
+    def decoder_bytes(self, payload: bytes, size: int) -> int:
+        """What decoding allocates beyond what every block takes (`accounting`). Raises FormatError for an impossible payload.
+
+        Only for codecs with a number: files state it.
+        """
+        return 0
+
+    def encode_block(self, data: bytes) -> EncodedBlock:
+        """Compress at least one byte into a block of a file."""
+        assert self.id is not None
+        return EncodedBlock(self.id, len(data), self.encode(data))

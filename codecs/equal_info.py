@@ -7,18 +7,21 @@ rules and the wire form.
 from __future__ import annotations
 
 import io
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS
+from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.window_packing import LITERAL_FREQUENCY, Part, Symbol, Walk, WindowStatistics, part_bounds
 from llmzip.coding.windows import Interval, interval_starts, symbol_at
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
+from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError
 from llmzip.model.tokenizer import Tokens
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 MIN_BITS, MAX_BITS = 32, 256
 
@@ -26,11 +29,10 @@ _MAX_TOKENS = 256  # in one window, so that text without information does not fi
 _BATCH = 32  # windows that are decoded at once
 
 
-class EqualInfoCodec:
+class EqualInfoCodec(PayloadCodec):
     """Windows of `bits` bits under one model."""
 
-    id: ClassVar[None] = None
-    name: ClassVar[str] = "equal-info"
+    name = "equal-info"
 
     def __init__(self, engine: Engine, bits: int = 64) -> None:
         """bits: W, a multiple of 8 from 32 to 256. Raises ValueError for others."""
@@ -42,10 +44,21 @@ class EqualInfoCodec:
         self._longest = min(_MAX_TOKENS, self._spec.max_positions)
         self._escape_number = (1 << bits) - 1
 
+    @classmethod
+    def create(
+        cls, *, bits: int = 64, model: ModelLike | None = None, runtime: Runtime | None = None
+    ) -> EqualInfoCodec:
+        """bits: of a window; the other parameters are as of `llmzip.compress`."""
+        return cls(EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(), bits)
+
+    def get_config(self) -> dict[str, Any]:
+        """See `PayloadCodec.get_config`."""
+        return {"bits": self._bits, "model": self._engine.model.fingerprint.hex()}
+
     # ---- encoding ----------------------------------------------------------------------------------------------------
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the windows."""
+        """See `PayloadCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the windows."""
         parts, tokens = self._parts(data)
         counts = [self._bits // 8, tokens, len(parts), *(len(part.numbers) for part in parts)]
         size = self._bits // 8
@@ -141,7 +154,7 @@ class EqualInfoCodec:
     # ---- decoding ----------------------------------------------------------------------------------------------------
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         tokens, counts, numbers = self._read(payload)
         if not 1 <= tokens <= size:
             raise FormatError(f"{tokens} tokens cannot hold {size} bytes: the data is damaged")

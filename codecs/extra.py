@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from typing import Any, ClassVar
+from typing import Any
 
+from llmzip.codecs.base import PayloadCodec
 from llmzip.errors import IntegrityError, LLMZipError
 
 
@@ -17,11 +18,10 @@ def _package(name: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class BrotliCodec:
+class BrotliCodec(PayloadCodec):
     """A Brotli stream (RFC 7932)."""
 
-    id: ClassVar[None] = None
-    name: ClassVar[str] = "brotli"
+    name = "brotli"
 
     quality: int = 11
     window_bits: int = 24
@@ -32,11 +32,11 @@ class BrotliCodec:
             raise ValueError(f"brotli quality {self.quality}, window {self.window_bits}: 0 to 11 and 10 to 24")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         return bytes(_package("brotli").compress(data, quality=self.quality, lgwin=self.window_bits))
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         brotli = _package("brotli")
         decoder = brotli.Decompressor()
         data = b""
@@ -51,11 +51,10 @@ class BrotliCodec:
 
 
 @dataclasses.dataclass(frozen=True)
-class PpmdCodec:
+class PpmdCodec(PayloadCodec):
     """7-Zip's PPMd, variant H."""
 
-    id: ClassVar[None] = None
-    name: ClassVar[str] = "ppmd"
+    name = "ppmd"
 
     order: int = 16
     memory: int = 1 << 26
@@ -67,12 +66,12 @@ class PpmdCodec:
             raise ValueError(f"ppmd order {self.order}, memory {self.memory}: 2 to 64, and 2 KiB to 4 GiB")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         encoder = _package("pyppmd").Ppmd7Encoder(self.order, self.memory)
         return bytes(encoder.encode(data) + encoder.flush())
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         decoder = _package("pyppmd").Ppmd7Decoder(self.order, self.memory)
         try:
             data = bytes(decoder.decode(payload, size))

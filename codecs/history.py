@@ -1,20 +1,19 @@
-"""What lies before a block, for the copies in it: the same bytes for encoder and decoder (docs/format.md, "copies")."""
+"""The bytes before a block, where its matches may begin: the same for encoder and decoder (docs/format.md, "ldm")."""
 
 from __future__ import annotations
 
 import bisect
 from collections import deque
 
-REACH = 1 << 26
-"""How many bytes before its block a copy may reach."""
+from llmzip.container.block import MAX_LOOKBACK
 
 _PIECE = 1 << 20  # pieces are at least so large, so that there are few
 
 
 class History:
-    """The last `REACH` bytes before a block, and some more: of the dictionary, where there is one, and of the frame.
+    """The last `MAX_LOOKBACK` bytes before a block, and some more: of the dictionary, where there is one, and of the frame.
 
-    They lie in pieces, so that nothing moves when more come, and a copy costs what it copies, wherever it begins.
+    They lie in pieces, so that nothing moves when more come, and a match costs its length, wherever it begins.
     """
 
     def __init__(self, first: bytes = b"") -> None:
@@ -22,12 +21,12 @@ class History:
         self._pieces: deque[bytes | bytearray] = deque()
         self._starts: deque[int] = deque()  # of the pieces, counted from the first byte that has ever been held
         self.end = 0
-        """The place of the next byte, counted from the first that has ever been held."""
-        self.extend(first[-REACH:])
+        """The position of the next byte, counted from the first that has ever been held."""
+        self.extend(first[-MAX_LOOKBACK:])
 
     def __len__(self) -> int:
-        """How many bytes can be reached."""
-        return min(self.end - self._starts[0], REACH) if self._starts else 0
+        """How many bytes before the next block a match can begin."""
+        return min(self.end - self._starts[0], MAX_LOOKBACK) if self._starts else 0
 
     def extend(self, data: bytes) -> None:
         """The next block's bytes are history now."""
@@ -39,7 +38,7 @@ class History:
             self._pieces.append(bytearray(data) if len(data) < _PIECE else data)
             self._starts.append(self.end)
         self.end += len(data)
-        while self.end - self._starts[0] - len(self._pieces[0]) >= REACH:
+        while self.end - self._starts[0] - len(self._pieces[0]) >= MAX_LOOKBACK:
             self._pieces.popleft()
             self._starts.popleft()
 
@@ -48,7 +47,7 @@ class History:
         return self.between(self.end - size, self.end)
 
     def between(self, start: int, stop: int) -> bytes:
-        """The bytes from place `start` to `stop` - 1, all of them held."""
+        """The bytes from position `start` to `stop` - 1, all of them held."""
         first = bisect.bisect_right(self._starts, start) - 1
         parts = []
         while start < stop:

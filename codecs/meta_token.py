@@ -6,12 +6,14 @@ Some ten to a hundred times faster than the model, and smaller than Zstandard an
 from __future__ import annotations
 
 import io
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.accounting import meta_token_bytes
+from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.coding.adaptive import (
     SEEN_WEIGHT,
     AdaptiveModel,
@@ -21,30 +23,46 @@ from llmzip.coding.adaptive import (
     encode_symbols,
 )
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder, has_too_many, padded
+from llmzip.container.codec_ids import CodecId
 from llmzip.container.varint import ByteReader, varint
+from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError, LimitError
 from llmzip.ltsc.inline import from_symbols, to_symbols
 from llmzip.ltsc.transform import MARKERS, compress
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens, numbers_of
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 _RANK_SCALE, _RANK_OFFSET = 1 << 25, 200
 _MARKER_WEIGHT = 20 * SEEN_WEIGHT
 _MAX_SYMBOLS_PER_TOKEN = 3  # a bracket is two symbols and holds two others at least
 
 
-class MetaTokenCodec:
+class MetaTokenCodec(PayloadCodec):
     """Codes blocks of text with the tokenizer of a model, which is not evaluated."""
 
-    id: ClassVar[int] = 5
-    name: ClassVar[str] = "meta-token"
+    id = CodecId.META_TOKEN
+    name = id.label
 
     def __init__(self, model: IntegerModel) -> None:
         """model: whose vocabulary the tokens are of."""
         self.model = model
 
+    @classmethod
+    def create(cls, *, model: ModelLike | None = None, runtime: Runtime | None = None) -> MetaTokenCodec:
+        """Take parameters as `llmzip.compress` does; only the vocabulary of the model serves."""
+        return cls(EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).chosen_model())
+
+    def get_config(self) -> dict[str, Any]:
+        """See `PayloadCodec.get_config`."""
+        return {"model": self.model.fingerprint.hex()}
+
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
+        return self.encode_block(data).payload
+
+    def encode_block(self, data: bytes) -> EncodedBlock:
+        """See `PayloadCodec.encode_block`."""
         vocabulary = self.model.spec.vocab
         tokens = self.model.tokenizer.encode(data)
         made = compress(tokens.ids, vocabulary, hierarchical=True)
@@ -53,10 +71,11 @@ class MetaTokenCodec:
         encode_symbols(coder, AdaptiveModel(_first_weights(vocabulary, len(made.entries))), symbols)
         encode_bytes(coder, tokens.literals)
         counts = (len(tokens.ids), len(symbols), len(made.entries))
-        return b"".join(map(varint, counts)) + padded(coder.finish(), len(symbols))
+        payload = b"".join(map(varint, counts)) + padded(coder.finish(), len(symbols))
+        return EncodedBlock(self.id, len(data), payload, meta_token_bytes(*counts, vocabulary))
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         (count, symbols, metas), coded = _counts(payload, size)
         vocabulary = self.model.spec.vocab
         coder = RangeDecoder(coded)
@@ -72,8 +91,8 @@ class MetaTokenCodec:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
         return data
 
-    def need(self, payload: bytes, size: int) -> int:
-        """The bytes that decoding takes (`accounting`). Raises FormatError for impossible parameters."""
+    def decoder_bytes(self, payload: bytes, size: int) -> int:
+        """See `PayloadCodec.decoder_bytes`."""
         return meta_token_bytes(*_counts(payload, size)[0], self.model.spec.vocab)
 
 

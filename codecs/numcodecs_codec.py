@@ -15,7 +15,7 @@ from llmzip.codecs.registry import from_config
 
 
 class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
-    """A codec of `registry.get_codec` in numcodecs' interface; see `Codec` for what is written."""
+    """A codec of `registry.get_codec` in numcodecs' interface; see `FramedCodec` for what is written."""
 
     codec_id: ClassVar[str] = "llmzip"
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
+from llmzip.codecs.base import PayloadCodec
+from llmzip.container.codec_ids import CodecId
 from llmzip.errors import FormatError
 
 
 @dataclasses.dataclass(frozen=True)
-class RawCodec:
+class RawCodec(PayloadCodec):
     """Stores."""
 
-    id: ClassVar[int] = 1
-    name: ClassVar[str] = "raw"
+    id = CodecId.RAW
+    name = id.label
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         return data
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         if len(payload) != size:
             raise FormatError(f"a stored block holds {len(payload)} bytes instead of {size}: the file is damaged")
         return payload

@@ -1,159 +1,109 @@
-"""Which codec a block gets: the smallest of those that may have an idea of it, the model asked only where it can win.
+"""Which codec a block gets: the smallest of those that suit its kind of data, the model asked only where it can win.
 
-Long repeats are taken out first where that pays: the codecs then code the rest.
+Long-distance matches are made first where that pays: the codecs then code the literals between them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
-from llmzip.codecs.base import BlockCodec
-from llmzip.codecs.copies import NOTHING_LEFT, CopiesCodec, join_payload, leading_copies, read_layout, rest_of
+from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.long_distance import block_with_matches, leading_matches, literals_of
+from llmzip.codecs.match_finder import Match, MatchFinder
+from llmzip.codecs.model_free import MODEL_FREE
 from llmzip.codecs.probe import Kind, leading_run
-from llmzip.codecs.raw import RawCodec
-from llmzip.codecs.repeats import Copy, RepeatFinder
-from llmzip.codecs.xz import XzCodec
-from llmzip.codecs.zstd import ZstdCodec
-from llmzip.container.block import MAX_EXPANSION, Block
+from llmzip.container.block import MAX_EXPANSION
+from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FINGERPRINT_PREFIX
 from llmzip.mixing.base import ContextMixer
-
-MODEL_FREE: dict[int, BlockCodec] = {codec.id: codec() for codec in (RawCodec, ZstdCodec, XzCodec)}
-"""The codecs of docs/format.md that need no model."""
-
-OF_A_MODEL = (LLMCodec.id, MetaTokenCodec.id)
-"""Those of which a frame must name the model."""
-
-CODEC_NAMES: dict[int, str] = {
-    codec.id: codec.name for codec in (RawCodec, ZstdCodec, LLMCodec, XzCodec, MetaTokenCodec, CopiesCodec)
-}
-
-CHOICES = tuple(name for number, name in CODEC_NAMES.items() if number != CopiesCodec.id)
-"""The codecs that all blocks can be made to have."""
 
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
 
-_SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS = 256, 32
-"""Bytes of the shortest copy: the mixer makes a model good at repeats, but not at the padding of archives (docs/codecs.md)."""
+_MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS = 256, 32
+"""Bytes of the shortest match in text: mixing makes a model good at repeats, but not at the padding of archives.
 
-Encoded = tuple[int, bytes]
-"""Codec and payload."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EncodedBlock:
-    """A block that may become the next one of a frame."""
-
-    block: Block
-    taught: ContextMixer | None
-    """The mixer with which the frame goes on if it is solid, where the model coded the block; else None."""
-
-
-def coded_part(block: Block) -> tuple[int, bytes, int]:
-    """The codec, the payload and the bytes of what copies leave of a block; its own where there are none.
-
-    Raises FormatError where the copies are none that docs/format.md allows.
-    """
-    if block.codec != CopiesCodec.id:
-        return block.codec, block.payload, block.size
-    layout = read_layout(block.payload, block.size)
-    return layout.inner, layout.rest_payload, layout.rest_size
-
-
-def reach(block: Block) -> int:
-    """How many bytes before it a block needs."""
-    return read_layout(block.payload, block.size).reach if block.codec == CopiesCodec.id else 0
+docs/codecs.md, "Long-distance matches", has the measurements.
+"""
 
 
 def encode_block(
-    data: bytes, llm: Callable[[], LLMCodec], repeats: RepeatFinder, carried: ContextMixer | None = None
+    data: bytes, llm: Callable[[], LLMCodec], finder: MatchFinder, carried: ContextMixer | None = None
 ) -> EncodedBlock:
     """The smallest block that holds a prefix of `data`.
 
-    `llm` is called only if the model is to be asked. `carried` is what the blocks before have taught, in a solid frame. The
-    prefix is shorter than the data where text turns into binary or the other way round, and for a text with more tokens than
-    one block takes.
+    The prefix is shorter than the data where text turns into binary or the other way round, and for a text with more tokens
+    than one block takes.
+
+    llm: gives the model's codec; called only if the model is to be asked. finder: knows what lies before the data. carried:
+    the mixer of the blocks before, in a solid frame.
     """
     kind, size = leading_run(data)
     data = data[:size]
-    copies: list[Copy] = []
+    matches: list[Match] = []
     if kind is Kind.TEXT:
-        copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
-    elif len(repeats.history):  # in the block itself, dictionary coders find their own
-        copies = repeats.find(data)
-    candidates = _without_model(data, copies, kind)
-    taught: ContextMixer | None = None
-    worthwhile = _ALREADY_SMALL * min(len(payload) for _, payload in candidates) > size
-    if kind is Kind.TEXT and worthwhile and rest_of(data, copies):
-        encoded, covered, copies, taught = _with_model(llm(), data, copies, carried)
-        if covered < size:
-            data = data[:covered]
-            candidates = _without_model(data, copies, kind)
-        candidates.insert(0, encoded)
-    block = _smallest(data, candidates)
-    return EncodedBlock(block, taught if coded_part(block)[0] == LLMCodec.id else None)
+        matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
+    elif len(finder.history):  # in the block itself, dictionary coders find their own
+        matches = finder.find(data)
+    candidates = _without_model(data, matches, kind)
+    worthwhile = _ALREADY_SMALL * min(len(block.payload) for block in candidates) > size
+    if kind is Kind.TEXT and worthwhile and literals_of(data, matches):
+        block, matches = _with_model(llm(), data, matches, carried)
+        if block.size < size:
+            candidates = _without_model(data[: block.size], matches, kind)
+        candidates.insert(0, block)
+    return min(candidates, key=_cost)
 
 
 def encode_block_as(
-    codec: BlockCodec, data: bytes, repeats: RepeatFinder, carried: ContextMixer | None = None
+    codec: PayloadCodec, data: bytes, finder: MatchFinder, carried: ContextMixer | None = None
 ) -> EncodedBlock:
-    """The same with a codec that was chosen; what it would enlarge beyond what the format allows is stored.
+    """The same with a codec that was chosen; data that it would enlarge beyond what the format allows is stored.
 
-    For the model, too, long repeats are taken out.
+    Before the model, too, long-distance matches are made.
     """
-    assert codec.id is not None
-    taught: ContextMixer | None = None
     if isinstance(codec, LLMCodec):
-        copies = repeats.find(data, _SHORTEST_IN_TEXT, _SHORTEST_WITH_ZEROS)
-        (number, payload), covered, _, taught = _with_model(codec, data, copies, carried)
-        data = data[:covered]
+        matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
+        block, _ = _with_model(codec, data, matches, carried)
     else:
-        number, payload = codec.id, codec.encode(data)
-    if len(payload) > len(data) + MAX_EXPANSION:
-        return EncodedBlock(Block(RawCodec.id, len(data), data), None)
-    return EncodedBlock(Block(number, len(data), payload), taught)
+        block = codec.encode_block(data)
+    return block if len(block.payload) <= block.size + MAX_EXPANSION else _stored(data[: block.size])
 
 
 def _with_model(
-    llm: LLMCodec, data: bytes, copies: list[Copy], carried: ContextMixer | None
-) -> tuple[Encoded, int, list[Copy], ContextMixer | None]:
-    """A prefix of the data, its size and its copies; the model codes the rest, which teaches the mixer."""
-    rest = rest_of(data, copies)
-    if not rest:
-        return _with_copies(copies, (NOTHING_LEFT, b"")), len(data), copies, None
-    made = llm.encode_prefix(rest, carried)
-    copies, size = leading_copies(copies, made.covered)
-    return _with_copies(copies, (LLMCodec.id, made.payload)), size, copies, made.taught
+    llm: LLMCodec, data: bytes, matches: list[Match], carried: ContextMixer | None
+) -> tuple[EncodedBlock, list[Match]]:
+    """A block of a prefix of the data, and the matches in it; the model codes the literals."""
+    literals = literals_of(data, matches)
+    if not literals:
+        return block_with_matches(matches, None, len(data)), matches
+    coded = llm.encode_block(literals, carried)
+    matches, size = leading_matches(matches, coded.size)
+    return (block_with_matches(matches, coded, size) if matches else coded), matches
 
 
-def _without_model(data: bytes, copies: Sequence[Copy], kind: Kind) -> list[Encoded]:
-    """The data, and the same with the copies."""
+def _without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[EncodedBlock]:
+    """Blocks of the data, and of the same with the matches."""
     candidates = _dictionary_coded(data, kind)
-    if copies:
-        rest = rest_of(data, copies)
-        of_rest = _dictionary_coded(rest, kind) if rest else [(NOTHING_LEFT, b"")]
-        candidates += [_with_copies(copies, encoded) for encoded in of_rest]
+    if matches:
+        literals = literals_of(data, matches)
+        coded: Sequence[EncodedBlock | None] = _dictionary_coded(literals, kind) if literals else [None]
+        candidates += [block_with_matches(matches, block, len(data)) for block in coded]
     return candidates
 
 
-def _dictionary_coded(data: bytes, kind: Kind) -> list[Encoded]:
-    stored = (RawCodec.id, data)
+def _dictionary_coded(data: bytes, kind: Kind) -> list[EncodedBlock]:
     if kind is Kind.NOISE:
-        return [stored]
-    return [*((i, MODEL_FREE[i].encode(data)) for i in (ZstdCodec.id, XzCodec.id)), stored]
+        return [_stored(data)]
+    return [*(MODEL_FREE[codec].encode_block(data) for codec in (CodecId.ZSTD, CodecId.XZ)), _stored(data)]
 
 
-def _with_copies(copies: Sequence[Copy], encoded: Encoded) -> Encoded:
-    return (CopiesCodec.id, join_payload(copies, *encoded)) if copies else encoded
+def _stored(data: bytes) -> EncodedBlock:
+    return EncodedBlock(CodecId.RAW, len(data), data)
 
 
-def _smallest(data: bytes, candidates: list[Encoded]) -> Block:
-    def cost(block: Block) -> int:
-        names_model = coded_part(block)[0] == LLMCodec.id
-        return len(block.payload) + FINGERPRINT_PREFIX * names_model  # the header then names it
-
-    return min((Block(codec, len(data), payload) for codec, payload in candidates), key=cost)
+def _cost(block: EncodedBlock) -> int:
+    """Bytes that the block costs: where the model has coded it, the header must name that."""
+    return len(block.payload) + FINGERPRINT_PREFIX * (block.inner == CodecId.LLM)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import bz2
 import dataclasses
 import zlib
-from typing import ClassVar
 
+from llmzip.codecs.base import PayloadCodec
 from llmzip.errors import IntegrityError
 
 
 @dataclasses.dataclass(frozen=True)
-class ZlibCodec:
+class ZlibCodec(PayloadCodec):
     """A raw Deflate stream (RFC 1951)."""
 
-    id: ClassVar[None] = None
-    name: ClassVar[str] = "zlib"
+    name = "zlib"
 
     level: int = 9
 
@@ -24,11 +23,11 @@ class ZlibCodec:
             raise ValueError(f"zlib level {self.level}: levels are 1 to 9")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         return zlib.compress(data, self.level, wbits=-zlib.MAX_WBITS)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         decoder = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         try:
             data = decoder.decompress(payload, size + 1)
@@ -41,11 +40,10 @@ class ZlibCodec:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bzip2Codec:
+class Bzip2Codec(PayloadCodec):
     """A .bz2 stream."""
 
-    id: ClassVar[None] = None
-    name: ClassVar[str] = "bzip2"
+    name = "bzip2"
 
     level: int = 9
 
@@ -54,11 +52,11 @@ class Bzip2Codec:
             raise ValueError(f"bzip2 level {self.level}: levels are 1 to 9")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         return bz2.compress(data, self.level)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         decoder = bz2.BZ2Decompressor()
         try:
             data = decoder.decompress(payload, size + 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import lzma
-from typing import Any, ClassVar
+from typing import Any
 
+from llmzip.codecs.base import PayloadCodec
+from llmzip.container.codec_ids import CodecId
 from llmzip.errors import FormatError, IntegrityError
 
 _PLAIN, _X86 = 0, 1
@@ -16,11 +18,11 @@ _PROGRAMS = (b"\x7fELF", b"MZ")
 
 
 @dataclasses.dataclass(frozen=True)
-class XzCodec:
+class XzCodec(PayloadCodec):
     """A byte that says which filters, then a raw LZMA2 stream: what wraps it has size and check."""
 
-    id: ClassVar[int] = 4
-    name: ClassVar[str] = "xz"
+    id = CodecId.XZ
+    name = id.label
 
     preset: int = 9
     """0 to 9, always with xz's "extreme"; any decoder reads all."""
@@ -30,7 +32,7 @@ class XzCodec:
             raise ValueError(f"xz preset {self.preset}: presets are 0 to 9")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         kinds = (_PLAIN, _X86) if data.startswith(_PROGRAMS) else (_PLAIN,)
         return min((self._encode(data, kind) for kind in kinds), key=len)
 
@@ -39,7 +41,7 @@ class XzCodec:
         return bytes([kind]) + lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`."""
+        """See `PayloadCodec.decode`."""
         if not payload or payload[0] not in (_PLAIN, _X86):
             raise FormatError("an xz block with unknown filters: the file is damaged")
         decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(payload[0], size))

@@ -14,21 +14,20 @@ from typing import Any
 
 import zarr.abc.codec
 
-from llmzip.codecs.base import Codec
-from llmzip.codecs.registry import from_config
+from llmzip.codecs.registry import FramedCodec, from_config
 
 NAME = "llmzip"
 
 
 @dataclasses.dataclass(frozen=True, init=False, eq=False)
 class LLMZipCodec(zarr.abc.codec.BytesBytesCodec):  # type: ignore[misc]
-    """A codec of `registry.get_codec` in zarr's interface; see `Codec` for what is written.
+    """A codec of `registry.get_codec` in zarr's interface; see `FramedCodec` for what is written.
 
     >>> zarr.create_array("notes.zarr", data=array, compressors=LLMZipCodec({"id": "llm", "level": 5}))
     """
 
     is_fixed_size = False  # of what it writes
-    codec: Codec
+    codec: FramedCodec
 
     def __init__(self, codec: Mapping[str, Any]) -> None:
         """codec: the configuration of one of llmzip's codecs; the defaults are filled in."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import ClassVar
 
 import zstandard
 
+from llmzip.codecs.base import PayloadCodec
+from llmzip.container.codec_ids import CodecId
 from llmzip.errors import IntegrityError
 
 _MIN_WINDOW, _MAX_WINDOW = 1 << 10, 1 << 26
@@ -16,11 +17,11 @@ _RLE, _RESERVED = 1, 3  # types of zstd's blocks
 
 
 @dataclasses.dataclass(frozen=True)
-class ZstdCodec:
+class ZstdCodec(PayloadCodec):
     """Magicless Zstandard frames: what wraps them has size and check."""
 
-    id: ClassVar[int] = 2
-    name: ClassVar[str] = "zstd"
+    id = CodecId.ZSTD
+    name = id.label
 
     level: int = 19
     """1 to 22; any decoder reads all."""
@@ -30,14 +31,14 @@ class ZstdCodec:
             raise ValueError(f"zstd level {self.level}: levels are 1 to {zstandard.MAX_COMPRESSION_LEVEL}")
 
     def encode(self, data: bytes) -> bytes:
-        """See `BlockCodec.encode`."""
+        """See `PayloadCodec.encode`."""
         parameters = zstandard.ZstdCompressionParameters.from_level(
             self.level, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False, write_checksum=False
         )
         return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `BlockCodec.decode`. Neither the output nor the window is larger than a block of `size` bytes needs."""
+        """See `PayloadCodec.decode`. Neither the output nor the window is larger than a block of `size` bytes needs."""
         window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
         decoder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
         if _frame_bytes(payload) != len(payload):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 
-from llmzip.codecs.base import Buffer, flat
+from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
+from llmzip.container.frame_info import FrameInfo, FrameSummary, get_frame_info, list_frames
 from llmzip.decompressor import LLMZipDecompressor
 from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.errors import (
@@ -27,7 +28,6 @@ from llmzip.errors import (
     UnsupportedModelError,
 )
 from llmzip.file import LLMZipFile
-from llmzip.frames import FrameInfo, FrameSummary, get_frame_info, list_frames
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL, chosen_level
 from llmzip.open_file import open
 from llmzip.predictor.dictionary import Dictionary

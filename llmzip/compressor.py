@@ -6,32 +6,13 @@ import dataclasses
 import operator
 from typing import Final
 
-import xxhash
-
-from llmzip import accounting, levels
-from llmzip.codecs.base import BlockCodec, Buffer, flat
-from llmzip.codecs.history import History
-from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.meta_token import MetaTokenCodec
-from llmzip.codecs.needs import block_need
-from llmzip.codecs.repeats import RepeatFinder
-from llmzip.codecs.selection import (
-    CHOICES,
-    MODEL_FREE,
-    OF_A_MODEL,
-    EncodedBlock,
-    coded_part,
-    encode_block,
-    encode_block_as,
-    reach,
-)
+from llmzip import levels
+from llmzip.block_encoder import BlockEncoder
+from llmzip.buffers import Buffer, flat
 from llmzip.coding.observer import CodingObserver
-from llmzip.container.block import END_OF_BLOCKS, Block
-from llmzip.container.checks import content_check, is_short_frame
-from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
-from llmzip.container.index import Entries, index_bytes
+from llmzip.container.frame_writer import FrameWriter
+from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
-from llmzip.mixing.base import ContextMixer
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.tally import Tally
 from llmzip.turns import NotCopied, Turns
@@ -83,35 +64,31 @@ class LLMZipCompressor(NotCopied):
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
-        if codec is not None and codec not in CHOICES:
-            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CHOICES)}")
-        if solid and not mixing:
-            raise ValueError("solid compression carries the mixer on: it needs mixing")
-        self._forced = codec
-        self._mixing = mixing
-        self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
         self._level = levels.level_parameters(level, block_size)
-        self._loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
         self._tally = Tally(progress)
+        self._encoder = BlockEncoder(
+            EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME),
+            self._level,
+            codec=codec,
+            mixing=mixing,
+            solid=solid,
+            progress=self._tally.report,
+            observer=observer,
+        )
         self._observer = observer
         self._pending = bytearray()
-        self._header: FrameHeader | None = None
-        self._entries: Entries = []
-        self._hash = xxhash.xxh3_64()
-        self._codec: LLMCodec | None = None
-        self._tokens_codec: MetaTokenCodec | None = None
-        self._carried: ContextMixer | None = None
+        self._frame: FrameWriter | None = None
         self.frames = 0
         """How many frames have been begun."""
         self._turns = Turns("compressor")
-        self._repeats = RepeatFinder(History(self._loader.dictionary_content))
 
     def find_model(self) -> None:
         """Find the model that was named, and the device, before any text arrives. Raises an LLMZipError for what is not there."""
-        if self._loader.runtime.device != "cpu":
-            self._loader.for_compression()
-        if self._loader.model is not None:
-            self._loader = dataclasses.replace(self._loader, model=self._loader.chosen_model())
+        loader = self._encoder.loader
+        if loader.runtime.device != "cpu":
+            loader.for_compression()
+        if loader.model is not None:
+            self._encoder.loader = dataclasses.replace(loader, model=loader.chosen_model())
 
     def compress(self, data: Buffer, mode: int = CONTINUE) -> bytes:
         """Take more data, return what is ready: with CONTINUE whole blocks, else what `flush` returns in this mode.
@@ -140,9 +117,9 @@ class LLMZipCompressor(NotCopied):
         while len(self._pending) > kept:
             out.append(self._next_block(mode))
         if mode == self.FLUSH_FRAME:
-            if self._header is None:  # no data at all
-                out.append(self._open_frame(FrameHeader(single_block=False, memory_code=0)))
-            out.append(self._close_frame())
+            if self._frame is None:  # no data at all
+                out.append(self._begin_frame(FrameHeader(single_block=False, memory_code=0)).begin())
+            out.append(self._end_frame())
         return b"".join(out)
 
     @property
@@ -154,107 +131,41 @@ class LLMZipCompressor(NotCopied):
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._level.block_size])
         self._tally.begin_block()
-        made = self._encode(data)
+        block = self._encoder.encode(data)
         out = b""
-        if self._header is not None and not self._header.fingerprint and coded_part(made.block)[0] in OF_A_MODEL:
-            out = self._close_frame()  # it names no model, and its header is written: start another
-            if reach(made.block):
-                made = self._encode(data)  # without what it can no longer reach
-        block, covered = made.block, made.block.size
-        data = data[:covered]
-        if self._header is None:
-            only = mode == self.FLUSH_FRAME and covered == len(self._pending) and not out
+        if self._frame is not None and not self._frame.header.fingerprint and block.needs_model:
+            out = self._end_frame()  # it names no model, and its header is written: start another
+            if block.lookback:
+                block = self._encoder.encode(data)  # without what it can no longer reach
+        frame = self._frame
+        if frame is None:
+            only = mode == self.FLUSH_FRAME and block.size == len(self._pending) and not out
             # A text that a flush makes so short that the model does not pay: what follows is to fit into the same frame.
-            names_model = mode == self.FLUSH_BLOCK and self._codec is not None
-            out += self._open_frame(self._header_for(block, only, names_model))
-        assert self._header is not None
-        if self._header.solid:
-            self._carried = made.taught or self._carried
-            self._repeats.history.extend(data)
-        written = block.to_bytes(None if self._entries else self._header)
-        self._entries.append((len(written), block.size))
-        self._hash.update(data)
-        del self._pending[:covered]
+            names_model = mode == self.FLUSH_BLOCK and self._encoder.has_model
+            frame = self._begin_frame(self._encoder.header_for(block, only, names_model))
+            out += frame.begin()
+        data = data[: block.size]
+        out += frame.add(block, data)
+        self._encoder.note(block, data)
         if self._observer:
             self._observer.block(block)
-        self._tally.report(covered)
-        self._tally.end_block(covered)
-        return out + written
+        del self._pending[: block.size]
+        self._tally.report(block.size)
+        self._tally.end_block(block.size)
+        return out
 
-    def _encode(self, data: bytes) -> EncodedBlock:
-        """What may become the next block: as much of the data as it holds."""
-        if self._forced is None:
-            return encode_block(data, self._llm, self._repeats, self._carried)
-        return encode_block_as(self._named(self._forced), data, self._repeats, self._carried)
-
-    def _header_for(self, block: Block, only: bool, names_model: bool) -> FrameHeader:
-        """The header of a frame that begins with this block; names_model: also where this block does not need it."""
-        codec, payload, size = coded_part(block)
-        solid = self._solid and not (only and codec != LLMCodec.id)
-        if only and solid:
-            solid = self._llm().belongs_in_solid_frame(payload, size)
-        fingerprint = dictionary = b""
-        of_model = 0
-        if codec == MetaTokenCodec.id:  # as are all that follow: it was asked for
-            model = self._meta_token().model
-            fingerprint, of_model = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
-        elif names_model or codec == LLMCodec.id or reach(block):  # into the dictionary, as nothing else lies before
-            llm = self._llm()
-            fingerprint, of_model = llm.model.fingerprint, llm.bound()
-            dictionary = llm.dictionary.digest if llm.dictionary else b""
-        need = accounting.block_bytes(self._level.block_size, solid, of_model)
-        if only:
-            need = block_need(block, solid, self._of_model)
-        fingerprint = fingerprint[: fingerprint_bytes(only, bool(dictionary))]
-        return FrameHeader(only, memory_code(need), fingerprint, dictionary, solid)
-
-    def _of_model(self, codec: int) -> LLMCodec | MetaTokenCodec:
-        return self._meta_token() if codec == MetaTokenCodec.id else self._llm()
-
-    def _open_frame(self, header: FrameHeader) -> bytes:
-        self._header = header
-        self._carried = None
-        if not header.dictionary_id:
-            self._repeats = RepeatFinder(History())
+    def _begin_frame(self, header: FrameHeader) -> FrameWriter:
+        self._encoder.begin_frame(header)
+        self._frame = FrameWriter(header)
         self.frames += 1
-        self._entries = []
-        self._hash.reset()
-        return header.to_bytes()
+        return self._frame
 
-    def _close_frame(self) -> bytes:
-        assert self._header is not None
-        short = is_short_frame(self._header.single_block, self._entries)
-        end = b"" if self._header.single_block else bytes([END_OF_BLOCKS])
-        index = index_bytes(self._entries) if len(self._entries) > 1 else b""
-        self._header = None
-        self._repeats = RepeatFinder(History(self._loader.dictionary_content))
-        return end + content_check(self._hash, short) + index
-
-    def _named(self, codec: str) -> BlockCodec:
-        if codec == LLMCodec.name:
-            return self._llm()
-        if codec == MetaTokenCodec.name:
-            return self._meta_token()
-        return next(known for known in MODEL_FREE.values() if known.name == codec)
-
-    def _meta_token(self) -> MetaTokenCodec:
-        if self._tokens_codec is None:
-            self._tokens_codec = MetaTokenCodec(self._loader.chosen_model())
-        return self._tokens_codec
-
-    def _llm(self) -> LLMCodec:
-        if self._codec is None:
-            engine = self._loader.for_compression()
-            self._codec = LLMCodec(
-                engine,
-                self._level,
-                mixing=self._mixing,
-                dictionary=self._loader.prepared_dictionary(engine),
-                solid=self._solid,
-                progress=self._tally.report,
-                observer=self._observer,
-            )
-        return self._codec
+    def _end_frame(self) -> bytes:
+        assert self._frame is not None
+        end = self._frame.end()
+        self._frame = None
+        self._encoder.end_frame()
+        return end
 
 
 def _check_mode(mode: int, *modes: int) -> None:

@@ -8,11 +8,12 @@ import os
 from typing import Any, BinaryIO, cast
 
 from llmzip import levels
-from llmzip.block_map import BlockMap
-from llmzip.codecs.base import Buffer, flat
+from llmzip.block_decoder import BlockDecoder
+from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
-from llmzip.decompressor import BlockDecoder, FrameStream
+from llmzip.container.seek_table import SeekTable
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.frame_stream import FrameStream
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.streams import write_all
 from llmzip.turns import NotCopied, Turns
@@ -255,8 +256,8 @@ class _BlockReader(io.RawIOBase):
         self._decoder = decoder
         self._origin = file.tell() if can_seek(file) else 0
         self._stream = FrameStream(file, decoder)
-        # The map is made once something was sought; the last decoded block's number then tells a solid frame's state.
-        self._map: BlockMap | None = None
+        # The table is made once something was sought; the last decoded block's number then tells a solid frame's state.
+        self._table: SeekTable | None = None
         self._loaded: int | None = None
         self._block = 0, b""
         self._position = 0
@@ -280,16 +281,16 @@ class _BlockReader(io.RawIOBase):
 
     def _piece(self, size: int) -> bytes:
         """Up to `size` bytes from the current position on, as far as the block at hand has them."""
-        start, data = (self._stream.start, self._stream.data) if self._map is None else self._block
+        start, data = (self._stream.start, self._stream.data) if self._table is None else self._block
         place = self._position - start
         return data[place : place + size] if place >= 0 else b""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         if not self.seekable():
             raise io.UnsupportedOperation("the underlying file cannot seek")
-        if self._map is None:
-            self._map = BlockMap(self._file, self._origin)
-        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._map.size}
+        if self._table is None:
+            self._table = SeekTable(self._file, self._origin)
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._table.size}
         if whence not in bases:
             raise ValueError(f"whence {whence}: positions count from 0, the beginning, 1, the position, or 2, the end")
         base = bases[whence]
@@ -300,23 +301,23 @@ class _BlockReader(io.RawIOBase):
 
     def _load(self) -> bool:
         """Make the block at the current position the one at hand; False at the end."""
-        return self._stream.load() if self._map is None else self._load_by(self._map)
+        return self._stream.load() if self._table is None else self._load_by(self._table)
 
-    def _load_by(self, blocks: BlockMap) -> bool:
+    def _load_by(self, table: SeekTable) -> bool:
         """Decode the block that holds the current position, and in a solid frame those that it builds on."""
-        wanted = blocks.find(self._position)
+        wanted = table.find(self._position)
         if wanted is None:
             return False
-        places = blocks.places
+        blocks = table.blocks
         begin = wanted
-        if places[wanted].header.solid:
-            while not places[begin].first and begin - 1 != self._loaded:
+        if blocks[wanted].header.solid:
+            while not blocks[begin].is_first and begin - 1 != self._loaded:
                 begin -= 1
-        if places[begin].first or not places[wanted].header.solid:
-            self._decoder.open_frame(places[begin].header)
+        if blocks[begin].is_first or not blocks[wanted].header.solid:
+            self._decoder.open_frame(blocks[begin].header)
         self._loaded = None  # until all has gone well
         for number in range(begin, wanted + 1):
-            self._block = places[number].start, self._decoder.decode(blocks.read(number))
+            self._block = blocks[number].start, self._decoder.decode(table.read(number))
         self._loaded = wanted
         return True
 

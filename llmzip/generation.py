@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.codecs.base import BlockCodec
+from llmzip.codecs.base import PayloadCodec
 from llmzip.engine.base import Engine, HeadInput, Session
 from llmzip.errors import LimitError
 
@@ -141,7 +141,7 @@ def _root(number: int, degree: int) -> int:
         guess = better
 
 
-def generate_by_codec(codec: BlockCodec, prompt: bytes, count: int, *, seed: int = 0) -> Iterator[bytes]:
+def generate_by_codec(codec: PayloadCodec, prompt: bytes, count: int, *, seed: int = 0) -> Iterator[bytes]:
     """`count` bytes that follow a prompt, by the code lengths ℓ of any codec: p(b | x) ∝ 2^(ℓ(x) − ℓ(xb)).
 
     "Language Modeling Is Compression" (arXiv 2309.10668), section 3.4. Lengths are whole bytes, so most codecs know little of
@@ -152,7 +152,7 @@ def generate_by_codec(codec: BlockCodec, prompt: bytes, count: int, *, seed: int
     return _generate_by_codec(codec, prompt, count, Randomness(seed))
 
 
-def _generate_by_codec(codec: BlockCodec, text: bytes, count: int, random: Randomness) -> Iterator[bytes]:
+def _generate_by_codec(codec: PayloadCodec, text: bytes, count: int, random: Randomness) -> Iterator[bytes]:
     for _ in range(count):
         sizes = [len(codec.encode(text + bytes([byte]))) for byte in range(256)]
         byte = bytes([random.choose([1 << 8 * (max(sizes) - size) for size in sizes])])

@@ -10,20 +10,18 @@ import dataclasses
 import operator
 
 from llmzip.container.block import MAX_BLOCK_SIZE
-from llmzip.model.spec import ModelSpec
 
 MIN_LEVEL, DEFAULT_LEVEL, MAX_LEVEL = 1, 6, 9
 
-WINDOW_UNIT = 64
 MIN_BLOCK_SIZE = 1 << 10
-MAX_STREAMS = 1 << 9
-"""What the format allows: four times as many as any level has."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Level:
     """The parameters of one level."""
 
+    number: int
+    """What users call it: 1 to 9."""
     window: int
     """Tokens that attention sees."""
     stream_tokens: int
@@ -34,15 +32,15 @@ class Level:
 
 
 LEVELS = {
-    1: Level(window=256, stream_tokens=128, max_streams=128),
-    2: Level(window=512, stream_tokens=512, max_streams=128),
-    3: Level(window=1024, stream_tokens=1024, max_streams=64),
-    4: Level(window=1024, stream_tokens=1536, max_streams=64),
-    5: Level(window=2048, stream_tokens=2048, max_streams=48),
-    6: Level(window=2048, stream_tokens=3072, max_streams=48),
-    7: Level(window=3072, stream_tokens=4096, max_streams=48),
-    8: Level(window=4096, stream_tokens=8192, max_streams=48),
-    9: Level(window=8128, stream_tokens=8192, max_streams=48),
+    1: Level(1, window=256, stream_tokens=128, max_streams=128),
+    2: Level(2, window=512, stream_tokens=512, max_streams=128),
+    3: Level(3, window=1024, stream_tokens=1024, max_streams=64),
+    4: Level(4, window=1024, stream_tokens=1536, max_streams=64),
+    5: Level(5, window=2048, stream_tokens=2048, max_streams=48),
+    6: Level(6, window=2048, stream_tokens=3072, max_streams=48),
+    7: Level(7, window=3072, stream_tokens=4096, max_streams=48),
+    8: Level(8, window=4096, stream_tokens=8192, max_streams=48),
+    9: Level(9, window=8128, stream_tokens=8192, max_streams=48),
 }
 
 
@@ -67,30 +65,3 @@ def level_parameters(level: int, block_size: int | None = None) -> Level:
     if not MIN_BLOCK_SIZE <= operator.index(block_size) <= MAX_BLOCK_SIZE:
         raise ValueError(f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes")
     return dataclasses.replace(chosen, block_size=block_size)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How one block's tokens are laid out."""
-
-    tokens: int
-    streams: int
-    window: int
-    context: int = 0
-    """How many tokens each stream has read before its first."""
-    capacity_bits: int = 0
-    """The capacity of the block's mixer; 0: it has none."""
-
-
-def plan(level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> Plan:
-    """Streams and window for a block of `tokens` tokens, at most `capacity(level, spec, context)`; no mixer yet."""
-    longest = spec.max_positions - context
-    streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
-    length = context - (-tokens // streams)
-    window = min(max(level.window, context), -(-length // WINDOW_UNIT) * WINDOW_UNIT)
-    return Plan(tokens, streams, -(-window // WINDOW_UNIT) * WINDOW_UNIT, context)
-
-
-def capacity(level: Level, spec: ModelSpec, context: int = 0) -> int:
-    """The most tokens that one block may hold."""
-    return level.max_streams * (spec.max_positions - context)

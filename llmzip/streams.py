@@ -6,10 +6,11 @@ import dataclasses
 from typing import BinaryIO
 
 from llmzip import levels
+from llmzip.block_decoder import BlockDecoder
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready
-from llmzip.decompressor import BlockDecoder, FrameStream
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.frame_stream import FrameStream
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.types import Progress
 
@@ -97,4 +98,4 @@ def decompress_stream(
     stream = FrameStream(source, decoder)
     while stream.load():
         write_all(sink, stream.data)
-    return Totals(decoder.tally.bytes, stream.offset, decoder.tally.tokens, stream.frames)
+    return Totals(decoder.tally.bytes, stream.compressed_bytes, decoder.tally.tokens, stream.frames)

@@ -8,8 +8,7 @@ import random
 
 import pytest
 
-from llmzip.codecs.base import Codec
-from llmzip.codecs.registry import from_config
+from llmzip.codecs.registry import FramedCodec, from_config
 from llmzip.errors import LLMZipError
 from tests.test_tokenizer import NASTY
 
@@ -29,14 +28,14 @@ def inputs(size: int) -> dict[str, bytes]:
     return {name: data[:size] for name, data in made.items()}
 
 
-def check_codec(codec: Codec, size: int = 3000, sweep: int = 160) -> None:
+def check_codec(codec: FramedCodec, size: int = 3000, sweep: int = 160) -> None:
     """The whole kit; `size` bounds the inputs, `sweep` the text whose coded form is damaged at every byte."""
     check_round_trips(codec, size)
     check_config(codec)
     check_damage(codec, (TEXT * 2)[:sweep])
 
 
-def check_round_trips(codec: Codec, size: int) -> None:
+def check_round_trips(codec: FramedCodec, size: int) -> None:
     """Any bytes in any buffer come back; coding is a function of the bytes."""
     for name, data in inputs(size).items():
         coded = codec.encode(data)
@@ -48,7 +47,7 @@ def check_round_trips(codec: Codec, size: int) -> None:
         codec.encode("text")  # type: ignore[arg-type]
 
 
-def check_config(codec: Codec) -> None:
+def check_config(codec: FramedCodec) -> None:
     """The configuration survives JSON and makes a codec that reads and writes the same bytes."""
     config = codec.get_config()
     assert config["id"] == codec.name
@@ -59,8 +58,8 @@ def check_config(codec: Codec) -> None:
     assert twin.decode(coded) == TEXT
 
 
-def check_damage(codec: Codec, data: bytes) -> None:
-    """Cut anywhere or with any bit flipped, sealed data is an LLMZipError.
+def check_damage(codec: FramedCodec, data: bytes) -> None:
+    """Cut anywhere or with any bit flipped, framed data is an LLMZipError.
 
     A bare payload, whose check is somebody else's, yields an LLMZipError or `size` bytes, and nothing else.
     """
@@ -76,12 +75,12 @@ def check_damage(codec: Codec, data: bytes) -> None:
     with pytest.raises(LLMZipError):
         codec.decode(coded + b"\0")
 
-    payload = codec.coder.encode(data)
+    payload = codec.payload_codec.encode(data)
     damaged = [payload[:length] for length in range(0, len(payload), 3)]
     damaged += [flipped(payload, place, generator.randrange(8)) for place in range(len(payload))]
     for bad in damaged:
         with contextlib.suppress(LLMZipError):
-            assert len(codec.coder.decode(bad, len(data))) == len(data)
+            assert len(codec.payload_codec.decode(bad, len(data))) == len(data)
 
 
 def flipped(data: bytes, place: int, bit: int) -> bytes:

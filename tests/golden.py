@@ -43,10 +43,10 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "no-mixing": (TEXT, {"level": 1, "mixing": False}),
     "solid": (TEXT, {"level": 1, "block_size": 1024, "solid": True}),
     "dictionary": (TEXT[600:800], {"dictionary": TEXT[:600]}),
-    "copies": (TEXT + BINARY[:30] + TEXT[:400] + b"--" + TEXT[402:900], {"level": 1}),
-    "copies-solid": (TEXT * 3, {"level": 1, "block_size": 1024, "solid": True}),
-    "copies-dictionary": (TEXT[600:700] + TEXT[:300], {"dictionary": TEXT[:600]}),
-    "copies-binary": (BINARY[:700] * 4, {"block_size": 1024, "solid": True}),
+    "matches": (TEXT + BINARY[:30] + TEXT[:400] + b"--" + TEXT[402:900], {"level": 1}),
+    "matches-solid": (TEXT * 3, {"level": 1, "block_size": 1024, "solid": True}),
+    "matches-dictionary": (TEXT[600:700] + TEXT[:300], {"dictionary": TEXT[:600]}),
+    "matches-binary": (BINARY[:700] * 4, {"block_size": 1024, "solid": True}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
 

@@ -181,7 +181,7 @@ def test_limits(tiny_model: IntegerModel, english: bytes) -> None:
 def test_texts_with_more_tokens_than_a_block_holds_are_split(
     tiny_model: IntegerModel, english: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = levels.Level(window=64, stream_tokens=64, max_streams=1)
+    small = levels.Level(1, window=64, stream_tokens=64, max_streams=1)
     monkeypatch.setitem(levels.LEVELS, 6, small)
     packed = llmzip.compress(english[:4000], model=tiny_model)
     assert llmzip.list_frames(io.BytesIO(packed))[0].blocks > 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import llmzip
-from llmzip.block_map import BlockMap
+from llmzip.container.seek_table import SeekTable
 from tests.command import folder, process, run, tree
 
 __all__ = ["folder"]
@@ -25,7 +25,7 @@ def write(name: str = "x.llmz", destroyed: int | None = 4) -> bytes:
     data = bytearray(llmzip.compress(CONTENT, block_size=BLOCK))
     left = bytearray(CONTENT)
     if destroyed is not None:
-        place = BlockMap(io.BytesIO(data), 0).places[destroyed]
+        place = SeekTable(io.BytesIO(data), 0).blocks[destroyed]
         data[place.offset + 99] ^= 1
         left[destroyed * BLOCK : (destroyed + 1) * BLOCK] = bytes(BLOCK)
     Path(name).write_bytes(data)

@@ -25,11 +25,11 @@ NATIVE, TORCH = Runtime(engine="native", threads=1), Runtime(engine="torch", thr
 CODECS: list[tuple[str, dict[str, Any]]] = [
     ("llm", {"level": 1, "runtime": NATIVE}),
     ("llm", {"level": 1, "runtime": TORCH}),
-    ("copies", {"inner": "llm", "level": 1, "runtime": NATIVE, "shortest": 32}),
+    ("ldm", {"inner": "llm", "level": 1, "runtime": NATIVE, "min_match": 32}),
     ("rank", {"level": 1, "runtime": NATIVE}),
     ("equal-info", {"runtime": NATIVE}),
     ("meta-token", {"runtime": Runtime(threads=1)}),
-    ("copies", {"inner": "xz"}),
+    ("ldm", {"inner": "xz"}),
     ("xz", {}),
     ("zstd", {}),
     ("bzip2", {}),
@@ -52,9 +52,9 @@ def test_threads_share_one_codec(name: str, parameters: dict[str, Any]) -> None:
         pytest.skip("the C core is not built")
     codec = get_codec(name, **({**parameters, "model": tiny()} if runtime else parameters))
     pieces = PIECES[::16] if runtime == TORCH else PIECES[::4] if runtime else PIECES
-    before = dict(vars(codec.coder))
+    before = dict(vars(codec.payload_codec))
     expected = [codec.encode(piece) for piece in pieces]
-    assert vars(codec.coder) == before
+    assert vars(codec.payload_codec) == before
     together = threading.Barrier(THREADS)
 
     def all_pieces(first: int) -> None:

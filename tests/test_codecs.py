@@ -93,7 +93,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     assert "brotli" in codec_names()
 
 
-def test_golden_sealed_forms() -> None:
+def test_golden_framed_forms() -> None:
     """What configurations promise: these bytes, for ever. Size 3, the payload, the check."""
     assert get_codec("raw").encode(b"abc").hex() == "03616263" + "22e894f9"
     assert get_codec("raw").encode(b"").hex() == "00" + "8def02d2"

@@ -160,9 +160,9 @@ SWEPT = (
     "stored",
     "repeats",
     "dictionary",
-    "copies",
-    "copies-dictionary",
-    "copies-binary",
+    "matches",
+    "matches-dictionary",
+    "matches-binary",
 )  # each kind of block, one block and several
 
 

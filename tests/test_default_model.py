@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import llmzip
-from benchmarks.copies import tar_of
+from benchmarks.long_distance import tar_of
 from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import varint

@@ -109,7 +109,7 @@ def test_bpc_counts_every_character(integer: IntegerScorer) -> None:
 
 def test_codecs_are_measured_on_the_payload() -> None:
     found = measure_codec("xz:preset=6", TEXT)
-    assert found.file_bytes == len(get_codec("xz", preset=6).coder.encode(TEXT))
+    assert found.file_bytes == len(get_codec("xz", preset=6).payload_codec.encode(TEXT))
     assert found.bits_per_byte == 8 * found.file_bytes / len(TEXT)
     assert parse_codec("zstd") == ("zstd", {})
     with pytest.raises(ValueError, match="key=value"):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 import llmzip
-from llmzip.codecs.copies import CopiesCodec
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.long_distance import LongDistanceCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.registry import codec_names, get_codec
@@ -39,8 +39,8 @@ def payloads() -> Iterator[tuple[int, bytes]]:
                 values[first], values[second] = a, b
                 yield codec, numbers(*values) + b"abc"
     for a, b, c in itertools.product(EXTREMES[::2], repeat=3):
-        yield CopiesCodec.id, b"\x01" + numbers(1, a, b, c) + b"abc"
-        yield CopiesCodec.id, b"\x01" + numbers(a, 1, b, c) + b"abc"
+        yield LongDistanceCodec.id, b"\x01" + numbers(1, a, b, c) + b"abc"
+        yield LongDistanceCodec.id, b"\x01" + numbers(a, 1, b, c) + b"abc"
     for first, second in itertools.product(range(0, 256, 5), range(0, 256, 51)):
         yield ZstdCodec.id, bytes([first, second]) + bytes(12)
         yield XzCodec.id, bytes([first & 3, second, first]) + bytes(12)
@@ -88,9 +88,9 @@ def test_indexes() -> None:
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
 @pytest.mark.parametrize("name", [name for name in codec_names() if name not in ("brotli", "ppmd")])
-def test_sealed_sizes(name: str) -> None:
+def test_framed_sizes(name: str) -> None:
     codec = get_codec(name)
-    payload = codec.coder.encode(golden.TEXT[:100])
+    payload = codec.payload_codec.encode(golden.TEXT[:100])
     for size in EXTREMES:
         body = varint(size) + payload
         with pytest.raises(LLMZipError):

@@ -75,7 +75,7 @@ def test_random_access(tiny_model: IntegerModel, text: bytes, packed: bytes, fra
 def test_random_access_decodes_only_what_it_needs(
     tiny_model: IntegerModel, text: bytes, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmzip.decompressor import BlockDecoder
+    from llmzip.block_decoder import BlockDecoder
 
     decoded = []
     real = BlockDecoder.decode

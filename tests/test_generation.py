@@ -104,7 +104,7 @@ def test_what_has_no_weight_is_never_drawn(weights: list[int], seed: int) -> Non
 def test_any_codec_generates(codec: str) -> None:
     if codec == "ppmd":
         pytest.importorskip("pyppmd")
-    coder = get_codec(codec).coder
+    coder = get_codec(codec).payload_codec
     made = [b"".join(generate_by_codec(coder, b"abcabcabc" * 9, 12, seed=3)) for _ in range(2)]
     assert made[0] == made[1]
     assert len(made[0]) == 12
@@ -112,7 +112,7 @@ def test_any_codec_generates(codec: str) -> None:
 
 
 def test_a_codec_that_knows_nothing_draws_all_bytes_alike() -> None:
-    drawn = [b"".join(generate_by_codec(get_codec("raw").coder, b"", 40, seed=seed)) for seed in range(3)]
+    drawn = [b"".join(generate_by_codec(get_codec("raw").payload_codec, b"", 40, seed=seed)) for seed in range(3)]
     assert len(set(b"".join(drawn))) > 60
 
 

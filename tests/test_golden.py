@@ -32,13 +32,13 @@ def test_frames_of_version_3_decode(tiny_model: IntegerModel, name: str) -> None
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
     infos = {name: llmzip.list_frames(io.BytesIO(golden.frame_path(name).read_bytes()))[0] for name in golden.CASES}
     assert {c for info in infos.values() for c in info.codecs} == {
-        *("raw", "zstd", "llm", "xz", "meta-token", "copies", "copies(llm)", "copies(raw)")
+        *("raw", "zstd", "llm", "xz", "meta-token", "ldm", "ldm(llm)", "ldm(raw)")
     }
     assert infos["blocks"].blocks > 2
     assert infos["short"].compressed_size < len(golden.CASES["short"][0])
 
 
-OLD = ("empty", "short", "copies-dictionary", "xz", "meta-token", "solid")
+OLD = ("empty", "short", "matches-dictionary", "xz", "meta-token", "solid")
 """Cases of version 3 that the educational decoder reads in the quick tests; it is slow."""
 
 

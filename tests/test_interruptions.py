@@ -15,8 +15,8 @@ import pytest
 
 import llmzip
 from llmzip import levels
-from llmzip.block_map import BlockMap
-from llmzip.decompressor import BlockDecoder
+from llmzip.block_decoder import BlockDecoder
+from llmzip.container.seek_table import SeekTable
 from llmzip.model.integer_model import IntegerModel
 from tests.interrupting import interrupted_at, lines_of
 
@@ -234,7 +234,7 @@ def test_reading_goes_on_where_the_file_says_it_stands(
 def test_damage_is_the_same_error_every_time(tiny_model: IntegerModel, text: bytes, solid: bool) -> None:
     packed = llmzip.compress(text, 1, model=tiny_model, block_size=BLOCK, solid=solid)
     damaged = bytearray(packed)
-    damaged[BlockMap(io.BytesIO(packed), 0).places[1].offset + 9] ^= 1
+    damaged[SeekTable(io.BytesIO(packed), 0).blocks[1].offset + 9] ^= 1
     file = llmzip.LLMZipFile(io.BytesIO(damaged), model=tiny_model)
     for size in (-1, 10, 1, -1):
         with pytest.raises(llmzip.IntegrityError, match="block at byte"):

@@ -16,26 +16,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.accounting import block_bytes, llm_bound, llm_bytes
-from llmzip.codecs.copies import CopiesCodec
-from llmzip.codecs.history import REACH
+from llmzip.accounting import block_bytes
 from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.long_distance import LongDistanceCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.xz import XzCodec
 from llmzip.codecs.zstd import ZstdCodec
 from llmzip.coding.range_coder import padded
-from llmzip.container.block import END_OF_BLOCKS, Block
+from llmzip.container.block import MAX_LOOKBACK, Block
 from llmzip.container.checks import content_check, is_short
+from llmzip.container.codec_ids import END_OF_BLOCKS
+from llmzip.container.frame_reader import FrameReader
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
-from llmzip.frames import FrameParser
-from llmzip.levels import LEVELS, capacity, plan
+from llmzip.levels import LEVELS
 from llmzip.limits import FREE_OUTPUT
 from llmzip.mixing.base import capacity_bits_for, mixer_bytes
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
+from llmzip.predictor.stream_layout import StreamLayout, decoder_bytes_bound, max_tokens
 from tests import golden, measured
 from tests.as_reference import reference_model
 from tests.conftest import tiny
@@ -127,7 +128,9 @@ for v in (3, 4):
             FormatError,
         ),
         f"output, version {v}": (
-            frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, mixer=MIB),
+            frame_of(
+                Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, mixer=MIB
+            ),
             {"max_output": MIB},
             LimitError,
         ),
@@ -151,10 +154,10 @@ def test_bombs_end_at_once(folder: pathlib.Path, name: str) -> None:
     assert was.peak < PEAK
 
 
-def test_copies_of_what_lies_far_back_cost_what_they_copy(folder: pathlib.Path) -> None:
+def test_matches_of_what_lies_far_back_cost_their_length(folder: pathlib.Path) -> None:
     """Each took a fifth of a second when the 64 MiB before it were copied first."""
     first = Block(XzCodec.id, MOST, XzCodec(preset=0).encode(bytes(MOST)))
-    far = Block(CopiesCodec.id, 16, b"\x00" + numbers(1, 0, 16, MOST))
+    far = Block(LongDistanceCodec.id, 16, b"\x00" + numbers(1, 0, 16, MOST))
     (folder / "near").write_bytes(frame_of(first, mixer=1 << 30, solid=True))
     (folder / "far").write_bytes(frame_of(first, *[far] * 1000, mixer=1 << 30, solid=True))
     near, all_of_it = (measured.decode(folder / name) for name in ("near", "far"))
@@ -169,7 +172,7 @@ def test_output_is_limited_by_what_it_comes_from(monkeypatch: pytest.MonkeyPatch
     zeros = llmzip.compress(bytes(3 * MIB))
     assert llmzip.decompress(zeros) == bytes(3 * MIB)
     with pytest.raises(LimitError, match="usual for so small a file"):
-        llmzip.decompress(frame_of(Block(CopiesCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x")))
+        llmzip.decompress(frame_of(Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x")))
     assert FREE_OUTPUT >= MOST
 
 
@@ -196,7 +199,7 @@ CORNERS: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "raw": (MOSTLY_NEW, {"codec": "raw", "block_size": 8 * MIB}, "native"),
     "zstd": (MOSTLY_NEW, {"codec": "zstd", "block_size": 8 * MIB}, "native"),
     "xz": (MOSTLY_NEW, {"codec": "xz", "block_size": 8 * MIB}, "native"),
-    "copies": (MOSTLY_NEW, {"block_size": 4 * MIB, "solid": True}, "native"),
+    "ldm": (MOSTLY_NEW, {"block_size": 4 * MIB, "solid": True}, "native"),
     "meta-token": (words(MIB), {"codec": "meta-token"}, "native"),
     "literals": (bytes(range(128, 256)) * 4000, {"codec": "meta-token"}, "native"),
 }
@@ -216,7 +219,7 @@ def test_the_account_is_what_decoding_takes(folder: pathlib.Path, name: str) -> 
     was = measured.decode(path, engine=engine, warm=golden.frame_path("short"), **dictionary)
     print(f"{name}: {stated / MIB:.1f} MiB stated, {was.grown / MIB:.1f} taken")
     assert (was.error, was.size) == ("", len(data))
-    kept = REACH if options.get("solid") else 0  # of which these take little
+    kept = MAX_LOOKBACK if options.get("solid") else 0  # of which these take little
     assert was.grown <= stated <= 6 * was.grown + 8 * MIB + kept
 
 
@@ -232,11 +235,13 @@ def test_a_frames_bound_covers_its_blocks(
 ) -> None:
     spec = dataclasses.replace(tiny().spec, max_positions=positions)
     chosen = LEVELS[level]
-    tokens = max(1, int(part * min(capacity(chosen, spec, context), chosen.block_size)))
-    layout = plan(chosen, tokens, spec, context)
+    tokens = max(1, int(part * min(max_tokens(chosen, spec, context), chosen.block_size)))
+    layout = StreamLayout.for_level(chosen, tokens, spec, context)
     layout = dataclasses.replace(layout, capacity_bits=capacity_bits_for(tokens) if has_mixing else 0)
-    need = block_bytes(MIB, False, llm_bytes(layout, spec, bool(context)))
-    assert need <= block_bytes(MIB, False, llm_bound(chosen, spec, context, None if has_mixing else 0, bool(context)))
+    need = block_bytes(MIB, False, layout.decoder_bytes(spec, bool(context)))
+    assert need <= block_bytes(
+        MIB, False, decoder_bytes_bound(chosen, spec, context, None if has_mixing else 0, bool(context))
+    )
 
 
 def test_the_mixer_in_numpy_keeps_to_the_account() -> None:
@@ -270,7 +275,7 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
     llm = LLMCodec(EngineLoader(tiny_model).for_compression())
     with pytest.raises(FormatError, match="0 coded bytes"):
         llm.decode(head, 2000)
-    assert llm.need(numbers(1025, 5, 8, 0) + b"\0", 2000) > 0
+    assert llm.decoder_bytes(numbers(1025, 5, 8, 0) + b"\0", 2000) > 0
 
 
 def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
@@ -284,8 +289,8 @@ def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
 
 @pytest.mark.parametrize("name", ["short", "text", "streams", "no-mixing", "dictionary", "escapes"])
 def test_headers_state_what_the_document_says(tiny_model: IntegerModel, name: str) -> None:
-    parser, reader = FrameParser(), ByteReader(io.BytesIO(golden.frame_path(name).read_bytes()))
-    header, block = parser.read_header(reader), parser.read_block(reader)
+    frame = FrameReader(ByteReader(io.BytesIO(golden.frame_path(name).read_bytes())))
+    header, block = frame.header, frame.read_block()
     assert header.single_block
     assert block is not None
     dictionary = len(tiny_model.tokenizer.encode(golden.needs(name).get("dictionary", b"")).ids)

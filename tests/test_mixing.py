@@ -17,22 +17,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.accounting import llm_bytes
 from llmzip.arithmetic.powers import exp2, log2
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.llm import LLMCodec
-from llmzip.container.block import END_OF_BLOCKS, Block, read_block
+from llmzip.container.block import Block, read_block
 from llmzip.container.checks import content_check, is_short
+from llmzip.container.codec_ids import END_OF_BLOCKS
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import DictionaryError, FormatError, IntegrityError, LimitError
-from llmzip.levels import Plan
 from llmzip.mixing.base import ContextMixer, mixer_bytes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.dictionary import Dictionary
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from tests.as_reference import reference_model
 from tests.conftest import tiny
 from tests.golden import TEXT
@@ -205,7 +205,7 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 
 # ---- several blocks --------------------------------------------------------------------------------------------------
 
-LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))  # too short for copies
+LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))  # too short for matches
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
@@ -237,7 +237,7 @@ def test_blocks_of_a_solid_frame_need_those_before() -> None:
     carried: ContextMixer | None = None
     content = b""
     for block in blocks:
-        data, carried = codec.decode_after(block.payload, block.size, carried)
+        data, carried = codec.decode_block(block.payload, block.size, carried)
         content += data
     assert content == LONG
     with pytest.raises(IntegrityError):
@@ -334,9 +334,9 @@ def test_a_callers_limit_counts_the_mixer() -> None:
     assert decompressed(frame, max_memory=need) == MESSAGE
     with pytest.raises(LimitError, match="the limit is"):
         decompressed(frame, max_memory=need - 1)
-    with_mixing, without = (Plan(100, 1, 128, capacity_bits=bits) for bits in (8, 0))
+    with_mixing, without = (StreamLayout(100, 1, 128, capacity_bits=bits) for bits in (8, 0))
     difference = mixer_bytes(8, tiny().spec.d_model, tiny().spec.vocab)
-    assert llm_bytes(with_mixing, tiny().spec, False) == llm_bytes(without, tiny().spec, False) + difference
+    assert with_mixing.decoder_bytes(tiny().spec, False) == without.decoder_bytes(tiny().spec, False) + difference
 
 
 def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:

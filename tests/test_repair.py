@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import llmzip
-from llmzip.block_map import BlockMap, Place
 from llmzip.container.block import MAX_BLOCK_SIZE, Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
+from llmzip.container.seek_table import BlockLocation, SeekTable
 from llmzip.container.varint import varint
 from llmzip.errors import LimitError, LLMZipError, TruncatedError
 from llmzip.model.integer_model import IntegerModel
@@ -35,21 +35,21 @@ class Sample:
 
     data: bytes
     text: bytes
-    places: list[Place]
+    blocks: list[BlockLocation]
 
     @property
     def index(self) -> int:
         return len(self.data) - 8 - int.from_bytes(self.data[-8:-4], "little")
 
     def end(self, block: int) -> int:
-        return self.places[block + 1].offset if block + 1 < len(self.places) else self.index - 5
+        return self.blocks[block + 1].offset if block + 1 < len(self.blocks) else self.index - 5
 
 
 @pytest.fixture(scope="module")
 def ten(tiny_model: IntegerModel) -> Sample:
     """Ten blocks of text, with an index."""
     data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK)
-    return Sample(data, TEXT, BlockMap(io.BytesIO(data), 0).places)
+    return Sample(data, TEXT, SeekTable(io.BytesIO(data), 0).blocks)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def stored() -> Sample:
     """Ten blocks that need no model."""
     text = random.Random(2).randbytes(9 * BLOCK + 700)
     data = llmzip.compress(text, block_size=BLOCK)
-    return Sample(data, text, BlockMap(io.BytesIO(data), 0).places)
+    return Sample(data, text, SeekTable(io.BytesIO(data), 0).blocks)
 
 
 def repair(data: bytes, model: IntegerModel | None = None, **options: Any) -> tuple[bytes, RepairReport]:
@@ -91,16 +91,16 @@ def test_a_sound_file_is_decompressed(tiny_model: IntegerModel, ten: Sample) -> 
 
 @pytest.mark.parametrize("block", [0, 1, 5, 9])
 def test_one_of_ten_blocks_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample, block: int) -> None:
-    start, end = ten.places[block].offset, ten.end(block)
+    start, end = ten.blocks[block].offset, ten.end(block)
     for data in (damaged(ten.data, start + 20), ten.data[:start] + bytes(end - start) + ten.data[end:]):
         out, report = repair(data, tiny_model)
         assert out == without(TEXT, block)
         assert (report.blocks, report.is_complete) == (9, False)
         (hole,) = report.holes
-        assert (hole.start, hole.size) == (block * BLOCK, ten.places[block].size)
+        assert (hole.start, hole.size) == (block * BLOCK, ten.blocks[block].size)
         assert (hole.offset, hole.end) == (start, end)
         joined, _ = repair(data, tiny_model, join=True)
-        assert joined == TEXT[: hole.start] + TEXT[hole.start + ten.places[block].size :]
+        assert joined == TEXT[: hole.start] + TEXT[hole.start + ten.blocks[block].size :]
 
 
 def test_the_index_destroyed_ten_back(tiny_model: IntegerModel, ten: Sample) -> None:
@@ -118,7 +118,7 @@ def test_the_index_destroyed_ten_back(tiny_model: IntegerModel, ten: Sample) -> 
 
 
 def test_index_and_block_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample) -> None:
-    start = ten.places[4].offset
+    start = ten.blocks[4].offset
     for place in (start, start + 30, ten.end(4) - 1):  # codec, payload, check: the block's sizes tell what is missing
         out, report = repair(damaged(ten.data[: ten.index], place), tiny_model)
         assert out == without(TEXT, 4)
@@ -132,15 +132,15 @@ def test_index_and_block_destroyed_nine_back(tiny_model: IntegerModel, ten: Samp
 @pytest.mark.parametrize("block", [0, 4, 9])
 def test_every_byte_of_a_block(stored: Sample, block: int) -> None:
     """Codec, size, coded size, payload and check."""
-    start, end = stored.places[block].offset, stored.end(block)
+    start, end = stored.blocks[block].offset, stored.end(block)
     for place in [*range(start, start + 8), (start + end) // 2, *range(end - 4, end)]:
         out, report = repair(damaged(stored.data, place))
         assert out == without(stored.text, block)
-        assert [(hole.start, hole.size) for hole in report.holes] == [(block * BLOCK, stored.places[block].size)]
+        assert [(hole.start, hole.size) for hole in report.holes] == [(block * BLOCK, stored.blocks[block].size)]
 
 
 def test_every_byte_of_the_header_and_the_end(tiny_model: IntegerModel, ten: Sample) -> None:
-    for place in [*range(0, ten.places[0].offset, 2), ten.index - 5]:
+    for place in [*range(0, ten.blocks[0].offset, 2), ten.index - 5]:
         out, report = repair(damaged(ten.data, place), tiny_model)
         assert out == TEXT
         assert report.is_complete and not report.is_sound
@@ -161,11 +161,11 @@ def test_header_and_first_block_destroyed(
 
 
 def test_a_lost_head(cache_with_tiny_model: pathlib.Path, ten: Sample) -> None:
-    first, third = ten.places[0].offset, ten.places[3].offset
+    first, third = ten.blocks[0].offset, ten.blocks[3].offset
     for cut in (1, 4, 8, first):
         out, report = repair(ten.data[cut:])
         assert out == TEXT and report.is_complete
-    for cut in (first + 1, ten.places[1].offset):
+    for cut in (first + 1, ten.blocks[1].offset):
         out, report = repair(ten.data[cut:])
         assert out == without(TEXT, 0)
     out, report = repair(ten.data[third:])
@@ -176,7 +176,7 @@ def test_a_lost_head(cache_with_tiny_model: pathlib.Path, ten: Sample) -> None:
 
 def test_truncation_at_every_boundary(tiny_model: IntegerModel, stored: Sample) -> None:
     for block in range(10):
-        start, end = stored.places[block].offset, stored.end(block)
+        start, end = stored.blocks[block].offset, stored.end(block)
         for cut in (start, start + 1, start + 3, start + 9, end - 4, end - 1):
             out, report = repair(stored.data[:cut])
             kept = block * BLOCK
@@ -192,7 +192,7 @@ def test_truncation_at_every_boundary(tiny_model: IntegerModel, stored: Sample) 
 
 
 def test_bytes_cut_out_and_put_in(tiny_model: IntegerModel, ten: Sample) -> None:
-    place = ten.places[4].offset
+    place = ten.blocks[4].offset
     for data in (
         ten.data[: place + 3] + ten.data[place + 20 :],
         ten.data[:place] + ten.data[ten.end(4) :],
@@ -204,7 +204,7 @@ def test_bytes_cut_out_and_put_in(tiny_model: IntegerModel, ten: Sample) -> None
 
 
 def test_two_frames_and_what_lies_between(tiny_model: IntegerModel, ten: Sample, stored: Sample) -> None:
-    both = damaged(ten.data, 3) + damaged(stored.data, stored.places[2].offset + 50)
+    both = damaged(ten.data, 3) + damaged(stored.data, stored.blocks[2].offset + 50)
     out, report = repair(both, tiny_model)
     assert out == TEXT + without(stored.text, 2)
     assert report.frames == 2
@@ -216,7 +216,7 @@ def test_two_frames_and_what_lies_between(tiny_model: IntegerModel, ten: Sample,
 
 
 def test_what_was_added_between_blocks_is_told(tiny_model: IntegerModel, ten: Sample) -> None:
-    place = ten.places[4].offset
+    place = ten.blocks[4].offset
     out, report = repair(ten.data[:place] + b"added here" + ten.data[place:], tiny_model)
     assert out == TEXT
     assert report.is_complete and not report.is_sound
@@ -224,7 +224,7 @@ def test_what_was_added_between_blocks_is_told(tiny_model: IntegerModel, ten: Sa
 
 
 def test_a_frame_inside_another(tiny_model: IntegerModel, ten: Sample, stored: Sample) -> None:
-    middle = stored.places[5].offset
+    middle = stored.blocks[5].offset
     out, report = repair(stored.data[:middle] + ten.data + stored.data[middle:], tiny_model)
     assert out == stored.text + TEXT
     assert report.blocks == 20 and not report.holes
@@ -233,8 +233,8 @@ def test_a_frame_inside_another(tiny_model: IntegerModel, ten: Sample, stored: S
 def test_blocks_of_several_files(stored: Sample) -> None:
     text = random.Random(3).randbytes(4000)
     other = llmzip.compress(text, block_size=BLOCK + 9)
-    second, third = BlockMap(io.BytesIO(other), 0).places[1:3]
-    place = stored.places[5].offset
+    second, third = SeekTable(io.BytesIO(other), 0).blocks[1:3]
+    place = stored.blocks[5].offset
     out, report = repair(stored.data[:place] + other[second.offset : third.offset] + stored.data[place:])
     assert out == stored.text + text[second.start : third.start]
     assert report.blocks == 11
@@ -244,7 +244,7 @@ def test_a_file_in_a_damaged_block_is_not_taken_for_one(stored: Sample) -> None:
     inner = stored.data
     text = NOISE.randbytes(BLOCK) + inner + NOISE.randbytes(50_000)
     outer = llmzip.compress(text, codec="raw", block_size=1 << 15)
-    block = BlockMap(io.BytesIO(outer), 0).places[0]
+    block = SeekTable(io.BytesIO(outer), 0).blocks[0]
     out, report = repair(damaged(outer, block.offset + 10))
     assert out == bytes(block.size) + text[block.size :]
     assert len(report.holes) == 1
@@ -253,7 +253,7 @@ def test_a_file_in_a_damaged_block_is_not_taken_for_one(stored: Sample) -> None:
 def test_solid_frames_give_what_does_not_build_on_what_is_missing(tiny_model: IntegerModel) -> None:
     text = TEXT[: 4 * BLOCK] + random.Random(4).randbytes(BLOCK) + TEXT[: 2 * BLOCK]
     data = llmzip.compress(text, model=tiny_model, level=1, block_size=BLOCK, solid=True)
-    places = BlockMap(io.BytesIO(data), 0).places
+    places = SeekTable(io.BytesIO(data), 0).blocks
     out, report = repair(damaged(data, places[2].offset + 9), tiny_model)
     assert out[: places[2].start] == text[: places[2].start]
     assert text[4 * BLOCK : 5 * BLOCK] == out[4 * BLOCK : 5 * BLOCK]  # stored: it builds on nothing
@@ -279,7 +279,7 @@ def test_short_frames(tiny_model: IntegerModel) -> None:
 def test_frames_with_a_dictionary(tiny_model: IntegerModel) -> None:
     dictionary = golden.TEXT[:600]
     data = llmzip.compress(TEXT, model=tiny_model, level=1, block_size=BLOCK, dictionary=dictionary)
-    places = BlockMap(io.BytesIO(data), 0).places
+    places = SeekTable(io.BytesIO(data), 0).blocks
     for broken in (damaged(data, places[3].offset + 9), damaged(data, 10)):
         out, report = repair(broken, tiny_model, dictionary=dictionary)
         assert out in (TEXT, without(TEXT, 3))
@@ -335,7 +335,7 @@ def test_sparse_holes(stored: Sample, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "out"
     for block in (0, 9):
         with path.open("wb") as sink:
-            source = io.BytesIO(damaged(stored.data, stored.places[block].offset + 20))
+            source = io.BytesIO(damaged(stored.data, stored.blocks[block].offset + 20))
             llmzip.repair_stream(source, sink, sparse=True)
         assert path.read_bytes() == without(stored.text, block)
 
@@ -382,7 +382,7 @@ def test_blocks_are_found_in_linear_time() -> None:
 def test_many_damages_take_no_time_to_speak_of() -> None:
     text = random.Random(8).randbytes(1 << 20)
     data = bytearray(llmzip.compress(text, block_size=BLOCK))
-    places = BlockMap(io.BytesIO(data), 0).places
+    places = SeekTable(io.BytesIO(data), 0).blocks
     for place in places[::2]:
         data[place.offset + 1 : place.offset + 5] = b"\xff" * 4  # sizes
     del data[places[-1].offset + 5 :]  # with the index

@@ -18,6 +18,7 @@ import torch
 import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from llmzip.frames import FrameParser
 
 import llmzip
 from llmzip.codecs.llm import LLMCodec
@@ -27,7 +28,6 @@ from llmzip.container.block import Block
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
-from llmzip.frames import FrameParser
 from llmzip.metrics.capacity import flops_per_token_paper
 from llmzip.metrics.divergence import kl_bits
 from llmzip.metrics.windows import Span, segments, sliding

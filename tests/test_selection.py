@@ -18,7 +18,7 @@ import zstandard
 
 import llmzip
 from llmzip.codecs.probe import SEGMENT, Kind, leading_run, looks_like_text
-from llmzip.codecs.selection import CHOICES
+from llmzip.container.codec_ids import CHOICES
 from llmzip.model.integer_model import IntegerModel
 from tests.conftest import corpus
 from tests.test_tokenizer import NASTY

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from llmzip.container.block import Block
+    from llmzip.codecs.encoded_block import EncodedBlock
 
 
 class CodingObserver(Protocol):
@@ -37,6 +37,6 @@ class CodingObserver(Protocol):
         """The payload is complete: the block's parameters, then what the range coder has made."""
         ...
 
-    def block(self, block: Block) -> None:
+    def block(self, block: EncodedBlock) -> None:
         """The next block of the file."""
         ...

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from llmzip.container.checks import block_check, is_short
+from llmzip.container.codec_ids import END_OF_BLOCKS, NO_LITERALS, CodecId
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import MAX_VARINT_BYTES, ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError
 
-END_OF_BLOCKS = 0
 MAX_BLOCK_SIZE = 1 << 26
+MAX_LOOKBACK = 1 << 26
+"""How many bytes before its block a match may begin."""
 MAX_EXPANSION = 64
 """A payload is at most this many bytes longer than what it stands for."""
 MAX_HEAD_BYTES = 1 + 2 * MAX_VARINT_BYTES
@@ -22,9 +24,24 @@ class Block:
     """One coded block."""
 
     codec: int
+    """Its number in the format: a `CodecId`, or what a damaged or newer file has there."""
     size: int
     """Uncompressed bytes."""
     payload: bytes
+
+    @property
+    def inner(self) -> int:
+        """The codec of the block's literals: its own, unless its payload begins with another's number or `NO_LITERALS`."""
+        codec = CodecId.find(self.codec)
+        if codec is None or not codec.nests:
+            return self.codec
+        return self.payload[0] if self.payload else NO_LITERALS
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether decoding needs the model that the frame's header names."""
+        codec = CodecId.find(self.inner)
+        return codec is not None and codec.needs_model
 
     def to_bytes(self, header: FrameHeader | None = None) -> bytes:
         """The block as it is written; `header` is the frame's, before a first block."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmzip.codecs.base import Codec
-from llmzip.codecs.registry import get_codec
+from llmzip.codecs.registry import FramedCodec, get_codec
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.rows import CodecMeasures
 from llmzip.metrics.code_length import characters
@@ -29,7 +28,7 @@ def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
     return name, parameters
 
 
-def make_codec(text: str) -> Codec:
+def make_codec(text: str) -> FramedCodec:
     """The codec that `parse_codec` names. Raises LLMZipError for an unknown one, a wrong parameter, a missing package."""
     try:
         name, parameters = parse_codec(text)
@@ -41,8 +40,8 @@ def make_codec(text: str) -> Codec:
 def measure_codec(text: str, data: bytes) -> CodecMeasures:
     """Measure the payload alone, after a verified round trip; size and check are not counted."""
     codec = make_codec(text)
-    payload = codec.coder.encode(data)
-    if codec.coder.decode(payload, len(data)) != data:
+    payload = codec.payload_codec.encode(data)
+    if codec.payload_codec.decode(payload, len(data)) != data:
         raise LLMZipError(f"{text}: the round trip failed")
     return CodecMeasures(
         config=codec.get_config(),

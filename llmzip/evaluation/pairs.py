@@ -145,7 +145,9 @@ def codec_length(name: str, partial: Partial | None = None) -> CodeLength:
 
     def length(data: bytes) -> float:
         return known.cell(
-            float, [codec.get_config(), _digest(data)], lambda: 8.0 * len(codec.coder.encode(data)) if data else 0.0
+            float,
+            [codec.get_config(), _digest(data)],
+            lambda: 8.0 * len(codec.payload_codec.encode(data)) if data else 0.0,
         )
 
     return length

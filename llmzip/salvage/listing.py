@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.checks import is_short
+from llmzip.container.frame_info import FrameSummary, codec_name, content_check_name
 from llmzip.container.header import VERSION, FrameHeader
 from llmzip.engine_loader import EngineLoader
-from llmzip.frames import FrameSummary
 from llmzip.salvage.frames import FoundFrame, survey_frames
 from llmzip.salvage.headers import HeaderGuesses
 
@@ -26,14 +25,14 @@ def _info(frame: FoundFrame) -> FrameSummary:
     header = frame.header.header if frame.header else FrameHeader(False, 0)
     places = [slot for slot in (frame.header, *frame.slots, frame.end) if slot is not None]
     size = sum(slot.size or 0 for slot in frame.slots)
-    codecs = (CODEC_NAMES.get(slot.block.codec, "unknown") if slot.block else MISSING for slot in frame.slots)
+    codecs = (codec_name(slot.block.codec) if slot.block else MISSING for slot in frame.slots)
     return FrameSummary(
         version=VERSION,
         compressed_size=max(place.end for place in places) - min(place.offset for place in places),
         uncompressed_size=size,
         blocks=len(frame.slots),
         model=header.fingerprint.hex() or None,
-        check="XXH3-16" if is_short(header.single_block, size) else "XXH3-32",
+        check=content_check_name(is_short(header.single_block, size)),
         memory=header.memory,
         dictionary_id=header.dictionary_id.hex() or None,
         solid=header.solid,

@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 import xxhash
 
-from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import OF_A_MODEL, coded_part, reach
+from llmzip.block_decoder import BlockDecoder
+from llmzip.codecs.long_distance import parse_payload
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import content_check, is_short
+from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
-from llmzip.decompressor import BlockDecoder
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
 from llmzip.limits import FREE_OUTPUT, OUTPUT_PER_BYTE
@@ -262,7 +262,7 @@ class _Salvage:
             return frame.header.header
         stated = [frame.header.header] if frame.header else []
         block = next(
-            (block for slot in frame.slots if slot.block and _needs_model(block := self._read(slot.block))), None
+            (block for slot in frame.slots if slot.block and (block := self._read(slot.block)).needs_model), None
         )
         if block is None:
             return stated[0] if stated else NOTHING_STATED
@@ -288,16 +288,11 @@ class _Salvage:
         self._damages.append(Damage(offset, offset, self._place.position, 0, reason))
 
 
-def _needs_model(block: Block) -> bool:
-    try:
-        return coded_part(block)[0] in OF_A_MODEL
-    except LLMZipError:
-        return False
-
-
 def _builds_on_others(block: Block) -> bool:
     """Whether a block of a solid frame needs those before it."""
-    return coded_part(block)[0] == LLMCodec.id or reach(block) > 0
+    if block.inner == CodecId.LLM:
+        return True
+    return block.codec == CodecId.LONG_DISTANCE and parse_payload(block.payload, block.size).lookback > 0
 
 
 @contextlib.contextmanager

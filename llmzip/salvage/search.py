@@ -13,9 +13,9 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.codecs.selection import CODEC_NAMES
 from llmzip.container.block import MAX_BLOCK_SIZE, MAX_EXPANSION
 from llmzip.container.checks import CHECK_BYTES
+from llmzip.container.codec_ids import CodecId
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 22  # the next block is often near
 _BATCH = 1 << 14  # candidates at once, which a processor's cache holds
@@ -49,7 +49,7 @@ def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[i
 
 def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Places, Places]:
     """Where a plausible block begins among the first `size` bytes, and where its payload ends, within `limit` bytes."""
-    starts = np.flatnonzero(np.isin(data[:size], list(CODEC_NAMES)))
+    starts = np.flatnonzero(np.isin(data[:size], list(CodecId)))
     sizes, places = _varints(data, starts + 1)
     coded, places = _varints(data, places)
     ends = places + coded

@@ -13,9 +13,9 @@ import dataclasses
 import os
 from typing import BinaryIO
 
-from llmzip.codecs.selection import CODEC_NAMES
-from llmzip.container.block import END_OF_BLOCKS, read_block, read_block_head, read_block_sizes
+from llmzip.container.block import read_block, read_block_head, read_block_sizes
 from llmzip.container.checks import CHECK_BYTES, check_bytes, is_short
+from llmzip.container.codec_ids import END_OF_BLOCKS, CodecId
 from llmzip.container.header import MAGIC, FrameHeader
 from llmzip.container.index import Entries, index_bytes, read_index
 from llmzip.container.varint import ByteReader
@@ -182,7 +182,7 @@ class Survey:
                 head = read_block_head(reader)
             except LLMZipError:
                 continue
-            if head is None or head[0] not in CODEC_NAMES or reader.offset + head[2] + 2 > self._end:
+            if head is None or CodecId.find(head[0]) is None or reader.offset + head[2] + 2 > self._end:
                 continue
             self._spend(reader.offset + head[2] - place)
             body = self._reader(place + length).read(reader.offset + head[2] - place - length, "a block")
@@ -379,7 +379,7 @@ class Survey:
             head = read_block_head(reader)
         except LLMZipError:
             return False
-        return head is None or head[0] in CODEC_NAMES
+        return head is None or CodecId.find(head[0]) is not None
 
 
 def _plain(message: str) -> str:

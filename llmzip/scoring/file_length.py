@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip import levels
-from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import coded_part
+from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.compressor import LLMZipCompressor
-from llmzip.container.block import Block
+from llmzip.container.codec_ids import CodecId
 from llmzip.engine.base import Engine
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
 from llmzip.scoring.score import LITERAL_BITS
@@ -130,12 +129,11 @@ class _Ledger(_Payload):
         """See `CodingObserver.end_payload`."""
         self._payload.coded_bytes = len(coded)
 
-    def block(self, block: Block) -> None:
+    def block(self, block: EncodedBlock) -> None:
         """See `CodingObserver.block`."""
-        codec, payload, _ = coded_part(block)
-        self.match_bytes += len(block.payload) - len(payload)
-        if codec != LLMCodec.id:
-            self.other_bytes += len(payload)
+        self.match_bytes += block.match_bytes
+        if block.inner != CodecId.LLM:
+            self.other_bytes += len(block.payload) - block.match_bytes
             return
         for field in dataclasses.fields(_Payload):
             setattr(self, field.name, getattr(self, field.name) + getattr(self._payload, field.name))

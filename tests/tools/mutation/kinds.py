@@ -7,8 +7,7 @@ import functools
 from typing import Any
 
 import llmzip
-from llmzip.codecs.base import Codec
-from llmzip.codecs.registry import get_codec
+from llmzip.codecs.registry import FramedCodec, get_codec
 from llmzip.runtime import Runtime
 from tests import golden
 from tests.conftest import tiny
@@ -23,8 +22,8 @@ FRAMES: dict[str, tuple[bytes, dict[str, Any]]] = {
     # Shorter than there, because thousands of them are decoded.
     "text": (_TEXT[:400], {}),
     "blocks": (_TEXT[:1200], _BLOCKS),
-    "copies": (_TEXT[:300] + golden.BINARY[:30] + _TEXT[:300], {"level": 1}),
-    "copies-solid": (_TEXT[:600] * 2, {**_BLOCKS, "solid": True}),
+    "matches": (_TEXT[:300] + golden.BINARY[:30] + _TEXT[:300], {"level": 1}),
+    "matches-solid": (_TEXT[:600] * 2, {**_BLOCKS, "solid": True}),
     "no-mixing": (_TEXT[:500], {"level": 1, "mixing": False}),
     "mixed": (golden.BINARY + _TEXT[:400], {"block_size": 1024}),
     # What the golden frames have none of.
@@ -44,11 +43,11 @@ FRAMES: dict[str, tuple[bytes, dict[str, Any]]] = {
 
 TWO_FRAMES = "two-frames"
 
-SEALED: dict[str, tuple[bytes, dict[str, Any]]] = {
+FRAMED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "raw": (_TEXT[:100], {}),
     "zstd": (_TEXT, {}),
     "xz": (_TEXT, {}),
-    "copies": (_TEXT * 2, {}),
+    "ldm": (_TEXT * 2, {}),
     "llm": (_TEXT[:300], {}),
     "meta-token": (_TEXT, {}),
     "rank": (_TEXT[:300], {}),
@@ -71,7 +70,7 @@ class Kind:
     content: bytes
     needs: dict[str, Any]
     """What decoding must be given."""
-    codec: Codec | None = None
+    codec: FramedCodec | None = None
     """Where the data is a codec's by itself, and no frame."""
 
 
@@ -86,8 +85,8 @@ def kinds() -> tuple[Kind, ...]:
     frames = {name: _frame(name) for name in FRAMES}
     one, two = frames["short"], frames["stored"]
     both = Kind(TWO_FRAMES, one.data + two.data, one.content + two.content, {})
-    sealed = [_sealed(name) for name in SEALED]
-    return (*frames.values(), both, *(kind for kind in sealed if kind is not None))
+    framed = [_framed(name) for name in FRAMED]
+    return (*frames.values(), both, *(kind for kind in framed if kind is not None))
 
 
 def _frame(name: str) -> Kind:
@@ -98,11 +97,11 @@ def _frame(name: str) -> Kind:
     return Kind(name, llmzip.compress(content, **{**options, **needs}, **native()), content, needs)
 
 
-def _sealed(name: str) -> Kind | None:
-    content, parameters = SEALED[name]
+def _framed(name: str) -> Kind | None:
+    content, parameters = FRAMED[name]
     options = native() if name in _OF_A_MODEL else {}
     try:
         codec = get_codec(name, **parameters, **options)
     except llmzip.LLMZipError:  # its package is not installed
         return None
-    return Kind(f"sealed {name}", codec.encode(content), content, {}, codec)
+    return Kind(f"framed {name}", codec.encode(content), content, {}, codec)

@@ -9,15 +9,14 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 
-from llmzip.codecs.copies import CopiesCodec
-from llmzip.codecs.selection import CODEC_NAMES
-from llmzip.container.block import END_OF_BLOCKS, Block
+from llmzip.container.block import Block
 from llmzip.container.checks import CHECK_BYTES
+from llmzip.container.codec_ids import END_OF_BLOCKS, CodecId
+from llmzip.container.frame_reader import read_frames
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import Entries, index_bytes
 from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import LLMZipError
-from llmzip.frames import FrameParser
 from tests.tools.mutation.kinds import Kind, kinds
 
 EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 22, 23, 63, 64, 127, 128, 255, 256, 512, 600, 602, 1 << 12, 1 << 14, (1 << 16) - 1)
@@ -48,23 +47,18 @@ class Frame:
 
 def parse(data: bytes) -> list[Frame]:
     """The frames of sound data."""
-    reader = ByteReader(io.BytesIO(data))
     frames = []
-    while reader.offset < len(data):
-        parser = FrameParser()
-        header = parser.read_header(reader)
-        blocks = []
-        while block := parser.read_block(reader):
-            blocks.append(block)
-        assert parser.content_check is not None
-        frames.append(Frame(header, blocks, parser.content_check))
+    for frame in read_frames(io.BytesIO(data)):
+        blocks = list(frame)
+        assert frame.content_check is not None
+        frames.append(Frame(frame.header, blocks, frame.content_check))
     return frames
 
 
 def mutant(kind: Kind, source: random.Random) -> bytes:
     """Some sound data with one to three changes."""
     if kind.codec is not None:
-        return _sealed(kind.data, source)
+        return _framed(kind.data, source)
     if source.random() < 0.15:
         return damaged(kind.data, source)
     frames = parse(kind.data)
@@ -97,7 +91,7 @@ def damaged(data: bytes, source: random.Random) -> bytes:
     return bytes(out)
 
 
-def _sealed(data: bytes, source: random.Random) -> bytes:
+def _framed(data: bytes, source: random.Random) -> bytes:
     """A codec's data by itself: size, payload, and a CRC-32 that holds."""
     reader = ByteReader(io.BytesIO(data))
     size = reader.varint("the size")
@@ -135,7 +129,7 @@ def _block(frame: Frame, source: random.Random) -> int | None:
 
 def _codec(frame: Frame, source: random.Random) -> None:
     if (i := _block(frame, source)) is not None:
-        codec = source.choice([*CODEC_NAMES, 7, 255])
+        codec = source.choice([*CodecId, 7, 255])
         frame.blocks[i] = dataclasses.replace(frame.blocks[i], codec=codec)
 
 
@@ -150,22 +144,22 @@ def _content(frame: Frame, source: random.Random) -> None:
         frame.blocks[i] = dataclasses.replace(frame.blocks[i], payload=payload)
 
 
-def _copies(frame: Frame, source: random.Random) -> None:
-    """One number of the copies; in a block without any, some that are made up."""
+def _matches(frame: Frame, source: random.Random) -> None:
+    """One number of the matches; in a block without any, some that are made up."""
     if (i := _block(frame, source)) is None:
         return
     block = frame.blocks[i]
-    if block.codec != CopiesCodec.id:
+    if block.codec != CodecId.LONG_DISTANCE:
         numbers = [1, source.randrange(40), source.choice((16, 17, block.size, 300)), source.choice(EDGES)]
         payload = bytes([block.codec]) + b"".join(map(varint, numbers)) + block.payload
-        frame.blocks[i] = Block(CopiesCodec.id, block.size + numbers[2], payload)
+        frame.blocks[i] = Block(CodecId.LONG_DISTANCE, block.size + numbers[2], payload)
         return
     reader = ByteReader(io.BytesIO(block.payload))
     inner, count = reader.byte("a mutant"), reader.varint("a mutant")
     numbers = [count, *(reader.varint("a mutant") for _ in range(3 * count))]
     place = source.randrange(len(numbers) + 1)
     if place == len(numbers):
-        inner = source.choice([0, *CODEC_NAMES])
+        inner = source.choice([0, *CodecId])
     else:
         numbers[place] = _number(numbers[place], source)
     payload = bytes([inner]) + b"".join(map(varint, numbers)) + block.payload[reader.offset :]
@@ -210,7 +204,7 @@ def _index(frame: Frame, source: random.Random) -> None:
 
 
 _CHANGES: Sequence[Callable[[Frame, random.Random], object]] = (
-    _content, _copies, _size, _header, _codec, _index, _transplant, _order,
+    _content, _matches, _size, _header, _codec, _index, _transplant, _order,
 )  # fmt: skip
 _WEIGHTS = (10, 4, 3, 3, 2, 2, 2, 2)
 

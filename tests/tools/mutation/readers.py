@@ -8,9 +8,8 @@ import random
 import xxhash
 
 import llmzip
-from llmzip.container.varint import ByteReader
+from llmzip.container.frame_reader import read_frames
 from llmzip.errors import LLMZipError
-from llmzip.frames import FrameParser
 from tests.tools.mutation.kinds import TWO_FRAMES, Kind, native
 from tests.tools.mutation.mutants import parse
 
@@ -28,7 +27,7 @@ class FaultError(Exception):
 def examine(data: bytes, kind: Kind, source: random.Random) -> str:
     """RIGHT, ERROR, or CHANCE where a check that is too short to notice let other bytes through. Raises FaultError."""
     if kind.codec is not None:
-        return _sealed(data, kind)
+        return _framed(data, kind)
     options = {**native(), **kind.needs, "max_memory": MAX_MEMORY}
     if source.random() < 0.002:
         options["runtime"] = llmzip.Runtime(engine="torch")
@@ -65,7 +64,7 @@ def _concatenations(kind: Kind) -> list[bytes]:
     return [one, two, two + one, one + one, two + two]
 
 
-def _sealed(data: bytes, kind: Kind) -> str:
+def _framed(data: bytes, kind: Kind) -> str:
     """Of a codec by itself nothing but the size is known once the CRC holds."""
     assert kind.codec is not None
     try:
@@ -124,13 +123,15 @@ def _claims_little(data: bytes) -> bool:
 
 def _claims(data: bytes) -> tuple[int, int, bool]:
     """The memory and the content that frames claim up to the first fault, and whether all headers could be read."""
-    reader, memory, size, whole = ByteReader(io.BytesIO(data)), 0, 0, False
+    memory, size, whole = 0, 0, False
     try:
-        while reader.offset < len(data):
-            parser, whole = FrameParser(), False
-            header = parser.read_header(reader)
-            memory, whole = max(memory, header.memory if header.states_all_memory else MAX_MEMORY), True
-            while block := parser.read_block(reader):
+        frames = read_frames(io.BytesIO(data))
+        while True:
+            whole = False
+            if (frame := next(frames, None)) is None:
+                return memory, size, True
+            memory, whole = max(memory, frame.header.memory if frame.header.states_all_memory else MAX_MEMORY), True
+            for block in frame:
                 size += block.size
     except LLMZipError:
         pass

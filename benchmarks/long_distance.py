@@ -1,11 +1,11 @@
 """What the second copy of a folder costs: an archive with it once, and with it twice, after a verified round trip.
 
-    python -m benchmarks.copies [FOLDER] [--level 6] [--block-size BYTES] [--solid]
-    python -m benchmarks.copies [FOLDER or FILE] [--bytes 45000] --shortest 64 --shortest 256
+    python -m benchmarks.long_distance [FOLDER] [--level 6] [--block-size BYTES] [--solid]
+    python -m benchmarks.long_distance [FOLDER or FILE] [--bytes 45000] --min-match 64 --min-match 256
 
 FOLDER is a package of Python's library (json), or a path; its .py files are archived. Prints a Markdown table. Seconds are the
 processor's, of all threads together, which other programs disturb less than a clock. The second form prints what the model makes
-of the archive or file if no shorter copies are taken out, except those with zero bytes in them.
+of the archive or file if no shorter matches are made, except those with zero bytes in them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def tar_of(folder: pathlib.Path, names: tuple[str, ...]) -> bytes:
 @click.option("--block-size", type=int, default=None)
 @click.option("--solid", is_flag=True)
 @click.option("--threads", type=int, default=None)
-@click.option("--bytes", "size", type=int, default=None, help="With --shortest: only the first so many.")
-@click.option("--shortest", type=int, multiple=True, help="Bytes of the shortest copy.")
+@click.option("--bytes", "size", type=int, default=None, help="With --min-match: only the first so many.")
+@click.option("--min-match", type=int, multiple=True, help="Bytes of the shortest match.")
 def main(
     folder: str,
     level: int,
@@ -47,17 +47,17 @@ def main(
     solid: bool,
     threads: int | None,
     size: int | None,
-    shortest: tuple[int, ...],
+    min_match: tuple[int, ...],
 ) -> None:
     """Measure."""
     runtime = llmzip.Runtime(threads=threads)
     files = pathlib.Path(random.__file__).parent / folder
-    if shortest:
+    if min_match:
         data = (files.read_bytes() if files.is_file() else tar_of(files, ("first",)))[:size]
-        for length in shortest:
-            coder = get_codec("copies", inner="llm", shortest=length, level=level, runtime=runtime).coder
+        for length in min_match:
+            coder = get_codec("ldm", inner="llm", min_match=length, level=level, runtime=runtime).payload_codec
             print(
-                f"{files.name}, {len(data):,} bytes, copies from {length} on: {len(coder.encode(data)):,}", flush=True
+                f"{files.name}, {len(data):,} bytes, matches from {length} on: {len(coder.encode(data)):,}", flush=True
             )
         return
     llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, runtime=runtime), runtime=runtime)

@@ -1,4 +1,4 @@
-"""Long repeats as copies: found, coded, refused where impossible, in every kind of frame."""
+"""Long-distance matches: found, coded, refused where impossible, in every kind of frame."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip.cli.main import llmzip as command
-from llmzip.codecs import copies, history, repeats
-from llmzip.codecs.copies import CopiesCodec, decode_copies, join_payload, leading_copies, rest_of
+from llmzip.codecs import history, long_distance
 from llmzip.codecs.history import History
+from llmzip.codecs.long_distance import (
+    LongDistanceCodec,
+    decode_matches,
+    leading_matches,
+    literals_of,
+    parse_payload,
+    write_payload,
+)
+from llmzip.codecs.match_finder import WINDOW, Match, MatchFinder
+from llmzip.codecs.model_free import MODEL_FREE
 from llmzip.codecs.raw import RawCodec
 from llmzip.codecs.registry import get_codec
-from llmzip.codecs.repeats import WINDOW, Copy, RepeatFinder
-from llmzip.codecs.selection import MODEL_FREE
 from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import varint
@@ -30,7 +37,7 @@ from llmzip.errors import FormatError, LLMZipError
 from llmzip.model.integer_model import IntegerModel
 from tests.conformance import check_codec
 from tests.golden import BINARY, TEXT
-from tests.reference_decoder.long_distance_matches import decode_matches
+from tests.reference_decoder import long_distance_matches
 from tests.test_mixing import PLENTY, assembled
 
 NOISE = random.Random(6).randbytes(1 << 18)
@@ -56,50 +63,51 @@ def repetitive(draw: st.DrawFn) -> bytes:
 
 @given(repetitive())
 def test_any_repeats_come_back(data: bytes) -> None:
-    codec = CopiesCodec(RawCodec())
+    codec = LongDistanceCodec(RawCodec())
     if data:
         assert codec.decode(codec.encode(data), len(data)) == data
 
 
-def decode_rest(codec: int, payload: bytes, size: int) -> bytes:
+def decode_literals(codec: int, payload: bytes, size: int) -> bytes:
     return MODEL_FREE[codec].decode(payload, size)
 
 
 @given(repetitive(), repetitive())
 def test_a_decoder_written_from_the_document_agrees(before: bytes, data: bytes) -> None:
     past = History(before)
-    found = RepeatFinder(past).find(data)
-    rest = rest_of(data, found)
-    payload = join_payload(found, RawCodec.id if rest else 0, rest)
+    found = MatchFinder(past).find(data)
+    literals = literals_of(data, found)
+    payload = write_payload(found, RawCodec.id if literals else 0, literals)
     if data:
-        assert decode_copies(payload, len(data), past, decode_rest) == data
-        assert decode_matches(payload, len(data), before, lambda codec, rest, size: rest) == data
+        assert decode_matches(parse_payload(payload, len(data)), past, decode_literals) == data
+        expected = long_distance_matches.decode_matches(payload, len(data), before, lambda codec, coded, size: coded)
+        assert expected == data
 
 
 @given(st.integers(0, 3 * WINDOW), st.integers(0, 3 * WINDOW), st.integers(SOUND, 500))
 def test_long_repeats_are_found_whole(first: int, between: int, size: int) -> None:
     repeat = NOISE[:size]
     data = NOISE[1000:][:first] + repeat + NOISE[2000:][:between] + repeat + NOISE[3000:3040]
-    assert RepeatFinder(History()).find(data) == [Copy(first + size + between, size, size + between)]
+    assert MatchFinder(History()).find(data) == [Match(first + size + between, size, size + between)]
 
 
 def test_short_repeats_are_left() -> None:
     data = NOISE[:100] + NOISE[200:300] + NOISE[:100]
     data = data.replace(b"\0", b"\1")
-    assert RepeatFinder(History()).find(data, 101) == []
-    assert RepeatFinder(History()).find(data, 100) == [Copy(200, 100, 200)]
+    assert MatchFinder(History()).find(data, 101) == []
+    assert MatchFinder(History()).find(data, 100) == [Match(200, 100, 200)]
     data = data.replace(data[50:51], b"\0")
-    assert RepeatFinder(History()).find(data, 101, 101) == []
-    assert RepeatFinder(History()).find(data, 101, 100) == [Copy(200, 100, 200)]
+    assert MatchFinder(History()).find(data, 101, 101) == []
+    assert MatchFinder(History()).find(data, 101, 100) == [Match(200, 100, 200)]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 500])
 def test_repeats_reach_over_blocks(cut: int) -> None:
     """Of a block, only what became history is found again: it may end where text turns binary."""
-    finder = RepeatFinder(History(NOISE[:777]))
+    finder = MatchFinder(History(NOISE[:777]))
     blocks = {NOISE[2000:5000]: 0, NOISE[100:700] + NOISE[9000:9600]: 600, NOISE[2100:2900]: 800, NOISE[9000:9600]: 600}
     for block, repeated in blocks.items():
-        found = sum(copy.length for copy in finder.find(block))
+        found = sum(match.match_length for match in finder.find(block))
         assert found == (repeated if block != NOISE[9000:9600] else 600 - cut)
         kept = block[: len(block) - cut] if block.startswith(NOISE[100:700]) else block
         finder.history.extend(kept)
@@ -120,26 +128,26 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("shortest", [WINDOW, 4 * WINDOW])
+@pytest.mark.parametrize("min_match", [WINDOW, 4 * WINDOW])
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_takes_long(make, shortest: int) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_takes_long(make, min_match: int) -> None:  # type: ignore[no-untyped-def]
     data = make(1 << 18)
     start = time.process_time()
-    found = RepeatFinder(History()).find(data, shortest, shortest)
+    found = MatchFinder(History()).find(data, min_match, min_match)
     assert time.process_time() - start < 1
-    rest = rest_of(data, found)
-    payload = join_payload(found, RawCodec.id if rest else 0, rest)
-    assert decode_copies(payload, len(data), History(), decode_rest) == data
+    literals = literals_of(data, found)
+    payload = write_payload(found, RawCodec.id if literals else 0, literals)
+    assert decode_matches(parse_payload(payload, len(data)), History(), decode_literals) == data
 
 
 def test_the_example_of_a_prefix() -> None:
-    found = [Copy(3, 20, 3), Copy(0, 30, 5), Copy(4, 40, 9)]
+    found = [Match(3, 20, 3), Match(0, 30, 5), Match(4, 40, 9)]
     data = bytes(3 + 20 + 30 + 4 + 40 + 5)
-    assert leading_copies(found, 2) == ([], 2)
-    assert leading_copies(found, 3) == (found[:2], 53)
-    assert leading_copies(found, 6) == (found[:2], 56)
-    assert leading_copies(found, 7) == (found, 97)
-    assert leading_copies(found, len(rest_of(data, found))) == (found, len(data))
+    assert leading_matches(found, 2) == ([], 2)
+    assert leading_matches(found, 3) == (found[:2], 53)
+    assert leading_matches(found, 6) == (found[:2], 56)
+    assert leading_matches(found, 7) == (found, 97)
+    assert leading_matches(found, len(literals_of(data, found))) == (found, len(data))
 
 
 # ---- payloads --------------------------------------------------------------------------------------------------------
@@ -147,18 +155,18 @@ def test_the_example_of_a_prefix() -> None:
 
 @pytest.mark.parametrize("inner", ["raw", "zstd", "xz"])
 def test_the_codec_conforms(inner: str) -> None:
-    check_codec(get_codec("copies", inner=inner))
+    check_codec(get_codec("ldm", inner=inner))
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_the_codec_conforms_around_the_model() -> None:
-    check_codec(get_codec("copies", inner="llm", level=1), size=300, sweep=60)
+    check_codec(get_codec("ldm", inner="llm", level=1), size=300, sweep=60)
 
 
-@pytest.mark.parametrize("inner", ["copies", "zlib", "nothing"])
-def test_codecs_that_blocks_cannot_have_code_no_rest(inner: str) -> None:
+@pytest.mark.parametrize("inner", ["ldm", "zlib", "nothing"])
+def test_codecs_that_blocks_cannot_have_code_no_literals(inner: str) -> None:
     with pytest.raises(ValueError, match="codec"):
-        get_codec("copies", inner=inner)
+        get_codec("ldm", inner=inner)
 
 
 def numbers(*values: int) -> bytes:
@@ -166,26 +174,26 @@ def numbers(*values: int) -> bytes:
 
 
 REFUSED = {
-    "nothing": (b"", "inside its copies"),
-    "no count": (b"\x01", "inside its copies"),
-    "cut short": (b"\x01" + numbers(2, 20, 30, 5), "inside its copies"),
-    "distance 0": (b"\x01" + numbers(1, 20, 30, 0) + bytes(70), "impossible copy"),
+    "nothing": (b"", "inside its matches"),
+    "no count": (b"\x01", "inside its matches"),
+    "cut short": (b"\x01" + numbers(2, 20, 30, 5), "inside its matches"),
+    "offset 0": (b"\x01" + numbers(1, 20, 30, 0) + bytes(70), "impossible match"),
     "before the beginning": (b"\x01" + numbers(1, 20, 30, 31) + bytes(70), "only 10 are"),
-    "beyond the reach": (b"\x01" + numbers(1, 20, 30, (1 << 26) + 21) + bytes(70), "impossible copy"),
-    "far beyond": (b"\x01" + numbers(1, 20, 30, 1 << 62) + bytes(70), "impossible copy"),
-    "too short": (b"\x01" + numbers(1, 20, 15, 5) + bytes(85), "impossible copy"),
-    "of nothing": (b"\x01" + numbers(1, 20, 0, 5) + bytes(100), "impossible copy"),
-    "too long": (b"\x01" + numbers(1, 20, 81, 5) + bytes(19), "impossible copy"),
-    "far too long": (b"\x01" + numbers(1, 20, 1 << 62, 5), "impossible copy"),
-    "too late": (b"\x01" + numbers(1, 101, 16, 5), "impossible copy"),
-    "too many": (b"\x01" + numbers(3, 20, 30, 5, 0, 30, 5, 0, 30, 5), "impossible copy"),
-    "a rest that is missing": (b"\x00" + numbers(1, 20, 80, 5), "impossible rest"),
-    "a rest that is not": (b"\x01" + numbers(2, 0, 50, 5, 0, 50, 9), "impossible rest"),
-    "a payload of no rest": (b"\x00" + numbers(2, 0, 50, 5, 0, 50, 9) + b"x", "impossible rest"),
-    "no copies, no rest": (b"\x00" + numbers(0), "impossible rest"),
-    "nested": (b"\x06" + numbers(1, 20, 30, 5) + b"\x01" + numbers(0) + bytes(70), "impossible rest"),
-    "too short a rest": (b"\x01" + numbers(1, 20, 30, 5) + bytes(69), "69 bytes instead of 70"),
-    "too long a rest": (b"\x01" + numbers(1, 20, 30, 5) + bytes(71), "71 bytes instead of 70"),
+    "beyond the lookback": (b"\x01" + numbers(1, 20, 30, (1 << 26) + 21) + bytes(70), "impossible match"),
+    "far beyond": (b"\x01" + numbers(1, 20, 30, 1 << 62) + bytes(70), "impossible match"),
+    "too short": (b"\x01" + numbers(1, 20, 15, 5) + bytes(85), "impossible match"),
+    "of nothing": (b"\x01" + numbers(1, 20, 0, 5) + bytes(100), "impossible match"),
+    "too long": (b"\x01" + numbers(1, 20, 81, 5) + bytes(19), "impossible match"),
+    "far too long": (b"\x01" + numbers(1, 20, 1 << 62, 5), "impossible match"),
+    "too late": (b"\x01" + numbers(1, 101, 16, 5), "impossible match"),
+    "too many": (b"\x01" + numbers(3, 20, 30, 5, 0, 30, 5, 0, 30, 5), "impossible match"),
+    "literals that are missing": (b"\x00" + numbers(1, 20, 80, 5), "impossible literals"),
+    "literals that are not": (b"\x01" + numbers(2, 0, 50, 5, 0, 50, 9), "impossible literals"),
+    "a payload of no literals": (b"\x00" + numbers(2, 0, 50, 5, 0, 50, 9) + b"x", "impossible literals"),
+    "no matches, no literals": (b"\x00" + numbers(0), "impossible literals"),
+    "nested": (b"\x06" + numbers(1, 20, 30, 5) + b"\x01" + numbers(0) + bytes(70), "impossible literals"),
+    "too few literals": (b"\x01" + numbers(1, 20, 30, 5) + bytes(69), "69 bytes instead of 70"),
+    "too many literals": (b"\x01" + numbers(1, 20, 30, 5) + bytes(71), "71 bytes instead of 70"),
     "malformed": (b"\x01\x81\x00" + numbers(20, 30, 5) + bytes(70), "malformed number"),
     "unknown": (b"\x09" + numbers(1, 20, 30, 5) + bytes(70), "unknown codec 9"),
     "of a model": (b"\x03" + numbers(1, 20, 30, 5) + bytes(70), "names none"),
@@ -195,7 +203,7 @@ REFUSED = {
 @pytest.mark.parametrize(("payload", "said"), REFUSED.values(), ids=REFUSED)
 def test_impossible_payloads_are_refused(payload: bytes, said: str) -> None:
     """In a solid frame behind ten bytes, read whole and in pieces."""
-    blocks = [Block(RawCodec.id, 10, bytes(10)), Block(CopiesCodec.id, 100, payload)]
+    blocks = [Block(RawCodec.id, 10, bytes(10)), Block(LongDistanceCodec.id, 100, payload)]
     frame = assembled(FrameHeader(False, PLENTY, solid=True), blocks, bytes(110))
     for use in (llmzip.decompress, llmzip.LLMZipDecompressor().decompress):
         with pytest.raises(LLMZipError, match=said):
@@ -206,11 +214,11 @@ def test_impossible_payloads_are_refused(payload: bytes, said: str) -> None:
 
 
 def test_the_most_that_is_allowed() -> None:
-    """A block that lies in what was before but for one byte, a copy of its own copy, and the same distance again."""
+    """A block that lies in what was before but for one byte, a match of its own match, and the same offset again."""
     blocks = [
         Block(RawCodec.id, 10, b"0123456789"),
-        Block(CopiesCodec.id, 100, b"\x01" + numbers(2, 0, 30, 10, 1, 69, 1) + b"x"),
-        Block(CopiesCodec.id, 36, b"\x00" + numbers(2, 0, 20, 110, 0, 16, 0)),
+        Block(LongDistanceCodec.id, 100, b"\x01" + numbers(2, 0, 30, 10, 1, 69, 1) + b"x"),
+        Block(LongDistanceCodec.id, 36, b"\x00" + numbers(2, 0, 20, 110, 0, 16, 0)),
     ]
     content = b"0123456789" * 4 + b"x" * 70 + (b"0123456789" * 4)[:36]
     frame = assembled(FrameHeader(False, PLENTY, solid=True), blocks, content)
@@ -222,7 +230,7 @@ def test_the_most_that_is_allowed() -> None:
 
 
 def test_a_history_keeps_what_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "REACH", 100)
+    monkeypatch.setattr(history, "MAX_LOOKBACK", 100)
     past = History(NOISE[:150])
     assert (len(past), past.end, past.last(100)) == (100, 100, NOISE[50:150])
     for i in range(150, 1000, 30):
@@ -231,35 +239,35 @@ def test_a_history_keeps_what_can_be_reached(monkeypatch: pytest.MonkeyPatch) ->
     assert past.end == 100 + 870
 
 
-def test_copies_reach_no_further_than_the_format_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (history, copies):
-        monkeypatch.setattr(module, "REACH", 4096)
+def test_matches_begin_no_earlier_than_the_format_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (history, long_distance):
+        monkeypatch.setattr(module, "MAX_LOOKBACK", 4096)
     for between, ends in ((2048, True), (8192, False)):
         data = NOISE[:1024] + NOISE[50_000 : 50_000 + between] + NOISE[:1024]
         packed = llmzip.compress(data, block_size=1024, solid=True)
         assert llmzip.decompress(packed) == data
-        assert (llmzip.list_frames(io.BytesIO(packed))[0].codecs[-1] == "copies") is ends
+        assert (llmzip.list_frames(io.BytesIO(packed))[0].codecs[-1] == "ldm") is ends
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 
-NEW = b"A sentence that stands nowhere else in any of these texts, which is why no copy can hold it. "
+NEW = b"A sentence that stands nowhere else in any of these texts, which is why no match can hold it. "
 FRAMES = {
-    "one block": (TEXT * 3, {}, {"copies(llm)"}),
-    "forced": (TEXT + NEW + TEXT, {"codec": "llm"}, {"copies(llm)"}),
-    "solid": (TEXT * 3 + NEW + TEXT, {"block_size": 1024, "solid": True}, {"llm", "copies(llm)", "copies"}),
-    "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "copies", "copies(raw)"}),
-    "dictionary": (NEW + TEXT[200:900], {"dictionary": TEXT}, {"copies(llm)"}),
-    "with the dictionary noise": (NOISE[500:2500], {"dictionary": NOISE[:3000], "block_size": 1024}, {"copies"}),
+    "one block": (TEXT * 3, {}, {"ldm(llm)"}),
+    "forced": (TEXT + NEW + TEXT, {"codec": "llm"}, {"ldm(llm)"}),
+    "solid": (TEXT * 3 + NEW + TEXT, {"block_size": 1024, "solid": True}, {"llm", "ldm(llm)", "ldm"}),
+    "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "ldm", "ldm(raw)"}),
+    "dictionary": (NEW + TEXT[200:900], {"dictionary": TEXT}, {"ldm(llm)"}),
+    "with the dictionary noise": (NOISE[500:2500], {"dictionary": NOISE[:3000], "block_size": 1024}, {"ldm"}),
     "dictionary and solid": (
         NEW * 12 + TEXT,
         {"dictionary": TEXT, "block_size": 1024, "solid": True},
-        {"llm", "copies(llm)"},
+        {"llm", "ldm(llm)"},
     ),
     "text behind binary": (
         NOISE[:2048] + TEXT[:1024] + NOISE[:2048] + TEXT[:1024],
         {"block_size": 1024, "solid": True},
-        {"raw", "llm", "copies"},
+        {"raw", "llm", "ldm"},
     ),
 }
 
@@ -317,7 +325,7 @@ def test_other_codecs_stay_what_they_are(tiny_model: IntegerModel) -> None:
         info = llmzip.list_frames(io.BytesIO(packed))[0]
         assert (set(info.codecs), info.solid) == ({codec}, False)
     with pytest.raises(ValueError, match="blocks can have"):
-        llmzip.compress(TEXT, codec="copies")
+        llmzip.compress(TEXT, codec="ldm")
 
 
 def test_a_megabyte_of_one_line_asks_no_model() -> None:
@@ -346,4 +354,4 @@ def test_the_second_copy_of_a_tree_costs_next_to_nothing(tmp_path: pathlib.Path,
 
 
 def test_the_window_is_a_power_of_two() -> None:
-    assert repeats.WINDOW & (repeats.WINDOW - 1) == 0
+    assert WINDOW & (WINDOW - 1) == 0

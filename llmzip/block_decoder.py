@@ -1,0 +1,150 @@
+"""Decodes the blocks of frames, within limits."""
+
+from __future__ import annotations
+
+from llmzip.accounting import block_bytes
+from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.history import History
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.long_distance import decode_matches, parse_payload
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.model_free import MODEL_FREE
+from llmzip.container.block import Block
+from llmzip.container.codec_ids import NO_LITERALS, CodecId
+from llmzip.container.header import FrameHeader
+from llmzip.engine_loader import EngineLoader
+from llmzip.errors import FormatError, LimitError, TruncatedError
+from llmzip.limits import Limits
+from llmzip.mixing.base import ContextMixer
+from llmzip.tally import Tally
+from llmzip.types import Progress
+
+
+class BlockDecoder:
+    """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of a stream."""
+
+    def __init__(
+        self,
+        loader: EngineLoader,
+        *,
+        max_memory: int | None = None,
+        max_output: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Take the parameters of `LLMZipDecompressor`."""
+        self._loader = loader
+        self._limits = Limits(max_memory, max_output)
+        self.tally = Tally(progress)
+        """What has been decoded."""
+        self._header: FrameHeader | None = None
+        self._history: History | None = None
+        self._codecs: dict[int, PayloadCodec] = {}  # that need the frame's model
+        self._carried: ContextMixer | None = None
+        self._unsure = False  # whether a block of a solid frame was begun and does not count (yet)
+
+    def open_frame(self, header: FrameHeader) -> None:
+        """Begin a frame. Raises LimitError where it needs more memory than allowed."""
+        self._limits.check_frame(header)
+        self._header = header
+        self._history = self._carried = None
+        self._codecs = {}
+        self._unsure = False
+
+    def decode(self, block: Block) -> bytes:
+        """The content of a block: as `attempt`, then `note`."""
+        data = self.attempt(block)
+        self.note(block, data)
+        return data
+
+    def attempt(self, block: Block) -> bytes:
+        """The content of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises.
+
+        After an exception it can be tried again, but for blocks of a solid frame, which change what the next one builds on:
+        then ValueError is raised.
+        """
+        assert self._header is not None
+        if self._unsure:
+            raise ValueError("a block of a solid frame was interrupted: begin again at the frame's first block")
+        self._unsure = self._header.solid
+        self._limits.check_output(self.tally.bytes, block)
+        self.tally.begin_block()
+        try:
+            data = self._decode(block)
+        except TruncatedError as error:  # a payload is complete: waiting for more would not help
+            raise FormatError(f"a block's payload is damaged: {error}") from error
+        self.tally.report(block.size)
+        return data
+
+    def note(self, block: Block, data: bytes) -> None:
+        """The block that was decoded last counts from now on: the next one may build on it."""
+        assert self._header is not None
+        if self._header.solid and self._history is not None:
+            self._history.extend(data)
+        self._limits.count(block)
+        self.tally.end_block(block.size)
+        self._unsure = False
+
+    def _decode(self, block: Block) -> bytes:
+        """The content of a block, once its need of memory is known to keep to the limits."""
+        assert self._header is not None
+        parsed = None
+        codec, payload, size = block.codec, block.payload, block.size
+        if codec == CodecId.LONG_DISTANCE:
+            parsed = parse_payload(payload, size)
+            codec, payload, size = parsed.inner, parsed.inner_payload, parsed.literals_size
+        decoder_bytes = 0 if codec == NO_LITERALS else self._codec(codec).decoder_bytes(payload, size)
+        need = block_bytes(block.size, self._header.solid, decoder_bytes)
+        self._limits.check_block(need, self._header)
+        try:
+            if self._history is None:
+                self._history = History(self._dictionary_content())
+            if parsed:
+                return decode_matches(parsed, self._history, self._decode_payload)
+            return self._decode_payload(codec, payload, size)
+        except MemoryError as error:
+            raise LimitError(
+                f"decoding a block needs {need} bytes of memory, more than this machine can give"
+            ) from error
+
+    def _decode_payload(self, codec: int, payload: bytes, size: int) -> bytes:
+        """The `size` bytes of a payload of any codec that does not nest."""
+        decoder = self._codec(codec)
+        if not isinstance(decoder, LLMCodec):
+            return decoder.decode(payload, size)
+        data, mixer = decoder.decode_block(payload, size, self._carried)
+        if self._header is not None and self._header.solid:
+            self._carried = mixer
+        return data
+
+    def _dictionary_content(self) -> bytes:
+        """What lies before the frame's first block: the dictionary, if it is the one that the frame names."""
+        assert self._header is not None
+        if not self._header.dictionary_id:
+            return b""
+        self._loader.dictionary_for(self._loader.for_fingerprint(self._header.fingerprint), self._header.dictionary_id)
+        return self._loader.dictionary_content
+
+    def _codec(self, number: int) -> PayloadCodec:
+        """The codec with this number for the frame's blocks. Raises FormatError where they cannot have it."""
+        if number in MODEL_FREE:
+            return MODEL_FREE[number]
+        assert self._header is not None
+        if number not in (CodecId.LLM, CodecId.META_TOKEN) or not self._header.fingerprint:
+            raise FormatError(f"a block of codec {number}, unknown or of a model that the frame does not name: damaged")
+        if number not in self._codecs:
+            self._codecs[number] = self._llm() if number == CodecId.LLM else self._meta_token()
+        return self._codecs[number]
+
+    def _meta_token(self) -> MetaTokenCodec:
+        assert self._header is not None
+        return MetaTokenCodec(self._loader.model_for_fingerprint(self._header.fingerprint))
+
+    def _llm(self) -> LLMCodec:
+        assert self._header is not None
+        engine = self._loader.for_fingerprint(self._header.fingerprint)
+        return LLMCodec(
+            engine,
+            dictionary=self._loader.dictionary_for(engine, self._header.dictionary_id),
+            solid=self._header.solid,
+            progress=self.tally.report,
+        )

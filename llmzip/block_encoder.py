@@ -1,0 +1,134 @@
+"""Encodes the blocks of frames, and says what a frame's header must state."""
+
+from __future__ import annotations
+
+from llmzip import accounting
+from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.encoded_block import EncodedBlock
+from llmzip.codecs.history import History
+from llmzip.codecs.llm import LLMCodec
+from llmzip.codecs.match_finder import MatchFinder
+from llmzip.codecs.meta_token import MetaTokenCodec
+from llmzip.codecs.model_free import MODEL_FREE
+from llmzip.codecs.selection import encode_block, encode_block_as
+from llmzip.coding.observer import CodingObserver
+from llmzip.container.codec_ids import CHOICES, CodecId
+from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
+from llmzip.engine_loader import EngineLoader
+from llmzip.levels import Level
+from llmzip.mixing.base import ContextMixer
+from llmzip.types import Progress
+
+
+class BlockEncoder:
+    """Chooses codecs, loads the model when the first text needs it, and keeps what blocks of solid frames build on."""
+
+    def __init__(
+        self,
+        loader: EngineLoader,
+        level: Level,
+        *,
+        codec: str | None,
+        mixing: bool,
+        solid: bool,
+        progress: Progress,
+        observer: CodingObserver | None,
+    ) -> None:
+        """Take the parameters of `LLMZipCompressor`. Raises ValueError where they contradict each other."""
+        if codec is not None and codec not in CHOICES:
+            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CHOICES)}")
+        if solid and not mixing:
+            raise ValueError("solid compression carries the mixer on: it needs mixing")
+        self.loader = loader
+        self._level = level
+        self._forced = codec
+        self._has_mixing = mixing
+        self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
+        self._progress = progress
+        self._observer = observer
+        self._llm_codec: LLMCodec | None = None
+        self._meta_token_codec: MetaTokenCodec | None = None
+        self._frame: FrameHeader | None = None
+        self._carried: ContextMixer | None = None
+        self._matches = MatchFinder(History(loader.dictionary_content))
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model has been loaded."""
+        return self._llm_codec is not None
+
+    def encode(self, data: bytes) -> EncodedBlock:
+        """A block that holds a prefix of the data, and may become the next one of the frame, or the first one of a frame."""
+        if self._forced is None:
+            return encode_block(data, self._llm, self._matches, self._carried)
+        return encode_block_as(self._named(self._forced), data, self._matches, self._carried)
+
+    def begin_frame(self, header: FrameHeader) -> None:
+        """The next block is the first one of a frame with this header."""
+        self._frame = header
+        self._carried = None
+        if not header.dictionary_id:
+            self._matches = MatchFinder(History())
+
+    def end_frame(self) -> None:
+        """The next block is the first one of a frame of which the header follows from it."""
+        self._frame = None
+        self._carried = None
+        self._matches = MatchFinder(History(self.loader.dictionary_content))
+
+    def note(self, block: EncodedBlock, content: bytes) -> None:
+        """The block is part of the frame from now on: the next one may build on it."""
+        assert self._frame is not None
+        if self._frame.solid:
+            self._carried = block.mixer or self._carried
+            self._matches.history.extend(content)
+
+    def header_for(self, block: EncodedBlock, only: bool, names_model: bool) -> FrameHeader:
+        """The header of a frame that begins with this block.
+
+        only: whether the frame has no other block. names_model: whether it names the model also where this block does not
+        need it.
+        """
+        solid = self._solid and (block.solid_only or not only)
+        fingerprint = dictionary = b""
+        bound = 0
+        if block.inner == CodecId.META_TOKEN:  # as have all that follow: it was asked for
+            model = self._meta_token().model
+            fingerprint, bound = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
+        elif (
+            names_model or block.inner == CodecId.LLM or block.lookback
+        ):  # into the dictionary: nothing else lies before
+            llm = self._llm()
+            fingerprint, bound = llm.model.fingerprint, llm.bound()
+            dictionary = llm.dictionary.digest if llm.dictionary else b""
+        need = accounting.block_bytes(self._level.block_size, solid, bound)
+        if only:
+            need = accounting.block_bytes(block.size, solid, block.decoder_bytes)
+        fingerprint = fingerprint[: fingerprint_bytes(only, bool(dictionary))]
+        return FrameHeader(only, memory_code(need), fingerprint, dictionary, solid)
+
+    def _named(self, codec: str) -> PayloadCodec:
+        if codec == LLMCodec.name:
+            return self._llm()
+        if codec == MetaTokenCodec.name:
+            return self._meta_token()
+        return next(known for known in MODEL_FREE.values() if known.name == codec)
+
+    def _meta_token(self) -> MetaTokenCodec:
+        if self._meta_token_codec is None:
+            self._meta_token_codec = MetaTokenCodec(self.loader.chosen_model())
+        return self._meta_token_codec
+
+    def _llm(self) -> LLMCodec:
+        if self._llm_codec is None:
+            engine = self.loader.for_compression()
+            self._llm_codec = LLMCodec(
+                engine,
+                self._level,
+                mixing=self._has_mixing,
+                dictionary=self.loader.prepared_dictionary(engine),
+                solid=self._solid,
+                progress=self._progress,
+                observer=self._observer,
+            )
+        return self._llm_codec

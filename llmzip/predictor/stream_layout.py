@@ -1,0 +1,122 @@
+"""How the tokens of a payload lie in streams: chosen by encoders, written before what is coded, checked by decoders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from llmzip import accounting
+from llmzip.container.varint import ByteReader, varint
+from llmzip.engine.base import SINK_TOKENS
+from llmzip.errors import FormatError
+from llmzip.levels import Level
+from llmzip.mixing.base import MIN_CAPACITY_BITS, capacity_bits_for
+from llmzip.model.spec import ModelSpec
+
+WINDOW_UNIT = 64
+"""Windows are multiples of so many tokens."""
+MAX_STREAMS = 1 << 9
+"""What the format allows: four times as many as any level has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamLayout:
+    """The parameters of a payload of streams (docs/format.md, "Payloads", llm; docs/codecs.md, "Ranks")."""
+
+    tokens: int
+    streams: int
+    window: int
+    """Tokens that attention sees, a multiple of `WINDOW_UNIT`."""
+    context: int = 0
+    """Tokens that each stream has read before its first; not written, as the dictionary says it."""
+    capacity_bits: int = 0
+    """log2 of how many tokens mixing remembers; 0: predictions are not mixed."""
+
+    @classmethod
+    def for_level(cls, level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> StreamLayout:
+        """What a level makes of at least one and at most `max_tokens(level, spec, context)` tokens; nothing is mixed yet."""
+        longest = spec.max_positions - context
+        streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
+        seen = context - (-tokens // streams)
+        window = min(max(level.window, context), rounded_to_units(seen))
+        return cls(tokens, streams, rounded_to_units(window), context)
+
+    @classmethod
+    def usual(cls, tokens: int, context: int, capacity_bits: int) -> StreamLayout:
+        """What short texts get: one stream, whose window holds everything."""
+        return cls(tokens, 1, rounded_to_units(context + tokens), context, capacity_bits)
+
+    @property
+    def positions(self) -> int:
+        """Of the longest stream: the tokens that it has read before, and its own."""
+        return self.context - (-self.tokens // self.streams)
+
+    def write(self, usual: StreamLayout | None = None) -> bytes:
+        """The varints before what is coded; with `usual` the form that has a capacity, in which that layout is written short."""
+        fields: tuple[int, ...] = (self.tokens, self.streams, self.window // WINDOW_UNIT)
+        if usual is not None:
+            fields = (self.tokens, 0) if self == usual else (*fields, self.capacity_bits)
+        return b"".join(map(varint, fields))
+
+    @classmethod
+    def read(
+        cls, reader: ByteReader, context: int = 0, usual: Callable[[int], StreamLayout] | None = None
+    ) -> StreamLayout:
+        """The inverse of `write`; `usual` gives the layout that so many tokens have where it is written short.
+
+        Any layout may be read, also an impossible one. Raises FormatError or TruncatedError where there is none.
+        """
+        tokens, streams = (reader.varint(f"a block's {what}") for what in ("tokens", "streams"))
+        if usual and not streams:
+            return usual(tokens)
+        units = reader.varint("a block's window")
+        capacity_bits = reader.varint("a block's mixing capacity") if usual else 0
+        return cls(tokens, streams, units * WINDOW_UNIT, context, capacity_bits)
+
+    def validate(self, size: int, spec: ModelSpec, max_capacity_bits: int = 0) -> None:
+        """Raise FormatError where no payload that stands for `size` bytes has this layout under this model."""
+        can_mix = self.capacity_bits == 0 or MIN_CAPACITY_BITS <= self.capacity_bits <= max_capacity_bits
+        if not (
+            1 <= self.tokens <= size
+            and 1 <= self.streams <= min(self.tokens, MAX_STREAMS)
+            and max(1, self.context) <= self.window < spec.max_positions + WINDOW_UNIT
+            and self.positions <= spec.max_positions
+            and can_mix
+        ):
+            raise FormatError(
+                f"impossible block parameters ({self.tokens} tokens, {self.streams} streams, window {self.window}, "
+                f"mixing capacity {self.capacity_bits}): the data is damaged"
+            )
+
+    def decoder_bytes(self, spec: ModelSpec, has_dictionary: bool) -> int:
+        """What decoding a payload of this layout allocates (docs/format.md, "Memory")."""
+        slots = accounting.rounded_up(min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions))
+        return accounting.llm_bytes(
+            self.tokens, self.streams, self.streams * slots, self.capacity_bits, spec, has_dictionary
+        )
+
+
+def rounded_to_units(tokens: int) -> int:
+    """The smallest window that holds so many tokens."""
+    return -(-tokens // WINDOW_UNIT) * WINDOW_UNIT
+
+
+def max_tokens(level: Level, spec: ModelSpec, context: int = 0) -> int:
+    """The most tokens that one payload may hold at a level."""
+    return level.max_streams * (spec.max_positions - context)
+
+
+def decoder_bytes_bound(
+    level: Level, spec: ModelSpec, context: int, capacity_bits: int | None, has_dictionary: bool
+) -> int:
+    """At least the `decoder_bytes` of any payload that is made at this level.
+
+    capacity_bits: of its mixing; None where the number of tokens decides, 0 for none.
+    """
+    tokens = min(max_tokens(level, spec, context), level.block_size)  # a token stands for at least one byte
+    streams = StreamLayout.for_level(level, tokens, spec, context).streams
+    widest = accounting.rounded_up(max(level.window, context) + WINDOW_UNIT + SINK_TOKENS)
+    longest = context + 1 + SINK_TOKENS + accounting.SLOT_UNIT  # of a stream beside its share of the tokens
+    bits = capacity_bits_for(tokens) if capacity_bits is None else capacity_bits
+    slots = min(streams * widest, tokens + streams * longest)
+    return accounting.llm_bytes(tokens, streams, slots, bits, spec, has_dictionary)
