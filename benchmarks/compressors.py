@@ -51,7 +51,7 @@ CODECS = (
     "zstd:level=22",
     "brotli:quality=11",
     "ppmd",
-    "copies",
+    "ldm",
     "meta-token",
     "rank",
     "equal-info",

@@ -18,13 +18,13 @@ import torch
 import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from llmzip.frames import FrameParser
 
 import llmzip
-from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.selection import coded_part
+from llmzip.codecs.long_distance import parse_payload
 from llmzip.coding.range_coder import RangeEncoder
 from llmzip.container.block import Block
+from llmzip.container.codec_ids import CodecId
+from llmzip.container.frame_reader import read_frames
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError, ModelNotFoundError, UnsupportedModelError
@@ -204,15 +204,14 @@ class _Parts:
 def parts_of(packed: bytes) -> _Parts:
     """Take a file apart by docs/format.md."""
     payloads = parameters = coded = matches = others = 0
-    reader = ByteReader(io.BytesIO(packed))
-    while reader.offset < len(packed):
-        parser = FrameParser()
-        parser.read_header(reader)
-        while block := parser.read_block(reader):
+    for frame in read_frames(io.BytesIO(packed)):
+        for block in frame:
             payloads += len(block.payload)
-            codec, payload, _ = coded_part(block)
+            payload = block.payload
+            if block.codec == CodecId.LONG_DISTANCE:
+                payload = parse_payload(block.payload, block.size).inner_payload
             matches += len(block.payload) - len(payload)
-            if codec != LLMCodec.id:
+            if block.inner != CodecId.LLM:
                 others += len(payload)
                 continue
             fields = ByteReader(io.BytesIO(payload))
