@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
-from llmzip.types import DownloadProgress, Progress, TokenProgress
 
 if TYPE_CHECKING:
     from llmzip.tuning.training import State
+    from llmzip.types import DownloadProgress, Progress, TokenProgress
 
 _STAGES = {"download": "downloading the language model", "convert": "converting the language model"}
 _SECONDS_BETWEEN_LINES = 10.0

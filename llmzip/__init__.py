@@ -8,33 +8,33 @@ b'To be, or not to be, that is the question.'
 
 from __future__ import annotations
 
-import io
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from llmzip.buffers import Buffer, flat
-from llmzip.compressor import LLMZipCompressor
-from llmzip.container.frame_info import FrameInfo, FrameSummary, get_frame_info, list_frames
-from llmzip.decompressor import LLMZipDecompressor
-from llmzip.engine_loader import DictionaryLike, ModelLike
-from llmzip.errors import (
-    DictionaryError,
-    FormatError,
-    IntegrityError,
-    LimitError,
-    LLMZipError,
-    ModelError,
-    ModelMismatchError,
-    ModelNotFoundError,
-    TruncatedError,
-    UnsupportedModelError,
-)
-from llmzip.file import LLMZipFile
-from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL, chosen_level
-from llmzip.open_file import open
-from llmzip.predictor.dictionary import Dictionary
-from llmzip.runtime import Runtime
-from llmzip.salvage.repair import Damage, RepairReport, repair_stream
-from llmzip.streams import compress_stream, decompress_stream
-from llmzip.types import Progress
+if TYPE_CHECKING:
+    from llmzip.compressor import LLMZipCompressor
+    from llmzip.container.frame_info import FrameInfo, FrameSummary, get_frame_info, list_frames
+    from llmzip.decompressor import LLMZipDecompressor
+    from llmzip.errors import (
+        DictionaryError,
+        FormatError,
+        IntegrityError,
+        LimitError,
+        LLMZipError,
+        ModelError,
+        ModelMismatchError,
+        ModelNotFoundError,
+        TruncatedError,
+        UnsupportedModelError,
+    )
+    from llmzip.file import LLMZipFile
+    from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+    from llmzip.one_shot import compress, decompress
+    from llmzip.open_file import open
+    from llmzip.predictor.dictionary import Dictionary
+    from llmzip.runtime import Runtime
+    from llmzip.salvage.repair import Damage, RepairReport, repair_stream
+    from llmzip.streams import compress_stream, decompress_stream
 
 __all__ = [
     "DEFAULT_LEVEL",
@@ -69,62 +69,45 @@ __all__ = [
     "repair_stream",
 ]
 
+_NAMES = {
+    "compressor": ("LLMZipCompressor",),
+    "container.frame_info": ("FrameInfo", "FrameSummary", "get_frame_info", "list_frames"),
+    "decompressor": ("LLMZipDecompressor",),
+    "errors": (
+        "DictionaryError",
+        "FormatError",
+        "IntegrityError",
+        "LLMZipError",
+        "LimitError",
+        "ModelError",
+        "ModelMismatchError",
+        "ModelNotFoundError",
+        "TruncatedError",
+        "UnsupportedModelError",
+    ),
+    "file": ("LLMZipFile",),
+    "levels": ("DEFAULT_LEVEL", "MAX_LEVEL", "MIN_LEVEL"),
+    "one_shot": ("compress", "decompress"),
+    "open_file": ("open",),
+    "predictor.dictionary": ("Dictionary",),
+    "runtime": ("Runtime",),
+    "salvage.repair": ("Damage", "RepairReport", "repair_stream"),
+    "streams": ("compress_stream", "decompress_stream"),
+}
+"""Module -> the public names in it: it is imported when one of them is first used, so that what is light stays light."""
 
-def compress(
-    data: Buffer,
-    level: int | None = None,
-    *,
-    compresslevel: int | None = None,
-    model: ModelLike | None = None,
-    dictionary: DictionaryLike | None = None,
-    block_size: int | None = None,
-    codec: str | None = None,
-    mixing: bool = True,
-    solid: bool = False,
-    runtime: Runtime | None = None,
-    progress: Progress | None = None,
-) -> bytes:
-    """Compress bytes into one stream; arguments as for `LLMZipCompressor`. compresslevel: gzip's name for the level.
-
-    Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is not installed.
-    """
-    compressor = LLMZipCompressor(
-        chosen_level(level, compresslevel),
-        model=model,
-        dictionary=dictionary,
-        block_size=block_size,
-        codec=codec,
-        mixing=mixing,
-        solid=solid,
-        runtime=runtime,
-        progress=progress,
-    )
-    return compressor.compress(data) + compressor.flush()
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-def decompress(
-    data: Buffer,
-    *,
-    model: ModelLike | None = None,
-    dictionary: DictionaryLike | None = None,
-    max_memory: int | None = None,
-    max_output: int | None = None,
-    runtime: Runtime | None = None,
-    progress: Progress | None = None,
-) -> bytes:
-    """Decompress one or more frames; arguments as for `LLMZipDecompressor`.
+def __getattr__(name: str) -> Any:
+    """A public name, on its first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
-    Raises LLMZipError: TruncatedError, FormatError, IntegrityError, ModelNotFoundError, LimitError.
-    """
-    out = io.BytesIO()
-    decompress_stream(
-        io.BytesIO(flat(data)),
-        out,
-        model=model,
-        dictionary=dictionary,
-        max_memory=max_memory,
-        max_output=max_output,
-        runtime=runtime,
-        progress=progress,
-    )
-    return out.getvalue()
+
+def __dir__() -> list[str]:
+    """The public names, and what Python has in every module."""
+    return sorted({*globals(), *__all__})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from llmzip.types import DownloadProgress
+if TYPE_CHECKING:
+    from llmzip.types import DownloadProgress
 
 EngineName = Literal["auto", "native", "torch"]
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import pickle
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,27 @@ def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pyte
     assert out == NOISE
     parts = llmzip.list_frames(io.BytesIO(packed))[0].blocks + 1
     assert len(tries) <= 8 * parts  # codec, two sizes of up to two bytes each, payload, check
+
+
+@pytest.mark.parametrize("block_size", [1024, 1 << 26])
+def test_small_pieces_take_time_in_proportion(block_size: int) -> None:
+    """Sixteen times as much in, or out, by small pieces: sixteen times the time, where quadratic growth takes 256 times."""
+
+    def seconds(size: int, pieces_in: int, pieces_out: int) -> float:
+        packed = llmzip.compress(random.Random(6).randbytes(size), block_size=block_size, codec="raw")
+        decompressor = llmzip.LLMZipDecompressor()
+        start = time.process_time()
+        done = 0
+        for i in range(0, len(packed), pieces_in):
+            done += len(decompressor.decompress(packed[i : i + pieces_in], pieces_out))
+        while not decompressor.eof:
+            done += len(decompressor.decompress(b"", pieces_out))
+        assert done == size
+        return time.process_time() - start
+
+    for pieces_in, pieces_out in ((64, -1), (1 << 30, 100)):
+        few, many = (min(seconds(size, pieces_in, pieces_out) for _ in range(2)) for size in (1 << 18, 1 << 22))
+        assert many < 64 * few
 
 
 def test_pipes_that_hand_out_little_are_read_in_linear_time() -> None:
