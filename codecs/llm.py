@@ -205,12 +205,12 @@ class LLMCodec(PayloadCodec):
         """The layout of a payload, and what is coded. Raises FormatError for what docs/format.md does not allow."""
         reader = ByteReader(io.BytesIO(payload))
         layout = StreamLayout.read(reader, self._context, self._usual_layout)
-        layout.validate(size, self.model.spec, MAX_CAPACITY_BITS if self._solid else self._bits_for_all(layout.tokens))
         coded = payload[reader.offset :]
         if has_too_many(layout.tokens, coded):
             raise FormatError(
                 f"impossible block parameters ({layout.tokens} tokens in {len(coded)} coded bytes): the file is damaged"
             )
+        layout.validate(size, self.model.spec, MAX_CAPACITY_BITS if self._solid else self._bits_for_all(layout.tokens))
         return layout, coded
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:

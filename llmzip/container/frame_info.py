@@ -44,7 +44,7 @@ class FrameSummary(FrameInfo):
     check: str
     """The kind of the content check."""
     codecs: tuple[str, ...]
-    """The codec of each block; where copies have left something, with that of the rest: copies(llm)."""
+    """The codec of each block, with that of the literals between its matches, if there are any: ldm(llm)."""
 
 
 def get_frame_info(data: Buffer) -> FrameInfo:
