@@ -25,7 +25,7 @@ class Compressor:
 
     name: str
     command: str
-    """For the footnote: what to type for the same."""
+    """What to type for the same, for the footnote."""
     task: dict[str, Any]
     missing: str | None = None
     """Why it cannot run here."""

@@ -34,7 +34,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What it is a row of."""
+        """What is measured in this row: equal keys are one measurement."""
         return self.data, self.data_sha256, self.compressor, self.command
 
 
@@ -54,7 +54,7 @@ _FLOATS = ("bits_per_byte", "encode_bytes_per_s", "decode_bytes_per_s")
 
 
 def read_csv(path: pathlib.Path) -> list[Row]:
-    """What `write_csv` has written."""
+    """The rows that `write_csv` has written."""
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     kinds: dict[str, Callable[[str], Any]] = {**dict.fromkeys(_INTEGERS, int), **dict.fromkeys(_FLOATS, float)}

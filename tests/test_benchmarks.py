@@ -7,6 +7,7 @@ import doctest
 import importlib.util
 import json
 import pathlib
+import re
 import shutil
 
 import click.testing
@@ -35,6 +36,12 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch, cache_with_tiny_model: pathlib.
 
 def test_the_example() -> None:
     assert doctest.testmod(pictures).failed == 0
+
+
+def test_the_index_names_every_script_and_no_other() -> None:
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
+    index = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    assert set(re.findall(r"python -m benchmarks\.(\w+)", index)) == scripts - {"worker"}
 
 
 def test_compressors_that_are_not_here_say_so() -> None:

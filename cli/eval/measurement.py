@@ -57,12 +57,12 @@ class Measurement:
 
     @functools.cached_property
     def progress(self) -> MeasurementProgress:
-        """Its progress."""
+        """The progress of this measurement, on stderr."""
         return MeasurementProgress(self.quiet)
 
     @functools.cached_property
     def partial(self) -> Partial:
-        """What is measured so far: kept beside the output until all is there."""
+        """What has been measured so far, kept beside the output until everything is."""
         return Partial(self.output.with_name(self.output.name + ".partial") if self.output else None)
 
     def scorer(self, name: str | None = None) -> Scorer:
@@ -83,7 +83,7 @@ class Measurement:
         return found
 
     def read(self, path: Path) -> bytes:
-        """One file."""
+        """The bytes of one file, as far as --limit allows."""
         return path.read_bytes()[: self.limit]
 
     def finish(self, result: object, **facts: object) -> None:
@@ -118,7 +118,7 @@ def emit(values: Mapping[str, Any], output: Path | None) -> None:
 
 
 def draw(output: Path | None, suffix: str, picture: Callable[[], Any]) -> None:
-    """A picture beside the JSON."""
+    """Draw a picture beside the JSON, if there is one."""
     if output:
         from llmzip.evaluation.plots import svg
 

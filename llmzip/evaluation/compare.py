@@ -19,7 +19,7 @@ from llmzip.scoring.score import Begin, batches
 from llmzip.types import Float64Array, TokenProgress
 
 _ROWS = 32
-"""How many full distributions are compared at once."""
+"""This many full distributions are compared at once."""
 
 
 @dataclasses.dataclass(frozen=True)

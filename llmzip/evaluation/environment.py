@@ -54,7 +54,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Of the sources that this runs from; None for an installed package."""
+    """The commit of the sources that run; None for an installed package."""
     root = pathlib.Path(__file__).resolve().parents[2]
     try:
         ran = subprocess.run(

@@ -7,7 +7,7 @@ import itertools
 from llmzip.evaluation.rows import MeasuredText, Result
 
 BITS_PER_BYTE = 8
-"""Without compression: rates beyond it are noise to the model."""
+"""The rate of data that is stored as it is; text at a higher rate is noise to the model."""
 
 
 def findings(result: Result) -> list[str]:

@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back: the one path where results become JSON values and are read again.
+"""Dataclasses as JSON and back: the one place where results become JSON values and are read again.
 
 A dataclass is an object with a key per field. The fields of a nested dataclass that is declared with
 the metadata `FLAT` stand among those of the outer one; it is None where the object has not all of its keys.

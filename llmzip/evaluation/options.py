@@ -32,16 +32,16 @@ class Options:
     context: int = 1024
     """Tokens of the independent segments."""
     contexts: tuple[int, ...] = CONTEXTS
-    """Of bits/byte by context length."""
+    """The context lengths behind which the same tokens are scored [tokens]."""
     samples: int = 16
-    """Stretches of 64 tokens for `context`, segments of 1024 for `capacity`, at most."""
+    """At most this many spans of 64 tokens for `context`, and segments of 1024 for `capacity`."""
     damage_contexts: tuple[int, ...] = (128, 512, 1024)
-    """Of the cache damage grid."""
+    """The context lengths of the cache damage grid [tokens]."""
     level: int = levels.DEFAULT_LEVEL
-    """Of the real file."""
+    """The level of the real file."""
     ic_bias: float = BIASES["other"]
     alpha: float = 0.01
-    """Of the smoothed bits/byte."""
+    """The smoothing of the smoothed bits/byte."""
     limit: int | None = None
     """Only the first so many bytes of each text: testing only."""
 
@@ -55,7 +55,7 @@ class Text:
 
     @property
     def sha256(self) -> str:
-        """In hex."""
+        """The digest of the bytes, in hex."""
         return hashlib.sha256(self.data).hexdigest()
 
 

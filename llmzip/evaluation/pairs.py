@@ -26,10 +26,10 @@ _TOGETHER = 32
 """How many pairs a model scores side by side, and that an interruption may lose."""
 
 Pair = tuple[bytes, bytes]
-"""A text y and what is given, z."""
+"""A text y, and the text z that is given."""
 
 Conditional = Callable[[bytes, bytes], float]
-"""C(y|z) [bits]."""
+"""The function (y, z) -> C(y|z) [bits]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Classification:
     """File -> label."""
     training: list[str]
     distances: list[list[float]]
-    """[tests][training]."""
+    """The distance of each test text from each training text: [tests][training]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class MutualInformation:
-    """Of inputs and what was made of them."""
+    """The mutual information of inputs and what was made of them."""
 
     pairs: int
     mutual_information_bits: float
@@ -159,7 +159,7 @@ def conditional_by_codec(length: CodeLength) -> Conditional:
 
 
 def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: TokenProgress | None = None) -> None:
-    """Let a model or a codec measure what will be asked of it; both remember."""
+    """Measure pairs side by side; asking for their code lengths later is then a look-up."""
     if isinstance(conditional, ModelCodeLengths):
         conditional.prepare(pairs, progress)
         return

@@ -18,7 +18,7 @@ class Partial:
     """The cells that are measured. A cell is any value that `json_values` knows, found again by what decides it."""
 
     def __init__(self, path: pathlib.Path | None = None) -> None:
-        """path: a file of JSON lines; None: nothing is kept beyond this object."""
+        """path: a file of JSON lines; None: cells are kept only as long as this object lives."""
         self.path = path
         self._cells: dict[str, Any] = {}
         if path and path.is_file():

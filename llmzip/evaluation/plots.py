@@ -161,7 +161,7 @@ class DamageCurve:
     """One of the pictures of a cache damage grid."""
 
     suffix: str
-    """Of its file's name."""
+    """What its file name has before the extension, beside the name of the others."""
     label: str
     caption: str
     value: Callable[[Damage], float]

@@ -134,7 +134,7 @@ class Row:
     kind: Kind
     text: str
     seconds: dict[str, float]
-    """Per task."""
+    """How long each task took."""
     errors: dict[str, str]
     """Why a task gave nothing."""
     seconds_per_megabyte: float | None = None
@@ -147,13 +147,13 @@ class Row:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """Of a codec's payload, or of a model in independent segments; None where neither was measured."""
+        """The rate of a codec's payload, or of a model in independent segments; None for neither."""
         measured = self.codec or self.code_length
         return measured.bits_per_byte if measured else None
 
     @property
     def bits_per_char(self) -> float | None:
-        """The same per character."""
+        """The same rate per character."""
         measured = self.codec or self.code_length
         return measured.bits_per_char if measured else None
 
@@ -180,14 +180,14 @@ class DamageGrid:
 
 @dataclasses.dataclass(frozen=True)
 class ModelDamage(Damage):
-    """The same, of one of several models."""
+    """One point of the grid of one of several models."""
 
     model: str
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredText:
-    """What a result says of a text."""
+    """A text that was measured."""
 
     name: str
     bytes: int
@@ -207,7 +207,7 @@ class Result:
     rows: list[Row]
     cache_damage: list[ModelDamage]
     cache_damage_seconds: dict[str, float]
-    """Per model."""
+    """How long each model's grid took."""
     errors: dict[str, str]
     environment: Environment
 

@@ -137,7 +137,7 @@ def _damage(
 
 
 def _timed(kind: type[T], measure: Callable[[], T], partial: Partial, identity: object) -> _Outcome[T]:
-    """Measure, unless an interrupted run has."""
+    """Measure, unless an interrupted run has measured it already."""
     known = partial.get(dict[str, Any], identity)
     if known is not None:
         return _Outcome(from_json(kind, known["measured"]), known["seconds"])
@@ -167,7 +167,7 @@ def _row(name: str, kind: Kind, text: Text, outcomes: Mapping[str, _Outcome[Any]
 
 
 def write(result: Result, folder: pathlib.Path, name: str = "results") -> pathlib.Path:
-    """Write `<name>_<isodate>.json` into the folder; its path."""
+    """Write `<name>_<isodate>.json` into the folder, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = result.date.replace(":", "-").partition("+")[0]
     path = folder / f"{name}_{stamp}.json"

@@ -28,7 +28,7 @@ class Column(Generic[R]):
     title: str
     value: Callable[[R], Number]
     digits: int = 4
-    """After the point, unless the number is an int."""
+    """Digits after the decimal point, unless the number is an int."""
     error: Callable[[R], Number] = lambda row: None
     """The standard error that stands beside it."""
 
@@ -48,16 +48,16 @@ class Table:
     titles: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     names: int = 1
-    """How many of the first columns are names."""
+    """The number of the first columns that are names."""
 
     def markdown(self) -> list[str]:
-        """Its lines; the best of each column is bold."""
+        """The table as lines of Markdown; the best of each column is bold."""
         rule = " --- |" * self.names + " ---: |" * (len(self.titles) - self.names)
         rows = [[f"**{c.text}**" if c.is_best else c.text for c in row] for row in self.rows]
         return [f"| {' | '.join(self.titles)} |", f"|{rule}", *(f"| {' | '.join(r)} |" for r in rows)]
 
     def html(self) -> str:
-        """The same as an element."""
+        """The table as an HTML element."""
         head = "".join(f"<th>{html.escape(title)}</th>" for title in self.titles)
         rows = ("".join(f"<td>{_html(cell)}</td>" for cell in row) for row in self.rows)
         return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
@@ -141,7 +141,7 @@ MAIN: tuple[Column[Row], ...] = (
     Column("top-1 ↑", _scores(lambda m: m.top1), 3),
     Column("adjusted rate ↓", _scores(lambda m: m.adjusted_rate_stored), 2),
 )
-"""Of the table of each text."""
+"""The columns of the table of each text."""
 
 _FILE_SECTION: tuple[Column[Row], ...] = (
     Column("level", _file(lambda m: m.level)),
@@ -225,7 +225,7 @@ def section(result: Result, columns: Sequence[Column[Row]]) -> Table | None:
 
 
 def notes(result: Result) -> list[str]:
-    """Why something that is of no single text was not measured."""
+    """Why a measurement that is of no single text failed."""
     return [f"{what}: {reason}" for what, reason in result.errors.items()]
 
 

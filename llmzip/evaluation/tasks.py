@@ -184,7 +184,7 @@ def measure_file(scorer: Scorer, data: bytes, options: Options, progress: TokenP
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
+    """The value, or None for infinity, which JSON does not have."""
     return value if np.isfinite(value) else None
 
 

@@ -26,7 +26,7 @@ class Shape:
     gated: bool = True
     """Whether the MLP has three matrices (SwiGLU) or two."""
     experts: int = 1
-    """Of a mixture; the router costs FLOPs."""
+    """The number of experts of a mixture of experts, whose router costs FLOPs, too."""
     active_experts: int = 1
     """How many experts of width `d_ff` a token passes."""
 

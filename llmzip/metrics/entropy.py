@@ -16,7 +16,7 @@ RESAMPLES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A ratio and where it may lie."""
+    """A ratio with its confidence interval."""
 
     value: float
     low: float

@@ -19,7 +19,7 @@ class Span:
 
     @property
     def length(self) -> int:
-        """Tokens that are read."""
+        """The number of tokens that are read."""
         return self.end - self.begin
 
 

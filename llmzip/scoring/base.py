@@ -14,15 +14,15 @@ from llmzip.model.vocabulary import Vocabulary
 from llmzip.types import BoolArray, Float64Array, IdArray
 
 DTYPES = ("float32", "bfloat16", "float16")
-"""What float models may compute in."""
+"""The number types that float models may compute in."""
 
 CHUNK_ROWS = 512
-"""How many tokens, over all rows, a scorer feeds at once."""
+"""A scorer feeds this many tokens at once, over all rows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """What results say of the model they were made with."""
+    """The model that a result was made with."""
 
     name: str
     kind: Literal["integer", "float"]
@@ -31,7 +31,7 @@ class ModelCard:
     """Hex: an integer model's fingerprint, or SHA-256 of a float model's files."""
     parameters: int
     model_bytes: int
-    """As it is stored: integer tensors, or parameters at the dtype's size."""
+    """The size of the model as it is stored: integer tensors, or parameters at the dtype's size."""
     shape: Shape
     settings: dict[str, Any]
     """What else decides the numbers: dtype, device, engine."""
@@ -47,7 +47,7 @@ class Tokenized:
     escaped: BoolArray  # [n]
 
     def __add__(self, other: Tokenized) -> Tokenized:
-        """This text and then the other, each cut by itself."""
+        """This text followed by the other, each tokenized by itself."""
         return Tokenized(
             np.concatenate([self.ids, other.ids]),
             np.concatenate([self.sizes, other.sizes]),
@@ -57,19 +57,19 @@ class Tokenized:
 
 
 class Predictions(Protocol):
-    """What a model says of N next tokens."""
+    """A model's predictions of N next tokens."""
 
     def measure(self, targets: IdArray) -> tuple[Float64Array, IdArray]:
         """targets [N] -> code lengths -log2 p [N] bits, and ranks [N]: how many tokens are more probable."""
         ...
 
     def log2_probabilities(self) -> npt.NDArray[np.float32]:
-        """[N, V]."""
+        """The log2 probabilities of all tokens: [N, V]."""
         ...
 
 
 class Scorer(Protocol):
-    """A model that scores."""
+    """A model that predicts the tokens of a text."""
 
     model_card: ModelCard
     vocabulary: Vocabulary
@@ -78,7 +78,7 @@ class Scorer(Protocol):
     """How many tokens a batch of rows may have, so that its key/value cache fits."""
 
     def tokenize(self, data: bytes) -> Tokenized:
-        """Cut a text; every byte belongs to exactly one token."""
+        """Tokenize a text; every byte belongs to exactly one token."""
         ...
 
     def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
@@ -91,7 +91,7 @@ class Scorer(Protocol):
 
 
 def chunks(streams: int, length: int) -> Iterator[slice]:
-    """The columns that are fed at once."""
+    """Slices of columns, each as many as are fed at once."""
     size = max(1, CHUNK_ROWS // streams)
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))

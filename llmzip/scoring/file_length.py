@@ -40,12 +40,12 @@ class FileLength:
 
     @property
     def bits_per_byte(self) -> float:
-        """Of the file without its overhead (tables, tail, header) and without what the mixer saves."""
+        """The rate of the file without its overhead (tables, tail, header), and without mixing."""
         return (self.model_bits + self.match_bits + self.other_bits) / self.text_bytes
 
     @property
     def file_bits_per_byte(self) -> float:
-        """Of the real file."""
+        """The rate of the real file."""
         return self.file_bits / self.text_bytes
 
 
@@ -85,11 +85,11 @@ class _Payload:
     """What the model has coded as one payload."""
 
     model_bits: float = 0.0
-    """By the model's token weights."""
+    """The code length by the model's token weights."""
     table_bits: float = 0.0
-    """By the coder's tables of these weights."""
+    """The code length by the coder's tables of these weights."""
     ideal_bits: float = 0.0
-    """By the tables that the coder was given."""
+    """The code length by the tables that the coder was given: those that mixing has corrected."""
     coded_bytes: int = 0
 
 

@@ -19,7 +19,7 @@ _ZERO_WEIGHT = 2.0**-8
 """What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a similar floor."""
 
 _GROUP = 64
-"""How many rows of token weights are in memory at once."""
+"""This many rows of token weights are in memory at once."""
 
 
 class IntegerPredictions:

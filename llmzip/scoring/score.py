@@ -14,7 +14,7 @@ from llmzip.scoring.base import Scorer, Tokenized
 from llmzip.types import BoolArray, Float64Array, IdArray, TokenProgress
 
 Begin = Callable[[str], TokenProgress | None]
-"""Told what is measured next; what it returns is told the tokens done."""
+"""Called with the name of the next measurement; returns the function that reports its progress."""
 
 LITERAL_BITS = 8.0
 """What the byte behind an escape token costs."""
@@ -33,7 +33,7 @@ class TokenScores:
 
     @property
     def total_bits(self) -> float:
-        """The code length of all."""
+        """The code length of all scored tokens."""
         return float(self.bits.sum())
 
     @property
