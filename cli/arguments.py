@@ -35,7 +35,7 @@ class Arguments:
     progress: bool = True
     json: bool = False
     compression: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords of `LLMZipCompressor`, from the table `options.COMPRESSION`."""
+    """The fields of `CompressionOptions`, from the table `options.COMPRESSION`."""
     model: str | None = None
     dictionary: str | None = None
     runtime: Runtime = DEFAULT_RUNTIME

@@ -74,11 +74,12 @@ def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LL
 
     Raises ValueError for options that exclude each other or are out of range.
     """
+    from llmzip.block_encoder import CompressionOptions
     from llmzip.compressor import LLMZipCompressor
 
     shown = progress or FileProgress(None, None)
-    return LLMZipCompressor(
-        **arguments.compression,
+    return LLMZipCompressor.with_options(
+        CompressionOptions(**arguments.compression),
         model=arguments.model,
         dictionary=dictionary(arguments.dictionary),
         runtime=dataclasses.replace(arguments.runtime, download_progress=shown.download),

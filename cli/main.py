@@ -137,7 +137,7 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
 
 
 def _compression(action: Action, digit: int | None, given: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of LLMZipCompressor, from the options that it takes out of `given`.
+    """The fields of CompressionOptions, from the options that it takes out of `given`.
 
     digit: a level that was given as -1 to -9.
     """

@@ -91,7 +91,7 @@ COMPRESSION: Section = [
     ),
     flag("--solid", help="Carry that mixer, and find repeats, from block to block: smaller, without random access."),
 ]
-"""Named like the keywords of `LLMZipCompressor`, which they are handed to: to add one, add it there and here."""
+"""Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add one there and here."""
 DICTIONARY = click.Option(
     ["--dictionary", "-D"],
     type=NAME,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from llmzip import accounting
+import dataclasses
+
+from llmzip import accounting, levels
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.history import History
@@ -15,9 +17,35 @@ from llmzip.coding.observer import CodingObserver
 from llmzip.container.codec_ids import CHOICES, CodecId
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.engine_loader import EngineLoader
-from llmzip.levels import Level
 from llmzip.mixing.base import ContextMixer
 from llmzip.types import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressionOptions:
+    """How blocks are coded: what decides the bytes of a file beside its model and its dictionary.
+
+    A field that has a row of the same name in `cli/options.py`, in the table COMPRESSION, is an option
+    of the command line. Raises ValueError for options that are out of range or contradict each other.
+    """
+
+    level: int = levels.DEFAULT_LEVEL
+    """1 to 9; more is smaller and slower."""
+    block_size: int | None = None
+    """Uncompressed bytes per block; None: the level's."""
+    codec: str | None = None
+    """The codec that all blocks get, by name (docs/format.md); None: the smallest for each."""
+    mixing: bool = True
+    """Whether predictions are corrected by what has been coded."""
+    solid: bool = False
+    """Whether the mixer is carried from block to block, and matches reach over all blocks."""
+
+    def __post_init__(self) -> None:
+        levels.level_parameters(self.level, self.block_size)
+        if self.codec is not None and self.codec not in CHOICES:
+            raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")
+        if self.solid and not self.mixing:
+            raise ValueError("solid compression carries the mixer on: it needs mixing")
 
 
 class BlockEncoder:
@@ -26,24 +54,16 @@ class BlockEncoder:
     def __init__(
         self,
         loader: EngineLoader,
-        level: Level,
-        *,
-        codec: str | None,
-        mixing: bool,
-        solid: bool,
+        options: CompressionOptions,
         progress: Progress,
-        observer: CodingObserver | None,
+        observer: CodingObserver | None = None,
     ) -> None:
-        """Take the parameters of `LLMZipCompressor`. Raises ValueError where they contradict each other."""
-        if codec is not None and codec not in CHOICES:
-            raise ValueError(f"codec {codec!r}: blocks can have {', '.join(CHOICES)}")
-        if solid and not mixing:
-            raise ValueError("solid compression carries the mixer on: it needs mixing")
+        """loader: finds the model, when a block needs it. progress, observer: as of `LLMZipCompressor`."""
         self.loader = loader
-        self._level = level
-        self._forced = codec
-        self._has_mixing = mixing
-        self._solid = solid and codec in (None, LLMCodec.name)  # the others carry nothing on
+        self._level = levels.level_parameters(options.level, options.block_size)
+        self._forced = options.codec
+        self._has_mixing = options.mixing
+        self._solid = options.solid and options.codec in (None, LLMCodec.name)  # the others carry nothing on
         self._progress = progress
         self._observer = observer
         self._llm_codec: LLMCodec | None = None
@@ -51,6 +71,11 @@ class BlockEncoder:
         self._frame: FrameHeader | None = None
         self._carried: ContextMixer | None = None
         self._matches = MatchFinder(History(loader.dictionary_content))
+
+    @property
+    def block_size(self) -> int:
+        """Uncompressed bytes per block."""
+        return self._level.block_size
 
     @property
     def has_model(self) -> bool:

@@ -7,7 +7,7 @@ import operator
 from typing import Final
 
 from llmzip import levels
-from llmzip.block_encoder import BlockEncoder
+from llmzip.block_encoder import BlockEncoder, CompressionOptions
 from llmzip.buffers import Buffer, flat
 from llmzip.coding.observer import CodingObserver
 from llmzip.container.frame_writer import FrameWriter
@@ -64,17 +64,35 @@ class LLMZipCompressor(NotCopied):
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
         """
-        self._level = levels.level_parameters(level, block_size)
+        options = CompressionOptions(level, block_size, codec, mixing, solid)
+        self._start(options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer)
+
+    @classmethod
+    def with_options(
+        cls,
+        options: CompressionOptions,
+        *,
+        model: ModelLike | None = None,
+        dictionary: DictionaryLike | None = None,
+        runtime: Runtime | None = None,
+        progress: Progress | None = None,
+        observer: CodingObserver | None = None,
+    ) -> LLMZipCompressor:
+        """A compressor whose options for blocks are one value, as the command line has them."""
+        compressor = cls.__new__(cls)
+        loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+        compressor._start(options, loader, progress, observer)
+        return compressor
+
+    def _start(
+        self,
+        options: CompressionOptions,
+        loader: EngineLoader,
+        progress: Progress | None,
+        observer: CodingObserver | None,
+    ) -> None:
         self._tally = Tally(progress)
-        self._encoder = BlockEncoder(
-            EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME),
-            self._level,
-            codec=codec,
-            mixing=mixing,
-            solid=solid,
-            progress=self._tally.report,
-            observer=observer,
-        )
+        self._encoder = BlockEncoder(loader, options, self._tally.report, observer)
         self._observer = observer
         self._pending = bytearray()
         self._frame: FrameWriter | None = None
@@ -112,7 +130,7 @@ class LLMZipCompressor(NotCopied):
 
     def _compress(self, data: memoryview, mode: int) -> bytes:
         self._pending += data
-        kept = self._level.block_size if mode == self.CONTINUE else 0  # the last block waits: it may be the only one
+        kept = self._encoder.block_size if mode == self.CONTINUE else 0  # the last block waits: it may be the only one
         out = []
         while len(self._pending) > kept:
             out.append(self._next_block(mode))
@@ -129,7 +147,7 @@ class LLMZipCompressor(NotCopied):
 
     def _next_block(self, mode: int) -> bytes:
         """Encode the block at the head of the pending data."""
-        data = bytes(self._pending[: self._level.block_size])
+        data = bytes(self._pending[: self._encoder.block_size])
         self._tally.begin_block()
         block = self._encoder.encode(data)
         out = b""

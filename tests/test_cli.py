@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import os
 import pty
@@ -22,8 +21,9 @@ import click
 import click.testing
 import pytest
 
-import llmzip.compressor
 import llmzip.streams
+from llmzip import block_encoder
+from llmzip.block_encoder import CompressionOptions
 from llmzip.cli import files, main, options
 from llmzip.cli.sizes import format_size, parse_size
 from tests import tiny
@@ -260,9 +260,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The options of the library's last call, which does nothing but announce a download."""
     found: dict[str, Any] = {}
 
-    class Compressor:
-        def __init__(self, **given: Any) -> None:
-            found.update(given)
+    def with_options(options: CompressionOptions, **given: Any) -> None:
+        found.update(given, **dataclasses.asdict(options))
 
     def stream(*files: Any, **given: Any) -> llmzip.streams.Totals:
         found.update(given)
@@ -271,26 +270,27 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 download("download", done, 100)
         return llmzip.streams.Totals(0, 0, 0, 1)
 
-    monkeypatch.setattr(llmzip.compressor, "LLMZipCompressor", Compressor)
+    monkeypatch.setattr(llmzip.LLMZipCompressor, "with_options", with_options)
     monkeypatch.setattr(llmzip.streams, "compress_with", stream)
     monkeypatch.setattr(llmzip.streams, "decompress_stream", stream)
     return found
 
 
-def test_every_option_of_compression_is_a_keyword_of_the_compressor() -> None:
-    """What the table of the command line has is handed over as it is, so that one row there is enough."""
-    keywords = inspect.signature(llmzip.LLMZipCompressor).parameters
+def test_the_table_of_compression_has_the_fields_of_its_options() -> None:
     defaults = click.Command("llmzip", params=[*options.COMPRESSION]).make_context("llmzip", []).params
-    assert {name: keywords[name].default for name in defaults} == {**defaults, "level": llmzip.DEFAULT_LEVEL}
+    assert {**defaults, "level": llmzip.DEFAULT_LEVEL} == dataclasses.asdict(CompressionOptions())
 
 
-def test_a_further_row_of_the_table_reaches_the_compressor(
+def test_a_field_and_a_row_of_the_table_are_an_option(
     received: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = click.Option(["--new"], type=int)
-    monkeypatch.setattr(options, "COMPRESSION", [*options.COMPRESSION, new])
-    sections = {"Compression": options.COMPRESSION}
-    command = main.Command("compress", sections, callback=main.execute)
+    @dataclasses.dataclass(frozen=True)
+    class Extended(CompressionOptions):
+        new: int = 0
+
+    monkeypatch.setattr(block_encoder, "CompressionOptions", Extended)
+    monkeypatch.setattr(options, "COMPRESSION", [*options.COMPRESSION, click.Option(["--new"], type=int)])
+    command = main.Command("compress", {"Compression": options.COMPRESSION}, callback=main.execute)
     click.testing.CliRunner().invoke(command, ["--new", "5", "a"])
     assert received["new"] == 5
 
