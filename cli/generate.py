@@ -10,7 +10,6 @@ from llmzip.cli import environment, options
 from llmzip.cli.messages import reporting
 from llmzip.cli.numbers import WholeNumber
 from llmzip.codecs.registry import codec_names, get_codec
-from llmzip.engine_loader import EngineLoader
 from llmzip.generation import generate as generate_by_model
 from llmzip.generation import generate_by_codec
 from llmzip.runtime import EngineName, Runtime
@@ -36,8 +35,9 @@ def _run(
     )
     try:
         if codec is None:
-            served = EngineLoader(model, runtime=runtime).for_compression()
-            pieces = generate_by_model(served, given, count, seed=seed, temperature=temperature, top_k=top_k)
+            pieces = generate_by_model(
+                given, count, seed=seed, temperature=temperature, top_k=top_k, model=model, runtime=runtime
+            )
         else:
             if temperature != "1" or top_k is not None:
                 raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")

@@ -11,9 +11,12 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.buffers import Buffer, flat
 from llmzip.codecs.base import PayloadCodec
 from llmzip.engine.base import Engine, HeadInput, Session
+from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import LimitError
+from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 MAX_TEMPERATURE = 5
 
@@ -57,6 +60,31 @@ class Randomness:
 
 
 def generate(
+    prompt: Buffer,
+    count: int = 100,
+    *,
+    seed: int = 0,
+    temperature: float | str = 1,
+    top_k: int | None = None,
+    model: ModelLike | None = None,
+    runtime: Runtime | None = None,
+) -> Iterator[bytes]:
+    """Text that a model takes for likely: `count` tokens that follow a prompt, each as its bytes.
+
+    The same seed is the same text on every machine. seed, temperature, top_k: as for `generate_by_engine`; model, runtime: as
+    for `LLMZipCompressor`.
+
+    Raises TypeError for a str, ValueError for parameters out of range, LimitError where prompt and text exceed the model's
+    positions, ModelNotFoundError where the model is not installed.
+
+    >>> b"".join(llmzip.generate(b"Once upon a time", 20, temperature=0.7))
+    """
+    given = bytes(flat(prompt))
+    engine = EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression()
+    return generate_by_engine(engine, given, count, seed=seed, temperature=temperature, top_k=top_k)
+
+
+def generate_by_engine(
     engine: Engine, prompt: bytes, count: int, *, seed: int = 0, temperature: float | str = 1, top_k: int | None = None
 ) -> Iterator[bytes]:
     """`count` tokens that follow a prompt, each as its bytes, drawn from the weights of docs/arithmetic.md, section 4.8.

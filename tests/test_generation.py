@@ -11,13 +11,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import llmzip
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.registry import get_codec
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError
-from llmzip.generation import Randomness, _raised, generate, generate_by_codec
+from llmzip.generation import Randomness, _raised, generate_by_codec, generate_by_engine
 from llmzip.model.integer_model import IntegerModel
 
 PROMPT = b"The value of an expression"
@@ -45,13 +46,24 @@ GOLDEN_TEXTS: list[tuple[dict[str, object], bytes]] = [
 
 
 def text(engine: Engine, count: int = 30, **options: object) -> bytes:
-    return b"".join(generate(engine, PROMPT, count, **options))  # type: ignore[arg-type]
+    return b"".join(generate_by_engine(engine, PROMPT, count, **options))  # type: ignore[arg-type]
 
 
 def test_golden_numbers() -> None:
     """SHA-256 of `llmzip generate`, seed 0, counters 0 to 3."""
     random = Randomness(0)
     assert [random.below(1000) for _ in range(4)] == GOLDEN_NUMBERS
+
+
+def test_the_public_function_finds_the_model(tiny_model: IntegerModel) -> None:
+    options, golden = GOLDEN_TEXTS[1]
+    for prompt in (PROMPT, bytearray(PROMPT), np.frombuffer(PROMPT, np.uint8)):
+        made = llmzip.generate(prompt, 30, model=tiny_model, runtime=llmzip.Runtime(threads=1), **options)  # type: ignore[arg-type]
+        assert b"".join(made) == golden
+    with pytest.raises(TypeError):
+        llmzip.generate("text", model=tiny_model)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="temperature"):  # at once, not when the first token is asked for
+        llmzip.generate(PROMPT, model=tiny_model, temperature=9)
 
 
 def test_golden_texts(engine: Engine, tiny_engine: TorchEngine) -> None:
