@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 import click
 
+from llmzip import __version__
 from llmzip.cli import environment
 from llmzip.cli.arguments import Action
 from llmzip.cli.names import NAME
@@ -23,13 +22,9 @@ def flag(*names: str, help: str) -> click.Option:
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if not value:
-        return
-    try:
-        click.echo(f"llmzip {metadata.version('llmzip')}")
-    except metadata.PackageNotFoundError:
-        click.echo("llmzip, not installed: run from its sources")
-    ctx.exit()
+    if value:
+        click.echo(f"llmzip {__version__}")
+        ctx.exit()
 
 
 def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:

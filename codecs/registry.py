@@ -81,13 +81,13 @@ class FramedCodec:
 
     def encode(self, data: Buffer) -> bytes:
         """Compress. Raises TypeError for a str, LimitError for more than the codec takes at once."""
-        data = bytes(flat(data))
+        data = bytes(flat(data, "encode"))
         body = varint(len(data)) + (self.payload_codec.encode(data) if data else b"")
         return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")
 
     def decode(self, data: Buffer) -> bytes:
         """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not made."""
-        data = bytes(flat(data))
+        data = bytes(flat(data, "decode"))
         if len(data) <= _CHECK_BYTES:
             raise TruncatedError(f"{len(data)} bytes are too few for anything that {self.name} has made")
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmzip.codecs.registry import get_codec
     from llmzip.compressor import LLMZipCompressor
     from llmzip.container.frame_info import FrameInfo, FrameSummary, get_frame_info, list_frames
     from llmzip.decompressor import LLMZipDecompressor
@@ -28,13 +29,18 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from llmzip.file import LLMZipFile
+    from llmzip.generation import generate
     from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+    from llmzip.model.integer_model import IntegerModel
     from llmzip.one_shot import compress, decompress
     from llmzip.open_file import open
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.runtime import Runtime
     from llmzip.salvage.repair import Damage, RepairReport, repair_stream
-    from llmzip.streams import compress_stream, decompress_stream
+    from llmzip.streams import Totals, compress_stream, decompress_stream
+    from llmzip.types import Progress
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_LEVEL",
@@ -46,6 +52,7 @@ __all__ = [
     "FormatError",
     "FrameInfo",
     "FrameSummary",
+    "IntegerModel",
     "IntegrityError",
     "LLMZipCompressor",
     "LLMZipDecompressor",
@@ -55,14 +62,19 @@ __all__ = [
     "ModelError",
     "ModelMismatchError",
     "ModelNotFoundError",
+    "Progress",
     "RepairReport",
     "Runtime",
+    "Totals",
     "TruncatedError",
     "UnsupportedModelError",
+    "__version__",
     "compress",
     "compress_stream",
     "decompress",
     "decompress_stream",
+    "generate",
+    "get_codec",
     "get_frame_info",
     "list_frames",
     "open",
@@ -70,6 +82,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "codecs.registry": ("get_codec",),
     "compressor": ("LLMZipCompressor",),
     "container.frame_info": ("FrameInfo", "FrameSummary", "get_frame_info", "list_frames"),
     "decompressor": ("LLMZipDecompressor",),
@@ -86,13 +99,16 @@ _NAMES = {
         "UnsupportedModelError",
     ),
     "file": ("LLMZipFile",),
+    "generation": ("generate",),
     "levels": ("DEFAULT_LEVEL", "MAX_LEVEL", "MIN_LEVEL"),
+    "model.integer_model": ("IntegerModel",),
     "one_shot": ("compress", "decompress"),
     "open_file": ("open",),
     "predictor.dictionary": ("Dictionary",),
     "runtime": ("Runtime",),
     "salvage.repair": ("Damage", "RepairReport", "repair_stream"),
-    "streams": ("compress_stream", "decompress_stream"),
+    "streams": ("Totals", "compress_stream", "decompress_stream"),
+    "types": ("Progress",),
 }
 """Module -> the public names in it: it is imported when one of them is first used, so that what is light stays light."""
 

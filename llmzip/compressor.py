@@ -113,7 +113,7 @@ class LLMZipCompressor(NotCopied):
 
         Raises ValueError after the end of the stream, after an exception, and for an unknown mode; TypeError for a str.
         """
-        piece = flat(data)
+        piece = flat(data, "compress")
         _check_mode(mode, self.CONTINUE, self.FLUSH_BLOCK, self.FLUSH_FRAME)
         return self._turns.take(lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else "")
 

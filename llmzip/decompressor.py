@@ -71,7 +71,7 @@ class LLMZipDecompressor(NotCopied):
         Raises EOFError after the end, LLMZipError for a damaged frame (the same in each further call), TypeError for a str,
         ValueError where an exception came at one of the few moments after which going on is impossible.
         """
-        piece = flat(data)
+        piece = flat(data, "decompress")
         return self._calls.attempt(lambda: self._decompress(piece, max_length))
 
     def _decompress(self, data: memoryview, max_length: int) -> bytes:

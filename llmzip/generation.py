@@ -79,7 +79,7 @@ def generate(
 
     >>> b"".join(llmzip.generate(b"Once upon a time", 20, temperature=0.7))
     """
-    given = bytes(flat(prompt))
+    given = bytes(flat(prompt, "generate"))
     engine = EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression()
     return generate_by_engine(engine, given, count, seed=seed, temperature=temperature, top_k=top_k)
 

@@ -61,7 +61,7 @@ def decompress(
     """
     out = io.BytesIO()
     decompress_stream(
-        io.BytesIO(flat(data)),
+        io.BytesIO(flat(data, "decompress")),
         out,
         model=model,
         dictionary=dictionary,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any, Literal, overload
 
+from llmzip.block_reader import can_seek
 from llmzip.engine_loader import DictionaryLike, ModelLike
-from llmzip.file import LLMZipFile, PathOrFile, can_seek
+from llmzip.file import LLMZipFile, PathOrFile
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
 

@@ -69,6 +69,26 @@ def test_misuse_raises_what_users_expect(tiny_model: IntegerModel) -> None:
         decompressor.decompress(b"")
 
 
+@pytest.mark.parametrize("data", ["text", 5, None, [1, 2], np.array([b"a", "b"], object)], ids=repr)
+def test_what_is_no_buffer_is_refused_by_the_name_of_the_function(data: Any) -> None:
+    codec = llmzip.get_codec("raw")
+    uses = (
+        llmzip.compress,
+        llmzip.decompress,
+        llmzip.get_frame_info,
+        llmzip.generate,
+        llmzip.Dictionary,
+        llmzip.LLMZipCompressor().compress,
+        llmzip.LLMZipDecompressor().decompress,
+        llmzip.open(io.BytesIO(), "wb").write,
+        codec.encode,
+        codec.decode,
+    )
+    for use in uses:
+        with pytest.raises(TypeError, match=rf"^{use.__name__}\(\) takes bytes"):
+            use(data)
+
+
 def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, english: bytes) -> None:
     data = english[:5000]
     whole = llmzip.compress(data, 1, model=tiny_model, block_size=2048)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import llmzip
 from tests.conftest import TESTS
 
 
@@ -45,6 +46,23 @@ def test_every_package_is_listed_for_the_wheel() -> None:
     inits = (TESTS.parent / "llmzip").glob("*/**/__init__.py")
     found |= {".".join(p.parent.relative_to(TESTS.parent).parts) for p in inits}
     assert listed == found
+
+
+def test_the_version_has_one_source() -> None:
+    assert pyproject()["project"]["dynamic"] == ["version"]
+    assert pyproject()["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "llmzip.__version__"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", llmzip.__version__)
+    shown = subprocess.run([sys.executable, "-m", "llmzip", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["llmzip", llmzip.__version__]
+
+
+def test_every_public_name_is_there_and_listed() -> None:
+    assert sorted(llmzip.__all__) == sorted(set(llmzip.__all__))
+    assert set(llmzip.__all__) <= set(dir(llmzip))
+    for name in llmzip.__all__:
+        assert getattr(llmzip, name) is getattr(llmzip, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        print(llmzip.nothing)
 
 
 def requirements() -> dict[str, str]:

@@ -53,7 +53,7 @@ def get_frame_info(data: Buffer) -> FrameInfo:
     Only these are looked at, and no check: `list_frames` reads and verifies whole frames. Raises FormatError where no frame
     begins, TruncatedError with the number of bytes that are `missing` where the data ends too early.
     """
-    reader = ByteReader(io.BytesIO(flat(data)))
+    reader = ByteReader(io.BytesIO(flat(data, "get_frame_info")))
     header = FrameHeader.read(reader)
     size = None if header.memory else 0  # no memory: no blocks
     if header.single_block:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from llmzip.buffers import flat
 from llmzip.engine.base import Engine, Session
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokenizer
@@ -88,7 +89,7 @@ class Dictionary:
     """
 
     def __init__(self, content: bytes | bytearray | memoryview) -> None:
-        self.content = bytes(memoryview(content))
+        self.content = bytes(flat(content, "Dictionary"))
         """The text itself."""
         self._prepared: tuple[Engine, PreparedDictionary] | None = None
         self._split_by_others: tuple[Engine, PreparedDictionary] | None = None
