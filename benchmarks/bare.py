@@ -1,6 +1,8 @@
-"""llmzip's engines where something that only files need is not installed: to be imported before them.
+"""llmzip's engines where something that only files need is not installed: to be imported before
+them.
 
-On machines lent for a measurement there may be numpy, safetensors, torch and Triton, and nothing else.
+On machines lent for a measurement there may be numpy, safetensors, torch and Triton, and nothing
+else.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python -m benchmarks.codecs FILE... [--bytes 20000] [--codecs zstd,xz,meta-token,llm]
 
-Prints a Markdown table: bits per byte of the payload (what wraps it adds 5 to 8 bytes), and KB/s in both directions.
+Prints a Markdown table: bits per byte of the payload (what wraps it adds 5 to 8 bytes), and KB/s in
+both directions.
 """
 
 from __future__ import annotations

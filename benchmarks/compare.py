@@ -1,9 +1,11 @@
-"""Real file sizes after a verified round trip: llmzip's levels beside what users would pick instead.
+"""Real file sizes after a verified round trip: llmzip's levels beside what users would pick
+instead.
 
     python -m benchmarks.compare [CORPUS|FILE[:BYTES]...] [--levels 1,6,9] [--output FOLDER]
 
-Without arguments: texts that every machine has. Prints the table; keeps results.csv, results.md and pictures in FOLDER, where the
-same command later adds what is missing only. Merges sizes into benchmarks/sizes.csv, whose diff is to be reviewed.
+Without arguments: texts that every machine has. Prints the table; keeps results.csv, results.md and
+pictures in FOLDER, where the same command later adds what is missing only. Merges sizes into
+benchmarks/sizes.csv, whose diff is to be reviewed.
 """
 
 from __future__ import annotations
@@ -75,10 +77,11 @@ def measure(compressor: Compressor, text: Text) -> Row:
 def measure_missing(
     compressors: Sequence[Compressor], texts: Sequence[Text], known: Sequence[Row], save: Callable[[list[Row]], None]
 ) -> list[Row]:
-    """A row per compressor and text, in this order: those that are known with a size as they are, the others measured.
+    """A row per compressor and text, in this order: those that are known with a size as they are,
+    the others measured.
 
-    Known rows of other compressors and texts follow, but not of another text by one of these names. `save` is given all
-    rows after each measurement.
+    Known rows of other compressors and texts follow, but not of another text by one of these names.
+    `save` is given all rows after each measurement.
     """
     digests = {text.name: text.sha256 for text in texts}
     rows = {row.key: row for row in known if digests.get(row.data, row.data_sha256) == row.data_sha256}

@@ -125,7 +125,9 @@ def programs(llama_model: str | None) -> list[Compressor]:
 
 
 def extra_compressor(text: str) -> Compressor:
-    """`NAME=COMPRESSION|DECOMPRESSION`, commands as in the list above. Raises ValueError for anything else."""
+    """`NAME=COMPRESSION|DECOMPRESSION`, commands as in the list above. Raises ValueError for
+    anything else.
+    """
     name, equals, commands = text.partition("=")
     encode, bar, decode = commands.partition("|")
     if not (name and equals and bar):

@@ -2,10 +2,11 @@
 
     python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024] [--llama MODEL.gguf]
 
-Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes), decoding (a step of
-one token per stream, token weights and both frequency tables), encoding, the time of each part, and memory. Ceiling
-means the products of torch._int_mm at the same number of rows. With --llama, and llama-cpp-python installed (tried with
-0.3.36 from PyPI), the rate of llama.cpp behind the same context.
+Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes),
+decoding (a step of one token per stream, token weights and both frequency tables), encoding, the
+time of each part, and memory. Ceiling means the products of torch._int_mm at the same number of
+rows. With --llama, and llama-cpp-python installed (tried with 0.3.36 from PyPI), the rate of
+llama.cpp behind the same context.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ def encode_seconds(engine: NativeEngine, streams: int, chunk: int, context: int)
 
 
 def llama_rate(path: str, threads: int, context: int, steps: int) -> str:
-    """One stream, a token at a time, its logits included, behind a context: as `decode 1`, but for our frequency tables."""
+    """One stream, a token at a time, its logits included, behind a context: as `decode 1`, but for
+    our frequency tables.
+    """
     if importlib.util.find_spec("llama_cpp") is None:
         return "not installed (pip install llama-cpp-python)"
     from llama_cpp import Llama, __version__

@@ -2,11 +2,12 @@
 
     python -m benchmarks.gpu MODEL.safetensors [--device cuda] [--streams 1 8 32 64 128] [--context 1024]
 
-First parity: head inputs, token weights and frequency tables of random tokens, in chunks and in single steps, plain and
-recorded as CUDA graphs, where the window slides and where it does not; then a text compressed on each side and restored on
-the other. Any difference is said, and the exit code is 1. Then medians of a decoder's step (a token per stream and its
-tables) against the device's own ceiling: the int8 products of the model's shapes alone, recorded where the steps are, or the
-time that reading the weights and the cache takes at the device's rate of copying, whichever is longer.
+First parity: head inputs, token weights and frequency tables of random tokens, in chunks and in
+single steps, plain and recorded as CUDA graphs, where the window slides and where it does not; then
+a text compressed on each side and restored on the other. Any difference is said, and the exit code
+is 1. Then medians of a decoder's step (a token per stream and its tables) against the device's own
+ceiling: the int8 products of the model's shapes alone, recorded where the steps are, or the time
+that reading the weights and the cache takes at the device's rate of copying, whichever is longer.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from llmzip.runtime import Runtime
 
 COPIED_BYTES = 1 << 28
 CASES = ((1, 16, [24]), (3, 16, [17, 1]), (9, 1024, [128, 1, 110]))
-"""Parity: streams, window, and the chunks before single steps. Small windows slide, and their slots are used again; in the
-large one the number of slots that a step of fixed shapes looks at changes on the way."""
+"""Parity: streams, window, and the chunks before single steps. Small windows slide, and their slots
+are used again; in the large one the number of slots that a step of fixed shapes looks at changes on
+the way.
+"""
 
 
 def described(device: torch.device) -> str:

@@ -1,9 +1,11 @@
-"""Triton's kernels on a GPU: are they right, how fast is each, and how fast is a decoder's whole step?
+"""Triton's kernels on a GPU: are they right, how fast is each, and how fast is a decoder's whole
+step?
 
     python -m benchmarks.gpu_kernels [--model FILE | --random] [--rows 64 256 512 1024 2048] [--seconds 150] [--output FILE]
 
-Each section stands alone: where one fails, the others go on. `--random` makes a model of the default model's shape with
-random weights, so that no file is needed; of third-party packages numpy, safetensors, torch and Triton are.
+Each section stands alone: where one fails, the others go on. `--random` makes a model of the
+default model's shape with random weights, so that no file is needed; of third-party packages numpy,
+safetensors, torch and Triton are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Are the kernels' results, and those of whole steps, the same as another engine's? Every difference is counted."""
+"""Are the kernels' results, and those of whole steps, the same as another engine's? Every
+difference is counted.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from llmzip.engine.triton.reference import TorchOperations
 
 
 def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> None:
-    """Each kernel against torch; one that differs is replaced, so that the rest of the figures mean something."""
+    """Each kernel against torch; one that differs is replaced, so that the rest of the figures mean
+    something.
+    """
     reference = TorchOperations(engine.transformer)
     for rows in self_test.ROWS:
         for name, run in self_test.all_cases(engine.transformer, rows):

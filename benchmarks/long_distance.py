@@ -1,11 +1,13 @@
-"""What the second copy of a folder costs: an archive with it once, and with it twice, after a verified round trip.
+"""What the second copy of a folder costs: an archive with it once, and with it twice, after a
+verified round trip.
 
     python -m benchmarks.long_distance [FOLDER] [--level 6] [--block-size BYTES] [--solid]
     python -m benchmarks.long_distance [FOLDER or FILE] [--bytes 45000] --min-match 64 --min-match 256
 
-FOLDER is a package of Python's library (json), or a path; its .py files are archived. Prints a Markdown table. Seconds are the
-processor's, of all threads together, which other programs disturb less than a clock. The second form prints what the model makes
-of the archive or file if no shorter matches are made, except those with zero bytes in them.
+FOLDER is a package of Python's library (json), or a path; its .py files are archived. Prints a
+Markdown table. Seconds are the processor's, of all threads together, which other programs disturb
+less than a clock. The second form prints what the model makes of the archive or file if no shorter
+matches are made, except those with zero bytes in them.
 """
 
 from __future__ import annotations

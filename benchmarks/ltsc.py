@@ -1,10 +1,12 @@
-"""How much shorter meta-tokens make token sequences: llmzip's two modes, and the package delta-ltsc (pip install delta-ltsc).
+"""How much shorter meta-tokens make token sequences: llmzip's two modes, and the package delta-ltsc
+(pip install delta-ltsc).
 
     python -m benchmarks.ltsc [FILE...] [--lengths 1024,2048,4096,8192] [--segments 0] [--model NAME]
 
-Without FILE: the modules of Python's library. The text is cut into tokens by the model's tokenizer, the tokens into
-consecutive segments of each length; the reduction is 1 − tokens after / tokens before, dictionary and markers included,
-averaged over segments. Every sequence is restored and compared. delta-ltsc runs as it comes, and with two other settings.
+Without FILE: the modules of Python's library. The text is cut into tokens by the model's tokenizer,
+the tokens into consecutive segments of each length; the reduction is 1 − tokens after / tokens
+before, dictionary and markers included, averaged over segments. Every sequence is restored and
+compared. delta-ltsc runs as it comes, and with two other settings.
 """
 
 from __future__ import annotations

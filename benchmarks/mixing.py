@@ -1,8 +1,8 @@
 """What the mixer is worth: `python -m benchmarks.mixing FILE... --bytes N`.
 
-Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the mixer's experts, with all of
-them. Then whole files: independent blocks against solid ones, and the second half alone against
-the same with the first as its dictionary.
+Bits per byte of coded tokens, each decoded and compared: the model alone, with each of the mixer's
+experts, with all of them. Then whole files: independent blocks against solid ones, and the second
+half alone against the same with the first as its dictionary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ SUBSETS: dict[str, Sequence[str]] = {"+ " + name: (name,) for name in EXPERTS}
 
 
 def layout(engine: Engine, count: int, segment: int | None) -> tuple[int, int]:
-    """Streams and window: of the default level, or segments of so many tokens that see all of themselves."""
+    """Streams and window: of the default level, or segments of so many tokens that see all of
+    themselves.
+    """
     if segment is None:
         plan = StreamLayout.for_level(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
         return plan.streams, plan.window

@@ -87,7 +87,9 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
 
 
 def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """At which height each point's name stands, so that those of about one speed do not cover each other."""
+    """At which height each point's name stands, so that those of about one speed do not cover each
+    other.
+    """
     gap = 0.035 * max((bits for _, bits in points.values()), default=0.0)
     heights: dict[str, float] = {}
     for name, (speed, bits) in sorted(points.items(), key=lambda item: item[1][1]):
@@ -97,7 +99,9 @@ def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
 
 
 def sizes(rows: Sequence[Row]) -> Figure:
-    """Bars: bits/byte on each text, the smallest on top; of llmzip's levels each text's smallest and the default."""
+    """Bars: bits/byte on each text, the smallest on top; of llmzip's levels each text's smallest
+    and the default.
+    """
     groups = {
         row.data: _shown([r for r in rows if r.data == row.data]) for row in rows if row.bits_per_byte is not None
     }

@@ -13,7 +13,9 @@ from llmzip.model.vocabulary import Vocabulary
 
 
 def random_model(layers: int = 30, positions: int = 2048) -> IntegerModel:
-    """The default model's shape, with weights that keep activations finite and attention neither flat nor sharp."""
+    """The default model's shape, with weights that keep activations finite and attention neither
+    flat nor sharp.
+    """
     spec = ModelSpec(
         layers=layers, d_model=576, heads=9, kv_heads=3, head_dim=64, d_ff=1536, vocab=49152,
         max_positions=positions, norm_eps=1e-5, start_token=0, escape_token=0,

@@ -1,7 +1,9 @@
-"""Small records, each a file of its own, without and with a dictionary: `python -m benchmarks.records [--records 1000]`.
+"""Small records, each a file of its own, without and with a dictionary: `python -m
+benchmarks.records [--records 1000]`.
 
-Records are JSON objects of some 300 bytes; the dictionary is a few hundred others. Every message is decoded and compared.
-zstd with a trained dictionary stands beside: it is what such records are packed with otherwise.
+Records are JSON objects of some 300 bytes; the dictionary is a few hundred others. Every message is
+decoded and compared. zstd with a trained dictionary stands beside: it is what such records are
+packed with otherwise.
 """
 
 from __future__ import annotations

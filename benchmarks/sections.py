@@ -30,7 +30,9 @@ class Report:
         print(text, flush=True)
 
     def section(self, name: str, work: Callable[[Results], object], least: float = 5.0) -> None:
-        """What goes wrong in the work is said, and nothing else suffers. Less than `least` seconds left: nothing is done."""
+        """What goes wrong in the work is said, and nothing else suffers. Less than `least` seconds
+        left: nothing is done.
+        """
         figures: Results = {}
         self.results[name] = figures
         start = time.monotonic()

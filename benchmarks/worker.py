@@ -1,7 +1,9 @@
-"""One direction of one compressor in this process: `python -m benchmarks.worker JSON`; prints seconds and peak memory as JSON.
+"""One direction of one compressor in this process: `python -m benchmarks.worker JSON`; prints
+seconds and peak memory as JSON.
 
-A process of its own, so that peak memory is the compressor's; but no peak is below that of the Python which starts a program
-(some 12 MiB) or has imported the codecs (some 40 MiB). llmzip's model is loaded before the clock starts.
+A process of its own, so that peak memory is the compressor's; but no peak is below that of the
+Python which starts a program (some 12 MiB) or has imported the codecs (some 40 MiB). llmzip's model
+is loaded before the clock starts.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def run_llmzip(task: dict[str, Any], source: pathlib.Path, sink: pathlib.Path) -
 
 
 def peak_bytes(of_children: bool) -> int:
-    """Of a program, or of this process: there the kernel's own count, as getrusage's begins with the parent's peak."""
+    """Of a program, or of this process: there the kernel's own count, as getrusage's begins with
+    the parent's peak.
+    """
     status = pathlib.Path("/proc/self/status")
     if of_children or not status.is_file():
         who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF

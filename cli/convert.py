@@ -96,7 +96,9 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 
 
 def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> tuple[Totals, IntegrityError | None]:
-    """Decompress; the error is that of a damaged file of which all was written that is sound, as was asked for."""
+    """Decompress; the error is that of a damaged file of which all was written that is sound, as
+    was asked for.
+    """
     from llmzip.salvage.repair import repair_stream
     from llmzip.streams import Totals, decompress_stream
 
@@ -210,7 +212,9 @@ def _file_bytes(reader: BinaryIO) -> int | None:
 
 
 def _content_bytes(reader: BinaryIO) -> int | None:
-    """The uncompressed size of a file that can be read twice; an error in it is left for the decoder to report."""
+    """The uncompressed size of a file that can be read twice; an error in it is left for the
+    decoder to report.
+    """
     from llmzip.container.frame_info import list_frames
 
     if _file_bytes(reader) is None:

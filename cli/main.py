@@ -1,4 +1,6 @@
-"""The command line: `llmzip -d FILE` in the manner of gzip, and `llmzip decompress FILE` in the manner of git."""
+"""The command line: `llmzip -d FILE` in the manner of gzip, and `llmzip decompress FILE` in the
+manner of git.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class Command(click.Command):
 
 
 class GzipStyleGroup(Command):
-    """The gzip-like command, which hands over to a sub-command when its first argument is the name of one."""
+    """The gzip-like command, which hands over to a sub-command when its first argument is the name
+    of one.
+    """
 
     def __init__(self, name: str, commands: Mapping[str, Callable[[], click.Command]], **attributes: Any) -> None:
         """Take the sub-commands as functions, so that their modules load when they are used."""
@@ -86,7 +90,9 @@ class GzipStyleGroup(Command):
 
 @contextlib.contextmanager
 def _reporting() -> Iterator[None]:
-    """Say what goes wrong beside the files, and exit with 1; all text has reached standard output when the block ends."""
+    """Say what goes wrong beside the files, and exit with 1; all text has reached standard output
+    when the block ends.
+    """
     try:
         try:
             yield
@@ -149,7 +155,9 @@ def _compression(action: Action, digit: int | None, given: dict[str, Any]) -> di
 
 
 def _runtime(action: Action, given: dict[str, Any]) -> Runtime:
-    """The Runtime of all the work, from the options that it takes out of `given`. Only compression downloads a model."""
+    """The Runtime of all the work, from the options that it takes out of `given`. Only compression
+    downloads a model.
+    """
     offline = given.pop("offline", False)
     threads = given.pop("threads", None)
     return Runtime(

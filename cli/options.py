@@ -86,7 +86,9 @@ COMPRESSION: Section = [
     ),
     flag("--solid", help="Carry that mixer, and find repeats, from block to block: smaller, without random access."),
 ]
-"""Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add one there and here."""
+"""Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
+one there and here.
+"""
 DICTIONARY = click.Option(
     ["--dictionary", "-D"],
     type=NAME,

@@ -1,4 +1,6 @@
-"""Progress on stderr, for every command: bars and counting lines on a terminal, else a line when something begins."""
+"""Progress on stderr, for every command: bars and counting lines on a terminal, else a line when
+something begins.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class FileProgress:
-    """The two callbacks of the library: `advance` for a file's data, `download` for getting a model."""
+    """The two callbacks of the library: `advance` for a file's data, `download` for getting a
+    model.
+    """
 
     advance: Progress | None
     download: DownloadProgress | None
@@ -31,7 +35,9 @@ class FileProgress:
 
 @contextlib.contextmanager
 def file_progress(label: str, total_bytes: int | None, *, bar: bool, quiet: bool) -> Iterator[FileProgress]:
-    """The progress of one file of `total_bytes` uncompressed bytes; without `bar` only downloads are announced."""
+    """The progress of one file of `total_bytes` uncompressed bytes; without `bar` only downloads
+    are announced.
+    """
     if bar:
         bars = _Bars(label, total_bytes)
         try:
@@ -59,7 +65,9 @@ class _Announcer:
 
 
 class _Bars(_Announcer):
-    """Bars that appear with their first report and leave when they are stopped; the announcements stay."""
+    """Bars that appear with their first report and leave when they are stopped; the announcements
+    stay.
+    """
 
     def __init__(self, label: str, total_bytes: int | None) -> None:
         # Imported here because it takes longer than all that a pipe needs.
@@ -133,7 +141,9 @@ def model_progress() -> Iterator[DownloadProgress | None]:
 
 
 class MeasurementProgress:
-    """What `llmzip eval` measures now: a line that counts on a terminal, else a line per measurement."""
+    """What `llmzip eval` measures now: a line that counts on a terminal, else a line per
+    measurement.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
@@ -183,7 +193,9 @@ class TrainingProgress:
         self.first: float | None = None
 
     def show(self, state: State, done: float, loss: float) -> None:
-        """done: the share of the training that is done, 0 to 1; loss: of the last step [bits/token]."""
+        """done: the share of the training that is done, 0 to 1; loss: of the last step
+        [bits/token].
+        """
         now = time.monotonic()
         if self.first is None:
             self.first = done

@@ -1,4 +1,6 @@
-"""Each measure against an example computed by hand, and the golden values of the papers' own counts."""
+"""Each measure against an example computed by hand, and the golden values of the papers' own
+counts.
+"""
 
 from __future__ import annotations
 

@@ -96,8 +96,9 @@ def evaluate(
 ) -> None:
     """Measure models and codecs on texts.
 
-    Without --model and --data: the default model and the usual codecs on the built-in texts, with everything there is.
-    Prints a Markdown table; --output keeps JSON, Markdown and a report, and lets an interrupted run go on.
+    Without --model and --data: the default model and the usual codecs on the built-in texts, with
+    everything there is. Prints a Markdown table; --output keeps JSON, Markdown and a report, and
+    lets an interrupted run go on.
     """
     if click_context.invoked_subcommand:
         return

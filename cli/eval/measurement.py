@@ -1,4 +1,6 @@
-"""What the sub-commands of `llmzip eval` share: options, progress, resumption, and where results go."""
+"""What the sub-commands of `llmzip eval` share: options, progress, resumption, and where results
+go.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,8 @@ class Measurement:
         return path.read_bytes()[: self.limit]
 
     def finish(self, result: object, **facts: object) -> None:
-        """The result, a dataclass, is there: print and write it, and forget what an interrupted run would need.
+        """The result, a dataclass, is there: print and write it, and forget what an interrupted run
+        would need.
 
         facts: further keys, which stand before those of the result.
         """

@@ -1,4 +1,6 @@
-"""The sub-commands of `llmzip eval` that measure a model: compare, damage, months. Each prints its result as JSON."""
+"""The sub-commands of `llmzip eval` that measure a model: compare, damage, months. Each prints its
+result as JSON.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The sub-commands of `llmzip eval` that work on tables and results that exist: correlate, report."""
+"""The sub-commands of `llmzip eval` that work on tables and results that exist: correlate,
+report.
+"""
 
 from __future__ import annotations
 

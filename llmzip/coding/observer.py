@@ -1,4 +1,6 @@
-"""What an encoder tells whoever measures it: an argument that runs from the compressor down to the range encoder."""
+"""What an encoder tells whoever measures it: an argument that runs from the compressor down to the
+range encoder.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
 class CodingObserver(Protocol):
     """Is told what is coded, in the order of coding; it changes no byte.
 
-    For each block of a file: `begin_payload`, any number of `predictions` and `symbols`, `end_payload`, as often as the model
-    codes a payload that may become the block's; then `block` with the one that is written. Of several payloads the last one
-    is the block's, if the block has one of the model at all.
+    For each block of a file: `begin_payload`, any number of `predictions` and `symbols`,
+    `end_payload`, as often as the model codes a payload that may become the block's; then `block`
+    with the one that is written. Of several payloads the last one is the block's, if the block has
+    one of the model at all.
     """
 
     def begin_payload(self) -> None:
@@ -26,7 +29,9 @@ class CodingObserver(Protocol):
     def predictions(
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
     ) -> None:
-        """Head inputs [N, d] and [N], as the model gives them, and the tokens [N] that they predict."""
+        """Head inputs [N, d] and [N], as the model gives them, and the tokens [N] that they
+        predict.
+        """
         ...
 
     def symbols(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:

@@ -1,8 +1,9 @@
 """Symbols with integer frequencies <-> bytes.
 
-docs/format.md, "Range coder", describes the coder so that it can be rewritten. It is constriction's (32-bit words, 64-bit
-state), or the same in plain Python where PyPI has no constriction, as on Linux on ARM64. The words are stored big-endian
-without trailing zero bytes, which decoding supplies again.
+docs/format.md, "Range coder", describes the coder so that it can be rewritten. It is constriction's
+(32-bit words, 64-bit state), or the same in plain Python where PyPI has no constriction, as on
+Linux on ARM64. The words are stored big-endian without trailing zero bytes, which decoding supplies
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ else:
     from llmzip.coding.plain_coder import Decoder, Encoder
 
 MOST_PER_BYTE = 1 << 10
-"""Tokens or symbols for each coded byte, and for none: it bounds what a few bytes can claim (docs/format.md)."""
+"""Tokens or symbols for each coded byte, and for none: it bounds what a few bytes can claim
+(docs/format.md).
+"""
 
 _WORD_BYTES = 4
 _STATE_WORDS = 2  # the coder's state, and what the decoder may read past the end
@@ -47,7 +50,8 @@ class RangeEncoder:
         self._coder = Encoder()
 
     def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
-        """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at least 1.
+        """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at
+        least 1.
 
         Tables of one symbol code nothing.
         """

@@ -1,1 +1,3 @@
-"""Evaluations: metrics of models and codecs on texts, their results as JSON, tables, pictures and a report."""
+"""Evaluations: metrics of models and codecs on texts, their results as JSON, tables, pictures and a
+report.
+"""

@@ -1,8 +1,10 @@
-"""What is lost when a key/value cache is evicted and quantized: bits/byte of the text behind a damaged cache.
+"""What is lost when a key/value cache is evicted and quantized: bits/byte of the text behind a
+damaged cache.
 
-A context is read whole; then a fraction of its positions is evicted (the oldest, but never the first four) and what is left
-is rounded to b bits, each head's vector with its own scale; then the same tokens are scored with every damage. Means hide
-rare catastrophes, so the 99th percentile of the extra bits per token stands beside them.
+A context is read whole; then a fraction of its positions is evicted (the oldest, but never the
+first four) and what is left is rounded to b bits, each head's vector with its own scale; then the
+same tokens are scored with every damage. Means hide rare catastrophes, so the 99th percentile of
+the extra bits per token stands beside them.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Reader(Protocol):
         ...
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
-        """What follows each of ids [S, t] behind the cache without the `evicted` oldest positions, at `bits` bits.
+        """What follows each of ids [S, t] behind the cache without the `evicted` oldest positions,
+        at `bits` bits.
 
         In row-major order.
         """
@@ -100,7 +103,9 @@ class IntegerReader:
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in float32."""
+    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in
+    float32.
+    """
     largest = 2 ** (bits - 1) - 1
     wide = x.float()
     step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / largest
@@ -128,10 +133,11 @@ def measure_damage(
     partial: Partial | None = None,
     progress: TokenProgress | None = None,
 ) -> list[Damage]:
-    """The grid context x evicted fraction x cache bits, as `Damage` rows; `progress` counts the tokens behind them.
+    """The grid context x evicted fraction x cache bits, as `Damage` rows; `progress` counts the
+    tokens behind them.
 
-    partial: what an interrupted run has measured. All contexts are followed by the same spans of 64 tokens. Raises
-    LLMZipError for a text that is too short.
+    partial: what an interrupted run has measured. All contexts are followed by the same spans of 64
+    tokens. Raises LLMZipError for a text that is too short.
     """
     text = scorer.tokenize(data)
     longest = max(contexts)
@@ -149,7 +155,9 @@ def measure_damage(
 
 
 class _Grid:
-    """The points of one context after the other; the model is made ready with the first that is not known yet."""
+    """The points of one context after the other; the model is made ready with the first that is not
+    known yet.
+    """
 
     def __init__(
         self,

@@ -13,7 +13,8 @@ DEFAULT_CODECS = ("zlib:level=9", "bzip2:level=9", "xz:preset=9", "zstd:level=22
 
 
 def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
-    """`name` or `name:key=value,key=value` -> name and parameters. Raises ValueError for anything else.
+    """`name` or `name:key=value,key=value` -> name and parameters. Raises ValueError for anything
+    else.
 
     >>> parse_codec("xz:preset=6")
     ('xz', {'preset': 6})
@@ -29,7 +30,9 @@ def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def make_codec(text: str) -> FramedCodec:
-    """The codec that `parse_codec` names. Raises LLMZipError for an unknown one, a wrong parameter, a missing package."""
+    """The codec that `parse_codec` names. Raises LLMZipError for an unknown one, a wrong parameter,
+    a missing package.
+    """
     try:
         name, parameters = parse_codec(text)
         return get_codec(name, **parameters)

@@ -58,9 +58,11 @@ class ComparedTexts:
 def compare(
     original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: TokenProgress | None = None
 ) -> Comparison:
-    """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips of the first choice.
+    """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips
+    of the first choice.
 
-    Raises LLMZipError for models that cut the text differently: their distributions are over different things.
+    Raises LLMZipError for models that cut the text differently: their distributions are over
+    different things.
     """
     text = original.tokenize(data)
     if (
@@ -133,7 +135,8 @@ def compare_texts(
     partial: Partial | None = None,
     begin: Begin | None = None,
 ) -> ComparedTexts:
-    """`compare` per text, and over all of them: rates per byte of all bytes, means of all tokens, no percentiles.
+    """`compare` per text, and over all of them: rates per byte of all bytes, means of all tokens,
+    no percentiles.
 
     partial: what an interrupted run has measured; begin: told which text comes next.
     """

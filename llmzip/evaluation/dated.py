@@ -56,7 +56,8 @@ def measure_months(
     partial: Partial | None = None,
     begin: Begin | None = None,
 ) -> Months:
-    """Rates [%] of the months in segments of `context` tokens (every byte counted and scored), and the gap.
+    """Rates [%] of the months in segments of `context` tokens (every byte counted and scored), and
+    the gap.
 
     partial: what an interrupted run has measured; begin: told which month comes next.
     """

@@ -1,7 +1,8 @@
 """Dataclasses as JSON and back: the one place where results become JSON values and are read again.
 
-A dataclass is an object with a key per field. The fields of a nested dataclass that is declared with
-the metadata `FLAT` stand among those of the outer one; it is None where the object has not all of its keys.
+A dataclass is an object with a key per field. The fields of a nested dataclass that is declared
+with the metadata `FLAT` stand among those of the outer one; it is None where the object has not all
+of its keys.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 FLAT = {"flat": True}
-"""The metadata of a field that holds a dataclass or None, whose keys stand among those of the object around it."""
+"""The metadata of a field that holds a dataclass or None, whose keys stand among those of the
+object around it.
+"""
 
 
 def to_json(value: object) -> Any:

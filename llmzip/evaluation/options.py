@@ -60,7 +60,8 @@ class Text:
 
 
 def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
-    """The texts of corpora, files and folders; `NAME:BYTES` takes only the first so many bytes of each, as `limit` does.
+    """The texts of corpora, files and folders; `NAME:BYTES` takes only the first so many bytes of
+    each, as `limit` does.
 
     Raises LLMZipError for unknown names and where nothing is left.
     """
@@ -79,7 +80,9 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
 
 
 def load_scorer(name: str | None, *, dtype: str = "float32", runtime: Runtime = DEFAULT_RUNTIME) -> Scorer:
-    """A model by name: `float:NAME` through transformers, any other as an integer model. Raises ModelError."""
+    """A model by name: `float:NAME` through transformers, any other as an integer model. Raises
+    ModelError.
+    """
     if name and name.startswith(FLOAT_PREFIX):
         from llmzip.scoring.float_loader import load_float
 

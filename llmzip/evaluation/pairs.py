@@ -113,7 +113,9 @@ class ModelCodeLengths:
         return 0.0 if known is None else known
 
     def prepare(self, pairs: Iterable[Pair], progress: TokenProgress | None = None) -> None:
-        """Measure many pairs side by side, which is sooner than one by one; `progress` is told how many are done."""
+        """Measure many pairs side by side, which is sooner than one by one; `progress` is told how
+        many are done.
+        """
         todo = [
             pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(float, self._identity(pair)) is None
         ]
@@ -208,7 +210,9 @@ def fit_scores(
     conditional: Conditional | None,
     progress: TokenProgress | None = None,
 ) -> npt.NDArray[np.float64]:
-    """How well each source fits the targets: ZIP-FIT's alignment by a codec, or by a model the mean bits saved per byte."""
+    """How well each source fits the targets: ZIP-FIT's alignment by a codec, or by a model the mean
+    bits saved per byte.
+    """
     if length is not None:
         return alignment(sources, targets, length)
     assert conditional is not None

@@ -1,4 +1,6 @@
-"""What an interrupted evaluation has measured so far, kept on disk so that the same command goes on from there."""
+"""What an interrupted evaluation has measured so far, kept on disk so that the same command goes on
+from there.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ T = TypeVar("T")
 
 
 class Partial:
-    """The cells that are measured. A cell is any value that `json_values` knows, found again by what decides it."""
+    """The cells that are measured. A cell is any value that `json_values` knows, found again by
+    what decides it.
+    """
 
     def __init__(self, path: pathlib.Path | None = None) -> None:
         """path: a file of JSON lines; None: cells are kept only as long as this object lives."""
@@ -28,7 +32,9 @@ class Partial:
                     self._cells[cell["key"]] = cell["values"]
 
     def get(self, kind: type[T], identity: object) -> T | None:
-        """The value of a cell that was measured before, else None. identity: all that decides it."""
+        """The value of a cell that was measured before, else None. identity: all that decides
+        it.
+        """
         known = self._cells.get(_key(identity))
         return None if known is None else from_json(kind, known)
 

@@ -29,7 +29,9 @@ def _canvas(width: float, height: float) -> Figure:
 
 
 def grid(panels: int, lines: int) -> tuple[Figure, list[Axes]]:
-    """A picture with so many panels, two beside each other, high enough for so many lines of text."""
+    """A picture with so many panels, two beside each other, high enough for so many lines of
+    text.
+    """
     columns = min(2, panels)
     rows = -(-panels // columns)
     made = _canvas(4.6 * columns, rows * (1.0 + 0.2 * lines))
@@ -65,7 +67,9 @@ def svg(picture: Figure) -> str:
 
 
 def bits_per_byte(result: Result) -> Figure:
-    """Bars: every model and codec on every text, the best on top; a model's real file beside what it predicts."""
+    """Bars: every model and codec on every text, the best on top; a model's real file beside what
+    it predicts.
+    """
     groups = [(text, _bars(result.rows_of(text))) for text in result.texts]
     groups = [(text, bars) for text, bars in groups if bars]
     made, panels = grid(len(groups), max(len(bars) for _, bars in groups))
@@ -127,7 +131,9 @@ def by_position(result: Result) -> Figure:
 
 
 def _curve(axes: Axes, x: Sequence[int], rates: Sequence[float | None], label: str) -> None:
-    """Rates that are known, unless all are beyond 8 bits/byte: on noise a curve says nothing and hides the others."""
+    """Rates that are known, unless all are beyond 8 bits/byte: on noise a curve says nothing and
+    hides the others.
+    """
     known = [(at, rate) for at, rate in zip(x, rates, strict=True) if rate is not None]
     if min(rate for _, rate in known) < BITS_PER_BYTE:
         axes.plot(*zip(*known, strict=True), marker="o", label=label)

@@ -1,4 +1,6 @@
-"""One HTML file per run that a person can read: tables, pictures and the numbers behind them, nothing to load."""
+"""One HTML file per run that a person can read: tables, pictures and the numbers behind them,
+nothing to load.
+"""
 
 from __future__ import annotations
 

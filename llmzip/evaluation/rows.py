@@ -1,4 +1,6 @@
-"""The results of `llmzip eval`, typed: the fields are the keys of the JSON that docs/evaluation.md describes."""
+"""The results of `llmzip eval`, typed: the fields are the keys of the JSON that docs/evaluation.md
+describes.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,9 @@ Measures = CodecMeasures | CodeLengthMeasures | FileMeasures | CapacityMeasures 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One model or codec on one text. Its JSON is flat: the keys of all measurements that were made stand in it."""
+    """One model or codec on one text. Its JSON is flat: the keys of all measurements that were made
+    stand in it.
+    """
 
     name: str
     kind: Kind
@@ -147,7 +151,9 @@ class Row:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The rate of a codec's payload, or of a model in independent segments; None for neither."""
+        """The rate of a codec's payload, or of a model in independent segments; None for
+        neither.
+        """
         measured = self.codec or self.code_length
         return measured.bits_per_byte if measured else None
 

@@ -23,7 +23,9 @@ Number = float | int | None
 
 @dataclasses.dataclass(frozen=True)
 class Column(Generic[R]):
-    """One number of each row. An arrow in the title says which is the best: ↓ the least, ↑ the greatest."""
+    """One number of each row. An arrow in the title says which is the best: ↓ the least, ↑ the
+    greatest.
+    """
 
     title: str
     value: Callable[[R], Number]

@@ -39,7 +39,9 @@ class Task:
 
 POSITION_EDGES = (0, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 _CHUNK_TOKENS = 64
-"""The bootstrap resamples chunks of this many consecutive tokens: single tokens depend on each other."""
+"""The bootstrap resamples chunks of this many consecutive tokens: single tokens depend on each
+other.
+"""
 _SPAN_TOKENS = 64
 
 
@@ -100,7 +102,9 @@ def _intervals(scores: TokenScores) -> tuple[Interval, Interval]:
 def measure_capacity(
     scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
 ) -> CapacityMeasures:
-    """Information capacity by the paper's protocol: samples of 1024 tokens, no start token, the first one unscored."""
+    """Information capacity by the paper's protocol: samples of 1024 tokens, no start token, the
+    first one unscored.
+    """
     text = scorer.tokenize(data)
     length = min(capacity.SAMPLE_TOKENS, scorer.max_positions)
     spans = [span for span in segments(len(text.ids), length) if span.length == length][: options.samples]

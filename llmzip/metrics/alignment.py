@@ -1,4 +1,6 @@
-"""Data selection by compression: how well a source text fits target texts (ZIP-FIT, arXiv 2410.18194)."""
+"""Data selection by compression: how well a source text fits target texts (ZIP-FIT, arXiv
+2410.18194).
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ CodeLength = Callable[[bytes], float]
 
 
 def alignment(sources: Sequence[bytes], targets: Sequence[bytes], code_length: CodeLength) -> npt.NDArray[np.float64]:
-    """Each source's mean over the targets of 1 - NCD(source, target): [sources], higher fits better.
+    """Each source's mean over the targets of 1 - NCD(source, target): [sources], higher fits
+    better.
 
-    code_length: bytes or bits of a compressed text. A compressor that only stores (gzip -0) makes the score meaningless.
+    code_length: bytes or bits of a compressed text. A compressor that only stores (gzip -0) makes
+    the score meaningless.
     """
     alone = [code_length(target) for target in targets]
     scores = []

@@ -9,7 +9,9 @@ SAMPLE_TOKENS = 1024
 """Length of a sample, and the T at which FLOPs are counted."""
 
 BIASES = {"mixed_text": -24.0, "ch-fineweb-edu": -18.7, "other": -27.0}
-"""The authors' b [bits/token] per corpus; capacities compare only on one corpus, so b = 0 is always printed beside it."""
+"""The authors' b [bits/token] per corpus; capacities compare only on one corpus, so b = 0 is always
+printed beside it.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Shape:
 
 
 def flops_per_token_paper(shape: Shape, length: int = SAMPLE_TOKENS) -> int:
-    """N as the paper counts it: layers [4 d^2 + 4 d d_kv + 6 d d_ff + 2 n_h d_k (T-1)] + 2 d V with d_k = d / n_h.
+    """N as the paper counts it: layers [4 d^2 + 4 d d_kv + 6 d d_ff + 2 n_h d_k (T-1)] + 2 d V with
+    d_k = d / n_h.
 
     It ignores an explicit head size and counts three MLP matrices for every model.
     """
@@ -44,10 +47,11 @@ def flops_per_token_paper(shape: Shape, length: int = SAMPLE_TOKENS) -> int:
 
 
 def flops_per_token_exact(shape: Shape, length: int = SAMPLE_TOKENS) -> int:
-    """Multiplications and additions of all matrix products: the true head size, the MLP's own matrices, the router.
+    """Multiplications and additions of all matrix products: the true head size, the MLP's own
+    matrices, the router.
 
-    A token at position t attends to t + 1 keys, so the mean over T positions is (T + 1) / 2 of them, at 4 FLOPs per
-    element of a head.
+    A token at position t attends to t + 1 keys, so the mean over T positions is (T + 1) / 2 of
+    them, at 4 FLOPs per element of a head.
     """
     d, inner, keys = shape.d_model, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     mlp = 2 * (3 if shape.gated else 2) * d * shape.d_ff * shape.active_experts

@@ -11,7 +11,8 @@ from llmzip.types import Float64Array, IntArray
 
 
 def characters(data: bytes) -> int:
-    """Unicode characters: the bytes that do not continue a UTF-8 character; for other bytes a count of those too.
+    """Unicode characters: the bytes that do not continue a UTF-8 character; for other bytes a count
+    of those too.
 
     >>> characters("né".encode())
     2
@@ -21,7 +22,8 @@ def characters(data: bytes) -> int:
 
 
 def text_size(sample_bytes: Sequence[int], sample_tokens: Sequence[int]) -> float:
-    """TS [bits/token]: the mean over samples of 8 * bytes / tokens, of the scored tokens (arXiv 2511.08066, section 3).
+    """TS [bits/token]: the mean over samples of 8 * bytes / tokens, of the scored tokens (arXiv
+    2511.08066, section 3).
 
     It averages samples where the NLL averages tokens, as the authors' code does.
 
@@ -32,7 +34,8 @@ def text_size(sample_bytes: Sequence[int], sample_tokens: Sequence[int]) -> floa
 
 
 def smoothed_bits(bits: Float64Array, vocab: int, alpha: float) -> Float64Array:
-    """Code lengths under p_a = (1 - a) p + a / V, bounded by log2(V / a) (non-vacuous bounds, arXiv 2312.17173).
+    """Code lengths under p_a = (1 - a) p + a / V, bounded by log2(V / a) (non-vacuous bounds, arXiv
+    2312.17173).
 
     >>> smoothed_bits(np.array([np.inf]), 8, 0.5)
     array([4.])
@@ -42,7 +45,8 @@ def smoothed_bits(bits: Float64Array, vocab: int, alpha: float) -> Float64Array:
 
 
 def by_position(bits: Float64Array, sizes: IntArray, positions: IntArray, edges: Sequence[int]) -> list[float | None]:
-    """Bits/byte of the tokens whose position lies in [edges[i], edges[i+1]); None where there is none.
+    """Bits/byte of the tokens whose position lies in [edges[i], edges[i+1]); None where there is
+    none.
 
     bits, sizes (bytes), positions (0 is the first token of a segment): [n].
     """

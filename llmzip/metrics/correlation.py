@@ -22,7 +22,8 @@ class Fit:
 def linear_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> Fit:
     """Pearson's rho and the least-squares line; RMSE = sqrt(mean squared residual).
 
-    Raises ValueError for fewer than three points, a constant column, or numbers that are not finite.
+    Raises ValueError for fewer than three points, a constant column, or numbers that are not
+    finite.
 
     >>> linear_fit([1, 2, 3], [2, 4, 6]).slope
     2.0

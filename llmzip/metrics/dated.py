@@ -1,4 +1,6 @@
-"""Rates over time: what a model has learnt before its cutoff, and what holds after it (arXiv 2402.00861)."""
+"""Rates over time: what a model has learnt before its cutoff, and what holds after it (arXiv
+2402.00861).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Gap:
 
     @property
     def robustness(self) -> float | None:
-        """after - before [percentage points]; near 0 is robust, None where one side has no slice."""
+        """after - before [percentage points]; near 0 is robust, None where one side has no
+        slice.
+        """
         return None if self.before is None or self.after is None else self.after - self.before
 
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 
 def ncd(x: float, y: float, xy: float) -> float:
-    """Normalized compression distance (C(xy) - min) / max (Cilibrasi & Vitanyi, 2005); x, y, xy: code lengths.
+    """Normalized compression distance (C(xy) - min) / max (Cilibrasi & Vitanyi, 2005); x, y, xy:
+    code lengths.
 
     >>> ncd(10, 20, 25)
     0.75
@@ -34,7 +35,8 @@ def gpt_mean(x: float, y: float, x_given_y: float, y_given_x: float) -> float:
 
 
 def nearest_neighbors(distances: npt.NDArray[np.float64], labels: Sequence[str], k: int = 1) -> list[str]:
-    """The label that most of the k nearest training texts have, per row; the nearest one decides a tie.
+    """The label that most of the k nearest training texts have, per row; the nearest one decides a
+    tie.
 
     distances: [tests, training]; labels: of the training texts.
     """

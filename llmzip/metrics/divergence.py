@@ -1,4 +1,6 @@
-"""How far two models' predictions of the same tokens lie apart: for quantized, pruned and distilled models."""
+"""How far two models' predictions of the same tokens lie apart: for quantized, pruned and distilled
+models.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ Log2 = npt.NDArray[np.floating]
 
 
 def kl_bits(p: Log2, q: Log2) -> npt.NDArray[np.float64]:
-    """KL(P || Q) [bits] per row of log2 probabilities [n, V]: what coding with Q costs where P is true."""
+    """KL(P || Q) [bits] per row of log2 probabilities [n, V]: what coding with Q costs where P is
+    true.
+    """
     wide = p.astype(np.float64)
     weight = np.exp2(wide)
     gap = np.subtract(wide, q, out=np.zeros_like(wide), where=weight > 0)

@@ -1,4 +1,6 @@
-"""LLMZip's estimate of the entropy of text, its interval, and the three coders that approach it (arXiv 2306.04050)."""
+"""LLMZip's estimate of the entropy of text, its interval, and the three coders that approach it
+(arXiv 2306.04050).
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ class Interval:
 def bootstrap(
     numerators: npt.ArrayLike, denominators: npt.ArrayLike, *, coverage: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The ratio of two sums with its percentile bootstrap interval, resampling the pairs (Efron, 1979).
+    """The ratio of two sums with its percentile bootstrap interval, resampling the pairs (Efron,
+    1979).
 
-    numerators, denominators: [n], one pair per independent part (a segment's bits and its characters).
+    numerators, denominators: [n], one pair per independent part (a segment's bits and its
+    characters).
     """
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     chosen = np.random.Generator(np.random.PCG64(seed)).integers(0, len(above), (RESAMPLES, len(above)))
@@ -48,11 +52,15 @@ class Coders:
     whole_bits: int
     """Token by token: the sum of ceil(-log2 q), a prefix code per token."""
     arithmetic: int
-    """Arithmetic coding of all: ceil of the sum, and one bit to end (Cover & Thomas, section 13.3)."""
+    """Arithmetic coding of all: ceil of the sum, and one bit to end (Cover & Thomas, section
+    13.3).
+    """
 
 
 def three_coders(bits: Float64Array, ranks: IntArray) -> Coders:
-    """Code lengths of tokens with ideal lengths `bits` [n] whose ranks in the predictions were `ranks` [n], 0 the best."""
+    """Code lengths of tokens with ideal lengths `bits` [n] whose ranks in the predictions were
+    `ranks` [n], 0 the best.
+    """
     coded = zlib.compress(b"".join(_leb128(rank) for rank in ranks.tolist()), 9)
     return Coders(8 * len(coded), int(np.ceil(bits).sum()), math.ceil(float(bits.sum())) + 1)
 

@@ -23,12 +23,15 @@ def rank_histogram(ranks: IntArray) -> list[float]:
 
 
 def top1_accuracy(ranks: IntArray) -> float:
-    """The share of tokens that were the model's first choice; 1 minus it is Llamazip's miss rate."""
+    """The share of tokens that were the model's first choice; 1 minus it is Llamazip's miss
+    rate.
+    """
     return float(np.mean(ranks == 0))
 
 
 def min_k(bits: Float64Array, share: float = 0.2) -> float:
-    """Min-K% (arXiv 2310.16789) [bits/token]: the mean code length of the most surprising `share` of tokens.
+    """Min-K% (arXiv 2310.16789) [bits/token]: the mean code length of the most surprising `share`
+    of tokens.
 
     Low values hint that a text was in the training data. A hint, never a proof.
 
@@ -40,5 +43,7 @@ def min_k(bits: Float64Array, share: float = 0.2) -> float:
 
 
 def model_to_zlib(bits: float, data: bytes) -> float:
-    """Bits under the model / bits of zlib -9 of the same text (arXiv 2012.07805): low values hint at memorization."""
+    """Bits under the model / bits of zlib -9 of the same text (arXiv 2012.07805): low values hint
+    at memorization.
+    """
     return bits / (8 * len(zlib.compress(data, 9)))

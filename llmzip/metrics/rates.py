@@ -25,7 +25,8 @@ def adjusted_rate(compressed: float, original: int, model_bytes: int) -> float:
 
 
 def break_even_bytes(model_bytes: int, rate: float, baseline_rate: float) -> float:
-    """How much text must be compressed before the model has paid for its own size against a baseline.
+    """How much text must be compressed before the model has paid for its own size against a
+    baseline.
 
     model_bytes / (baseline_rate - rate); infinite where the model does not beat the baseline.
 

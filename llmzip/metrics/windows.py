@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 BPC_WINDOW, BPC_STRIDE = 1900, 512
-"""The protocol of "Compression represents intelligence linearly" (arXiv 2404.09937, section 3.2)."""
+"""The protocol of "Compression represents intelligence linearly" (arXiv 2404.09937, section
+3.2).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,8 @@ def segments(count: int, length: int) -> list[Span]:
 
 
 def sliding(count: int, window: int = BPC_WINDOW, stride: int = BPC_STRIDE) -> list[Span]:
-    """Windows that move by `stride`; each scores the tokens that no earlier one has, the last one included.
+    """Windows that move by `stride`; each scores the tokens that no earlier one has, the last one
+    included.
 
     >>> sliding(7, window=4, stride=2)
     [Span(begin=0, scored=0, end=4), Span(begin=2, scored=4, end=6), Span(begin=4, scored=6, end=7)]
@@ -43,5 +46,7 @@ def sliding(count: int, window: int = BPC_WINDOW, stride: int = BPC_STRIDE) -> l
 
 
 def with_context(targets: Sequence[tuple[int, int]], context: int) -> list[Span]:
-    """The same targets [start, end) with `context` tokens before them, whatever else the text has."""
+    """The same targets [start, end) with `context` tokens before them, whatever else the text
+    has.
+    """
     return [Span(start - context, start, end) for start, end in targets]

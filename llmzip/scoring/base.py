@@ -39,7 +39,9 @@ class ModelCard:
 
 @dataclasses.dataclass(frozen=True)
 class Tokenized:
-    """A text as tokens; an escape token stands for one byte that the vocabulary cannot say and costs 8 bits more."""
+    """A text as tokens; an escape token stands for one byte that the vocabulary cannot say and
+    costs 8 bits more.
+    """
 
     ids: IdArray  # [n]
     sizes: IdArray  # [n] bytes
@@ -60,7 +62,9 @@ class Predictions(Protocol):
     """A model's predictions of N next tokens."""
 
     def measure(self, targets: IdArray) -> tuple[Float64Array, IdArray]:
-        """targets [N] -> code lengths -log2 p [N] bits, and ranks [N]: how many tokens are more probable."""
+        """targets [N] -> code lengths -log2 p [N] bits, and ranks [N]: how many tokens are more
+        probable.
+        """
         ...
 
     def log2_probabilities(self) -> npt.NDArray[np.float32]:
@@ -82,10 +86,11 @@ class Scorer(Protocol):
         ...
 
     def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
-        """Feed inputs [S, T] to S independent streams; yield, per chunk of columns, what follows the `wanted` [S, T] ones.
+        """Feed inputs [S, T] to S independent streams; yield, per chunk of columns, what follows
+        the `wanted` [S, T] ones.
 
-        The predictions are those of `wanted[:, columns]` in row-major order. Chunks without any are not yielded.
-        window: attention sees that many last tokens; None: all.
+        The predictions are those of `wanted[:, columns]` in row-major order. Chunks without any are
+        not yielded. window: attention sees that many last tokens; None: all.
         """
         ...
 

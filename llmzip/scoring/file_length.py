@@ -19,7 +19,9 @@ from llmzip.types import TokenProgress
 
 @dataclasses.dataclass(frozen=True)
 class FileLength:
-    """A compressed file's bits: `model + tables + mixing + tail + header + matches + others` is the file."""
+    """A compressed file's bits: `model + tables + mixing + tail + header + matches + others` is the
+    file.
+    """
 
     text_bytes: int
     file_bits: int
@@ -36,7 +38,9 @@ class FileLength:
     match_bits: int
     """The long-distance matches: lengths and offsets, in blocks of any codec."""
     other_bits: int
-    """What other codecs than the model have made of blocks, or of what the matches leave of them."""
+    """What other codecs than the model have made of blocks, or of what the matches leave of
+    them.
+    """
 
     @property
     def bits_per_byte(self) -> float:
@@ -60,9 +64,9 @@ def file_length(
 ) -> FileLength:
     """Compress `data` with the scorer's model, and book each part of the file where it belongs.
 
-    The tokens that the model codes are also measured with the coder's tables as they are without the mixer, to tell what
-    the tables cost from what the mixer saves. progress: is told how many tokens are coded, those of payloads that lose
-    against another codec's included.
+    The tokens that the model codes are also measured with the coder's tables as they are without
+    the mixer, to tell what the tables cost from what the mixer saves. progress: is told how many
+    tokens are coded, those of payloads that lose against another codec's included.
     """
     ledger = _Ledger(scorer.engine, progress)
     compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size, solid=solid, observer=ledger)

@@ -1,6 +1,7 @@
 """Float models from hub ids, folders and GGUF files: checked first, then loaded by transformers.
 
-Nothing that lies in a folder is run: no code of its own, no pickled weights, no kernels or adapters from elsewhere.
+Nothing that lies in a folder is run: no code of its own, no pickled weights, no kernels or adapters
+from elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _MAX_CONFIG = 1 << 24
 def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", download: bool = False) -> FloatScorer:
     """The scorer of a folder, `.gguf` file, registered name or hub id `owner/name[@revision]`.
 
-    Raises ModelNotFoundError, UnsupportedModelError (with the reason), or LLMZipError for a device that cannot be used.
+    Raises ModelNotFoundError, UnsupportedModelError (with the reason), or LLMZipError for a device
+    that cannot be used.
     """
     path = pathlib.Path(name)
     if name and (path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())):
@@ -151,7 +153,9 @@ def _vocabulary(path: pathlib.Path, config: Any) -> Vocabulary:
 
 
 def _try(path: pathlib.Path, scorer: FloatScorer) -> None:
-    """Two tokens at once and one after the other, to learn now whether the model can be run, and predicts what follows."""
+    """Two tokens at once and one after the other, to learn now whether the model can be run, and
+    predicts what follows.
+    """
     start = scorer.vocabulary.start_token
     ids = np.array([[start, (start + 1) % len(scorer.vocabulary.token_bytes)]], np.int32)
     try:

@@ -81,7 +81,8 @@ class FloatScorer:
 
     @torch.inference_mode()
     def logits(self, inputs: IdArray, cache: Any, *, keep: bool = True, start: int | None = None) -> torch.Tensor:
-        """Feed inputs [S, t] behind what the cache holds: logits [S, t, V], or of the last column alone without `keep`.
+        """Feed inputs [S, t] behind what the cache holds: logits [S, t, V], or of the last column
+        alone without `keep`.
 
         start: the position of the first column; None: the length of the cache.
         """
@@ -106,13 +107,17 @@ class FloatScorer:
 
 
 def _cache_argument(model: Any) -> str:
-    """What the model's forward pass calls the cache: `cache` since transformers 5.24, `past_key_values` before."""
+    """What the model's forward pass calls the cache: `cache` since transformers 5.24,
+    `past_key_values` before.
+    """
     parameters = inspect.signature(model.forward).parameters
     return "cache" if "cache" in parameters else "past_key_values"
 
 
 def _size(config: Any, *names: str, default: int | None = None) -> int:
-    """The first of the entries that the configuration has. Raises UnsupportedModelError where it is no size."""
+    """The first of the entries that the configuration has. Raises UnsupportedModelError where it is
+    no size.
+    """
     value = next((value for name in names if (value := getattr(config, name, None))), default)
     if type(value) is not int or value < 1:
         raise UnsupportedModelError(

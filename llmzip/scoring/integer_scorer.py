@@ -16,7 +16,9 @@ from llmzip.scoring.text import TextTokenizer
 from llmzip.types import BoolArray, Float64Array, IdArray
 
 _ZERO_WEIGHT = 2.0**-8
-"""What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a similar floor."""
+"""What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a
+similar floor.
+"""
 
 _GROUP = 64
 """This many rows of token weights are in memory at once."""
@@ -47,7 +49,9 @@ class IntegerPredictions:
         return bits, ranks
 
     def table_bits(self, targets: IdArray) -> Float64Array:
-        """Code lengths [N] by the coder's integer tables (docs/arithmetic.md, section 5) instead of the weights."""
+        """Code lengths [N] by the coder's integer tables (docs/arithmetic.md, section 5) instead of
+        the weights.
+        """
         bits = np.empty(len(targets))
         for start in range(0, len(targets), _GROUP):
             rows = slice(start, start + _GROUP)

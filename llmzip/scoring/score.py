@@ -102,9 +102,11 @@ def score(
     start: bool = True,
     progress: TokenProgress | None = None,
 ) -> TokenScores:
-    """The code lengths of the tokens that the spans score; `start` as for `batches`, window as for `predict`.
+    """The code lengths of the tokens that the spans score; `start` as for `batches`, window as for
+    `predict`.
 
-    Raises LimitError as `batches`, and LLMZipError for a model that breaks down: half precision can overflow.
+    Raises LimitError as `batches`, and LLMZipError for a model that breaks down: half precision can
+    overflow.
     """
     found: list[tuple[Float64Array, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
     fed = 0
