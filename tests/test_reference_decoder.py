@@ -22,6 +22,7 @@ from tests.conftest import tiny as committed_model
 from tests.reference_decoder.__main__ import main
 from tests.reference_decoder.decoder import decode_file
 from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.integer_model import read_integer_model
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.published_model import read_model
 
@@ -92,6 +93,29 @@ def test_it_converts_models_as_llmzip_does(tiny_model: IntegerModel, tmp_path: p
         for dtype, shards in (("float32", 1), ("bfloat16", 2), ("float16", 3)):
             path = tiny.write_directory(tmp_path / f"{i}-{dtype}", made, dtype, shards)
             assert read_model(path).fingerprint == convert(read_source(path)).fingerprint
+
+
+def test_it_reads_integer_models(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+    path, damaged = tmp_path / "model.safetensors", tmp_path / "damaged.safetensors"
+    tiny_model.save(path)
+    assert read_integer_model(path).fingerprint == tiny_model.fingerprint
+    data = path.read_bytes()
+    damaged.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    with pytest.raises(DecodeError, match="fingerprint"):
+        read_integer_model(damaged)
+    for junk in (b"", data[:100], b"\x05" + bytes(7) + b"[1,2]"):
+        damaged.write_bytes(junk)
+        with pytest.raises(DecodeError, match="not an integer model"):
+            read_integer_model(damaged)
+
+
+@pytest.mark.slow
+def test_it_decodes_a_file_of_the_default_model(default_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+    """All that it has of llmzip's is the model's file; a minute or two."""
+    path, out = tmp_path / "model.safetensors", tmp_path / "text"
+    default_model.save(path)
+    assert main([str(path), str(golden.OF_DEFAULT_MODEL), "-o", str(out)]) == 0
+    assert out.read_bytes() == golden.TEXT
 
 
 def test_damage_anywhere_is_found(model: Model) -> None:

@@ -9,6 +9,7 @@ import time
 
 from tests.reference_decoder.decoder import decode_file
 from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.integer_model import read_integer_model
 from tests.reference_decoder.published_model import read_model
 
 
@@ -37,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         "python -m tests.reference_decoder",
         description="Decode an .llmz file with the educational decoder: slow, short, written from the documents.",
     )
-    parser.add_argument("model", type=pathlib.Path, help="folder of the published model: tests/data/tiny")
+    parser.add_argument(
+        "model",
+        type=pathlib.Path,
+        help="folder of a published model, as tests/data/tiny, or a file of an integer model",
+    )
     parser.add_argument("file", type=pathlib.Path, help="file to decode")
     parser.add_argument("-o", "--output", type=pathlib.Path, help="where to (standard output)")
     parser.add_argument("-D", "--dictionary", type=pathlib.Path, help="the dictionary that the file was made with")
@@ -46,8 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         data = given.file.read_bytes()
         dictionary = given.dictionary.read_bytes() if given.dictionary else None
-        progress(f"converting {given.model}")
-        text = decode_file(data, read_model(given.model), dictionary, progress)
+        progress(f"reading {given.model}")
+        read = read_integer_model if given.model.is_file() else read_model
+        text = decode_file(data, read(given.model), dictionary, progress)
         progress.close()
         if given.output:
             given.output.write_bytes(text)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -38,6 +39,13 @@ class Model:
     token_bytes: tuple[bytes, ...]
     tokenizer_json: str = ""
     """How text is cut into tokens: only dictionaries need it."""
+    _matrices: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    def matrix(self, name: str) -> npt.NDArray[np.float64]:
+        """The integers of a weight matrix as float64, in which all their sums of products are exact."""
+        if name not in self._matrices:
+            self._matrices[name] = self.tensors[name + ".weight"].astype(np.float64)
+        return self._matrices[name]
 
     @functools.cached_property
     def fingerprint(self) -> bytes:

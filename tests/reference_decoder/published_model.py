@@ -11,6 +11,7 @@ import numpy as np
 from tests.reference_decoder.conversion import Matrix, convert
 from tests.reference_decoder.errors import DecodeError
 from tests.reference_decoder.model import Model, Spec
+from tests.reference_decoder.safetensors import Safetensors
 
 _MAX_POSITIONS, _MAX_ROTARY_NUMBERS = 1 << 17, 1 << 24
 
@@ -37,33 +38,10 @@ def read_model(folder: pathlib.Path) -> Model:
         file = next((file for file in files if name + ".weight" in file.header), None)
         if file is None:
             raise DecodeError(f"{folder}: no tensor {name}.weight")
-        return file.tensor(name + ".weight")
+        return file.tensor(name + ".weight").astype(np.float64)
 
     theta = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
     return Model(spec, convert(spec, load, float(theta)), token_bytes, json.dumps(tokenizer))
-
-
-class Safetensors:
-    """A file of tensors: the length of the header, the header in JSON, the data."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        data = path.read_bytes()
-        length = int.from_bytes(data[:8], "little")
-        self.header: dict[str, Any] = json.loads(data[8 : 8 + length])
-        self._data = data[8 + length :]
-
-    def tensor(self, name: str) -> Matrix:
-        """A tensor of float32, float16 or bfloat16 numbers, widened."""
-        entry = self.header[name]
-        start, stop = entry["data_offsets"]
-        raw, kind = self._data[start:stop], entry["dtype"]
-        if kind == "BF16":  # the upper half of a float32
-            numbers = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
-        elif kind in ("F16", "F32"):
-            numbers = np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[kind])
-        else:
-            raise DecodeError(f"tensor {name} has the type {kind}: F32, F16 or BF16 is needed")
-        return numbers.astype(np.float64).reshape(entry["shape"])
 
 
 def spec_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> tuple[Spec, tuple[bytes, ...]]:

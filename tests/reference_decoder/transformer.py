@@ -40,7 +40,7 @@ class Transformer:
     """One stream of tokens through one model."""
 
     def __init__(self, model: Model, window: int) -> None:
-        self.spec, self.tensors, self.window = model.spec, model.tensors, window
+        self.model, self.spec, self.window = model, model.spec, window
         self.position = 0
         self.caches = [[KVCache() for _ in range(self.spec.kv_heads)] for _ in range(self.spec.layers)]
 
@@ -60,8 +60,8 @@ class Transformer:
 
     def feed(self, token: int) -> tuple[Integers, np.float32]:
         """Read a token; the normalized head input, as integers and their scale."""
-        embedding = self.tensors["embedding.weight"][token].astype(F)
-        x = embedding * self.tensors["embedding.scale"][token]
+        embedding = self.model.tensors["embedding.weight"][token].astype(F)
+        x = embedding * self.model.tensors["embedding.scale"][token]
         for layer in range(self.spec.layers):
             x = x + self.attention(layer, *self.rms_norm(x))
             x = x + self.mlp(layer, *self.rms_norm(x))
@@ -70,8 +70,8 @@ class Transformer:
 
     def linear(self, name: str, q: Integers) -> Vector:
         """A weight matrix times a vector of integers (1.4)."""
-        sums = self.tensors[name + ".weight"].astype(np.int64) @ q
-        scales: Vector = self.tensors[name + ".scale"]
+        sums = self.model.matrix(name) @ q
+        scales: Vector = self.model.tensors[name + ".scale"]
         return sums.astype(F) * scales
 
     def rms_norm(self, x: Vector) -> tuple[Integers, np.float32]:
@@ -85,7 +85,7 @@ class Transformer:
     def rope(self, y: Vector) -> Vector:
         """Rotary position embedding: each pair of entries turned by the position's angle (4.3)."""
         half = len(y) // 2
-        cosine, sine = self.tensors["rope"][self.position].astype(F) / F(2**14)
+        cosine, sine = self.model.tensors["rope"][self.position].astype(F) / F(2**14)
         a, b = y[:half], y[half:]
         return np.concatenate([a * cosine - b * sine, b * cosine + a * sine])
 
