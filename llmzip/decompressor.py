@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from llmzip.block_decoder import BlockDecoder
 from llmzip.buffers import Buffer, flat
 from llmzip.container.block import Block
@@ -68,11 +70,12 @@ class LLMZipDecompressor(NotCopied):
 
         After an exception that has nothing to do with the data (KeyboardInterrupt), call again without data: none is lost.
 
-        Raises EOFError after the end, LLMZipError for a damaged frame (the same in each further call), TypeError for a str,
-        ValueError where an exception came at one of the few moments after which going on is impossible.
+        Raises EOFError after the end, LLMZipError for a damaged frame (the same in each further call), TypeError for a str
+        and for a max_length that is no integer, ValueError where an exception came at one of the few moments after which
+        going on is impossible.
         """
-        piece = flat(data, "decompress")
-        return self._calls.attempt(lambda: self._decompress(piece, max_length))
+        piece, limit = flat(data, "decompress"), operator.index(max_length)
+        return self._calls.attempt(lambda: self._decompress(piece, limit))
 
     def _decompress(self, data: memoryview, max_length: int) -> bytes:
         self._steps.check()

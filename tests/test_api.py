@@ -64,6 +64,9 @@ def test_misuse_raises_what_users_expect(tiny_model: IntegerModel) -> None:
     with pytest.raises(ValueError, match="flushed"):
         compressor.flush()
     decompressor = llmzip.LLMZipDecompressor()
+    for length in (None, "1", b"1", 1.0):
+        with pytest.raises(TypeError):
+            decompressor.decompress(b"nothing of it is taken", length)  # type: ignore[arg-type]
     decompressor.decompress(llmzip.compress(b""))
     with pytest.raises(EOFError):
         decompressor.decompress(b"")
