@@ -36,6 +36,12 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
     and nothing makes it so: `write` and `close` raise ValueError.
     """
 
+    # Where opening fails, the collector of garbage closes what there is: nothing.
+    _compressor: LLMZipCompressor | None = None
+    _reader: io.BufferedReader | None = None
+    _owned: BinaryIO | None = None
+    _position = 0
+
     def __init__(
         self,
         file: PathOrFile,
@@ -80,17 +86,14 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
             of_reading={"max_memory": max_memory, "max_output": max_output},
         )
         _check_file(file, "read" if kind == "r" else "write")
-        self._compressor: LLMZipCompressor | None = None
-        self._reader: io.BufferedReader | None = None
-        self._file: BinaryIO
-        self._owned: BinaryIO | None = None
-        self._position = 0
         self._turns = Turns("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
             loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
             decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
+            self._file = self._open(file, kind)
+            self._reader = io.BufferedReader(BlockReader(self._file, decoder))
         else:
-            self._compressor = LLMZipCompressor(
+            compressor = LLMZipCompressor(
                 levels.chosen_level(level, compresslevel),
                 model=model,
                 dictionary=dictionary,
@@ -101,13 +104,16 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
                 runtime=runtime,
                 progress=progress,
             )
-            self._compressor.find_model()  # what goes wrong goes wrong before there is a file
-        if isinstance(file, (str, bytes, os.PathLike)):
-            self._owned = self._file = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
-        else:
-            self._file = file
-        if kind == "r":
-            self._reader = io.BufferedReader(BlockReader(self._file, decoder))
+            compressor.find_model()  # what goes wrong goes wrong before there is a file
+            self._file = self._open(file, kind)
+            self._compressor = compressor
+
+    def _open(self, file: PathOrFile, kind: str) -> BinaryIO:
+        """The compressed file; one that is opened here is owned."""
+        if not isinstance(file, (str, bytes, os.PathLike)):
+            return file
+        self._owned = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
+        return self._owned
 
     @property
     def name(self) -> Any:

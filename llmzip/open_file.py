@@ -170,12 +170,16 @@ def open(
 
     mode: one of `LLMZipFile`, which is the result, or "rt", "wt", "xt", "at" for text. encoding ("utf-8" where it is None),
     errors, newline: of the text, as for the built-in `open`. The others: as for `LLMZipFile`.
+
+    Raises what `LLMZipFile` does, and in text mode LookupError for an unknown encoding.
     """
     is_text = isinstance(mode, str) and "t" in mode
     if is_text and "b" in mode:
         raise ValueError(f"mode {mode!r}: a file is opened in binary mode or in text mode, not in both")
     if not is_text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text mode only")
+    encoding = encoding or "utf-8"
+    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # what goes wrong goes wrong before there is a file
     kind = _TextBuffer if is_text else LLMZipFile
     binary = kind(
         file,
@@ -193,4 +197,4 @@ def open(
         runtime=runtime,
         progress=progress,
     )
-    return TextFile(binary, encoding or "utf-8", errors, newline) if isinstance(binary, _TextBuffer) else binary
+    return TextFile(binary, encoding, errors, newline) if isinstance(binary, _TextBuffer) else binary

@@ -7,6 +7,8 @@ import io
 import os
 import pathlib
 import random
+import subprocess
+import sys
 import tarfile
 from typing import Any
 
@@ -168,6 +170,32 @@ def test_what_is_no_file_is_refused(file: Any) -> None:
         for mode in ("rb", "wb"):
             with pytest.raises(TypeError, match=r"must be a path|in binary mode"):
                 use(file, mode)
+
+
+def test_nothing_is_left_of_what_could_not_be_opened(tmp_path: pathlib.Path) -> None:
+    """Also in Python's development mode, which tells of exceptions in the collector of garbage."""
+    script = f"""
+import contextlib, gc, io, llmzip
+folder = {str(tmp_path)!r}
+for file, mode, options in (
+    (io.BytesIO(), "z", {{}}),
+    (None, "r", {{}}),
+    (folder, "w", {{}}),
+    (folder + "/x", "r", {{}}),
+    (folder + "/no/x", "at", {{}}),
+    (folder + "/x", "w", {{"level": 99}}),
+    (folder + "/x", "w", {{"model": "nothing of this name"}}),
+    (folder + "/x", "wt", {{"encoding": "nothing"}}),
+    (folder + "/x", "wt", {{"newline": "nothing"}}),
+):
+    with contextlib.suppress(ValueError, TypeError, OSError, LookupError, llmzip.LLMZipError):
+        llmzip.open(file, mode, **options)
+        print("opened", file, mode, options)
+    gc.collect()
+"""
+    ran = subprocess.run([sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_options_that_the_mode_has_no_use_for_are_refused(packed: bytes) -> None:
