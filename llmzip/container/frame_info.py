@@ -21,7 +21,7 @@ class FrameInfo:
 
     version: int
     model: str | None
-    """What the header has of the model's fingerprint, 4 to 16 hex digits; None where no block needs a model."""
+    """What the header has of the model's fingerprint, 4 to 16 hex digits; None where it names none."""
     memory: int
     """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
     dictionary_id: str | None

@@ -35,7 +35,7 @@ class FrameHeader:
     single_block: bool
     memory_code: int
     fingerprint: bytes = b""
-    """The first `fingerprint_bytes` of the model's fingerprint, nothing where no block needs a model."""
+    """The first `fingerprint_bytes` of the model's fingerprint, nothing where it names no model."""
     dictionary_id: bytes = b""
     """The digest of the reference of the frame, 4 bytes, or nothing."""
     solid: bool = False
