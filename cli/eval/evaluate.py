@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llmzip.cli.eval.measurement import DATA_HELP, LIMIT, QUIET, Loader, loading
 from llmzip.cli.eval.models import compare, damage, months
 from llmzip.cli.eval.pairs import align, conditional, information, knn
 from llmzip.cli.eval.reports import correlate, report
@@ -15,13 +16,10 @@ from llmzip.cli.messages import say
 from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.progress import MeasurementProgress
-from llmzip.cli.sizes import parse_size
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS
-from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_scorer, load_texts
+from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_texts
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
-from llmzip.runtime import EngineName, Runtime
-from llmzip.scoring.base import DTYPES
 
 if TYPE_CHECKING:
     from llmzip.evaluation.rows import Result
@@ -46,20 +44,20 @@ _DAMAGE_TEXT = "python-topics:65536"
     multiple=True,
     help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers.",
 )
-@click.option(
-    "-d", "--data", type=NAME, multiple=True, help="Corpus, file or folder; NAME:BYTES takes the first so many bytes."
-)
+@click.option("-d", "--data", type=NAME, multiple=True, help=DATA_HELP)
 @click.option("-c", "--codec", "codecs", multiple=True, help="Classical codec NAME[:key=value,...] on the same bytes.")
 @click.option(
     "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What to measure; all of them if none is named."
 )
 @click.option("--output", type=FilePath(file_okay=False), help="Folder for JSON, Markdown and HTML.")
-@click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only.")
-@click.option("--level", type=WholeNumber(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="Of the real file.")
-@click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
-@click.option("--samples", type=WholeNumber(1), default=16, help="Samples for capacity and context, at most.")
+@LIMIT
 @click.option(
-    "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="b of the information capacity."
+    "--level", type=WholeNumber(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="The level of the real file."
+)
+@click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
+@click.option("--samples", type=WholeNumber(1), default=16, help="At most this many samples for capacity and context.")
+@click.option(
+    "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="The b of the information capacity."
 )
 @click.option(
     "--damage/--no-damage",
@@ -67,12 +65,8 @@ _DAMAGE_TEXT = "python-topics:65536"
     default=None,
     help="The cache damage grid; on where neither model nor data is named.",
 )
-@click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models.")
-@click.option("--device", default="cpu", help="Where models run: cpu, cuda, ...")
-@click.option("--engine", type=click.Choice(["auto", "native", "torch"]), default="auto", help="Of integer models.")
-@click.option("-T", "--threads", type=WholeNumber(min=0), help="Of integer models.")
-@click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@QUIET
+@loading
 @click.pass_context
 def evaluate(
     click_context: click.Context,
@@ -87,12 +81,8 @@ def evaluate(
     samples: int,
     ic_bias: float,
     with_damage: bool | None,
-    dtype: str,
-    device: str,
-    engine: EngineName,
-    threads: int | None,
-    offline: bool,
     quiet: bool,
+    loader: Loader,
 ) -> None:
     """Measure models and codecs on texts.
 
@@ -107,18 +97,16 @@ def evaluate(
 
     complete = not models and not data
     options = Options(tasks=tasks or TASKS, context=context, samples=samples, level=level, ic_bias=ic_bias, limit=limit)
-    runtime = Runtime(engine=engine, device=device, threads=threads, offline=offline, download=not offline)
-    load = functools.partial(load_scorer, dtype=dtype, runtime=runtime)
     names: tuple[str | None, ...] = models or (None,)
     progress = MeasurementProgress(quiet)
+    wants_damage = complete if with_damage is None else with_damage
+    damage_text = load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0] if wants_damage else None
     result = run.evaluate(
-        [functools.partial(load, name) for name in names],
+        [functools.partial(loader.scorer, name) for name in names],
         load_texts(data or DEFAULT_DATA, limit),
         options,
         codecs=codecs or (DEFAULT_CODECS if complete else ()),
-        damage=load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0]
-        if with_damage or (with_damage is None and complete)
-        else None,
+        damage=damage_text,
         folder=_made(output),
         begin=progress.begin,
     )

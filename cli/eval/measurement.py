@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +23,82 @@ from llmzip.evaluation.json_values import to_json
 from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
 from llmzip.evaluation.partial import Partial
 from llmzip.model.files import readable
-from llmzip.runtime import Runtime
+from llmzip.runtime import ENGINE_NAMES, EngineName, Runtime
 from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FILE = FilePath(exists=True, dir_okay=False)
+DATA_HELP = "Corpus, file or folder; NAME:BYTES takes the first so many bytes."
 OUTPUT = click.option("--output", type=FilePath(dir_okay=False), help="Write the JSON there, pictures beside it.")
 CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
 
-_OPTIONS = (
-    click.option("-m", "--model", type=NAME, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."),
-    click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="Of float models."),
-    click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
-    click.option("-T", "--threads", type=WholeNumber(min=0), help="Of integer models."),
-    click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no."),
-    click.option("--limit", type=parse_size, metavar="SIZE", help="Only the first bytes of each text: testing only."),
-    OUTPUT,
-    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+LIMIT = click.option(
+    "--limit",
+    type=parse_size,
+    metavar="SIZE",
+    help="Only the first bytes of each text: testing only.",
 )
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+
+_LOADER_OPTIONS = (
+    click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="The number type of float models."),
+    click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
+    click.option("--engine", type=click.Choice(ENGINE_NAMES), default="auto", help="What evaluates integer models."),
+    click.option("-T", "--threads", type=WholeNumber(min=0), help="Threads of integer models."),
+    click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no."),
+)
+_MODEL = click.option(
+    "-m",
+    "--model",
+    type=NAME,
+    help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """How models are loaded; its fields are the options that `loading` gives a command."""
+
+    dtype: str
+    device: str
+    engine: EngineName
+    threads: int | None
+    offline: bool
+
+    def scorer(self, name: str | None) -> Scorer:
+        """The model of that name; None: the default model."""
+        runtime = Runtime(
+            engine=self.engine,
+            device=self.device,
+            threads=self.threads,
+            offline=self.offline,
+            download=not self.offline,
+        )
+        return load_scorer(name, dtype=self.dtype, runtime=runtime)
+
+
+def loading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a `Loader`, which it takes as its keyword `loader`."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **values: Any) -> None:
+        loader = Loader(**{f.name: values.pop(f.name) for f in dataclasses.fields(Loader)})
+        command(*arguments, loader=loader, **values)
+
+    return _with_options(run, _LOADER_OPTIONS)
+
+
+def _with_options(command: Callable[..., None], options: Sequence[Decorator]) -> Callable[..., None]:
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """One measurement as it was asked for."""
 
+    loader: Loader
     model: str | None
-    dtype: str
-    device: str
-    threads: int | None
-    offline: bool
     limit: int | None
     output: Path | None
     quiet: bool
@@ -69,8 +115,7 @@ class Measurement:
 
     def scorer(self, name: str | None = None) -> Scorer:
         """The model of that name, else that of `--model`, else the default one."""
-        runtime = Runtime(device=self.device, threads=self.threads, offline=self.offline, download=not self.offline)
-        return load_scorer(name or self.model, dtype=self.dtype, runtime=runtime)
+        return self.loader.scorer(name or self.model)
 
     def texts(self, *names: str) -> list[Text]:
         """The texts of corpora, files and folders."""
@@ -100,16 +145,17 @@ class Measurement:
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options above, as one `Measurement` that is its first argument."""
+    """Give a command the options of models, limit and output, as one `Measurement`: its first argument."""
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        measurement = Measurement(**{field.name: values.pop(field.name) for field in dataclasses.fields(Measurement)})
+        fields = dataclasses.fields(Measurement)
+        measurement = Measurement(**{field.name: values.pop(field.name) for field in fields})
         if measurement.output:
             measurement.output.parent.mkdir(parents=True, exist_ok=True)
         command(measurement, **values)
 
-    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), run)
+    return _with_options(loading(run), (_MODEL, LIMIT, OUTPUT, QUIET))
 
 
 def emit(values: Mapping[str, Any], output: Path | None) -> None:

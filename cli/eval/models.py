@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llmzip.cli.eval.measurement import Measurement, draw, measuring
+from llmzip.cli.eval.measurement import DATA_HELP, Measurement, draw, measuring
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.evaluation.rows import DamageGrid
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option(
     "--to", type=NAME, required=True, help="The quantized, pruned or distilled model; both with one vocabulary."
 )
-@click.option("-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True)
+@click.option(
+    "-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True, help=DATA_HELP
+)
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
 @measuring
 def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> None:
@@ -43,11 +45,16 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
 
 
 @click.command()
-@click.option("-d", "--data", type=NAME, default="python-topics:65536", show_default=True)
-@click.option("--contexts", default="128,512,1024", show_default=True, help="Tokens, separated by commas.")
-@click.option("--evict-fractions", default="0,0.25,0.5,0.75,0.9", show_default=True, help="Of the context.")
-@click.option("--bits", default="8,4,3,2", show_default=True, help="Cache bits.")
-@click.option("--samples", type=WholeNumber(1), default=8, show_default=True)
+@click.option("-d", "--data", type=NAME, default="python-topics:65536", show_default=True, help=DATA_HELP)
+@click.option("--contexts", default="128,512,1024", show_default=True, help="Lengths of the contexts [tokens].")
+@click.option(
+    "--evict-fractions",
+    default="0,0.25,0.5,0.75,0.9",
+    show_default=True,
+    help="Fractions of the context that are evicted.",
+)
+@click.option("--bits", default="8,4,3,2", show_default=True, help="Widths of the cache [bits].")
+@click.option("--samples", type=WholeNumber(1), default=8, show_default=True, help="How many contexts of each length.")
 @measuring
 def damage(work: Measurement, data: str, contexts: str, evict_fractions: str, bits: str, samples: int) -> None:
     """Measure key/value cache damage: bits/byte by context, evicted fraction and cache bits."""
@@ -93,7 +100,7 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "--cutoff", required=True, metavar="YYYY-MM", callback=_month, help="Last month of the model's training data."
 )
 @click.option("--context", type=WholeNumber(2), default=2048, help="Tokens per segment.")
-@click.option("--bytes", "max_bytes", type=WholeNumber(1), help="Bytes of each month, at most.")
+@click.option("--bytes", "max_bytes", type=WholeNumber(1), help="At most this many bytes of each month.")
 @measuring
 def months(work: Measurement, data: str, cutoff: str, context: int, max_bytes: int | None) -> None:
     """Measure month by month, and the gap at the model's cutoff."""

@@ -65,8 +65,14 @@ _LABELED = FilePath(exists=True, file_okay=False)
 @click.command()
 @click.option("--train", required=True, type=_LABELED, help="Folder of LABEL/FILE.")
 @click.option("--test", "tests", required=True, type=_LABELED, help="The same.")
-@click.option("--distance", type=click.Choice(pairs.DISTANCES), default="gpt_mean", show_default=True)
-@click.option("-k", type=WholeNumber(1), default=1, show_default=True)
+@click.option(
+    "--distance",
+    type=click.Choice(pairs.DISTANCES),
+    default="gpt_mean",
+    show_default=True,
+    help="By which texts are near.",
+)
+@click.option("-k", type=WholeNumber(1), default=1, show_default=True, help="How many neighbors vote.")
 @CODEC
 @measuring
 def knn(work: Measurement, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
@@ -105,7 +111,7 @@ def _label(name: str) -> str:
 @click.command()
 @click.option("--sources", required=True, help="Corpus or folder to select from.")
 @click.option("--targets", required=True, help="Corpus or folder that the selection is to fit.")
-@click.option("--top", type=WholeNumber(1), default=10, show_default=True)
+@click.option("--top", type=WholeNumber(1), default=10, show_default=True, help="How many texts to select.")
 @click.option(
     "-c", "--codec", default="zlib:level=9", show_default=True, help="Codec; --model measures bits saved instead."
 )

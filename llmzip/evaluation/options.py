@@ -68,12 +68,12 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
     found = []
     for name in names:
         path, _, size = name.rpartition(":")
-        path, most = (path, int(size)) if path and size.isdigit() else (name, None)
-        most = min((n for n in (most, limit) if n is not None), default=None)
+        path, max_bytes = (path, int(size)) if path and size.isdigit() else (name, None)
+        max_bytes = min((n for n in (max_bytes, limit) if n is not None), default=None)
         texts = library.texts(path)
         for label, data in texts.items():
-            if data[:most]:
-                found.append(Text(readable(label if len(texts) == 1 else f"{path}/{label}"), data[:most]))
+            if data[:max_bytes]:
+                found.append(Text(readable(label if len(texts) == 1 else f"{path}/{label}"), data[:max_bytes]))
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
     return found

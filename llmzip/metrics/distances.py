@@ -44,6 +44,6 @@ def nearest_neighbors(distances: npt.NDArray[np.float64], labels: Sequence[str],
     for row in distances:
         near = [labels[i] for i in np.argsort(row, kind="stable")[:k]]
         votes = Counter(near)
-        most = max(votes.values())
-        chosen.append(next(label for label in near if votes[label] == most))
+        winning = max(votes.values())
+        chosen.append(next(label for label in near if votes[label] == winning))
     return chosen
