@@ -29,7 +29,8 @@ def inputs(size: int) -> dict[str, bytes]:
 
 
 def check_codec(codec: FramedCodec, size: int = 3000, sweep: int = 160) -> None:
-    """The whole kit; `size` bounds the inputs, `sweep` the text whose coded form is damaged at every byte."""
+    """The whole kit; `size` bounds the inputs, `sweep` the text whose coded form is damaged at
+    every byte."""
     check_round_trips(codec, size)
     check_config(codec)
     check_damage(codec, (TEXT * 2)[:sweep])
@@ -61,7 +62,8 @@ def check_config(codec: FramedCodec) -> None:
 def check_damage(codec: FramedCodec, data: bytes) -> None:
     """Cut anywhere or with any bit flipped, framed data is an LLMZipError.
 
-    A bare payload, whose check is somebody else's, yields an LLMZipError or `size` bytes, and nothing else.
+    A bare payload, whose check is somebody else's, yields an LLMZipError or `size` bytes, and
+    nothing else.
     """
     coded = codec.encode(data)
     generator = random.Random(4)

@@ -1,6 +1,9 @@
-"""Decoding in a process of its own whose memory and time are measured: `python -m tests.measured FILE ENGINE WARM OPTIONS`.
+"""Decoding in a process of its own whose memory and time are measured.
 
-The model comes from the cache that LLMZIP_CACHE names; nothing here imports torch unless the engine is torch.
+    python -m tests.measured FILE ENGINE WARM OPTIONS
+
+The model comes from the cache that LLMZIP_CACHE names; nothing here imports torch unless the engine
+is torch.
 """
 
 from __future__ import annotations
@@ -36,9 +39,13 @@ class Measured:
 
 
 def decode(
-    file: pathlib.Path, engine: str = "native", warm: pathlib.Path | None = None, **options: int | str
+    file: pathlib.Path,
+    engine: str = "native",
+    warm: pathlib.Path | None = None,
+    **options: int | str,
 ) -> Measured:
-    """Decode in another process. warm: a frame that is decoded before anything is measured; options: `dictionary` is a file."""
+    """Decode in another process. warm: a frame that is decoded before anything is measured;
+    options: `dictionary` is a file."""
     arguments = [str(file), engine, str(warm or ""), json.dumps(options)]
     run = subprocess.run([sys.executable, "-m", "tests.measured", *arguments], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()

@@ -1,4 +1,5 @@
-"""Each bad file raises the error that tests/data/README.md says, in both decoders, and costs little."""
+"""Each bad file raises the error that tests/data/README.md says, in both decoders, and costs
+little."""
 
 from __future__ import annotations
 

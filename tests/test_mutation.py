@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.tools.compare_decoders import compare
 from tests.tools.mutation import worker
 from tests.tools.mutation.kinds import kinds
 from tests.tools.mutation.readers import FaultError, examine
@@ -29,6 +30,12 @@ def test_some_hundred_mutants_show_no_fault() -> None:
     assert not results.faults
 
 
+def test_both_decoders_say_the_same_of_mutants() -> None:
+    frames = [made for made in (make(7, number) for number in range(60)) if made[1].codec is None]
+    said = {compare(data, kind) for data, kind, _ in frames}
+    assert said <= {"same bytes", "both refuse", "left out"}
+
+
 def test_wrong_bytes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = next(kind for kind in kinds() if kind.name == "stored")
     monkeypatch.setattr("llmzip.decompress", lambda *_, **__: b"wrong" * 217)
@@ -37,7 +44,8 @@ def test_wrong_bytes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "message"), [(MemoryError(), "MemoryError"), (RecursionError("deep"), "deep"), (ValueError("x"), "x")]
+    ("raised", "message"),
+    [(MemoryError(), "MemoryError"), (RecursionError("deep"), "deep"), (ValueError("x"), "x")],
 )
 def test_other_exceptions_are_faults(monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str) -> None:
     def fail(*_: object, **__: object) -> bytes:
@@ -53,5 +61,8 @@ def test_dead_processes_are_faults() -> None:
     silent = object.__new__(_Worker)
     _note(silent, f"died 17 text {int(signal.SIGSEGV)}", results, lambda _: None)
     _note(silent, f"died 18 text {int(signal.SIGKILL)}", results, lambda _: None)
-    assert [fault.message for fault in results.faults] == ["ends the process by SIGSEGV", "takes too long"]
+    assert [fault.message for fault in results.faults] == [
+        "ends the process by SIGSEGV",
+        "takes too long",
+    ]
     assert "| text | 2 |" in results.table()

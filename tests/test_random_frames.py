@@ -1,4 +1,5 @@
-"""Frames that no encoder of ours would write, but the format allows: llmzip and the educational decoder read them."""
+"""Frames that no encoder of ours would write, but the format allows: llmzip and the educational
+decoder read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The educational decoder: what llmzip writes under any options it reads, and it knows what is wrong with a file."""
+"""The educational decoder: what llmzip writes under any options it reads, and it knows what is
+wrong with a file."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import ast
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip.container.header import memory_limit
 from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.sources import read_source
@@ -25,6 +28,7 @@ from tests.reference_decoder.errors import DecodeError
 from tests.reference_decoder.integer_model import read_integer_model
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.published_model import read_model
+from tests.reference_decoder.working_memory import code_for, stated_bytes
 
 FOLDER = TESTS / "reference_decoder"
 LIBRARIES = {"numpy", "zstandard", "xxhash", "tokenizers"}
@@ -58,34 +62,54 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=25)
-@given(
-    data=st.lists(texts, max_size=4).map(lambda parts: b"".join([*parts, *parts[:1]])),
-    level=st.sampled_from([1, 2, 4, 6, 9]),
-    mixing=st.booleans(),
-    solid=st.booleans(),
-    block_size=st.sampled_from([1024, 1 << 20]),
-    codec=st.sampled_from([None, None, None, "llm", "meta-token", "xz", "zstd", "raw"]),
-    dictionary=st.sampled_from([None, None, b"", golden.TEXT[100:160], b"\xff\x04caf\xe9"]),
+pieces = st.lists(texts, max_size=4).map(lambda parts: [*parts, *parts[:1]])
+options = st.fixed_dictionaries(
+    {
+        "level": st.sampled_from([1, 2, 4, 6, 9]),
+        "block_size": st.sampled_from([1024, 1 << 20]),
+        "codec": st.sampled_from([None, None, None, "llm", "meta-token", "xz", "zstd", "raw"]),
+        "dictionary": st.sampled_from([None, None, b"", golden.TEXT[100:160], b"\xff\x04caf\xe9"]),
+    }
 )
-def test_it_reads_what_llmzip_writes(
-    data: bytes,
-    level: int,
-    mixing: bool,
-    solid: bool,
-    block_size: int,
-    codec: str | None,
-    dictionary: bytes | None,
+kinds = st.sampled_from([{}, {"mixing": False}, {"solid": True}])
+
+
+@settings(max_examples=25)
+@given(pieces, options, kinds)
+def test_it_reads_what_llmzip_writes(data: list[bytes], chosen: dict[str, Any], kind: dict[str, bool]) -> None:
+    packed = llmzip.compress(b"".join(data), model=committed_model(), **chosen, **kind)
+    check(packed, b"".join(data), chosen)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(pieces, st.sampled_from([0, 1, 2])), max_size=4), options, kinds)
+def test_it_reads_what_is_written_in_pieces(
+    data: list[tuple[list[bytes], int]], chosen: dict[str, Any], kind: dict[str, bool]
 ) -> None:
-    options = {"level": level, "mixing": mixing or solid, "solid": solid, "block_size": block_size}
-    options |= {"codec": codec} if codec else {}
-    options |= {} if dictionary is None else {"dictionary": dictionary}
-    packed = llmzip.compress(data, model=committed_model(), **options)
+    """Blocks and frames end where the caller says."""
+
+    def compressor() -> llmzip.LLMZipCompressor:
+        return llmzip.LLMZipCompressor(model=committed_model(), **chosen, **kind)
+
+    packed, current = b"", compressor()
+    for parts, mode in data:
+        packed += current.compress(b"".join(parts), mode)
+        if mode == current.FLUSH_FRAME:
+            current = compressor()
+    packed += current.flush()
+    check(packed, b"".join(part for parts, _ in data for part in parts), chosen)
+
+
+def check(packed: bytes, data: bytes, chosen: dict[str, Any]) -> None:
+    """Both decoders read it."""
+    dictionary = chosen["dictionary"]
+    assert llmzip.decompress(packed, model=committed_model(), dictionary=dictionary) == data
     assert decode_file(packed, reference_model(committed_model()), dictionary) == data
 
 
 def test_it_converts_models_as_llmzip_does(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
-    """Its own conversion has the same fingerprint: head and embedding tied or not, odd shapes, several types and files."""
+    """Its own conversion has the same fingerprint: head and embedding tied or not, odd shapes,
+    several types and files."""
     assert read_model(golden.DATA / "tiny").fingerprint == tiny_model.fingerprint
     shapes = ({}, {"tied": False}, {"hidden_size": 48, "intermediate_size": 90, "head_dim": 6})
     for i, changes in enumerate(shapes):
@@ -118,6 +142,12 @@ def test_it_decodes_a_file_of_the_default_model(default_model: IntegerModel, tmp
     assert out.read_bytes() == golden.TEXT
 
 
+def test_it_counts_memory_as_llmzip_does() -> None:
+    for code in range(256):
+        assert stated_bytes(code) == memory_limit(code)
+        assert stated_bytes(code_for(stated_bytes(code))) == stated_bytes(code)
+
+
 def test_damage_anywhere_is_found(model: Model) -> None:
     frame = golden.frame_path("short").read_bytes()
     for i in range(len(frame)):
@@ -148,7 +178,13 @@ def test_the_command(tmp_path: pathlib.Path) -> None:
     root = str(TESTS.parent)
 
     def run(*arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", *arguments], check=True, cwd=root, env=environment, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", *arguments],
+            check=True,
+            cwd=root,
+            env=environment,
+            capture_output=True,
+        )
 
     run("llmzip", "models", "pull", str(golden.DATA / "tiny"))
     run("llmzip", *options)

@@ -14,7 +14,8 @@ from tests.reference_decoder.published_model import read_model
 
 
 class Progress:
-    """Lines on standard error: the last one is written over, or in a file one appears each few seconds."""
+    """Lines on standard error: the last one is written over, or in a file one appears each few
+    seconds."""
 
     def __init__(self) -> None:
         self._is_terminal, self._next, self._width = sys.stderr.isatty(), 0.0, 0
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0, or 1 where the file or the model is not sound."""
     parser = argparse.ArgumentParser(
         "python -m tests.reference_decoder",
-        description="Decode an .llmz file with the educational decoder: slow, short, written from the documents.",
+        description="Decode an .llmz file with the educational decoder, written from docs/ alone.",
     )
     parser.add_argument(
         "model",

@@ -1,4 +1,5 @@
-"""The expert that knows how often the model errs on a token, by itself and after others (docs/arithmetic.md, 6.4)."""
+"""The expert that knows how often the model errs on a token, by itself and after others
+(docs/arithmetic.md, 6.4)."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class Biases:
         self._expected: Counter[tuple[str, int]] = Counter()
 
     def _keys(self, row: Row, token: int) -> list[tuple[str, int]]:
-        """Where to count: the token, and slots of a table for it after the last one and the last two tokens."""
+        """Where to count: the token, and slots of a table for it after the last one and the last
+        two tokens."""
         k1 = ((token + 1) * _MULTIPLIER + (row.last(1) + 1) * 0xC2B2AE3D27D4EB4F) & _MASK
         k2 = (k1 + (row.last(2) + 1) * 0x165667B19E3779F9) & _MASK
         slots = [((k ^ k >> 32) * _MULTIPLIER & _MASK) >> self._shift for k in (k1, k2)]

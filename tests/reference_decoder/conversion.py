@@ -1,4 +1,5 @@
-"""Published float weights to the integers that everyone computes with (docs/arithmetic.md, 2.4 and 3)."""
+"""Published float weights to the integers that everyone computes with (docs/arithmetic.md, 2.4 and
+3)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def block_size(width: int, limit: int = 64) -> int:
 
 
 def butterflies(rows: Matrix, block: int) -> Matrix:
-    """Each block of entries of each row times the Hadamard matrix, by stages of sums and differences."""
+    """Each block of entries of each row times the Hadamard matrix, by stages of sums and
+    differences."""
     x, half = np.ascontiguousarray(rows).reshape(-1, block), 1
     while half < block:
         pairs = x.reshape(-1, block // (2 * half), 2, half)
@@ -48,7 +50,8 @@ def quantize_rows(rows: Matrix, factor: float) -> tuple[npt.NDArray[Any], npt.ND
 
 
 def convert(spec: Spec, load: Callable[[str], Matrix], theta: float) -> Tensors:
-    """All tensors of the integer model; `load` reads one by its Hugging Face name without `.weight`."""
+    """All tensors of the integer model; `load` reads one by its Hugging Face name without
+    `.weight`."""
     tensors: Tensors = {}
     model, head = block_size(spec.d_model), block_size(spec.head_dim)
     mlp = block_size(spec.d_ff, 512)
@@ -82,7 +85,8 @@ def convert(spec: Spec, load: Callable[[str], Matrix], theta: float) -> Tensors:
 def rotary_table(theta: float, head_dim: int, positions: int) -> npt.NDArray[np.int16]:
     """Cosines and sines of every position, in units of 2**-14: [positions, 2, head_dim / 2].
 
-    They are those of the exact real numbers, so they are computed with integers of 192 bits behind the point.
+    They are those of the exact real numbers, so they are computed with integers of 192 bits behind
+    the point.
     """
     table = np.empty((positions, 2, head_dim // 2), np.int16)
     for i in range(head_dim // 2):

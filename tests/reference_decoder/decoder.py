@@ -43,8 +43,8 @@ def decode_file(
 ) -> bytes:
     """The bytes of all frames of a file, everything verified. Raises DecodeError.
 
-    model: what frames need that name one. dictionary: what frames need that have one. report: gets lines that say
-    how far the work is.
+    model: what frames need that name one. dictionary: what frames need that have one. report: gets
+    lines that say how far the work is.
     """
     reader = ByteReader(data)
     if not data:
@@ -158,9 +158,7 @@ def named_model(header: Header, model: Model | None) -> Model | None:
         return None
     if model is None or not model.fingerprint.startswith(header.fingerprint):
         had = "none was given" if model is None else f"the given one has {model.fingerprint.hex()}"
-        raise DecodeError(
-            f"the file was made with the model whose fingerprint begins with {header.fingerprint.hex()}; {had}"
-        )
+        raise DecodeError(f"the file was made with the model of fingerprint {header.fingerprint.hex()}…; {had}")
     return model
 
 

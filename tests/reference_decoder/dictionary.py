@@ -1,4 +1,5 @@
-"""A dictionary: text that both sides have, read before the first block (docs/format.md, "Dictionaries")."""
+"""A dictionary: text that both sides have, read before the first block (docs/format.md,
+"Dictionaries")."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def read_dictionary(text: bytes, model: Model) -> Dictionary:
     """Cut a dictionary's text into the tokens that the format prescribes."""
     ids = {piece: i for i, piece in reversed(list(enumerate(model.token_bytes))) if piece}
     tokenizer = published_tokenizer(model)
-    # What the published tokenizer never sees: bytes outside UTF-8, as lone surrogates, and ASCII without a token.
+    # What the published tokenizer never sees: bytes outside UTF-8, as lone surrogates, and ASCII
+    # without a token.
     missing = "".join(re.escape(chr(b)) for b in range(128) if bytes([b]) not in ids)
     unclean = re.compile(f"([{missing}\udc80-\udcff]+)")
     tokens: list[int] = []
@@ -47,7 +49,8 @@ def read_dictionary(text: bytes, model: Model) -> Dictionary:
 
 
 def longest_matches(raw: bytes, ids: dict[bytes, int], escape_token: int, literals: bytearray) -> list[int]:
-    """The longest token at each place; the escape token, and the byte to `literals`, where there is none."""
+    """The longest token at each place; the escape token, and the byte to `literals`, where there is
+    none."""
     tokens, longest, start = [], max(map(len, ids)), 0
     while start < len(raw):
         stops = range(min(len(raw), start + longest), start, -1)

@@ -1,6 +1,7 @@
 """The arithmetic of single numbers (docs/arithmetic.md, section 1).
 
-Every operation is one of numpy's on float32, hence rounded once; integers are Python's or int64, hence exact.
+Every operation is one of numpy's on float32, hence rounded once; integers are Python's or int64,
+hence exact.
 """
 
 from __future__ import annotations

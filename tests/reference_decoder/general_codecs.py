@@ -1,4 +1,5 @@
-"""The codecs that need no model: raw, zstd and xz, whose formats other documents describe and libraries decode."""
+"""The codecs that need no model: raw, zstd and xz, whose formats other documents describe and
+libraries decode."""
 
 from __future__ import annotations
 

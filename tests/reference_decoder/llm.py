@@ -72,7 +72,8 @@ def usual_layout(tokens: int, context: int, dictionary: int) -> StreamLayout:
 
 
 def read_layout(reader: ByteReader, size: int, spec: Spec, context: int, dictionary: int, solid: bool) -> StreamLayout:
-    """The beginning of a payload, for a block of `size` bytes; refuses what the format does not allow."""
+    """The beginning of a payload, for a block of `size` bytes; refuses what the format does not
+    allow."""
     tokens, streams = reader.varint("a block's tokens"), reader.varint("a block's streams")
     layout = usual_layout(tokens, context, dictionary)
     if streams:
@@ -171,7 +172,7 @@ def decode_streams(
 
 
 def decode_step(decoder: SymbolDecoder, weights: Sequence[Sequence[int]]) -> list[int]:
-    """A token for each stream, by the weights of its tokens: all buckets, then all places in them."""
+    """A token for each stream, by its tokens' weights: all buckets, then all places in them."""
     bucketed = [in_buckets(of_stream) for of_stream in weights]
     buckets = [
         decoder.decode(cumulative_frequencies([sum(bucket) for bucket in of_stream])) if len(of_stream) > 1 else 0

@@ -1,4 +1,5 @@
-"""Codec 6 (docs/format.md): what repeats earlier bytes is named by its offset, the rest coded by another codec."""
+"""Codec 6 (docs/format.md): what repeats earlier bytes is named by its offset, the rest coded by
+another codec."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def read_matches(payload: bytes, size: int, before: int) -> Matches:
 
 
 def decode_matches(payload: bytes, size: int, before: bytes, decode: Callable[[int, bytes, int], bytes]) -> bytes:
-    """The `size` bytes of a block behind `before`; `decode` gets the literals' codec, payload and size."""
+    """The `size` bytes of a block behind `before`; `decode` gets the literals' codec, payload and
+    size."""
     matches = read_matches(payload, size, len(before))
     literals = b""
     if matches.inner != NOTHING_LEFT:

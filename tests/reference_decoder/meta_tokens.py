@@ -1,4 +1,5 @@
-"""The codec meta-token (docs/format.md): the model's vocabulary with adaptive frequencies, without the model."""
+"""The codec meta-token (docs/format.md): the model's vocabulary with adaptive frequencies, without
+the model."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def decode_symbols(decoder: SymbolDecoder, count: int, vocab: int, metas: int) -
 
 
 def expand(symbols: Sequence[int], vocab: int, metas: int, count: int) -> list[int]:
-    """Symbols to `count` tokens: a bracket defines the next meta-token where it closes, and stands for it."""
+    """Symbols to `count` tokens: a bracket defines the next meta-token where it closes, and stands
+    for it."""
     opening, closing, first = vocab, vocab + 1, vocab + 2
     defined: list[list[int]] = []
     spans: list[tuple[list[int], int]] = [([], 0)]

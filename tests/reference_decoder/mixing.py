@@ -1,4 +1,5 @@
-"""Context mixing: three experts correct the model's weights of some tokens (docs/arithmetic.md, section 6)."""
+"""Context mixing: three experts correct the model's weights of some tokens (docs/arithmetic.md,
+section 6)."""
 
 from __future__ import annotations
 

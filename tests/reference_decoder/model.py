@@ -42,7 +42,8 @@ class Model:
     _matrices: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def matrix(self, name: str) -> npt.NDArray[np.float64]:
-        """The integers of a weight matrix as float64, in which all their sums of products are exact."""
+        """The integers of a weight matrix as float64, in which all their sums of products are
+        exact."""
         if name not in self._matrices:
             self._matrices[name] = self.tensors[name + ".weight"].astype(np.float64)
         return self._matrices[name]

@@ -1,4 +1,5 @@
-"""The expert that knows what followed in similar situations, as in kNN-LM (docs/arithmetic.md, 6.3)."""
+"""The expert that knows what followed in similar situations, as in kNN-LM (docs/arithmetic.md,
+6.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from tests.reference_decoder.float32 import F, exp2, log2, round_to_int
 from tests.reference_decoder.row import Row
 
 SEARCHED = 2048
-"""Positions with the same last token that are looked at, and as many with the same likeliest next one."""
+"""Positions with the same last token that are looked at, and as many with the same likeliest next
+one."""
 NEIGHBORS = 64
 
 
@@ -63,7 +65,8 @@ class NearestNeighbors:
         self._distrust: defaultdict[tuple[int, int], int] = defaultdict(lambda: 9 << 16)
 
     def _nearest(self, row: Row) -> list[tuple[int, Position]]:
-        """Hamming distance and position of the neighbors, the nearest first, of equal ones the newest."""
+        """Hamming distance and position of the neighbors, the nearest first, of equal ones the
+        newest."""
         oldest = len(self._positions) - self._capacity
         same_last = self._by_last[row.last(1)][-SEARCHED:]
         same_top = self._by_top[row.top_tokens[0]][-SEARCHED:]

@@ -1,4 +1,5 @@
-"""A model as it is published: a folder with config.json, *.safetensors and tokenizer.json (docs/arithmetic.md, 3)."""
+"""A model as it is published: a folder with config.json, *.safetensors and tokenizer.json
+(docs/arithmetic.md, 3)."""
 
 from __future__ import annotations
 
@@ -86,7 +87,8 @@ def pieces_of(tokenizer: dict[str, Any], vocab: int) -> tuple[tuple[bytes, ...],
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's visible characters for the 256 bytes: printable ones stand for themselves, others come behind."""
+    """GPT-2's visible characters for the 256 bytes: printable ones stand for themselves, others
+    come behind."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}

@@ -1,4 +1,5 @@
-"""From weights to frequencies (docs/arithmetic.md, section 5) to symbols (docs/format.md, "Range coder")."""
+"""From weights to frequencies (docs/arithmetic.md, section 5) to symbols (docs/format.md, "Range
+coder")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The language model in integers (docs/arithmetic.md, section 4): tokens in, the weight of each possible next token out."""
+"""The language model in integers (docs/arithmetic.md, section 4): tokens in, the weight of each
+possible next token out."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ SINK_TOKENS = 4
 
 @dataclasses.dataclass
 class KVCache:
-    """The keys and values of one key/value head in one layer, a row for each position, each with its scale."""
+    """The keys and values of one key/value head in one layer, a row for each position, each with
+    its scale."""
 
     keys: list[Integers] = dataclasses.field(default_factory=list)
     key_scales: list[np.float32] = dataclasses.field(default_factory=list)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tests.reference_decoder.llm import StreamLayout
 from tests.reference_decoder.model import Spec
 from tests.reference_decoder.transformer import SINK_TOKENS
@@ -11,8 +13,8 @@ def stated_bytes(code: int) -> int:
     """What a header's byte stands for: 2 ** (code / 4), rounded up."""
     if code == 0:
         return 0
-    root = int(2.0 ** (code / 4))
-    return next(n for n in range(max(root - 2, 1), root + 3) if n**4 >= 1 << code)
+    root = math.isqrt(math.isqrt(1 << code))
+    return root if root**4 == 1 << code else root + 1
 
 
 def code_for(count: int) -> int:

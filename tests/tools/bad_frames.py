@@ -1,7 +1,9 @@
-"""Write the bad and unsupported files of tests/data/bad anew: `python -m tests.tools.bad_frames`, a second.
+"""Write the bad and unsupported files of tests/data/bad anew; a second.
 
-Each breaks one rule of docs/format.md; everything else about it holds, its checks too. tests/data/README.md says what is
-wrong with each, and which error it raises.
+    python -m tests.tools.bad_frames
+
+Each breaks one rule of docs/format.md; everything else about it holds, its checks too.
+tests/data/README.md says what is wrong with each, and which error it raises.
 """
 
 from __future__ import annotations
@@ -92,7 +94,10 @@ def container() -> Iterator[tuple[str, bytes]]:
     yield "bad-block-check", sound[:-3] + bytes([sound[-3] ^ 1]) + sound[-2:]
     yield "bad-content-check", sound[:-1] + bytes([sound[-1] ^ 1])
     yield "bad-header-changed", sound[:4] + bytes([sound[4] ^ 1]) + sound[5:]
-    yield "bad-dictionary-without-model", short_frame(header(SINGLE | HAS_DICTIONARY, bytes(4)), body(RAW, 1, b"x"))
+    yield (
+        "bad-dictionary-without-model",
+        short_frame(header(SINGLE | HAS_DICTIONARY, bytes(4)), body(RAW, 1, b"x")),
+    )
     yield "bad-nothing-but-solid", header(SOLID, memory=0) + b"\0" + content_check(b"", False)
     yield "bad-nothing-with-memory", header(0, memory=40) + b"\0" + content_check(b"", False)
     yield "bad-end-in-single-block", header() + b"\0" + content_check(b"", True)
@@ -148,7 +153,10 @@ def matches() -> Iterator[tuple[str, bytes]]:
     yield "bad-match-cut", one(MATCHES, 19, bytes([RAW]) + numbers(2, 3, 16, 3))
     head = header(SOLID)
     blocks = [(RAW, 1, b"a")]
-    yield "bad-match-no-literals", several(head, [*blocks, (MATCHES, 16, bytes([RAW]) + numbers(1, 0, 16, 1))])
+    yield (
+        "bad-match-no-literals",
+        several(head, [*blocks, (MATCHES, 16, bytes([RAW]) + numbers(1, 0, 16, 1))]),
+    )
     blocks += [(MATCHES, 1 << 26, bytes([0]) + numbers(1, 0, 1 << 26, 1))] * 20
     yield "bad-bomb", several(head, blocks)
 
@@ -173,14 +181,26 @@ def of_model(model: Model) -> Iterator[tuple[str, bytes]]:
     yield "bad-llm-quotient", llm(9, 3, 0, coded=b"\xff" * 8)
     layout, chooser = usual_layout(1, 0, 0), Chooser.planned([0, 20])
     text = decode_streams(chooser, model, layout, None)
-    yield "bad-llm-size", one(LLM, len(text) + 1, numbers(1, 1, 1, 0) + chooser.finish(1), model=model)
-    yield "bad-llm-token-unknown", one(LLM, 9, numbers(1, 1, 1, 0) + unknown_token(model), model=model)
+    yield (
+        "bad-llm-size",
+        one(LLM, len(text) + 1, numbers(1, 1, 1, 0) + chooser.finish(1), model=model),
+    )
+    yield (
+        "bad-llm-token-unknown",
+        one(LLM, 9, numbers(1, 1, 1, 0) + unknown_token(model), model=model),
+    )
     head = header(NAMES_MODEL | SOLID, model.fingerprint[:8])
     payloads = [numbers(1, 1, 1, bits) + b"\x12\x34" for bits in (8, 9)]
     sizes = [len(first_token(model, payload)) for payload in payloads]
-    yield "bad-solid-capacity", several(head, [(LLM, s, p) for s, p in zip(sizes, payloads, strict=True)])
+    yield (
+        "bad-solid-capacity",
+        several(head, [(LLM, s, p) for s, p in zip(sizes, payloads, strict=True)]),
+    )
     yield "bad-meta-token-counts", one(META_TOKEN, 9, numbers(3, 3, 1) + b"\x12", model=model)
-    yield "bad-meta-token-brackets", one(META_TOKEN, 9, numbers(3, 4, 1) + brackets(model), model=model)
+    yield (
+        "bad-meta-token-brackets",
+        one(META_TOKEN, 9, numbers(3, 4, 1) + brackets(model), model=model),
+    )
     other = header(SINGLE | NAMES_MODEL, bytes.fromhex("00112233"))
     yield "unsupported-model", short_frame(other, body(LLM, 9, numbers(3, 0) + b"\x12"))
     names = model.fingerprint[:2] + bytes(4)

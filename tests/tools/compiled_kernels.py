@@ -1,9 +1,12 @@
-"""Compile Triton's kernels for devices that are not there, as a launch would, and look for inexact operations.
+"""Compile Triton's kernels for devices that are not there, as a launch would, and look for inexact
+operations.
 
-    python -m tests.tools.compiled_kernels SHAPES CAPABILITY ...      1 80 90: the first shape, for compute capability 8.0, 9.0
+    python -m tests.tools.compiled_kernels SHAPES CAPABILITY ...
 
-Some seconds for each capability and shape; exit code 1 where a kernel's PTX holds a fused or approximate operation.
-tests/test_triton.py starts it.
+1 80 90: the first shape, for the compute capabilities 8.0 and 9.0.
+
+Some seconds for each capability and shape; exit code 1 where a kernel's PTX holds a fused or
+approximate operation. tests/test_triton.py starts it.
 """
 
 from __future__ import annotations
@@ -77,8 +80,15 @@ def compiled(
 def transformer_of(model: IntegerModel) -> TorchTransformer:
     """As much of a transformer as `self_test` asks for operands; nothing is computed."""
     transformer, spec = object.__new__(TorchTransformer), model.spec
-    transformer.spec, transformer.device, transformer.kernel = spec, torch.device("cpu"), Unprepared()
-    transformer.embedding = torch.zeros(spec.vocab, spec.d_model, dtype=torch.int8), torch.zeros(spec.vocab)
+    transformer.spec, transformer.device, transformer.kernel = (
+        spec,
+        torch.device("cpu"),
+        Unprepared(),
+    )
+    transformer.embedding = (
+        torch.zeros(spec.vocab, spec.d_model, dtype=torch.int8),
+        torch.zeros(spec.vocab),
+    )
     transformer.rope = RoPE(torch.zeros(spec.max_positions, 2, spec.head_dim // 2))
     return transformer
 
@@ -105,7 +115,11 @@ def faults(name: str, ptx: str) -> list[str]:
     return found
 
 
-CASES = (("one key head, head size 64", 65), ("head size 128", 5), ("nothing is a multiple of 32", 5))
+CASES = (
+    ("one key head, head size 64", 65),
+    ("head size 128", 5),
+    ("nothing is a multiple of 32", 5),
+)
 """Models' shapes and rows."""
 
 

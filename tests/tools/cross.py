@@ -1,7 +1,9 @@
-"""Another machine computes what this one does: `tests/tools/cross.sh` runs `write` here and `check` there.
+"""Another machine computes what this one does: `tests/tools/cross.sh` runs `write` here and `check`
+there.
 
-python -m tests.tools.cross write FOLDER    needs torch: the reference's numbers, and the models by which golden files decode
-python -m tests.tools.cross check FOLDER    needs neither torch nor pytest: compares the native engine, on all its kernels
+python -m tests.tools.cross write FOLDER    needs torch: the reference's numbers, and the models by
+which golden files decode python -m tests.tools.cross check FOLDER    needs neither torch nor
+pytest: compares the native engine, on all its kernels
 """
 
 from __future__ import annotations
@@ -43,7 +45,13 @@ def write(folder: pathlib.Path) -> None:
         out = run(engine, random_tokens(model, 3, 70), WINDOW, CHUNKS)
         weights = engine.token_weights(out.vectors[:, -1], out.scales[:, -1])
         fingerprint = np.frombuffer(model.fingerprint, np.uint8)
-        np.savez(folder / f"{i}.npz", vectors=out.vectors, scales=out.scales, weights=weights, fingerprint=fingerprint)
+        np.savez(
+            folder / f"{i}.npz",
+            vectors=out.vectors,
+            scales=out.scales,
+            weights=weights,
+            fingerprint=fingerprint,
+        )
     try:
         ModelStore(offline=True).resolve(DEFAULT_MODEL).save(folder / "default.safetensors")
     except ModelNotFoundError as error:
@@ -51,7 +59,10 @@ def write(folder: pathlib.Path) -> None:
 
 
 def check(folder: pathlib.Path) -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}, kernels {', '.join(kernel_names())}", flush=True)
+    print(
+        f"{platform.machine()}, Python {platform.python_version()}, kernels {', '.join(kernel_names())}",
+        flush=True,
+    )
     native_handle._WEIGHTS_PER_THREAD = 1  # small models are to be shared among threads too
     for cpu in kernel_names():
         check_numbers(folder, cpu)
@@ -65,7 +76,11 @@ def check_numbers(folder: pathlib.Path, cpu: str) -> None:
     start, count = time.perf_counter(), 0
     for i, (name, model) in enumerate(models()):
         expected = np.load(folder / f"{i}.npz")
-        same(f"{name}: fingerprint", np.frombuffer(model.fingerprint, np.uint8), expected["fingerprint"])
+        same(
+            f"{name}: fingerprint",
+            np.frombuffer(model.fingerprint, np.uint8),
+            expected["fingerprint"],
+        )
         for threads in (1, 3):
             engine = NativeEngine(model, threads, cpu)
             out = run(engine, random_tokens(model, 3, 70), WINDOW, CHUNKS)
@@ -74,7 +89,10 @@ def check_numbers(folder: pathlib.Path, cpu: str) -> None:
             weights = engine.token_weights(out.vectors[:, -1], out.scales[:, -1])
             same(f"{name}: weights", weights, expected["weights"])
             count += 1
-    print(f"  {cpu}: {count} runs equal the reference ({time.perf_counter() - start:.0f} s)", flush=True)
+    print(
+        f"  {cpu}: {count} runs equal the reference ({time.perf_counter() - start:.0f} s)",
+        flush=True,
+    )
 
 
 def check_golden_files(folder: pathlib.Path, cpu: str) -> None:
@@ -97,11 +115,15 @@ def check_default_model(folder: pathlib.Path) -> None:
     if not (folder / "default.safetensors").exists():
         return
     start = time.perf_counter()
-    model, frame = IntegerModel.load(folder / "default.safetensors"), golden.OF_DEFAULT_MODEL.read_bytes()
+    model, frame = (
+        IntegerModel.load(folder / "default.safetensors"),
+        golden.OF_DEFAULT_MODEL.read_bytes(),
+    )
     assert llmzip.decompress(frame, model=model) == golden.TEXT
     assert llmzip.compress(golden.TEXT, model=model) == frame
     print(
-        f"  the default model's golden file decodes and is made again ({time.perf_counter() - start:.0f} s)", flush=True
+        f"  the default model's golden file decodes and is made again ({time.perf_counter() - start:.0f} s)",
+        flush=True,
     )
 
 

@@ -1,10 +1,11 @@
-"""Write the golden frames of the present format version anew: `python -m tests.tools.golden_frames`, some ten seconds.
+"""Write the golden frames of the present format version anew; some ten seconds.
 
-Only a change of a version number (docs/format.md, docs/arithmetic.md) or of the tiny model is a reason to do so: a frame
-that changes for any other reason is a fault. Before a new version is written, copy the old folder, as golden-3 is a copy
-of what version 3 wrote. Needs torch.
+    python -m tests.tools.golden_frames [--default]
 
-    --default    also the frame of the default model, which must be installed
+Only a change of a version number (docs/format.md, docs/arithmetic.md) or of the tiny model is a
+reason to do so: a frame that changes for any other reason is a fault. Before a new version is
+written, copy the old folder, as golden-3 is a copy of what version 3 wrote. --default: also the
+frame of the default model, which must be installed. Needs torch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Run Triton's kernels in its interpreter against the torch reference; some 10 seconds to a minute a case.
+"""Run Triton's kernels in its interpreter against the torch reference; some 10 seconds to a minute
+a case.
 
     TRITON_INTERPRET=1 python -m tests.tools.interpreted_kernels CASE
 
-CASE is a key of KERNELS, STEPS or EXTREMES. A process of its own, because Triton decides when it is imported whether to
-compile or to interpret; tests/test_triton.py starts it.
+CASE is a key of KERNELS, STEPS or EXTREMES. A process of its own, because Triton decides when it is
+imported whether to compile or to interpret; tests/test_triton.py starts it.
 """
 
 from __future__ import annotations

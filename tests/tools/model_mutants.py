@@ -1,10 +1,13 @@
 """Try broken model files: random changes to what the files of a sound model say.
 
-    python -m tests.tools.model_mutants 20000 [first seed]     tries so many and prints each fault with its seed
+    python -m tests.tools.model_mutants 20000 [first seed]
+
+It tries so many and prints each fault with its seed.
 
 Some 70 mutants a second.
 
-A mutant is refused with an LLMZipError, or it is converted; then its cutting loses nothing and it computes.
+A mutant is refused with an LLMZipError, or it is converted; then its cutting loses nothing and it
+computes.
 """
 
 from __future__ import annotations
@@ -86,7 +89,8 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 
 
 def nasty(rng: random.Random) -> Any:
-    """One of the values, a copy: a later change must not reach into the others that have it, nor into the next mutants."""
+    """One of the values, a copy: a later change must not reach into the others that have it, nor
+    into the next mutants."""
     return copy.deepcopy(rng.choice(NASTY))
 
 
@@ -198,7 +202,19 @@ def change_kind(rng: random.Random, path: pathlib.Path) -> None:
 # GGUF
 
 
-_LAYOUTS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_LAYOUTS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 
 
 class GGUFDraft:
@@ -241,7 +257,10 @@ class GGUFDraft:
 
         def count(size: int) -> bytes:
             lie = rng.random() < 0.0005
-            return struct.pack("<Q", rng.choice([0, size + 1, 2**30, 10**9, 2**40, 2**63, 2**64 - 1]) if lie else size)
+            return struct.pack(
+                "<Q",
+                rng.choice([0, size + 1, 2**30, 10**9, 2**40, 2**63, 2**64 - 1]) if lie else size,
+            )
 
         def text(value: Any) -> bytes:
             data = str(value).encode("utf-8", "surrogatepass")
@@ -353,7 +372,8 @@ class Mutants:
         return path
 
     def attempt(self, seed: int) -> str:
-        """`refused` or `converted`; anything else is raised: an exception that is no LLMZipError, or TooSlowError."""
+        """`refused` or `converted`; anything else is raised: an exception that is no LLMZipError,
+        or TooSlowError."""
         path = self.write(seed)
         with time_limit():
             try:

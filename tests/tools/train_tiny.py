@@ -1,8 +1,11 @@
-"""Train the tiny model of the tests again: `python -m tests.tools.train_tiny`, a few minutes on two cores.
+"""Train the tiny model of the tests again; a few minutes on two cores.
 
-It writes config.json, model.safetensors and tokenizer.json to tests/data/tiny. They are committed, so that everyone has
-a model that predicts English a little, and nobody need run this. Training again gives another model, with which no
-golden frame decodes: run `python -m tests.tools.golden_frames` behind it (but see what that says of versions).
+    python -m tests.tools.train_tiny
+
+It writes config.json, model.safetensors and tokenizer.json to tests/data/tiny. They are committed,
+so that everyone has a model that predicts English a little, and nobody need run this. Training
+again gives another model, with which no golden frame decodes: tests.tools.golden_frames must write
+them anew (but see what that says of versions). Needs torch and transformers.
 """
 
 from __future__ import annotations

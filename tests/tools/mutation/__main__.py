@@ -1,4 +1,7 @@
-"""`python -m tests.tools.mutation --minutes 10 --seed 1`: mutants for so long; exit code 1 where one shows a fault."""
+"""Mutants for so long; exit code 1 where one shows a fault.
+
+python -m tests.tools.mutation --minutes 10 --seed 1
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ def main() -> int:
     begun = time.monotonic()
     minutes = given.minutes if given.minutes is not None or given.count < 1 << 40 else 10.0
     results = run(
-        given.seed, given.count, minutes=minutes, workers=given.workers, say=lambda text: print(text, flush=True)
+        given.seed,
+        given.count,
+        minutes=minutes,
+        workers=given.workers,
+        say=lambda text: print(text, flush=True),
     )
     print(results.table())
     print(f"{results.mutants} mutants, {len(results.faults)} faults, {time.monotonic() - begun:.0f} s")

@@ -56,7 +56,8 @@ FRAMED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "bzip2": (_TEXT, {}),
     "brotli": (_TEXT, {}),
 }
-"""Of codecs by themselves: content and parameters. Not ppmd: its package crashes on damaged data (docs/notes/mutation.md)."""
+"""Of codecs by themselves: content and parameters. Not ppmd: its package crashes on damaged data
+(docs/notes/mutation.md)."""
 
 _OF_A_MODEL = ("llm", "meta-token", "rank", "equal-info")
 

@@ -1,4 +1,5 @@
-"""Mutants: parts of frames are changed and the frames written anew, so that all checks but the content's hold."""
+"""Mutants: parts of frames are changed and the frames written anew, so that all checks but the
+content's hold."""
 
 from __future__ import annotations
 
@@ -19,8 +20,42 @@ from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import LLMZipError
 from tests.tools.mutation.kinds import Kind, kinds
 
-EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 22, 23, 63, 64, 127, 128, 255, 256, 512, 600, 602, 1 << 12, 1 << 14, (1 << 16) - 1)
-EDGES += (1 << 16, 1 << 20, 1 << 22, (1 << 26) - 1, 1 << 26, (1 << 26) + 1, 1 << 31, 1 << 32, 1 << 53, (1 << 63) - 1)
+EDGES = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    15,
+    16,
+    22,
+    23,
+    63,
+    64,
+    127,
+    128,
+    255,
+    256,
+    512,
+    600,
+    602,
+    1 << 12,
+    1 << 14,
+    (1 << 16) - 1,
+)
+EDGES += (
+    1 << 16,
+    1 << 20,
+    1 << 22,
+    (1 << 26) - 1,
+    1 << 26,
+    (1 << 26) + 1,
+    1 << 31,
+    1 << 32,
+    1 << 53,
+    (1 << 63) - 1,
+)
 
 
 @dataclasses.dataclass
@@ -104,7 +139,8 @@ def _framed(data: bytes, source: random.Random) -> bytes:
     return body + zlib.crc32(body).to_bytes(CHECK_BYTES, "little")
 
 
-# ---- changes of a frame ----------------------------------------------------------------------------------------------
+# ---- changes of a frame
+# ----------------------------------------------------------------------------------------------
 
 
 def _header(frame: Frame, source: random.Random) -> None:
@@ -150,7 +186,12 @@ def _matches(frame: Frame, source: random.Random) -> None:
         return
     block = frame.blocks[i]
     if block.codec != CodecId.LONG_DISTANCE:
-        numbers = [1, source.randrange(40), source.choice((16, 17, block.size, 300)), source.choice(EDGES)]
+        numbers = [
+            1,
+            source.randrange(40),
+            source.choice((16, 17, block.size, 300)),
+            source.choice(EDGES),
+        ]
         payload = bytes([block.codec]) + b"".join(map(varint, numbers)) + block.payload
         frame.blocks[i] = Block(CodecId.LONG_DISTANCE, block.size + numbers[2], payload)
         return
@@ -209,7 +250,8 @@ _CHANGES: Sequence[Callable[[Frame, random.Random], object]] = (
 _WEIGHTS = (10, 4, 3, 3, 2, 2, 2, 2)
 
 
-# ---- changes of a payload and of numbers -----------------------------------------------------------------------------
+# ---- changes of a payload and of numbers
+# -----------------------------------------------------------------------------
 
 
 def _payload(payload: bytes, source: random.Random) -> bytes:

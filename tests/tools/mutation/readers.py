@@ -25,7 +25,8 @@ class FaultError(Exception):
 
 
 def examine(data: bytes, kind: Kind, source: random.Random) -> str:
-    """RIGHT, ERROR, or CHANCE where a check that is too short to notice let other bytes through. Raises FaultError."""
+    """RIGHT, ERROR, or CHANCE where a check that is too short to notice let other bytes through.
+    Raises FaultError."""
     if kind.codec is not None:
         return _framed(data, kind)
     options = {**native(), **kind.needs, "max_memory": MAX_MEMORY}
@@ -80,7 +81,8 @@ def _must_not_be_memory(error: LLMZipError) -> None:
         raise FaultError(f"an allocation that failed: {error}") from error
 
 
-# ---- other ways of reading, which have to agree ----------------------------------------------------------------------
+# ---- other ways of reading, which have to agree
+# ----------------------------------------------------------------------
 
 Options = dict[str, object]
 
@@ -117,12 +119,14 @@ def account(data: bytes, kind: Kind) -> int:
 
 
 def _claims_little(data: bytes) -> bool:
-    """Whether the blocks up to the first fault claim no more than may be decoded: file objects have no limit of output."""
+    """Whether the blocks up to the first fault claim no more than may be decoded: file objects have
+    no limit of output."""
     return _claims(data)[1] <= MAX_OUTPUT
 
 
 def _claims(data: bytes) -> tuple[int, int, bool]:
-    """The memory and the content that frames claim up to the first fault, and whether all headers could be read."""
+    """The memory and the content that frames claim up to the first fault, and whether all headers
+    could be read."""
     memory, size, whole = 0, 0, False
     try:
         frames = read_frames(io.BytesIO(data))
@@ -130,7 +134,10 @@ def _claims(data: bytes) -> tuple[int, int, bool]:
             whole = False
             if (frame := next(frames, None)) is None:
                 return memory, size, True
-            memory, whole = max(memory, frame.header.memory if frame.header.states_all_memory else MAX_MEMORY), True
+            memory, whole = (
+                max(memory, frame.header.memory if frame.header.states_all_memory else MAX_MEMORY),
+                True,
+            )
             for block in frame:
                 size += block.size
     except LLMZipError:

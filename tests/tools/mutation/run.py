@@ -50,7 +50,10 @@ class Results:
     def table(self) -> str:
         """One line a kind."""
         names = sorted({verdict for _, verdict in self.verdicts})
-        lines = [f"| kind | {' | '.join(names)} | peak, MiB |", f"| --- |{' ---: |' * (len(names) + 1)}"]
+        lines = [
+            f"| kind | {' | '.join(names)} | peak, MiB |",
+            f"| --- |{' ---: |' * (len(names) + 1)}",
+        ]
         for kind in sorted({kind for kind, _ in self.verdicts}):
             counts = " | ".join(str(self.verdicts[kind, verdict]) for verdict in names)
             lines.append(f"| {kind} | {counts} | {self.peaks.get(kind, 0) / 1024:.1f} |")
@@ -62,7 +65,12 @@ class _Worker:
     """One process, which examines every `step`-th mutant, in children of its own."""
 
     def __init__(self, seed: int, first: int, step: int, stop: int) -> None:
-        command = [sys.executable, "-m", "tests.tools.mutation.worker", *map(str, (seed, first, step, stop))]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.tools.mutation.worker",
+            *map(str, (seed, first, step, stop)),
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, start_new_session=True
@@ -116,7 +124,8 @@ def run(
     workers: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Results:
-    """Examine mutants 0 … count − 1 of a seed, or as many of them as there is time for. Raises RuntimeError where that fails."""
+    """Examine mutants 0 … count − 1 of a seed, or as many of them as there is time for. Raises
+    RuntimeError where that fails."""
     results = Results(seed)
     deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     running = [_Worker(seed, first, workers, count) for first in range(min(workers, count))]

@@ -1,7 +1,9 @@
-"""A process that examines mutants one after the other, under limits; `python -m tests.tools.mutation.worker` is started by `run`.
+"""A process that examines mutants one after the other, under limits; `python -m
+tests.tools.mutation.worker` is started by `run`.
 
-It loads everything once and forks; the child says "start NUMBER PID" before each mutant and "NUMBER KIND VERDICT KILOBYTES
-MESSAGE" behind it, a line each. Where the child dies, the parent says "died NUMBER KIND SIGNAL" and forks another, which goes on.
+It loads everything once and forks; the child says "start NUMBER PID" before each mutant and "NUMBER
+KIND VERDICT KILOBYTES MESSAGE" behind it, a line each. Where the child dies, the parent says "died
+NUMBER KIND SIGNAL" and forks another, which goes on.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from tests.tools.mutation.mutants import mutant
 from tests.tools.mutation.readers import FAULT, MAX_MEMORY, FaultError, account, examine
 
 ADDRESS_SPACE = 2 * MAX_MEMORY
-"""Bytes that a mutant may map beyond what the process has at rest: what -M allows, and as much again for all else."""
+"""Bytes that a mutant may map beyond what the process has at rest: what -M allows, and as much
+again for all else."""
 SLACK = 40 << 20
-"""Bytes by which a process may grow beyond what the frames state: output, and what codecs and Python take whatever the data."""
+"""Bytes by which a process may grow beyond what the frames state: output, and what codecs and
+Python take whatever the data."""
 
 _STATUS, _RESET = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
 
@@ -78,7 +82,10 @@ def _examine(seed: int, number: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     grown = _status("VmHWM") - before
     if grown > account(data, kind) + SLACK >> 10:
-        verdict, message = FAULT, f"{grown} KiB of memory, stated {account(data, kind) >> 10}; {message}"
+        verdict, message = (
+            FAULT,
+            f"{grown} KiB of memory, stated {account(data, kind) >> 10}; {message}",
+        )
     print(number, _label(kind), verdict, grown, " ".join(message.split())[:500], flush=True)
 
 
@@ -99,7 +106,10 @@ def _verdict(data: bytes, kind: Kind, source: random.Random) -> tuple[str, str]:
         return FAULT, str(fault)
     except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return FAULT, f"{type(error).__name__}: {error} ({pathlib.Path(last.filename).name}:{last.lineno})"
+        return (
+            FAULT,
+            f"{type(error).__name__}: {error} ({pathlib.Path(last.filename).name}:{last.lineno})",
+        )
 
 
 def _status(field: str) -> int:

@@ -56,7 +56,7 @@ class Made:
 
 
 def random_files(count: int, seed: int, model: Model) -> Iterator[tuple[bytes, bytes]]:
-    """Files of one frame or a few, each with its bytes; file i is the same however many are made."""
+    """Files of one frame or a few, each with its bytes; file i is always the same."""
     dictionary = read_dictionary(DICTIONARY, model)
     for number in range(count):
         rng = random.Random(f"{seed}:{number}")

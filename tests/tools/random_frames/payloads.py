@@ -197,7 +197,8 @@ def random_symbols(rng: random.Random, sound: list[int], vocab: int) -> tuple[li
 
 
 def matches(rng: random.Random, frame: Frame, inner: Coded | None) -> tuple[bytes, bytes]:
-    """The payload and the bytes of long-distance matches around literals, or, without those, of matches alone."""
+    """The payload and the bytes of long-distance matches around literals, or, without those, of
+    matches alone."""
     literals = inner.text if inner else b""
     out, numbers, last, used = bytearray(frame.before), [], 0, 0
     count = rng.randrange(0 if literals else 1, 5)

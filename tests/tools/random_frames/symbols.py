@@ -1,4 +1,5 @@
-"""Symbols that are chosen, not decoded, and the range encoder that writes them (docs/format.md, "Range coder")."""
+"""Symbols that are chosen, not decoded, and the range encoder that writes them (docs/format.md,
+"Range coder")."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from tests.reference_decoder.range_decoder import BITS
 
 
 class RangeEncoder:
-    """Intervals to bytes; `lower` has all bits that were ever shifted out, so that carries need no thought."""
+    """Intervals to bytes; `lower` has all bits that were ever shifted out, so that carries need no
+    thought."""
 
     def __init__(self) -> None:
         self._lower, self._range, self._words = 0, (1 << 64) - 1, 2
@@ -50,7 +52,8 @@ class Chooser:
 
     @classmethod
     def drawing(cls, rng: random.Random, planned: Iterable[int] = ()) -> Chooser:
-        """Takes the planned symbols first, and draws the others by their probability, now and then any one."""
+        """Takes the planned symbols first, and draws the others by their probability, now and then
+        any one."""
         left = iter(planned)
 
         def choose(cumulative: Sequence[int]) -> int:
@@ -76,7 +79,8 @@ class Chooser:
         return symbol
 
     def finish(self, symbols: int, rng: random.Random | None = None) -> bytes:
-        """The bytes, with the zeros that so many symbols need; rng: or other bytes that decode to the same."""
+        """The bytes, with the zeros that so many symbols need; rng: or other bytes that decode to
+        the same."""
         data, more = self._encoder.shortest(), 0
         if rng:
             data = self._encoder.any(rng) if rng.random() < 0.2 else data
