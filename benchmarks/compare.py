@@ -10,19 +10,18 @@ benchmarks/sizes.csv, whose diff is to be reviewed.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import click
 
 from benchmarks.compressors import CODECS, Compressor, codecs, extra_compressor, llmzip_levels, programs
 from benchmarks.pictures import write_pictures
 from benchmarks.results import Key, Row, markdown, read_csv, write_csv, write_sizes
+from benchmarks.worker import Files, LevelTask, run_in_a_process
 from llmzip.container.frame_info import get_frame_info
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Text, load_texts
@@ -31,20 +30,6 @@ from llmzip.levels import MAX_LEVEL, MIN_LEVEL
 DEFAULT_DATA = ("python-topics:100000", "python-sources:100000", "logs:50000", "json:50000", "csv:50000")
 ROOT = pathlib.Path(__file__).parent.parent
 SIZES = ROOT / "benchmarks" / "sizes.csv"
-
-
-def in_a_process(task: dict[str, Any], direction: str, **files: pathlib.Path) -> dict[str, Any]:
-    """Run benchmarks/worker.py. Raises CalledProcessError where the compressor fails."""
-    described = {**task, "direction": direction, **{name: str(path) for name, path in files.items()}}
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", json.dumps(described)],
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd=ROOT,
-    )
-    result: dict[str, Any] = json.loads(ran.stdout)
-    return result
 
 
 def measure(compressor: Compressor, text: Text) -> Row:
@@ -57,8 +42,8 @@ def measure(compressor: Compressor, text: Text) -> Row:
         plain, packed, back = (pathlib.Path(folder, name) for name in ("plain", "packed.zpaq", "back"))  # zpaq insists
         plain.write_bytes(text.data)
         try:
-            there = in_a_process(compressor.task, "compress", source=plain, sink=packed, original=plain)
-            again = in_a_process(compressor.task, "decompress", source=packed, sink=back, original=plain)
+            there = run_in_a_process(compressor.task, "compress", Files(plain, packed, plain))
+            again = run_in_a_process(compressor.task, "decompress", Files(packed, back, plain))
         except subprocess.CalledProcessError as error:
             row.note = "failed: " + ((error.stderr or "").strip().splitlines() or ["no message"])[-1]
             return row
@@ -67,10 +52,10 @@ def measure(compressor: Compressor, text: Text) -> Row:
             return row
         row.compressed_bytes = packed.stat().st_size
         row.bits_per_byte = 8 * row.compressed_bytes / len(text.data)
-        row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r["seconds"] for r in (there, again))
-        row.encode_peak_bytes, row.decode_peak_bytes = int(there["peak_bytes"]), int(again["peak_bytes"])
-        is_file = compressor.task["kind"] == "llmzip"
-        row.model_digest = (get_frame_info(packed.read_bytes()).model if is_file else there["model_digest"][:16]) or ""
+        row.encode_bytes_per_s, row.decode_bytes_per_s = (len(text.data) / r.seconds for r in (there, again))
+        row.encode_peak_bytes, row.decode_peak_bytes = there.peak_bytes, again.peak_bytes
+        is_file = isinstance(compressor.task, LevelTask)
+        row.model_digest = (get_frame_info(packed.read_bytes()).model if is_file else there.model_digest[:16]) or ""
     return row
 
 

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
 
+from benchmarks.worker import CodecTask, LevelTask, ProgramTask, Task
 from llmzip.codecs.registry import get_codec
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import parse_codec
@@ -26,7 +26,7 @@ class Compressor:
     name: str
     command: str
     """What to type for the same, for the footnote."""
-    task: dict[str, Any]
+    task: Task
     missing: str | None = None
     """Why it cannot run here."""
     version: str = ""
@@ -69,7 +69,7 @@ def llmzip_levels(
     found = []
     for level in levels:
         name = f"llmzip -{level}" + (" --solid" if solid else "")
-        task = {"kind": "llmzip", "level": level, "model": model, "threads": threads, "solid": solid}
+        task = LevelTask(level, model, threads, solid)
         found.append(Compressor(name, name + (f" -m {model}" if model else ""), task, version=_own_version()))
     return found
 
@@ -90,7 +90,7 @@ def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Comp
         values = "".join(f", {key}={value!r}" for key, value in parameters.items())
         command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}{values}).encode(...)"'
         version = _own_version() + (f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else "")
-        task = {"kind": "codec", "codec": name, "parameters": parameters}
+        task = CodecTask(name, parameters)
         found.append(Compressor(f"codec {text}", command, task, missing, version))
     return found
 
@@ -117,10 +117,12 @@ def programs(llama_model: str | None) -> list[Compressor]:
         rows.append(("llama-zip", f"{call} -c", f"{call} -d"))
     found = [_program(*row) for row in rows]
     if not llama_model and shutil.which("llama-zip"):
-        found.append(Compressor("llama-zip", "", {}, "needs --llama-model FILE.gguf"))
+        found.append(Compressor("llama-zip", "", ProgramTask("", ""), "needs --llama-model FILE.gguf"))
     for library in ("gptzip", "nnzip"):
         if importlib.util.find_spec(library):
-            found.append(Compressor(library, "", {}, "has no command on files of its own: give one as --extra"))
+            found.append(
+                Compressor(library, "", ProgramTask("", ""), "has no command on files of its own: give one as --extra")
+            )
     return found
 
 
@@ -139,7 +141,7 @@ def _program(name: str, encode: str, decode: str) -> Compressor:
     program = encode.split()[0]
     missing = None if shutil.which(program) else "not installed"
     version = "" if missing else _version(program)
-    return Compressor(name, encode, {"kind": "program", "compress": encode, "decompress": decode}, missing, version)
+    return Compressor(name, encode, ProgramTask(encode, decode), missing, version)
 
 
 def _version(program: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from benchmarks import compare, compressors, gpu, pictures, results
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
+from benchmarks.worker import CodecTask
 from llmzip.codecs.registry import codec_names
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
@@ -128,7 +129,7 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
 
 
 def test_every_codec_of_the_registry_is_compared() -> None:
-    found = {compressor.task["codec"] for compressor in compressors.codecs() if not compressor.missing}
+    found = {c.task.codec for c in compressors.codecs() if not c.missing and isinstance(c.task, CodecTask)}
     assert found == set(codec_names()) - {"raw", "llm"}
 
 
