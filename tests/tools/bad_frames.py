@@ -74,7 +74,7 @@ def one(codec: int, size: int, payload: bytes, *, model: Model | None = None, me
 
 def several(head: bytes, blocks: list[BlockParts], content: bytes = b"") -> bytes:
     """A frame of several blocks, with the index."""
-    out, placed = head, []
+    out, placed = head, list[Block]()
     for codec, size, payload in blocks:
         whole = body(codec, size, payload)
         whole += block_check((b"" if placed else head) + whole, False)
@@ -118,9 +118,9 @@ def general() -> Iterator[tuple[str, bytes]]:
     """The codecs zstd and xz."""
     text = b"some text, some text, some text"
 
-    def packed(data: bytes, **parameters: object) -> bytes:
+    def packed(data: bytes) -> bytes:
         chosen = zstandard.ZstdCompressionParameters.from_level(
-            3, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False, **parameters
+            3, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False
         )
         return zstandard.ZstdCompressor(compression_params=chosen).compress(data)
 

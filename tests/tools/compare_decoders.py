@@ -45,8 +45,9 @@ def compare(data: bytes, kind: Kind) -> str:
         return "same bytes" if ours == theirs else "different bytes"
     if isinstance(ours, LLMZipError) and isinstance(theirs, DecodeError):
         return "both refuse"
-    said = ours if isinstance(ours, LLMZipError) else theirs
-    return f"only {'llmzip' if said is ours else 'the educational decoder'} refuses: {said}"
+    if isinstance(ours, LLMZipError):
+        return f"only llmzip refuses: {ours}"
+    return f"only the educational decoder refuses: {theirs!r}"
 
 
 def main() -> int:

@@ -76,7 +76,7 @@ def random_frame(rng: random.Random, model: Model, dictionary: Dictionary) -> tu
     header = header_bytes(rng, model, frame, blocks, single, names_model)
     content = b"".join(block.text for block in blocks)
     is_short = single and len(content) < SHORT
-    out, placed = header, []
+    out, placed = header, list[Block]()
     for block in blocks:
         body = block.body()
         body += block_check((b"" if placed else header) + body, is_short)
