@@ -150,10 +150,11 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         return self._file
 
     def _source(self) -> io.BufferedReader:
-        self._check_open()
-        if self._reader is None:
+        reader = self._reader
+        if reader is None or self.closed:
+            self._check_open()
             raise io.UnsupportedOperation("the file is open for writing")
-        return self._reader
+        return reader
 
     def read(self, size: int | None = -1) -> bytes:
         """Up to `size` uncompressed bytes, fewer only at the end; all the rest for -1 or None."""
@@ -174,6 +175,13 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
     def readline(self, size: int | None = -1) -> bytes:
         """The next line, at most `size` bytes of it (-1 or None: all)."""
         return self._source().readline(-1 if size is None else size)
+
+    def __next__(self) -> bytes:
+        """The next line; there is none at the end."""
+        line = self._source().readline()
+        if not line:
+            raise StopIteration
+        return line
 
     def peek(self, size: int = 0) -> bytes:
         """Bytes that come next, at least one before the end, without moving."""
