@@ -84,7 +84,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
     q = torch.randint(-127, 128, (rows, d), dtype=torch.int8, device="cuda")
     scale = torch.full((rows,), 0.01, device="cuda")
     prediction = transformer.prediction(q, scale)
-    parts = torch.empty(run.parts(rows, used), rows, width, dtype=torch.int32, device="cuda")
+    parts = torch.empty(run.splits(rows, used), rows, width, dtype=torch.int32, device="cuda")
     chosen = torch.zeros(rows, dtype=torch.int32, device="cuda")
     tokens = torch.zeros(rows, 73, dtype=torch.int32, device="cuda")
     replaced = torch.ones(rows, 73, dtype=torch.int64, device="cuda")
@@ -94,9 +94,9 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
     half_cache = rows * used * spec.kv_heads * (spec.head_dim + 4)
     scores = rows * used * spec.heads * 4
     works: dict[str, tuple[Callable[[], None], int, int]] = {  # what, bytes, multiplications
-        "place": (lambda: run.place(position, held.window, held.ring, held.padded_positions, held.visible), 0, 0),
+        "assign_slot": (lambda: run.assign_slot(position, held.window, held.ring, held.padded_positions, held.visible), 0, 0),
         "embed": (lambda: run.embed(ids, *transformer.embedding, space.x), rows * d * 5, 0),
-        "normalize": (lambda: run.normalize(space.x, space.q, space.scale), rows * d * 5, 0),
+        "rms_norm": (lambda: run.rms_norm(space.x, space.q, space.scale), rows * d * 5, 0),
         "qkv": (
             lambda: run.qkv(
                 q, scale, weights.qkv, transformer.rope.table, position, held.ring, space.queries, space.query_scales, cache
@@ -138,7 +138,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
         except Exception as error:
             report.say(f"{name:14} failed: {error!r}")
             continue
-        layer += seconds * {"normalize": 2}.get(name, 1) * (name in _IN_LAYERS)
+        layer += seconds * {"rms_norm": 2}.get(name, 1) * (name in _IN_LAYERS)
         rates = f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   {2 * products / seconds / 1e12:6.1f} Tops"
         report.say(f"{name:14} {seconds * 1e6:8.1f} us   {rates}")
         figures[name] = {"us": seconds * 1e6, "GB/s": size / seconds / 1e9, "Tops": 2 * products / seconds / 1e12}
@@ -148,7 +148,7 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
     figures["layers_ms"] = layer * spec.layers * 1e3
 
 
-_IN_LAYERS = {"normalize", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
+_IN_LAYERS = {"rms_norm", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
 
 
 def used_slots(made: TritonSession) -> int:

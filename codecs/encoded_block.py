@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
+from llmzip.coding.observer import CodingObserver
 from llmzip.container.block import Block
 from llmzip.mixing.base import ContextMixer
 
@@ -22,3 +24,11 @@ class EncodedBlock(Block):
     """How many bytes before the block its matches need."""
     mixer: ContextMixer | None = None
     """What the block has taught, where the model has coded it: a solid frame goes on with it."""
+
+
+class BlockObserver(CodingObserver, Protocol):
+    """Is told what is coded, and of each block that is written."""
+
+    def block(self, block: EncodedBlock) -> None:
+        """The next block of the file: one of those whose payloads were told before, or of another codec."""
+        ...

@@ -9,7 +9,7 @@ from typing import Final
 from llmzip import levels
 from llmzip.block_encoder import BlockEncoder, CompressionOptions
 from llmzip.buffers import Buffer, flat
-from llmzip.coding.observer import CodingObserver
+from llmzip.codecs.encoded_block import BlockObserver
 from llmzip.container.frame_writer import FrameWriter
 from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
@@ -50,7 +50,7 @@ class LLMZipCompressor(NotCopied):
         solid: bool = False,
         runtime: Runtime | None = None,
         progress: Progress | None = None,
-        observer: CodingObserver | None = None,
+        observer: BlockObserver | None = None,
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
@@ -76,7 +76,7 @@ class LLMZipCompressor(NotCopied):
         dictionary: DictionaryLike | None = None,
         runtime: Runtime | None = None,
         progress: Progress | None = None,
-        observer: CodingObserver | None = None,
+        observer: BlockObserver | None = None,
     ) -> LLMZipCompressor:
         """A compressor whose options for blocks are one value, as the command line has them."""
         compressor = cls.__new__(cls)
@@ -89,7 +89,7 @@ class LLMZipCompressor(NotCopied):
         options: CompressionOptions,
         loader: EngineLoader,
         progress: Progress | None,
-        observer: CodingObserver | None,
+        observer: BlockObserver | None,
     ) -> None:
         self._tally = Tally(progress)
         self._encoder = BlockEncoder(loader, options, self._tally.report, observer)

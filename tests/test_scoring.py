@@ -290,7 +290,7 @@ def test_blocks_of_other_codecs_count_as_they_are(integer: IntegerScorer) -> Non
 
 
 class _Record:
-    """A `CodingObserver` that keeps the order of what it is told."""
+    """A `BlockObserver` that keeps the order of what it is told."""
 
     def __init__(self) -> None:
         self.events: list[str] = []

@@ -4,22 +4,19 @@ range encoder.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from llmzip.codecs.encoded_block import EncodedBlock
 
 
 class CodingObserver(Protocol):
     """Is told what is coded, in the order of coding; it changes no byte.
 
     For each block of a file: `begin_payload`, any number of `predictions` and `symbols`,
-    `end_payload`, as often as the model codes a payload that may become the block's; then `block`
-    with the one that is written. Of several payloads the last one is the block's, if the block has
-    one of the model at all.
+    `end_payload`, as often as the model codes a payload that may become the block's. Of several
+    payloads the last one is the block's, if the block has one of the model at all. Of the blocks
+    themselves `codecs.encoded_block.BlockObserver` is told.
     """
 
     def begin_payload(self) -> None:
@@ -40,8 +37,4 @@ class CodingObserver(Protocol):
 
     def end_payload(self, parameters: bytes, coded: bytes) -> None:
         """The payload is complete: the block's parameters, then what the range coder has made."""
-        ...
-
-    def block(self, block: EncodedBlock) -> None:
-        """The next block of the file."""
         ...

@@ -90,8 +90,8 @@ class NativeDistributions:
         all_tokens = np.full((rows, width), NO_TOKEN, np.int32)
         all_weights = np.zeros(all_tokens.shape, np.int64)
         for first, tokens, weights in self._replaced:
-            part = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
-            all_tokens[part], all_weights[part] = tokens, weights
+            span = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
+            all_tokens[span], all_weights[span] = tokens, weights
         return all_tokens, all_weights
 
     def bucket_frequencies(self) -> npt.NDArray[np.uint32]:

@@ -67,8 +67,8 @@ class NativeEngine:
         """See `Engine.token_weights`."""
         out = np.empty((len(vectors), self.model.spec.vocab), np.int32)
         for start in range(0, len(vectors), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            self.distributions(vectors[part], scales[part]).weights(out[part])
+            span = slice(start, start + ROWS_AT_ONCE)
+            self.distributions(vectors[span], scales[span]).weights(out[span])
         return out
 
     def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> NativeDistributions:

@@ -53,12 +53,12 @@ class Attention:
         out = torch.empty(streams, count, self.heads * size, dtype=torch.float32, device=qkv.device)
         at_once = max(1, self.max_scores // (self.heads * count * view.used))
         for start in range(0, streams, at_once):
-            part = slice(start, min(start + at_once, streams))
-            out[part] = self._attend(cache, part, queries[part], query_scales[part], largest[part], view)
+            span = slice(start, min(start + at_once, streams))
+            out[span] = self._attend(cache, span, queries[span], query_scales[span], largest[span], view)
         return out.view(streams * count, self.heads * size)
 
     def _attend(
-        self, cache: LayerCache, part: slice, q: Tensor, q_scale: Tensor, largest: Tensor, view: View
+        self, cache: LayerCache, span: slice, q: Tensor, q_scale: Tensor, largest: Tensor, view: View
     ) -> Tensor:
         """Some streams: q [s, T, H, D] int8, q_scale [s, T, H], largest [s, G, T] -> [s, T, H * D]."""
         kind = self.float_type
@@ -66,7 +66,7 @@ class Attention:
         groups, shared = self.kv_heads, self.heads // self.kv_heads
 
         def cached(x: Tensor) -> Tensor:
-            return x[part, :, : view.used].flatten(0, 1)  # [s * G, N, ...]
+            return x[span, :, : view.used].flatten(0, 1)  # [s * G, N, ...]
 
         def by_group(x: Tensor) -> Tensor:  # [s, T, H, ...] -> [s * G, H/G * T, ...]
             x = x.view(streams, count, groups, shared, -1).permute(0, 2, 3, 1, 4)

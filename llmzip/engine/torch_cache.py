@@ -78,8 +78,8 @@ class RotatingKVCache:
         """How many positions fit."""
         return len(self.slot_positions)
 
-    def place(self, positions: Tensor, used: int, hides: bool) -> View:
-        """Give new positions their slots; hides: whether there is anything among the `used` slots that one does not see."""
+    def assign_slots(self, positions: Tensor, used: int, hides: bool) -> View:
+        """Assign slots to new positions; hides: whether there is anything among the `used` slots that one does not see."""
         slots = torch.where(positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring)
         self.slot_positions[slots] = positions
         hidden = None

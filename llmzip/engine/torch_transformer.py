@@ -111,7 +111,7 @@ class TorchTransformer:
 
         Done again with the same arguments it gives the same, as recording a graph needs it.
         """
-        view = cache.place(positions, used, hides)
+        view = cache.assign_slots(positions, used, hides)
         x = self.embed(ids.flatten())
         for i, block in enumerate(self.blocks):
             x.add_(block.attention(*block.norm(x), cache.layer(i, len(ids)), view))
@@ -125,12 +125,12 @@ class TorchTransformer:
         top = torch.empty(len(x), min(TOP_TOKENS, vocab), dtype=torch.int64, device=x.device)
         rows = max(1, self._passes.weights // vocab)
         for start in range(0, len(x), rows):
-            part = slice(start, start + rows)
-            z = self.head(x[part])
-            top[part] = largest(z, top.shape[1])
-            z.mul_(scale[part])
+            span = slice(start, start + rows)
+            z = self.head(x[span])
+            top[span] = largest(z, top.shape[1])
+            z.mul_(scale[span])
             z.sub_(z.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
-            weights[part, :vocab] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32)
+            weights[span, :vocab] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32)
         weights = weights.view(len(x), -1, BUCKET_SIZE)
         return weights, weights.sum(dim=-1), top
 

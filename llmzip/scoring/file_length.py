@@ -98,7 +98,7 @@ class _Payload:
 
 
 class _Ledger(_Payload):
-    """A `CodingObserver` that adds up the payloads of the blocks that are written."""
+    """A `BlockObserver` that adds up the payloads of the blocks that are written."""
 
     def __init__(self, engine: Engine, progress: TokenProgress | None) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class _Ledger(_Payload):
         self._payload.coded_bytes = len(coded)
 
     def block(self, block: EncodedBlock) -> None:
-        """See `CodingObserver.block`."""
+        """See `BlockObserver.block`."""
         self.match_bytes += block.match_bytes
         if block.inner != CodecId.LLM:
             self.other_bytes += len(block.payload) - block.match_bytes

@@ -98,7 +98,7 @@ class Unprepared(Int8Kernel):
         return weight
 
 
-DIVIDE = {"normalize", "qkv", "values", "merge", "gate_up", "rotate"}
+DIVIDE = {"rms_norm", "qkv", "values", "merge", "gate_up", "rotate"}
 MULTIPLY = {"qkv", "scores", "values", "residual", "gate_up", "head"}
 
 
@@ -108,7 +108,7 @@ def faults(name: str, ptx: str) -> list[str]:
     found = [word for word in ("fma.", ".approx", "ex2.", "rsqrt", ".ftz") if word in ptx]
     if name in DIVIDE and "div.rn.f32" not in ptx:
         found.append("no exact division")
-    if name == "normalize" and "sqrt.rn.f32" not in ptx:
+    if name == "rms_norm" and "sqrt.rn.f32" not in ptx:
         found.append("no exact root")
     if name in MULTIPLY and not re.search(r"mma\S*\.(s32\.s8\.s8|kind::i8)", ptx):
         found.append("no integer matrix instruction")

@@ -1,5 +1,5 @@
-/* The numbers of docs/arithmetic.md, sections 1 to 5; llmzip/arithmetic/constants.py has the same under the same names.
- * Its INT8_MAX and INT16_MAX are those of stdint.h. */
+/* The numbers of docs/arithmetic.md, sections 1 to 5; llmzip/arithmetic/constants.py has the same
+ * under the same names. Its INT8_MAX and INT16_MAX are those of stdint.h. */
 #ifndef LLMZIP_ARITHMETIC_CONSTANTS_H
 #define LLMZIP_ARITHMETIC_CONSTANTS_H
 
@@ -24,6 +24,7 @@
 #define BUCKET_BITS 8
 #define BUCKET_SIZE (1 << BUCKET_BITS)
 #define FREQUENCY_BITS 24
-#define SUM_BITS 39 /* sums of weights are shifted below 2^39, so that times 2^24 they fit 63 bits */
+/* Sums of weights are shifted below 2^39, so that times 2^24 they fit 63 bits. */
+#define SUM_BITS 39
 
 #endif

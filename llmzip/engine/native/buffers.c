@@ -31,7 +31,8 @@ void free_huge(void *p) { free(p); }
 #else
 
 #define HUGE_PAGE ((size_t)1 << 21)
-#define HEADER 64 /* keeps the mapping's start and size in front of the buffer, and its alignment */
+/* Keeps the mapping's start and size in front of the buffer, and its alignment. */
+#define HEADER 64
 
 void *alloc_huge(size_t bytes)
 {
@@ -42,7 +43,8 @@ void *alloc_huge(size_t bytes)
     if (mapped == MAP_FAILED)
         return NULL;
 #ifdef MADV_HUGEPAGE
-    /* A hint: one entry of the address cache then covers 2 MiB, and hardware prefetching does not stop every 4 KiB. */
+    /* A hint: one entry of the address cache then covers 2 MiB, and hardware prefetching does not
+     * stop every 4 KiB. */
     if (bytes >= HUGE_PAGE)
         madvise(mapped, size, MADV_HUGEPAGE);
 #endif

@@ -1,8 +1,8 @@
 /* The context mixer's steps: recall, mix, learn (docs/arithmetic.md, section 6).
  *
- * Each expert has a header and a file of its own, with its tables, its row of a stream's step, and the steps of a row:
- * recall (candidates), features (what speaks for each), learn. A further expert is one more such pair, called here.
- * Rows are independent until they are learned. */
+ * Each expert has a header and a file of its own, with its tables, its row of a stream's step, and
+ * the steps of a row: recall (candidates), features (what speaks for each), learn. A further expert
+ * is one more such pair, called here. Rows are independent until they are learned. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +78,8 @@ static int allocate_tables(struct context_mixer *m)
 {
     m->table_bytes = take_tables(m, NULL);
     m->tables = alloc_huge(m->table_bytes);
-    m->search_bytes = round_up(sizeof(struct search) + (m->neighbors.width + 1) * sizeof(uint32_t), 64) + 64;
+    m->search_bytes =
+        round_up(sizeof(struct search) + (m->neighbors.width + 1) * sizeof(uint32_t), 64) + 64;
     m->searches = alloc_huge(m->search_bytes * (size_t)pool_threads(m->engine->pool));
     if (!m->tables || !m->searches)
         return 0;
@@ -86,7 +87,8 @@ static int allocate_tables(struct context_mixer *m)
     return 1;
 }
 
-/* Rows for so many streams in the place of those before; 0 when there is no memory, and nothing has changed. */
+/* Rows for so many streams in the place of those before; 0 when there is no memory, and nothing has
+ * changed. */
 static int allocate_rows(struct context_mixer *m, size_t streams)
 {
     struct context_mixer counted = *m;
@@ -104,7 +106,8 @@ static int allocate_rows(struct context_mixer *m, size_t streams)
 
 int llmzip_mixer_columns(void) { return MAX_CANDIDATES; }
 
-struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int32_t start_token)
+struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits,
+                                       int32_t start_token)
 {
     struct context_mixer *m = calloc(1, sizeof *m);
     if (!m)
@@ -146,7 +149,10 @@ struct context_mixer *llmzip_mixer_copy(const struct context_mixer *from)
     return NULL;
 }
 
-static int is_token(const struct context_mixer *m, int32_t token) { return token >= 0 && token < m->engine->spec.vocab; }
+static int is_token(const struct context_mixer *m, int32_t token)
+{
+    return token >= 0 && token < m->engine->spec.vocab;
+}
 
 int llmzip_mixer_start(struct context_mixer *m, int streams, const int32_t *context, int count)
 {
@@ -171,7 +177,8 @@ struct candidate_table {
 };
 
 /* The token's index, after it has been added where it was not there. */
-static size_t add_candidate(struct candidates *candidates, struct candidate_table *table, int32_t token)
+static size_t add_candidate(struct candidates *candidates, struct candidate_table *table,
+                            int32_t token)
 {
     size_t i = (uint32_t)token * 0x9E3779B1u >> 24;
     for (; table->entries[i]; i = (i + 1) % TABLE_SIZE)
@@ -183,7 +190,8 @@ static size_t add_candidate(struct candidates *candidates, struct candidate_tabl
     return index;
 }
 
-#define MIN_SHARED_ROWS 16 /* fewer are done before another thread has woken, which on a busy machine takes long */
+/* Fewer are done before another thread has woken, which on a busy machine takes long. */
+#define MIN_SHARED_ROWS 16
 
 struct recall_step {
     struct context_mixer *mixer;
@@ -193,7 +201,8 @@ struct recall_step {
     atomic_size_t next; /* row */
 };
 
-/* The candidates of a row: the most likely tokens, the match model's successor, and what the neighbors vote for. */
+/* The candidates of a row: the most likely tokens, the match model's successor, and what the
+ * neighbors vote for. */
 static void collect_candidates(const struct recall_step *step, size_t r, const struct votes *votes)
 {
     struct candidates *candidates = &step->mixer->candidates[r];
@@ -222,7 +231,8 @@ static void recall_row(const struct recall_step *step, size_t r, struct search *
     neighbors_sign(&m->neighbors, step->vectors + r * m->neighbors.width, signature);
     m->neighbor_rows[r].last = history[0];
     m->neighbor_rows[r].top = step->top[r * (size_t)step->top_tokens];
-    neighbors_recall(&m->neighbors, m->engine->kernels, search, signature, &m->neighbor_rows[r], &votes);
+    neighbors_recall(&m->neighbors, m->engine->kernels, search, signature, &m->neighbor_rows[r],
+                     &votes);
     m->mixer_rows[r].contexts[EXPERT_MATCHES] = matches_recall(&m->matches, &m->match_rows[r]);
     collect_candidates(step, r, &votes);
     biases_recall(&m->biases, history, &m->candidates[r], &m->bias_rows[r]);
@@ -238,11 +248,13 @@ static void recall_rows(void *context, int rank)
         recall_row(step, r, search);
 }
 
-static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weights, int64_t total, int64_t *mixed)
+static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weights, int64_t total,
+                    int64_t *mixed)
 {
     struct candidates *candidates = &m->candidates[r];
     struct mixer_row *row = &m->mixer_rows[r];
-    candidates->total = total > 0 ? total : 1; /* of a model within its bounds it is 2^23 at least */
+    /* Of a model within its bounds it is 2^23 at least. */
+    candidates->total = total > 0 ? total : 1;
     for (size_t i = 0; i < candidates->count; i++) {
         row->model_weights[i] = weights[i];
         candidates->weights[i] = weights[i] > 1 ? weights[i] : 1;
@@ -250,8 +262,8 @@ static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weig
     }
     matches_features(&m->matches, &m->match_rows[r], candidates, row->features[FEATURE_MATCH]);
     row->contexts[EXPERT_NEIGHBORS] =
-        neighbors_features(&m->neighbors, &m->neighbor_rows[r], candidates, row->features[FEATURE_SHARE],
-                           row->features[FEATURE_SURPRISE]);
+        neighbors_features(&m->neighbors, &m->neighbor_rows[r], candidates,
+                           row->features[FEATURE_SHARE], row->features[FEATURE_SURPRISE]);
     biases_features(&m->biases, &m->bias_rows[r], candidates, &row->features[FEATURE_BIAS]);
     row->contexts[EXPERT_BIASES] = 0;
     mixer_mix(&m->mixer, candidates, row);
@@ -259,8 +271,8 @@ static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weig
         mixed[i] = i < candidates->count ? row->mixed[i] : 0;
 }
 
-int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const int32_t *top, int rows, int top_tokens,
-                         int32_t *tokens)
+int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const int32_t *top,
+                        int rows, int top_tokens, int32_t *tokens)
 {
     int64_t start = engine_clock();
     if (rows < 0 || (size_t)rows > m->streams || top_tokens < 1 || top_tokens > LLMZIP_TOP_TOKENS)
@@ -270,7 +282,8 @@ int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const in
             return LLMZIP_BAD_ARGUMENT;
     m->active = (size_t)rows;
     matches_begin_step(&m->matches, m->fed);
-    struct recall_step step = {.mixer = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
+    struct recall_step step = {
+        .mixer = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
     int status = LLMZIP_OK;
     if (rows < MIN_SHARED_ROWS)
         recall_rows(&step, 0);
@@ -286,7 +299,8 @@ int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const in
     return status == LLMZIP_OK ? (int)m->columns : status;
 }
 
-void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int64_t *totals, int64_t *mixed)
+void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int64_t *totals,
+                      int64_t *mixed)
 {
     int64_t start = engine_clock();
     for (size_t r = 0; r < m->active; r++)

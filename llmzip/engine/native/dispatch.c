@@ -14,7 +14,10 @@ static int has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("popcnt");
 }
-static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+}
 #endif
 
 #if defined(HAS_AVXVNNI_KERNELS)
@@ -32,7 +35,8 @@ static int has_avxvnni(void) /* a name that some versions of Clang do not let on
 #if defined(HAS_DOTPROD_KERNELS)
 extern const struct kernels kernels_dotprod;
 
-#if defined(__ARM_FEATURE_DOTPROD) /* the whole build needs it, as all builds for Apple's processors do */
+/* The whole build needs it, as all builds for Apple's processors do. */
+#if defined(__ARM_FEATURE_DOTPROD)
 static int has_dotprod(void) { return 1; }
 #elif defined(__linux__)
 #include <sys/auxv.h>

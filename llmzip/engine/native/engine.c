@@ -27,15 +27,17 @@ static int new_matrices(struct engine *engine)
     size_t all_heads = (size_t)(spec->heads + 2 * spec->kv_heads) * size;
     for (int i = 0; i < spec->layers; i++) {
         struct layer *layer = &engine->layers[i];
-        if (!matrix_new(&layer->qkv, all_heads, d) || !matrix_new(&layer->o, d, (size_t)spec->heads * size) ||
+        if (!matrix_new(&layer->qkv, all_heads, d) ||
+            !matrix_new(&layer->o, d, (size_t)spec->heads * size) ||
             !matrix_new(&layer->gate_up, 2 * engine->inner, d) || !matrix_new(&layer->down, d, f))
             return 0;
     }
     return matrix_new(&engine->head, (size_t)spec->vocab, d);
 }
 
-struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu, const int8_t *embedding,
-                                 const float *embedding_scale, const int16_t *rope)
+struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu,
+                                 const int8_t *embedding, const float *embedding_scale,
+                                 const int16_t *rope)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
@@ -87,7 +89,8 @@ static struct columns find_tensor(struct engine *engine, int tensor, int layer)
     const struct spec *spec = &engine->spec;
     struct layer *l = &engine->layers[layer];
     size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff;
-    size_t q = (size_t)(spec->heads * spec->head_dim), kv = (size_t)(spec->kv_heads * spec->head_dim);
+    size_t q = (size_t)(spec->heads * spec->head_dim),
+           kv = (size_t)(spec->kv_heads * spec->head_dim);
     switch (tensor) {
     case TENSOR_Q:
         return (struct columns){&l->qkv, 0, q, d};
@@ -108,7 +111,8 @@ static struct columns find_tensor(struct engine *engine, int tensor, int layer)
     }
 }
 
-void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale)
+void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
+                       const float *scale)
 {
     struct columns columns = find_tensor(engine, tensor, layer);
     matrix_put(columns.matrix, columns.first, columns.count, columns.width, weight, scale);
@@ -135,10 +139,12 @@ static void product_work(void *context, int rank)
     int threads = pool_threads(job->engine->pool);
     size_t panels = job->matrix->columns / PANEL;
     job->engine->kernels->multiply(job->matrix, job->rows, partition(panels, rank, threads),
-                                   partition(panels, rank + 1, threads), job->out, job->matrix->columns, NULL);
+                                   partition(panels, rank + 1, threads), job->out,
+                                   job->matrix->columns, NULL);
 }
 
-int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out)
+int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,
+                   float *out)
 {
     struct columns columns = find_tensor(engine, tensor, layer);
     struct rows a = {x, round_up(columns.width, PANEL), (size_t)rows};

@@ -30,7 +30,11 @@ struct engine {
 /* Nanoseconds on a steady clock. */
 int64_t engine_clock(void);
 
-/* The first item of partition `rank` when `total` items are partitioned among `ranks`; of `ranks` itself: `total`. */
-static inline size_t partition(size_t total, int rank, int ranks) { return total * (size_t)rank / (size_t)ranks; }
+/* The first item of partition `rank` when `total` items are partitioned among `ranks`; of `ranks`
+ * itself: `total`. */
+static inline size_t partition(size_t total, int rank, int ranks)
+{
+    return total * (size_t)rank / (size_t)ranks;
+}
 
 #endif

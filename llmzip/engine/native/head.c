@@ -1,4 +1,5 @@
-/* The head's product and what becomes of it: token weights (section 4.8) and frequencies (section 5). */
+/* The head's product and what becomes of it: token weights (section 4.8) and frequencies (section
+ * 5). */
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,30 +12,33 @@ struct head_job {
     struct engine *engine;
     struct rows inputs;
     const float *scales;
-    float *sums;        /* [rows][stride] */
-    float *maxima;      /* [rows] */
+    float *sums;          /* [rows][stride] */
+    float *maxima;        /* [rows] */
     float *bucket_maxima; /* [rows][buckets], without the row's scale */
     int64_t *bucket_weights;
     int32_t *weights; /* [rows][vocab] */
     size_t rows, stride;
 };
 
-/* Each thread's buckets for all rows: the sums of a bucket are still in the cache when their maximum is sought. */
+/* Each thread's buckets for all rows: the sums of a bucket are still in the cache when their
+ * maximum is sought. */
 static void sum_buckets(void *context, int rank)
 {
     const struct head_job *job = context;
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
     size_t panels = e->head.columns / PANEL, vocab = (size_t)e->spec.vocab;
-    for (size_t b = partition(e->buckets, rank, threads); b < partition(e->buckets, rank + 1, threads); b++) {
+    for (size_t b = partition(e->buckets, rank, threads);
+         b < partition(e->buckets, rank + 1, threads); b++) {
         size_t first = b * (BUCKET_SIZE / PANEL), last = first + BUCKET_SIZE / PANEL;
-        e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums, job->stride,
-                             NULL);
+        e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums,
+                             job->stride, NULL);
         for (size_t r = 0; r < job->rows; r++) {
             float *sums = job->sums + r * job->stride;
             for (size_t i = vocab; b + 1 == e->buckets && i < job->stride; i++)
                 sums[i] = -FLT_MAX; /* padding weighs 0 */
-            job->bucket_maxima[r * e->buckets + b] = e->kernels->maximum(sums + b * BUCKET_SIZE, BUCKET_SIZE);
+            job->bucket_maxima[r * e->buckets + b] =
+                e->kernels->maximum(sums + b * BUCKET_SIZE, BUCKET_SIZE);
         }
     }
 }
@@ -47,8 +51,9 @@ static void weigh_buckets(void *context, int rank)
     size_t items = job->rows * e->buckets;
     for (size_t i = partition(items, rank, threads); i < partition(items, rank + 1, threads); i++) {
         size_t r = i / e->buckets, b = i % e->buckets;
-        job->bucket_weights[i] = e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET_SIZE, BUCKET_SIZE,
-                                                        job->scales[r], job->maxima[r]);
+        job->bucket_weights[i] =
+            e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET_SIZE, BUCKET_SIZE,
+                                   job->scales[r], job->maxima[r]);
     }
 }
 
@@ -77,8 +82,8 @@ static void top_tokens(const float *sums, const float *bucket_maxima, size_t voc
         top[found] = -1;
 }
 
-int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, int count, float *sums, float *maxima,
-                int64_t *bucket_weights, int64_t *totals, int32_t *top)
+int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, int count,
+                float *sums, float *maxima, int64_t *bucket_weights, int64_t *totals, int32_t *top)
 {
     size_t rows = (size_t)count, d = (size_t)e->spec.d_model;
     int64_t start = engine_clock();
@@ -102,7 +107,9 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
         for (size_t r = 0; r < rows; r++) {
             float largest = -FLT_MAX;
             for (size_t b = 0; b < e->buckets; b++)
-                largest = bucket_maxima[r * e->buckets + b] > largest ? bucket_maxima[r * e->buckets + b] : largest;
+                largest = bucket_maxima[r * e->buckets + b] > largest
+                              ? bucket_maxima[r * e->buckets + b]
+                              : largest;
             maxima[r] = largest * scales[r];
             top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
                        top + r * LLMZIP_TOP_TOKENS);
@@ -133,14 +140,15 @@ static void weigh_tokens(void *context, int rank)
         size_t r = i / e->buckets, first = i % e->buckets * BUCKET_SIZE;
         size_t n = vocab - first < BUCKET_SIZE ? vocab - first : BUCKET_SIZE;
         int32_t weights[BUCKET_SIZE];
-        e->kernels->weights(job->sums + r * job->stride + first, BUCKET_SIZE, job->scales[r], job->maxima[r], weights);
+        e->kernels->weights(job->sums + r * job->stride + first, BUCKET_SIZE, job->scales[r],
+                            job->maxima[r], weights);
         for (size_t k = 0; k < n; k++)
             job->weights[r * vocab + first + k] = weights[k];
     }
 }
 
-int llmzip_weights(struct engine *e, const float *sums, const float *scales, const float *maxima, int rows,
-                   int32_t *weights)
+int llmzip_weights(struct engine *e, const float *sums, const float *scales, const float *maxima,
+                   int rows, int32_t *weights)
 {
     struct head_job job = {.engine = e,
                            .scales = scales,
@@ -153,8 +161,8 @@ int llmzip_weights(struct engine *e, const float *sums, const float *scales, con
 }
 
 /* Weights of at most BUCKET_SIZE tokens of one row; 0 for negative ones. */
-static void weigh_some(const struct engine *e, const float *sums, float scale, float maximum, const int32_t *tokens,
-                       size_t count, int32_t weights[BUCKET_SIZE])
+static void weigh_some(const struct engine *e, const float *sums, float scale, float maximum,
+                       const int32_t *tokens, size_t count, int32_t weights[BUCKET_SIZE])
 {
     float gathered[BUCKET_SIZE];
     size_t padded = round_up(count, PANEL); /* what the kernels take */
@@ -167,28 +175,32 @@ static void weigh_some(const struct engine *e, const float *sums, float scale, f
 
 static size_t limit_to_bucket(size_t count) { return count < BUCKET_SIZE ? count : BUCKET_SIZE; }
 
-void llmzip_weights_of(struct engine *e, const float *sums, const float *scales, const float *maxima,
-                       const int32_t *tokens, int rows, int count, int32_t *weights)
+void llmzip_weights_of(struct engine *e, const float *sums, const float *scales,
+                       const float *maxima, const int32_t *tokens, int rows, int count,
+                       int32_t *weights)
 {
     size_t n = (size_t)count, some;
     for (size_t r = 0; r < (size_t)rows; r++)
         for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
             int32_t found[BUCKET_SIZE];
             some = limit_to_bucket(n - first);
-            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some, found);
+            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some,
+                       found);
             memcpy(weights, found, some * sizeof *weights);
         }
 }
 
 void llmzip_replace(struct engine *e, const float *sums, const float *scales, const float *maxima,
-                    const int32_t *tokens, const int64_t *weights, int rows, int count, int64_t *bucket_weights)
+                    const int32_t *tokens, const int64_t *weights, int rows, int count,
+                    int64_t *bucket_weights)
 {
     size_t n = (size_t)count, some;
     for (size_t r = 0; r < (size_t)rows; r++, bucket_weights += e->buckets)
         for (size_t first = 0; first < n; first += some, tokens += some, weights += some) {
             int32_t before[BUCKET_SIZE];
             some = limit_to_bucket(n - first);
-            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some, before);
+            weigh_some(e, sums + r * e->buckets * BUCKET_SIZE, scales[r], maxima[r], tokens, some,
+                       before);
             for (size_t i = 0; i < some; i++)
                 if (tokens[i] >= 0)
                     bucket_weights[tokens[i] / BUCKET_SIZE] += weights[i] - before[i];
@@ -236,14 +248,16 @@ static void frequency_work(void *context, int rank)
     const struct frequency_job *job = context;
     struct engine *e = job->engine;
     int threads = pool_threads(e->pool);
-    for (size_t r = partition(job->rows, rank, threads); r < partition(job->rows, rank + 1, threads); r++) {
+    for (size_t r = partition(job->rows, rank, threads);
+         r < partition(job->rows, rank + 1, threads); r++) {
         int32_t narrow[BUCKET_SIZE];
         int64_t wide[BUCKET_SIZE];
         const int64_t *weights = wide;
         if (job->weights) {
             weights = job->weights + r * job->symbols;
         } else {
-            const float *sums = job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET_SIZE;
+            const float *sums =
+                job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET_SIZE;
             e->kernels->weights(sums, BUCKET_SIZE, job->scales[r], job->maxima[r], narrow);
             for (size_t i = 0; i < BUCKET_SIZE; i++)
                 wide[i] = narrow[i];
@@ -257,9 +271,10 @@ static void frequency_work(void *context, int rank)
     }
 }
 
-int llmzip_token_frequencies(struct engine *e, const float *sums, const float *scales, const float *maxima,
-                             const int32_t *buckets, const int32_t *replaced_tokens,
-                             const int64_t *replaced_weights, int replaced, int rows, uint32_t *widths)
+int llmzip_token_frequencies(struct engine *e, const float *sums, const float *scales,
+                             const float *maxima, const int32_t *buckets,
+                             const int32_t *replaced_tokens, const int64_t *replaced_weights,
+                             int replaced, int rows, uint32_t *widths)
 {
     struct frequency_job job = {.engine = e,
                                 .sums = sums,
@@ -275,7 +290,8 @@ int llmzip_token_frequencies(struct engine *e, const float *sums, const float *s
     return pool_run(e->pool, frequency_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }
 
-int llmzip_frequencies(struct engine *e, const int64_t *weights, int rows, int symbols, uint32_t *widths)
+int llmzip_frequencies(struct engine *e, const int64_t *weights, int rows, int symbols,
+                       uint32_t *widths)
 {
     struct frequency_job job = {.engine = e,
                                 .weights = weights,

@@ -1,6 +1,7 @@
 /* The single-threaded kernels, compiled once per instruction set, and the data that they work on.
  *
- * Everything is exact as docs/arithmetic.md says: integer sums in any order, float steps in the written order. */
+ * Everything is exact as docs/arithmetic.md says: integer sums in any order, float steps in the
+ * written order. */
 #ifndef LLMZIP_KERNELS_H
 #define LLMZIP_KERNELS_H
 
@@ -26,10 +27,14 @@
 #define MAX_HEAD_DIM 1040
 #define SLICE_WORDS 8 /* of a signature: a cache line */
 
-static inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+static inline size_t round_up(size_t n, size_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
 
-/* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector holds groups of four k.
- * Activations are stored as x + 128 (uint8); `correction` is -128 times each column's sum. Padding is zero. */
+/* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector holds groups
+ * of four k. Activations are stored as x + 128 (uint8); `correction` is -128 times each column's
+ * sum. Padding is zero. */
 struct matrix {
     size_t columns; /* N, a multiple of PANEL */
     size_t groups;  /* K / 4, rounded up */
@@ -45,7 +50,8 @@ struct rows {
     size_t count;
 };
 
-/* Keys and values of one stream and one key/value head, in blocks of 32 positions, which lie one after the other. */
+/* Keys and values of one stream and one key/value head, in blocks of 32 positions, which lie one
+ * after the other. */
 struct head_cache {
     char *blocks;
     float *largest; /* the largest value scale of the positions so far */
@@ -65,17 +71,19 @@ static inline size_t block_bytes(size_t head_size)
     return PANEL * (round_up(head_size, 4) + round_up(head_size, PANEL) + 3 * 4);
 }
 
-static inline struct cache_block cache_block(const struct head_cache *cache, size_t head_size, size_t index)
+static inline struct cache_block cache_block(const struct head_cache *cache, size_t head_size,
+                                             size_t index)
 {
-    char *keys = cache->blocks + index * block_bytes(head_size), *values = keys + PANEL * round_up(head_size, 4);
+    char *keys = cache->blocks + index * block_bytes(head_size),
+         *values = keys + PANEL * round_up(head_size, 4);
     float *scales = (float *)(void *)(values + PANEL * round_up(head_size, PANEL));
     return (struct cache_block){(int8_t *)keys, (int8_t *)values, scales, scales + PANEL,
                                 (int32_t *)(void *)(scales + 2 * PANEL)};
 }
 
-/* What will be read soon. Kernels ask for a line of it between their own loads, so that the memory works while
- * they compute: evenly, because the processor drops requests that come in bursts. With no lines left, `next` must still
- * be an address. */
+/* What will be read soon. Kernels ask for a line of it between their own loads, so that the memory
+ * works while they compute: evenly, because the processor drops requests that come in bursts. With
+ * no lines left, `next` must still be an address. */
 struct prefetch {
     const char *next;
     size_t lines;
@@ -89,17 +97,19 @@ static inline void prefetch_line(struct prefetch *wanted)
     wanted->lines -= more;
 }
 
-/* Where the new positions of a step go and what they see; the same for all streams, heads and layers. */
+/* Where the new positions of a step go and what they see; the same for all streams, heads and
+ * layers. */
 struct view {
-    size_t count;             /* T new positions */
-    int32_t first;            /* the first of them */
+    size_t count;  /* T new positions */
+    int32_t first; /* the first of them */
     int32_t window;
     size_t used;              /* slots in use, rounded up to PANEL */
     size_t slots;             /* slots of a cache, a multiple of PANEL */
     const int32_t *slot;      /* [T] */
     const int32_t *positions; /* [slots], INT32_MAX where empty */
-    const uint8_t *partial;   /* [T][slots/32]: 1 where a panel of positions is not visible as a whole */
-    const float *rope;        /* [T][2][D/2 rounded up to PANEL] */
+    /* [T][slots/32]: 1 where a panel of positions is not visible as a whole. */
+    const uint8_t *partial;
+    const float *rope; /* [T][2][D/2 rounded up to PANEL] */
 };
 
 /* Section 4.4. */
@@ -135,31 +145,37 @@ struct head_rows {
 
 struct kernels {
     const char *name;
-    /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that * row_scale[m]. */
-    void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale);
+    /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that *
+     * row_scale[m]. */
+    void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
+                     size_t stride, const float *row_scale);
     /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
     float (*quantize)(const float *x, size_t n, uint8_t *q);
     /* Section 4.2: returns s. */
     float (*normalize)(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q);
-    /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product with `down`. */
+    /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product
+     * with `down`. */
     float (*gate)(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q);
     /* Section 4.3: the keys and values of all new positions into the cache, and the bounds. */
-    void (*insert)(const struct head_shape *shape, const struct view *view, const struct head_rows *rows,
-                   const struct attention_scratch *scratch);
-    /* Sections 4.3 to 4.5 for the queries of the new positions [first, last), once all positions are inserted. */
-    void (*attend)(const struct head_shape *shape, const struct view *view, const struct head_rows *rows, size_t first,
-                   size_t last, const struct attention_scratch *scratch, struct prefetch *wanted);
+    void (*insert)(const struct head_shape *shape, const struct view *view,
+                   const struct head_rows *rows, const struct attention_scratch *scratch);
+    /* Sections 4.3 to 4.5 for the queries of the new positions [first, last), once all positions
+     * are inserted. */
+    void (*attend)(const struct head_shape *shape, const struct view *view,
+                   const struct head_rows *rows, size_t first, size_t last,
+                   const struct attention_scratch *scratch, struct prefetch *wanted);
     float (*maximum)(const float *x, size_t n);
-    /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of PANEL. */
+    /* Section 4.8: x [n] without the row's scale; `maximum` is the scaled row's. n is a multiple of
+     * PANEL. */
     void (*weights)(const float *x, size_t n, float scale, float maximum, int32_t *out);
     int64_t (*weight_sum)(const float *x, size_t n, float scale, float maximum);
-    /* Section 6.3: adds how many bits of the signatures [..., words] at `slots` differ from `own`. */
-    void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own, const uint32_t *slots,
-                      size_t count, uint32_t *sums);
+    /* Section 6.3: adds Hamming distances of signatures [..., words] at `slots` to `own`. */
+    void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own,
+                      const uint32_t *slots, size_t count, uint32_t *sums);
 };
 
-/* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor lacks it. */
+/* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor
+ * lacks it. */
 const struct kernels *select_kernels(const char *name);
 
 #endif

@@ -1,4 +1,5 @@
-/* All kernels for the instruction set whose simd_*.h was included before, as the table KERNELS_TABLE. */
+/* All kernels for the instruction set whose simd_*.h was included before, as the table
+ * KERNELS_TABLE. */
 #include <float.h>
 #include <math.h>
 

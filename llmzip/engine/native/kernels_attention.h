@@ -1,12 +1,15 @@
-/* Integer softmax attention of one stream and one key/value head (docs/arithmetic.md, sections 4.3 to 4.5).
+/* Integer softmax attention of one stream and one key/value head (docs/arithmetic.md, sections 4.3
+ * to 4.5).
  *
- * Keys lie in panels whose columns are positions, values in panels whose columns are dimensions, so that scores and
- * weighted sums are the products of kernels_gemm.h and nothing is summed across lanes. */
+ * Keys lie in panels whose columns are positions, values in panels whose columns are dimensions, so
+ * that scores and weighted sums are the products of kernels_gemm.h and nothing is summed across
+ * lanes. */
 
 /* Rotary positions: head [D] -> two halves, each padded with zeros to h = D/2 rounded up. */
 static inline void apply_rope(const float *y, size_t half, size_t h, const float *rope, float *head)
 {
-    for (size_t i = 0; i < h; i += LANES) { /* the table is zero in the padding, and so is the result */
+    /* The table is zero in the padding, and so is the result. */
+    for (size_t i = 0; i < h; i += LANES) {
         vf a = vf_load(y + i), b = vf_load(y + half + i);
         vf c = vf_load(rope + i), n = vf_load(rope + h + i);
         vf_store(head + i, vf_sub(vf_mul(a, c), vf_mul(b, n)));
@@ -14,8 +17,10 @@ static inline void apply_rope(const float *y, size_t half, size_t h, const float
     }
 }
 
-/* Rotated and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the maximum. */
-static inline float rotated_head(const float *y, size_t size, const float *rope, float *head, int32_t bias, uint8_t *q)
+/* Rotated and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the
+ * maximum. */
+static inline float rotated_head(const float *y, size_t size, const float *rope, float *head,
+                                 int32_t bias, uint8_t *q)
 {
     size_t half = size / 2, h = round_up(half, PANEL);
     apply_rope(y, half, h, rope, head);
@@ -24,7 +29,8 @@ static inline float rotated_head(const float *y, size_t size, const float *rope,
     return maximum;
 }
 
-static inline void insert_key(struct cache_block block, size_t column, size_t size, const int8_t *key, float scale)
+static inline void insert_key(struct cache_block block, size_t column, size_t size,
+                              const int8_t *key, float scale)
 {
     int32_t sum = 0;
     for (size_t k = 0; k < size; k += 4)
@@ -35,7 +41,8 @@ static inline void insert_key(struct cache_block block, size_t column, size_t si
     block.key_scales[column] = scale;
 }
 
-static inline void insert_value(struct cache_block block, size_t column, size_t size, const int8_t *value, float scale)
+static inline void insert_value(struct cache_block block, size_t column, size_t size,
+                                const int8_t *value, float scale)
 {
     int8_t *to = block.values + column / 4 * PANEL * 4 + column % 4;
     for (size_t d = 0; d < size; d++)
@@ -44,19 +51,22 @@ static inline void insert_value(struct cache_block block, size_t column, size_t 
 }
 
 /* New keys and values into the cache. */
-static void insert(const struct head_shape *shape, const struct view *view, const struct head_rows *rows,
-                   const struct attention_scratch *scratch)
+static void insert(const struct head_shape *shape, const struct view *view,
+                   const struct head_rows *rows, const struct attention_scratch *scratch)
 {
-    size_t size = shape->size, padded = round_up(size, PANEL), table = 2 * round_up(size / 2, PANEL);
+    size_t size = shape->size, padded = round_up(size, PANEL),
+           table = 2 * round_up(size / 2, PANEL);
     uint8_t bytes[2 * MAX_HEAD_DIM];
     for (size_t t = 0; t < view->count; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
-        const float *key = row + (shape->heads + rows->group) * size, *value = key + shape->groups * size;
+        const float *key = row + (shape->heads + rows->group) * size,
+                    *value = key + shape->groups * size;
         size_t slot = (size_t)view->slot[t], column = slot % PANEL;
         struct cache_block block = cache_block(&rows->cache, size, slot / PANEL);
 
         float maximum = rotated_head(key, size, rope, scratch->head, 0, bytes);
-        insert_key(block, column, size, (const int8_t *)bytes, maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t]);
+        insert_key(block, column, size, (const int8_t *)bytes,
+                   maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t]);
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
@@ -100,15 +110,17 @@ static inline void hide(const struct view *view, size_t t, float *scores)
 /* Lines that are asked for per vector: as many as have time to come while it is computed. */
 enum { POWER_LINES = 3, WEIGHT_LINES = 2 };
 
-/* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high bytes.
- * Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
-static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const struct head_cache *cache, size_t size,
-                                float bound, uint8_t *low, uint8_t *high, struct prefetch *wanted)
+/* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high
+ * bytes. Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
+static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
+                                const struct head_cache *cache, size_t size, float bound,
+                                uint8_t *low, uint8_t *high, struct prefetch *wanted)
 {
     vf top = vf_load(scores);
     for (size_t i = LANES; i < n; i += LANES)
         top = vf_max(top, vf_load(scores + i));
-    vf maximum = vf_set(vf_reduce_max(top) * scale); /* multiplying by a positive number keeps the order */
+    /* Multiplying by a positive number keeps the order. */
+    vf maximum = vf_set(vf_reduce_max(top) * scale);
 
     int32_t *powers = (int32_t *)(void *)scores;
     vi total = vi_set(0);
@@ -145,8 +157,8 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale, const stru
 }
 
 /* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
-static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries, struct panel panel, int32_t *out,
-                                 struct prefetch *wanted)
+static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries,
+                                 struct panel panel, int32_t *out, struct prefetch *wanted)
 {
     vi sums[TILE_ROWS * VECTORS], missing[VECTORS];
     size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -163,11 +175,13 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
     }
 }
 
-static void attend(const struct head_shape *shape, const struct view *view, const struct head_rows *heads,
-                   size_t first, size_t last, const struct attention_scratch *scratch, struct prefetch *wanted)
+static void attend(const struct head_shape *shape, const struct view *view,
+                   const struct head_rows *heads, size_t first, size_t last,
+                   const struct attention_scratch *scratch, struct prefetch *wanted)
 {
     const struct head_cache *cache = &heads->cache;
-    size_t size = shape->size, shared = shape->heads / shape->groups, padded = round_up(size, PANEL);
+    size_t size = shape->size, shared = shape->heads / shape->groups,
+           padded = round_up(size, PANEL);
     size_t slots = view->slots, queries = (last - first) * shared;
     quantize_queries(shape, view, heads, first, last, scratch);
 
@@ -177,17 +191,18 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
         for (size_t p = 0; p < view->used / PANEL; p++) {
             struct cache_block block = cache_block(cache, size, p);
             struct panel keys = {block.keys, (size + 3) / 4, 0};
-            panel_product(rows, keys, block.key_sums, block.key_scales, scratch->scores + p * PANEL, slots, NULL,
-                          wanted);
+            panel_product(rows, keys, block.key_sums, block.key_scales, scratch->scores + p * PANEL,
+                          slots, NULL, wanted);
         }
 
         ptrdiff_t alone[QUERY_TILE];
         for (size_t r = 0; r < tile_size; r++) {
             size_t t = first + (start + r) / shared;
             hide(view, t, scratch->scores + r * slots);
-            alone[r] = softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r], cache, size,
-                               heads->bounds[t], scratch->limbs + 2 * r * slots,
-                               scratch->limbs + (2 * r + 1) * slots, wanted);
+            alone[r] =
+                softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r],
+                        cache, size, heads->bounds[t], scratch->limbs + 2 * r * slots,
+                        scratch->limbs + (2 * r + 1) * slots, wanted);
         }
 
         for (size_t d = 0; d < padded; d += PANEL) {
@@ -196,13 +211,16 @@ static void attend(const struct head_shape *shape, const struct view *view, cons
             int32_t sums[QUERY_TILE * PANEL];
             weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
-                size_t t = first + (start + r) / shared, h = heads->group * shared + (start + r) % shared;
+                size_t t = first + (start + r) / shared,
+                       h = heads->group * shared + (start + r) % shared;
                 float scale = heads->bounds[t] * (1.0f / (1 << ATTENTION_TOTAL_BITS));
                 float *to = heads->out + t * heads->out_stride + h * size + d;
                 ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
                                    alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
                 for (size_t i = 0; i < PANEL && d + i < size; i++) {
-                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i] : (1 << ATTENTION_TOTAL_BITS) * values[single + (ptrdiff_t)i * 4];
+                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i]
+                                               : (1 << ATTENTION_TOTAL_BITS) *
+                                                     values[single + (ptrdiff_t)i * 4];
                     to[i] = (float)sum * scale;
                 }
             }

@@ -1,4 +1,5 @@
-/* Kernels on single rows: exp2, quantization and the RMS norm. Included once per instruction set, after a simd_*.h. */
+/* Kernels on single rows: exp2, quantization and the RMS norm. Included once per instruction set,
+ * after a simd_*.h. */
 
 /* Section 1.3; also gives the exponent's clamp from below, which every caller needs. */
 static inline vf exp2_clamped(vf x)
@@ -34,7 +35,10 @@ static inline float quantize_biased(const float *x, size_t n, int32_t bias, uint
     return maximum;
 }
 
-static float quantize(const float *x, size_t n, uint8_t *q) { return quantize_biased(x, n, 128, q); }
+static float quantize(const float *x, size_t n, uint8_t *q)
+{
+    return quantize_biased(x, n, 128, q);
+}
 
 static float normalize(const float *x, size_t n, float inverse_width, float epsilon, uint8_t *q)
 {

@@ -1,7 +1,7 @@
 /* The int8 product, used by every linear layer and by attention (scores and weighted sums).
  *
- * A tile keeps R rows x 32 columns of int32 sums in registers: R broadcasts and PANEL / LANES weight vectors per
- * group of four k. */
+ * A tile keeps R rows x 32 columns of int32 sums in registers: R broadcasts and PANEL / LANES
+ * weight vectors per group of four k. */
 
 #define VECTORS (PANEL / LANES)
 
@@ -13,9 +13,11 @@ struct panel {
 
 #define RUN 8 /* a block of the cache has 32 positions: 8 groups */
 
-/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). Asks for a wanted line per group. */
-static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a, size_t stride,
-                                                            struct panel panel, vi *sums, struct prefetch *wanted)
+/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). Asks for a wanted line per
+ * group. */
+static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a,
+                                                            size_t stride, struct panel panel,
+                                                            vi *sums, struct prefetch *wanted)
 {
     vi sum[TILE_ROWS][VECTORS];
 #pragma GCC unroll 16
@@ -27,7 +29,8 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
     size_t ahead = wanted->lines < panel.groups ? 0 : 64;
     const char *line = wanted->next;
     for (size_t k = 0; k < panel.groups;) {
-        for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end; k++, b += PANEL * 4) {
+        for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end;
+             k++, b += PANEL * 4) {
             vi weights[VECTORS];
             __builtin_prefetch(line, 0, 3);
             line += ahead;
@@ -54,7 +57,8 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
 }
 
 /* One panel times `rows` rows, at most TILE_ROWS. */
-static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel panel, vi *sums, struct prefetch *wanted)
+static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel panel, vi *sums,
+                 struct prefetch *wanted)
 {
     switch (rows) {
 #define ROWS(R)                                       \
@@ -85,7 +89,8 @@ static void tile(size_t rows, const uint8_t *a, size_t stride, struct panel pane
     }
 }
 
-/* Rows of activations are x + 128, and what that adds to a sum is taken off again, unless the dot product did so. */
+/* Rows of activations are x + 128, and what that adds to a sum is taken off again, unless the dot
+ * product did so. */
 static inline vi corrected(vi sum, const int32_t *correction)
 {
 #if defined(SIGNED_ROWS)
@@ -118,14 +123,16 @@ static inline void lacking(struct panel panel, vi *missing)
 /* Rows of tile i of n: as equal as can be, since a low tile costs almost as much as a full one. */
 static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return rows * i / tiles; }
 
-/* out = f32(sum + correction) * scale for one panel; with `row_scale`, out += that * row_scale[m]. */
-static inline void panel_product(struct rows a, struct panel panel, const int32_t *correction, const float *scale,
-                                 float *out, size_t stride, const float *row_scale, struct prefetch *wanted)
+/* One panel: out = f32(sum + correction) * scale; with `row_scale`, out += that * row_scale[m]. */
+static inline void panel_product(struct rows a, struct panel panel, const int32_t *correction,
+                                 const float *scale, float *out, size_t stride,
+                                 const float *row_scale, struct prefetch *wanted)
 {
     vi sums[TILE_ROWS * VECTORS];
     size_t tiles = (a.count + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < tiles; i++) {
-        size_t start = tile_start(a.count, tiles, i), rows = tile_start(a.count, tiles, i + 1) - start;
+        size_t start = tile_start(a.count, tiles, i),
+               rows = tile_start(a.count, tiles, i + 1) - start;
         tile(rows, a.data + start * a.stride, a.stride, panel, sums, wanted);
         for (size_t r = 0; r < rows; r++) {
             float *to = out + (start + r) * stride;
@@ -140,8 +147,8 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
     }
 }
 
-static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out, size_t stride,
-                     const float *row_scale)
+static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
+                     size_t stride, const float *row_scale)
 {
     size_t bytes = w->groups * 4 * PANEL;
     for (size_t p = first; p < last; p++) {

@@ -1,6 +1,8 @@
-/* The gated MLP between its products (docs/arithmetic.md, section 4.6): one row at a time, in integers after the gate. */
+/* The gated MLP between its products (docs/arithmetic.md, section 4.6): one row at a time, in
+ * integers after the gate. */
 
-/* Butterflies (a + b, a - b) at distances `from`, 2 * from, ... below `block`, in place; `from` >= LANES. */
+/* Butterflies (a + b, a - b) at distances `from`, 2 * from, ... below `block`, in place; `from` >=
+ * LANES. */
 static inline void butterflies(int32_t *x, size_t from, size_t block)
 {
     size_t distance = from;
@@ -29,7 +31,8 @@ static inline void narrow_butterflies(int32_t *x, size_t block)
     for (size_t distance = 1; distance < block; distance *= 2)
         for (size_t i = 0; i < block; i += 2 * distance)
             for (size_t j = i; j < i + distance; j++) {
-                uint32_t a = (uint32_t)x[j], b = (uint32_t)x[j + distance]; /* wraps, as vectors do */
+                /* Wraps, as vectors do. */
+                uint32_t a = (uint32_t)x[j], b = (uint32_t)x[j + distance];
                 x[j] = (int32_t)(a + b);
                 x[j + distance] = (int32_t)(a - b);
             }
@@ -45,7 +48,8 @@ static inline void apply_gate(float *gate, const float *up, size_t n, float scal
     }
 }
 
-/* x to integers with limit INT16_MAX, rotated by blocks, which overwrite x; returns the maximum of x. */
+/* x to integers with limit INT16_MAX, rotated by blocks, which overwrite x; returns the maximum of
+ * x. */
 static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t rotation)
 {
     float maximum = row_maximum(x, n);
@@ -62,7 +66,8 @@ static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t r
     return maximum;
 }
 
-static float gate_row(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q)
+static float gate_row(float *gate, const float *up, size_t n, size_t rotation, float scale,
+                      uint8_t *q)
 {
     int32_t *whole = (int32_t *)(void *)gate;
     apply_gate(gate, up, n, scale);

@@ -1,6 +1,7 @@
 /* Hamming distances of signatures (docs/arithmetic.md, section 6.3). */
 
-#define SIGNATURES_AHEAD 48 /* prefetched before they are needed: their slots are scattered over the memory */
+/* Prefetched before they are needed: their slots are scattered over the memory. */
+#define SIGNATURES_AHEAD 48
 
 static inline void add_distances(const uint64_t *signatures, size_t words, const uint64_t *own,
                                  const uint32_t *slots, size_t count, uint32_t *sums)
@@ -16,9 +17,10 @@ static inline void add_distances(const uint64_t *signatures, size_t words, const
     }
 }
 
-/* The compiler makes a straight line of a full slice, and of the single word that 576 dimensions leave. */
-static void distances(const uint64_t *signatures, size_t words, const uint64_t *own, const uint32_t *slots,
-                      size_t count, uint32_t *sums)
+/* The compiler makes a straight line of a full slice, and of the single word that 576 dimensions
+ * leave. */
+static void distances(const uint64_t *signatures, size_t words, const uint64_t *own,
+                      const uint32_t *slots, size_t count, uint32_t *sums)
 {
     if (words == SLICE_WORDS)
         add_distances(signatures, SLICE_WORDS, own, slots, count, sums);

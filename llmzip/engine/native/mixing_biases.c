@@ -10,8 +10,8 @@ void biases_take(struct biases *biases, struct arena *arena, int capacity_bits, 
     biases->hashed = arena_take(arena, sizeof *biases->hashed << (BIAS_SLOTS_BITS + capacity_bits));
 }
 
-void biases_recall(const struct biases *biases, const int32_t *history, const struct candidates *candidates,
-                   struct bias_row *row)
+void biases_recall(const struct biases *biases, const int32_t *history,
+                   const struct candidates *candidates, struct bias_row *row)
 {
     uint64_t last = ((uint64_t)history[0] + 1) * LAST_FACTOR;
     uint64_t before = ((uint64_t)history[1] + 1) * BEFORE_FACTOR;
@@ -30,8 +30,8 @@ static float excess(struct bias bias)
     return log2_of((float)(bias.observed + BIAS_UNIT) / (float)(bias.expected + BIAS_UNIT));
 }
 
-void biases_features(const struct biases *biases, const struct bias_row *row, const struct candidates *candidates,
-                     float (*features)[MAX_CANDIDATES])
+void biases_features(const struct biases *biases, const struct bias_row *row,
+                     const struct candidates *candidates, float (*features)[MAX_CANDIDATES])
 {
     for (size_t i = 0; i < candidates->count; i++) {
         features[0][i] = excess(biases->alone[candidates->tokens[i]]);
@@ -46,13 +46,15 @@ static void add(struct bias *bias, int64_t observed, int64_t expected)
     bias->expected += expected;
 }
 
-void biases_learn(struct biases *biases, const struct bias_row *rows, const struct candidates *candidates,
-                  const struct observation *observations, size_t count)
+void biases_learn(struct biases *biases, const struct bias_row *rows,
+                  const struct candidates *candidates, const struct observation *observations,
+                  size_t count)
 {
     for (size_t r = 0; r < count; r++)
         for (size_t i = 0; i < candidates[r].count; i++) {
             int64_t observed = observations[r].index == (int)i ? BIAS_UNIT : 0;
-            int64_t expected = llrintf(smaller_of(candidates[r].probabilities[i], 1.0f) * (float)BIAS_UNIT);
+            int64_t expected =
+                llrintf(smaller_of(candidates[r].probabilities[i], 1.0f) * (float)BIAS_UNIT);
             add(&biases->alone[candidates[r].tokens[i]], observed, expected);
             add(&biases->hashed[rows[r].slots[0][i]], observed, expected);
             add(&biases->hashed[rows[r].slots[1][i]], observed, expected);

@@ -1,11 +1,13 @@
-/* Adaptive biases (docs/arithmetic.md, section 6.4): how much more often a token came than the model expected. */
+/* Adaptive biases (docs/arithmetic.md, section 6.4): how much more often a token came than the
+ * model expected. */
 #ifndef LLMZIP_MIXING_BIASES_H
 #define LLMZIP_MIXING_BIASES_H
 
 #include "arena.h"
 #include "mixing_step.h"
 
-#define BIAS_FEATURES (FEATURE_COUNT - FEATURE_BIAS) /* of the token alone, and after one and two tokens */
+/* Of the token alone, and after one and two tokens. */
+#define BIAS_FEATURES (FEATURE_COUNT - FEATURE_BIAS)
 
 struct biases {
     int shift;
@@ -20,12 +22,14 @@ struct bias_row {
 };
 
 void biases_take(struct biases *biases, struct arena *arena, int capacity_bits, size_t vocab);
-/* The slots of the candidates' contexts, which are prefetched; history [HISTORY], the latest token first. */
-void biases_recall(const struct biases *biases, const int32_t *history, const struct candidates *candidates,
-                   struct bias_row *row);
-void biases_features(const struct biases *biases, const struct bias_row *row, const struct candidates *candidates,
-                     float (*features)[MAX_CANDIDATES]);
-void biases_learn(struct biases *biases, const struct bias_row *rows, const struct candidates *candidates,
-                  const struct observation *observations, size_t count);
+/* The slots of the candidates' contexts, which are prefetched; history [HISTORY], the latest token
+ * first. */
+void biases_recall(const struct biases *biases, const int32_t *history,
+                   const struct candidates *candidates, struct bias_row *row);
+void biases_features(const struct biases *biases, const struct bias_row *row,
+                     const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
+void biases_learn(struct biases *biases, const struct bias_row *rows,
+                  const struct candidates *candidates, const struct observation *observations,
+                  size_t count);
 
 #endif

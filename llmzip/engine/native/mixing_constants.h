@@ -1,4 +1,4 @@
-/* The numbers of docs/arithmetic.md, section 6; llmzip/mixing/ has the same under the same names. */
+/* The numbers of docs/arithmetic.md, section 6: as in llmzip/mixing/, under the same names. */
 #ifndef LLMZIP_MIXING_CONSTANTS_H
 #define LLMZIP_MIXING_CONSTANTS_H
 
@@ -63,7 +63,8 @@ enum feature {
     FEATURE_COUNT = FEATURE_BIAS + 3
 };
 #define INITIAL_WEIGHTS {0.1, 0.9, 0.1, 0.3, 0.3, 0.1}
-#define CONTEXT_COUNTS {1 + ORDER_COUNT, 1 + AGREEMENT_BINS, 1} /* mixer contexts of each expert */
+/* How many mixer contexts each expert tells apart. */
+#define CONTEXT_COUNTS {1 + ORDER_COUNT, 1 + AGREEMENT_BINS, 1}
 #define MAX_CONTEXT_COUNT (1 + ORDER_COUNT)
 
 #define MAX_CANDIDATES (LLMZIP_TOP_TOKENS + 1 + NEIGHBORS)

@@ -1,4 +1,5 @@
-/* See mixing_matches.h. Contexts are hashed; a slot holds a context's last successor and its run of successes. */
+/* See mixing_matches.h. Contexts are hashed; a slot holds a context's last successor and its run of
+ * successes. */
 #include "mixing_matches.h"
 
 #include "mixing_math.h"
@@ -8,7 +9,8 @@ static const int orders[ORDER_COUNT] = ORDERS;
 void matches_take(struct matches *matches, struct arena *arena, int capacity_bits)
 {
     matches->shift = 64 - MATCH_SLOTS_BITS - capacity_bits;
-    matches->slots = arena_take(arena, sizeof *matches->slots << (MATCH_SLOTS_BITS + capacity_bits));
+    matches->slots =
+        arena_take(arena, sizeof *matches->slots << (MATCH_SLOTS_BITS + capacity_bits));
 }
 
 void matches_begin_step(struct matches *matches, int64_t fed)
@@ -50,14 +52,15 @@ int matches_recall(const struct matches *matches, struct match_row *row)
     return 0;
 }
 
-void matches_features(const struct matches *matches, const struct match_row *row, const struct candidates *candidates,
-                      float *features)
+void matches_features(const struct matches *matches, const struct match_row *row,
+                      const struct candidates *candidates, float *features)
 {
     for (size_t i = 0; i < candidates->count; i++) {
         features[i] = 0.0f;
         if (candidates->tokens[i] == row->successor) {
             const int64_t *rate = matches->rates[row->order][row->run_bin];
-            float odds = (float)(RATE_FACTOR * rate[1] + RATE_PRIOR) / (float)(RATE_FACTOR * rate[0] + RATE_PRIOR);
+            float odds = (float)(RATE_FACTOR * rate[1] + RATE_PRIOR) /
+                         (float)(RATE_FACTOR * rate[0] + RATE_PRIOR);
             int32_t weight = candidates->weights[i];
             float model_odds = (float)weight / (float)(candidates->total - weight + 1);
             features[i] = log2_of(odds) - log2_of(model_odds);
@@ -70,7 +73,8 @@ static void count_successes(struct matches *matches, const struct match_row *row
 {
     for (size_t r = 0; r < count; r++)
         if (rows[r].successor >= 0)
-            matches->rates[rows[r].order][rows[r].run_bin][rows[r].successor == observations[r].token]++;
+            matches->rates[rows[r].order][rows[r].run_bin]
+                          [rows[r].successor == observations[r].token]++;
     for (int k = 0; k < ORDER_COUNT; k++)
         for (int bin = 0; bin < RUN_BINS; bin++) {
             int64_t *rate = matches->rates[k][bin];
@@ -81,8 +85,8 @@ static void count_successes(struct matches *matches, const struct match_row *row
         }
 }
 
-void matches_learn(struct matches *matches, const struct match_row *rows, const struct observation *observations,
-                   size_t count)
+void matches_learn(struct matches *matches, const struct match_row *rows,
+                   const struct observation *observations, size_t count)
 {
     count_successes(matches, rows, observations, count);
     for (size_t r = 0; r < count; r++)

@@ -27,13 +27,13 @@ struct match_row {
 void matches_take(struct matches *matches, struct arena *arena, int capacity_bits);
 /* Before the rows of a step. */
 void matches_begin_step(struct matches *matches, int64_t fed);
-/* The slots of the row's contexts, which are prefetched; history [HISTORY], the latest token first. */
+/* The slots of the row's contexts, which are prefetched; history [HISTORY]: latest first. */
 void matches_hash(const struct matches *matches, const int32_t *history, struct match_row *row);
 /* The successor; returns the mixer context. */
 int matches_recall(const struct matches *matches, struct match_row *row);
-void matches_features(const struct matches *matches, const struct match_row *row, const struct candidates *candidates,
-                      float *features);
-void matches_learn(struct matches *matches, const struct match_row *rows, const struct observation *observations,
-                   size_t count);
+void matches_features(const struct matches *matches, const struct match_row *row,
+                      const struct candidates *candidates, float *features);
+void matches_learn(struct matches *matches, const struct match_row *rows,
+                   const struct observation *observations, size_t count);
 
 #endif

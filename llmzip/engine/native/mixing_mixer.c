@@ -13,7 +13,8 @@ void mixer_new(struct mixer *mixer) /* the other experts' weights start at 0 */
             mixer->weights[0][c][k] = llrint(initial_weights[k] * WEIGHT_UNIT);
 }
 
-void mixer_mix(const struct mixer *mixer, const struct candidates *candidates, struct mixer_row *row)
+void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
+               struct mixer_row *row)
 {
     float scale[FEATURE_COUNT];
     for (int k = 0; k < FEATURE_COUNT; k++) {
@@ -51,8 +52,9 @@ static int64_t clamp(int64_t weight)
     return weight > WEIGHT_LIMIT ? WEIGHT_LIMIT : weight < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : weight;
 }
 
-void mixer_learn(struct mixer *mixer, const struct mixer_row *rows, const struct candidates *candidates,
-                 const struct observation *observations, size_t count)
+void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
+                 const struct candidates *candidates, const struct observation *observations,
+                 size_t count)
 {
     int64_t gradients[EXPERT_COUNT][MAX_CONTEXT_COUNT][FEATURE_COUNT] = {0};
     int64_t seen[EXPERT_COUNT][MAX_CONTEXT_COUNT] = {0};

@@ -19,9 +19,11 @@ struct mixer_row {
 
 void mixer_new(struct mixer *mixer);
 /* From contexts and features to the corrected weights. */
-void mixer_mix(const struct mixer *mixer, const struct candidates *candidates, struct mixer_row *row);
+void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
+               struct mixer_row *row);
 /* One step of gradient descent over all rows. */
-void mixer_learn(struct mixer *mixer, const struct mixer_row *rows, const struct candidates *candidates,
-                 const struct observation *observations, size_t count);
+void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
+                 const struct candidates *candidates, const struct observation *observations,
+                 size_t count);
 
 #endif

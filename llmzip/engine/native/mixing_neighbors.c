@@ -44,12 +44,18 @@ static size_t slice_words(const struct neighbors *n, size_t first)
 }
 
 /* The slice of all signatures that starts with the word `first`. */
-static uint64_t *slice(const struct neighbors *n, size_t first) { return n->signatures + first * (n->mask + 1); }
-
-/* Moves the nearest of `first` and then `second` slots, both newest first, to the front; returns how many. */
-static size_t select_nearest(const struct neighbors *n, struct search *search, size_t first, size_t second)
+static uint64_t *slice(const struct neighbors *n, size_t first)
 {
-    size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0, kept = 0;
+    return n->signatures + first * (n->mask + 1);
+}
+
+/* Moves the nearest of `first` and then `second` slots, both newest first, to the front; returns
+ * how many. */
+static size_t select_nearest(const struct neighbors *n, struct search *search, size_t first,
+                             size_t second)
+{
+    size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0,
+           kept = 0;
     uint32_t limit = 0;
     memset(search->histogram, 0, (n->width + 1) * sizeof *search->histogram);
     for (size_t i = 0; i < count; i++)
@@ -81,18 +87,23 @@ static size_t select_nearest(const struct neighbors *n, struct search *search, s
     return wanted;
 }
 
-static float kernel_scale(const struct neighbors *n) { return (float)KERNEL / (float)(n->width * n->width); }
+static float kernel_scale(const struct neighbors *n)
+{
+    return (float)KERNEL / (float)(n->width * n->width);
+}
 
-void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, struct search *search,
-                       const uint64_t *signature, struct neighbor_row *row, struct votes *votes)
+void neighbors_recall(const struct neighbors *n, const struct kernels *kernels,
+                      struct search *search, const uint64_t *signature, struct neighbor_row *row,
+                      struct votes *votes)
 {
     const int32_t *lasts = n->by_last.tokens;
     size_t first = postings_collect(&n->by_last, lasts, n->count, row->last, -1, search->slots);
-    size_t second = postings_collect(&n->by_top, lasts, n->count, row->top, row->last, search->slots + first);
+    size_t second =
+        postings_collect(&n->by_top, lasts, n->count, row->top, row->last, search->slots + first);
     memset(search->distances, 0, (first + second) * sizeof *search->distances);
     for (size_t w = 0; w < n->words; w += SLICE_WORDS)
-        kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->slots, first + second,
-                           search->distances);
+        kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->slots,
+                           first + second, search->distances);
     votes->count = row->found = select_nearest(n, search, first, second);
     row->nearest = 0;
     for (size_t i = 0; i < votes->count; i++)
@@ -113,7 +124,8 @@ void neighbors_recall(const struct neighbors *n, const struct kernels *kernels, 
     }
 }
 
-void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted, size_t count)
+void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted,
+                           size_t count)
 {
     memset(row->near, 0, count * sizeof *row->near);
     memset(row->nearer, 0, count * sizeof *row->nearer);
@@ -127,8 +139,8 @@ void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, 
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int neighbors_features(const struct neighbors *n, struct neighbor_row *row, const struct candidates *candidates,
-                       float *shares, float *surprises)
+int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
+                       const struct candidates *candidates, float *shares, float *surprises)
 {
     if (!row->found) {
         memset(shares, 0, candidates->count * sizeof *shares);
@@ -138,7 +150,8 @@ int neighbors_features(const struct neighbors *n, struct neighbor_row *row, cons
     int64_t best = 0;
     for (size_t i = 0; i < candidates->count; i++)
         best = row->near[i] > best ? row->near[i] : best;
-    row->distance_bin = (int)smaller(DISTANCE_BIN_SCALE * row->nearest / (int64_t)n->width, DISTANCE_BINS - 1);
+    row->distance_bin =
+        (int)smaller(DISTANCE_BIN_SCALE * row->nearest / (int64_t)n->width, DISTANCE_BINS - 1);
     row->share_bin = (int)smaller(SHARE_BINS * best / row->near_total, SHARE_BINS - 1);
     const int64_t *trust = n->trust[row->distance_bin][row->share_bin];
     row->odds = (float)trust[0] / (float)trust[1];
@@ -148,7 +161,8 @@ int neighbors_features(const struct neighbors *n, struct neighbor_row *row, cons
     for (size_t i = 0; i < candidates->count; i++) {
         float near = (float)row->near[i] / (float)row->near_total;
         float nearer = (float)row->nearer[i] / (float)row->nearer_total;
-        float evidence = (float)row->surprises[i] * (1.0f / (1 << (VOTE_BITS + SURPRISE_BITS))) * closeness;
+        float evidence =
+            (float)row->surprises[i] * (1.0f / (1 << (VOTE_BITS + SURPRISE_BITS))) * closeness;
         row->share[i] = (near + nearer) * 0.5f;
         shares[i] = log2_of(1.0f + row->odds * row->share[i] / candidates->probabilities[i]);
         surprises[i] = log2_of(1.0f + SURPRISE_FACTOR * evidence);
@@ -164,8 +178,10 @@ static void learn_trust(struct neighbors *n, const struct neighbor_row *rows,
         const struct neighbor_row *row = &rows[r];
         if (!row->found)
             continue;
-        float voted = row->odds * (observations[r].index >= 0 ? row->share[observations[r].index] : 0.0f);
-        int64_t credit = llrintf(voted / (observations[r].probability + voted) * (float)(1 << TRUST_BITS));
+        float voted =
+            row->odds * (observations[r].index >= 0 ? row->share[observations[r].index] : 0.0f);
+        int64_t credit =
+            llrintf(voted / (observations[r].probability + voted) * (float)(1 << TRUST_BITS));
         int64_t *trust = n->trust[row->distance_bin][row->share_bin];
         trust[0] += credit;
         trust[1] += (1 << TRUST_BITS) - credit;
@@ -179,15 +195,18 @@ static void learn_trust(struct neighbors *n, const struct neighbor_row *rows,
         }
 }
 
-void neighbors_learn(struct neighbors *n, const struct neighbor_row *rows, const struct observation *observations,
-                      const uint64_t *signatures, size_t count)
+void neighbors_learn(struct neighbors *n, const struct neighbor_row *rows,
+                     const struct observation *observations, const uint64_t *signatures,
+                     size_t count)
 {
     learn_trust(n, rows, observations, count);
     for (size_t r = 0; r < count; r++, n->count++) {
         size_t slot = (size_t)n->count & n->mask;
         float surprise = (1.0f - observations[r].probability) * (float)(1 << SURPRISE_BITS);
         for (size_t w = 0; w < n->words; w++)
-            slice(n, w - w % SLICE_WORDS)[slot * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
+            slice(
+                n,
+                w - w % SLICE_WORDS)[slot * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
                 signatures[r * n->words + w];
         n->by_last.tokens[slot] = rows[r].last;
         n->by_top.tokens[slot] = rows[r].top;

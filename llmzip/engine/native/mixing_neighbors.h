@@ -1,12 +1,13 @@
-/* Nearest neighbors, a kNN language model (docs/arithmetic.md, section 6.3): positions whose head input was like this
- * one's vote for the tokens that followed them. */
+/* Nearest neighbors, a kNN language model (docs/arithmetic.md, section 6.3): positions whose head
+ * input was like this one's vote for the tokens that followed them. */
 #ifndef LLMZIP_MIXING_NEIGHBORS_H
 #define LLMZIP_MIXING_NEIGHBORS_H
 
 #include "mixing_postings.h"
 #include "mixing_step.h"
 
-/* Positions lie in rings of 2^c: position e in slot e mod 2^c. Signatures lie in slices of SLICE_WORDS words. */
+/* Positions lie in rings of 2^c: position e in slot e mod 2^c. Signatures lie in slices of
+ * SLICE_WORDS words. */
 struct neighbors {
     size_t mask, width, words; /* 2^c - 1; d; of a signature */
     int64_t count;             /* positions so far */
@@ -36,25 +37,30 @@ struct neighbor_row {
     int32_t last, top; /* the last token, the most likely one */
     size_t found;
     int64_t nearest; /* distance */
-    int64_t near[MAX_CANDIDATES], nearer[MAX_CANDIDATES], surprises[MAX_CANDIDATES]; /* A_i, B_i, U_i */
+    /* A_i, B_i, U_i. */
+    int64_t near[MAX_CANDIDATES], nearer[MAX_CANDIDATES], surprises[MAX_CANDIDATES];
     int64_t near_total, nearer_total;
     float share[MAX_CANDIDATES], odds;
     int distance_bin, share_bin;
 };
 
 void neighbors_new(struct neighbors *neighbors, size_t width);
-void neighbors_take(struct neighbors *neighbors, struct arena *arena, int capacity_bits, size_t vocab);
+void neighbors_take(struct neighbors *neighbors, struct arena *arena, int capacity_bits,
+                    size_t vocab);
 /* The signature of a head input [d]: its signs. */
 void neighbors_sign(const struct neighbors *neighbors, const int8_t *vector, uint64_t *signature);
 /* The neighbors of a row whose `last` and `top` are known. */
-void neighbors_recall(const struct neighbors *neighbors, const struct kernels *kernels, struct search *search,
-                      const uint64_t *signature, struct neighbor_row *row, struct votes *votes);
+void neighbors_recall(const struct neighbors *neighbors, const struct kernels *kernels,
+                      struct search *search, const uint64_t *signature, struct neighbor_row *row,
+                      struct votes *votes);
 /* The votes for each of `count` candidates; voted [votes]: the index of each vote's candidate. */
-void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted, size_t count);
+void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted,
+                           size_t count);
 /* The votes' share and the surprise of each candidate; returns the mixer context. */
 int neighbors_features(const struct neighbors *neighbors, struct neighbor_row *row,
                        const struct candidates *candidates, float *shares, float *surprises);
 void neighbors_learn(struct neighbors *neighbors, const struct neighbor_row *rows,
-                     const struct observation *observations, const uint64_t *signatures, size_t count);
+                     const struct observation *observations, const uint64_t *signatures,
+                     size_t count);
 
 #endif

@@ -5,8 +5,8 @@
 #include "arena.h"
 #include "mixing_constants.h"
 
-/* Positions by one of their tokens, newest first; position e lies in slot e mod 2^c of a ring. Those from `first` to
- * `end` - 1 are sorted. */
+/* Positions by one of their tokens, newest first; position e lies in slot e mod 2^c of a ring.
+ * Those from `first` to `end` - 1 are sorted. */
 struct postings {
     size_t vocab, mask;
     int64_t first, end;
@@ -16,11 +16,13 @@ struct postings {
     uint32_t *starts; /* [vocab + 2]: where a token's positions start in `sorted` */
 };
 
-void postings_take(struct postings *postings, struct arena *arena, int capacity_bits, size_t vocab, int has_others);
+void postings_take(struct postings *postings, struct arena *arena, int capacity_bits, size_t vocab,
+                   int has_others);
 /* After positions have been added to `tokens`; others [2^c], by slot. */
 void postings_update(struct postings *postings, const int32_t *others, int64_t count);
-/* The slots of the newest SCANNED positions with this token, less those among them whose other token is `except`. */
-size_t postings_collect(const struct postings *postings, const int32_t *others, int64_t count, int32_t token,
-                        int32_t except, uint32_t *slots);
+/* The slots of the newest SCANNED positions with this token, less those among them whose other
+ * token is `except`. */
+size_t postings_collect(const struct postings *postings, const int32_t *others, int64_t count,
+                        int32_t token, int32_t except, uint32_t *slots);
 
 #endif

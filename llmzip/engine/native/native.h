@@ -21,72 +21,112 @@ struct spec {
     float norm_eps;
 };
 
-enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN, TENSOR_HEAD };
+enum tensor {
+    TENSOR_Q,
+    TENSOR_K,
+    TENSOR_V,
+    TENSOR_O,
+    TENSOR_GATE,
+    TENSOR_UP,
+    TENSOR_DOWN,
+    TENSOR_HEAD
+};
 
 /* The phases that the profile tells apart, in nanoseconds of the first thread. */
-enum phase { PHASE_NORM, PHASE_GEMM, PHASE_ATTENTION, PHASE_MLP, PHASE_HEAD, PHASE_WEIGHTS, PHASE_RECALL, PHASE_MIX, PHASE_LEARN, PHASES };
+enum phase {
+    PHASE_NORM,
+    PHASE_GEMM,
+    PHASE_ATTENTION,
+    PHASE_MLP,
+    PHASE_HEAD,
+    PHASE_WEIGHTS,
+    PHASE_RECALL,
+    PHASE_MIX,
+    PHASE_LEARN,
+    PHASES
+};
 
 /* The name of the kernels for `cpu` (NULL: the best that the processor has), or NULL. */
 EXPORT const char *llmzip_kernels(const char *cpu);
 
-/* `embedding`, its scales and `rope` are used in place and must outlive the engine; the other tensors are copied. */
+/* `embedding`, its scales and `rope` are used in place and must outlive the engine; the other
+ * tensors are copied. */
 EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu,
-                                        const int8_t *embedding, const float *embedding_scale, const int16_t *rope);
-EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight, const float *scale);
+                                        const int8_t *embedding, const float *embedding_scale,
+                                        const int16_t *rope);
+EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
+                              const float *scale);
 EXPORT void llmzip_engine_free(struct engine *engine);
-EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds); /* [PHASES]; starts again from 0 */
+/* [PHASES]; starts again from 0. */
+EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);
 
-EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk);
-/* A session whose streams all stand where the first stream of `origin` stands, which has not gone beyond its window. */
-EXPORT struct session *llmzip_session_fork(const struct session *origin, int streams, int window, int chunk);
+EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window,
+                                          int chunk);
+/* A session whose streams all stand where the first stream of `origin` stands, which has not gone
+ * beyond its window. */
+EXPORT struct session *llmzip_session_fork(const struct session *origin, int streams, int window,
+                                           int chunk);
 EXPORT void llmzip_session_free(struct session *session);
 
 /* tokens [streams, count] -> vectors [streams, count, d_model], scales [streams, count]. */
-EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count, int8_t *vectors,
-                          float *scales);
+EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count,
+                          int8_t *vectors, float *scales);
 
-/* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the row's scale, the
- * maximum of each row with it, its buckets' weights [rows, buckets], their sums [rows], and its most likely tokens
- * [rows, LLMZIP_TOP_TOKENS] (-1 where the vocabulary is smaller). */
-EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows, float *sums,
-                       float *maxima, int64_t *bucket_weights, int64_t *totals, int32_t *top);
+/* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the
+ * row's scale, the maximum of each row with it, its buckets' weights [rows, buckets], their sums
+ * [rows], and its most likely tokens [rows, LLMZIP_TOP_TOKENS] (-1 where the vocabulary is
+ * smaller). */
+EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows,
+                       float *sums, float *maxima, int64_t *bucket_weights, int64_t *totals,
+                       int32_t *top);
 /* Those -> token weights [rows, vocab]. */
-EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales, const float *maxima,
-                          int rows, int32_t *weights);
+EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales,
+                          const float *maxima, int rows, int32_t *weights);
 /* Those -> weights of certain tokens [rows, count]; 0 for negative ones. */
-EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales, const float *maxima,
-                              const int32_t *tokens, int rows, int count, int32_t *weights);
-/* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights; negative ones are skipped. */
-EXPORT void llmzip_replace(struct engine *engine, const float *sums, const float *scales, const float *maxima,
-                           const int32_t *tokens, const int64_t *weights, int rows, int count,
-                           int64_t *bucket_weights);
-/* Frequencies of a bucket's tokens for each row [rows, 256], where replaced_tokens [rows, replaced] (or NULL) have
- * other weights than the model's. */
+EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales,
+                              const float *maxima, const int32_t *tokens, int rows, int count,
+                              int32_t *weights);
+/* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights;
+ * negative ones are skipped. */
+EXPORT void llmzip_replace(struct engine *engine, const float *sums, const float *scales,
+                           const float *maxima, const int32_t *tokens, const int64_t *weights,
+                           int rows, int count, int64_t *bucket_weights);
+/* Frequencies of a bucket's tokens for each row [rows, 256], where replaced_tokens [rows, replaced]
+ * (or NULL) have other weights than the model's. */
 EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, const float *scales,
-                                    const float *maxima, const int32_t *buckets, const int32_t *replaced_tokens,
-                                    const int64_t *replaced_weights, int replaced, int rows, uint32_t *frequencies);
+                                    const float *maxima, const int32_t *buckets,
+                                    const int32_t *replaced_tokens, const int64_t *replaced_weights,
+                                    int replaced, int rows, uint32_t *frequencies);
 /* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
 
-/* A mixer of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must outlive. NULL: out of
- * mixer. */
-EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int32_t start_token);
+/* A mixer of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must
+ * outlive. NULL: out of memory. */
+EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits,
+                                              int32_t start_token);
 EXPORT struct context_mixer *llmzip_mixer_copy(const struct context_mixer *mixer);
 EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
 /* A block of `streams` streams begins. */
-EXPORT int llmzip_mixer_start(struct context_mixer *mixer, int streams, const int32_t *context, int count);
-/* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are fewer) -> candidates
- * [rows, returned], filled up with -1; at most [rows, llmzip_mixer_columns()] are written. */
-EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vectors, const int32_t *top, int rows,
-                                int top_tokens, int32_t *tokens);
+EXPORT int llmzip_mixer_start(struct context_mixer *mixer, int streams, const int32_t *context,
+                              int count);
+/* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are
+ * fewer) -> candidates [rows, returned], filled up with -1; at most [rows, llmzip_mixer_columns()]
+ * are written. */
+EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vectors,
+                               const int32_t *top, int rows, int top_tokens, int32_t *tokens);
 EXPORT int llmzip_mixer_columns(void);
-/* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows, columns], 0 at -1. */
-EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights, const int64_t *totals, int64_t *mixed);
+/* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows,
+ * columns], 0 at -1. */
+EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights,
+                             const int64_t *totals, int64_t *mixed);
 /* The observed tokens [rows], and the model's weights of them [rows]. */
-EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens, const int32_t *weights);
+EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
+                              const int32_t *weights);
 
-/* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] -> [rows, N rounded up]. */
-EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows, float *out);
+/* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] ->
+ * [rows, N rounded up]. */
+EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,
+                          float *out);
 
 #endif

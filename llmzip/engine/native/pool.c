@@ -1,4 +1,5 @@
-/* See pool.h. Workers spin for a moment before they sleep: the next step of a lockstep decoder comes soon. */
+/* See pool.h. Workers spin for a moment before they sleep: the next step of a lockstep decoder
+ * comes soon. */
 #define _POSIX_C_SOURCE 200809L
 #include "pool.h"
 
@@ -21,7 +22,9 @@ struct worker {
 
 struct pool {
     int threads;
-    atomic_int owner; /* the process whose threads these are, negative while it starts them: threads do not survive a fork */
+    /* The process whose threads these are, negative while it starts them: threads do not survive a
+     * fork. */
+    atomic_int owner;
     struct worker *workers;
     void (*work)(void *, int);
     void *context;
@@ -42,7 +45,8 @@ static inline void relax(void)
 #endif
 }
 
-/* Wait a little longer, the i-th time. On a busy machine the thread waited for may have no processor: leave it this one. */
+/* Wait a little longer, the i-th time. On a busy machine the thread waited for may have no
+ * processor: leave it this one. */
 static inline void wait_more(int i)
 {
     if (i < SPINS_BEFORE_YIELD)
@@ -149,8 +153,8 @@ void pool_free(struct pool *pool)
 
 int pool_threads(const struct pool *pool) { return pool->threads; }
 
-/* In a forked process the locks are as another thread may have held them, and there are no workers: make all anew, once.
- * Returns 0 when the threads cannot be had. */
+/* In a forked process the locks are as another thread may have held them, and there are no workers:
+ * make all anew, once. Returns 0 when the threads cannot be had. */
 static int adopt(struct pool *pool)
 {
     int self = getpid(), owner = atomic_load(&pool->owner);

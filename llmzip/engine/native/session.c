@@ -1,5 +1,5 @@
-/* See session.h. Slots 0..3 hold the first positions for ever, the others are a ring of window + chunk - 1, so that
- * writing a chunk overwrites nothing that the chunk still sees. */
+/* See session.h. Slots 0..3 hold the first positions for ever, the others are a ring of window +
+ * chunk - 1, so that writing a chunk overwrites nothing that the chunk still sees. */
 #include "session.h"
 
 #include <stdlib.h>
@@ -17,7 +17,8 @@ static void *own(struct session *session, size_t count, size_t size)
     return p;
 }
 
-/* A buffer for all threads or teams: slice i starts at i * returned stride, which keeps them on different lines. */
+/* A buffer for all threads or teams: slice i starts at i * returned stride, which keeps them on
+ * different lines. */
 static char *own_slices(struct session *session, size_t slices, size_t bytes, size_t *stride)
 {
     *stride = round_up(bytes, 64) + 64;
@@ -33,7 +34,8 @@ static int new_teams(struct session *session, size_t threads)
     char *slices[6];
     size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
     size_t bytes[6] = {
-        (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float), /* rotating a head reads past its end */
+        /* Rotating a head reads past its end. */
+        (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float),
         rows * engine->heads * sizeof(float),
         rows * 2 * engine->inner * sizeof(float),
         rows * widest,
@@ -60,7 +62,8 @@ static int new_teams(struct session *session, size_t threads)
 
 static int new_attention(struct session *session, size_t threads)
 {
-    size_t queries = (size_t)session->chunk * (session->shape.heads / session->shape.groups), stride[5];
+    size_t queries = (size_t)session->chunk * (session->shape.heads / session->shape.groups),
+           stride[5];
     size_t size = session->shape.size, slots = session->view.slots;
     char *slices[5];
     size_t bytes[5] = {
@@ -89,17 +92,20 @@ static int new_attention(struct session *session, size_t threads)
 
 static int new_cache(struct session *session)
 {
-    size_t heads = (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
+    size_t heads =
+        (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
     session->head_bytes = session->view.slots / PANEL * block_bytes(session->shape.size);
     session->largest = own(session, heads, sizeof *session->largest);
     session->cache = own(session, heads, session->head_bytes);
     return session->largest && session->cache;
 }
 
-struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group)
+struct head_cache session_cache(const struct session *session, size_t layer, size_t stream,
+                                size_t group)
 {
     size_t head = (layer * (size_t)session->streams + stream) * session->shape.groups + group;
-    return (struct head_cache){session->cache + head * session->head_bytes, session->largest + head};
+    return (struct head_cache){session->cache + head * session->head_bytes,
+                               session->largest + head};
 }
 
 struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)
@@ -118,15 +124,18 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     if (SINK_TOKENS + session->ring < spec->max_positions)
         session->capacity = (size_t)(SINK_TOKENS + session->ring);
     session->view.slots = round_up(session->capacity, PANEL);
-    session->shape = (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads, (size_t)spec->head_dim};
+    session->shape =
+        (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads, (size_t)spec->head_dim};
 
-    size_t chunk_size = (size_t)session->chunk, slots = session->view.slots, threads = (size_t)pool_threads(engine->pool);
+    size_t chunk_size = (size_t)session->chunk, slots = session->view.slots,
+           threads = (size_t)pool_threads(engine->pool);
     if (session->owned && (session->slot = own(session, chunk_size, sizeof *session->slot)) &&
         (session->positions = own(session, slots, sizeof *session->positions)) &&
         (session->partial = own(session, chunk_size, slots / PANEL)) &&
-        (session->rope = own(session, chunk_size * 2 * round_up(session->shape.size / 2, PANEL), sizeof(float))) &&
-        (session->x = own(session, (size_t)streams * chunk_size * engine->width, sizeof(float))) && new_cache(session) &&
-        new_teams(session, threads) && new_attention(session, threads)) {
+        (session->rope = own(session, chunk_size * 2 * round_up(session->shape.size / 2, PANEL),
+                             sizeof(float))) &&
+        (session->x = own(session, (size_t)streams * chunk_size * engine->width, sizeof(float))) &&
+        new_cache(session) && new_teams(session, threads) && new_attention(session, threads)) {
         for (size_t i = 0; i < slots; i++)
             session->positions[i] = INT32_MAX;
         session->view.slot = session->slot;
@@ -139,13 +148,15 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     return NULL;
 }
 
-struct session *llmzip_session_fork(const struct session *origin, int streams, int window, int chunk)
+struct session *llmzip_session_fork(const struct session *origin, int streams, int window,
+                                    int chunk)
 {
     struct session *session = llmzip_session_new(origin->engine, streams, window, chunk);
     if (!session)
         return NULL;
     const struct spec *spec = &origin->engine->spec;
-    size_t fed = (size_t)origin->position; /* no slot has been used twice: position p is in slot p */
+    /* No slot has been used twice: position p is in slot p. */
+    size_t fed = (size_t)origin->position;
     size_t bytes = round_up(fed, PANEL) / PANEL * block_bytes(origin->shape.size);
     for (size_t layer = 0; layer < (size_t)spec->layers; layer++)
         for (size_t group = 0; group < origin->shape.groups; group++) {
@@ -190,7 +201,8 @@ void session_assign_slots(struct session *session, size_t count)
     view->count = count;
     for (size_t t = 0; t < count; t++) {
         int32_t p = session->position++;
-        session->slot[t] = p < SINK_TOKENS ? p : (int32_t)(SINK_TOKENS + (p - SINK_TOKENS) % session->ring);
+        session->slot[t] =
+            p < SINK_TOKENS ? p : (int32_t)(SINK_TOKENS + (p - SINK_TOKENS) % session->ring);
         session->positions[session->slot[t]] = p;
         fill_rope(session, p, session->rope + t * 2 * round_up(session->shape.size / 2, PANEL));
     }

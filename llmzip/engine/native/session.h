@@ -4,7 +4,8 @@
 
 #include "engine.h"
 
-#define ROW_BLOCK 64 /* rows that go through a layer together: their activations stay in the second-level cache */
+/* Rows that go through a layer together: their activations stay in the second-level cache. */
+#define ROW_BLOCK 64
 
 /* Scratch of the threads that work on the same rows. */
 struct team {
@@ -20,7 +21,7 @@ struct team {
 struct session {
     struct engine *engine;
     int streams, chunk;
-    int active; /* streams of the last step: the others were left out of one and are lost */
+    int active;   /* streams of the last step: the others were left out of one and are lost */
     int64_t ring; /* slots after the sinks, overwritten in rotation */
     int32_t position;
     struct view view;
@@ -29,18 +30,19 @@ struct session {
     int32_t *slot, *positions;
     uint8_t *partial;
     float *rope;
-    float *x;      /* [streams * chunk][width] */
-    char *cache;   /* [layers][streams][groups][head_bytes] */
+    float *x;       /* [streams * chunk][width] */
+    char *cache;    /* [layers][streams][groups][head_bytes] */
     float *largest; /* [layers][streams][groups] */
     size_t head_bytes;
-    struct team *teams;                     /* [threads] */
-    struct attention_scratch *attention;    /* [threads] */
-    void **owned;  /* every allocation */
+    struct team *teams;                  /* [threads] */
+    struct attention_scratch *attention; /* [threads] */
+    void **owned;                        /* every allocation */
     size_t owned_count;
 };
 
 /* The cache of one head. */
-struct head_cache session_cache(const struct session *session, size_t layer, size_t stream, size_t group);
+struct head_cache session_cache(const struct session *session, size_t layer, size_t stream,
+                                size_t group);
 
 /* Assigns slots to `count` new positions, and notes what each of them sees. */
 void session_assign_slots(struct session *session, size_t count);

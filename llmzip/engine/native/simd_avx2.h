@@ -1,4 +1,5 @@
-/* Vectors of 8 lanes: AVX2, and AVX-VNNI where SIMD_AVX_VNNI is defined. See simd_avx512.h for the meaning. */
+/* Vectors of 8 lanes: AVX2, and AVX-VNNI where SIMD_AVX_VNNI is defined. See simd_avx512.h for the
+ * meaning. */
 #include <immintrin.h>
 
 #define LANES 8

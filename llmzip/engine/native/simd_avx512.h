@@ -1,10 +1,12 @@
-/* Vectors of 16 lanes: AVX-512 with VNNI. The simd_*.h offer the same functions; the kernels are written on them.
+/* Vectors of 16 lanes: AVX-512 with VNNI. The simd_*.h offer the same functions; the kernels are
+ * written on them.
  *
  * vf: float32 lanes, vi: int32 lanes (sums wrap). Nothing here rounds twice or fuses. */
 #include <immintrin.h>
 
 #define LANES 16
-#define TILE_ROWS 12 /* 24 accumulators, two weight vectors and a broadcast: 27 of 32 registers */
+/* 24 accumulators, two weight vectors and a broadcast: 27 of 32 registers. */
+#define TILE_ROWS 12
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -18,7 +20,10 @@ static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-static inline vf vf_floor(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+static inline vf vf_floor(vf x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 static inline float vf_reduce_max(vf x) { return _mm512_reduce_max_ps(x); }
 
 static inline vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
@@ -47,7 +52,10 @@ static inline vi vi_round(vf x) { return _mm512_cvtps_epi32(x); } /* to nearest,
 static inline vi vi_truncate(vf x) { return _mm512_cvttps_epi32(x); }
 
 /* The low byte of each lane. */
-static inline void vi_store_bytes(void *p, vi x) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(x)); }
+static inline void vi_store_bytes(void *p, vi x)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(x));
+}
 
 /* The same four bytes in every lane. */
 static inline vi vi_broadcast(const void *p)

@@ -2,9 +2,11 @@
 #include <arm_neon.h>
 
 #define LANES 4
-#define TILE_ROWS 2 /* 16 accumulators, 8 weight vectors and a broadcast: 25 of 32 registers; with 3 rows one too many */
+/* 16 accumulators, 8 weight vectors, a broadcast: 25 of 32 registers; with 3 rows one too many. */
+#define TILE_ROWS 2
 
-/* The instruction multiplies signed bytes: broadcast rows lose 128, and sums are short of 128 times the weights. */
+/* The instruction multiplies signed bytes: broadcast rows lose 128, and sums are short of 128 times
+ * the weights. */
 #define SIGNED_ROWS
 
 typedef float32x4_t vf;
@@ -17,7 +19,8 @@ static inline vf vf_set(float x) { return vdupq_n_f32(x); }
 static inline vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
 static inline vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
 static inline vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
-static inline vf vf_div(vf a, vf b) { return vdivq_f32(a, b); } /* correctly rounded, unlike the estimates */
+/* Correctly rounded, unlike the estimates. */
+static inline vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
 static inline vf vf_max(vf a, vf b) { return vmaxq_f32(a, b); }
 static inline vf vf_min(vf a, vf b) { return vminq_f32(a, b); }
 static inline vf vf_floor(vf x) { return vrndmq_f32(x); }
@@ -59,8 +62,8 @@ static inline vi vi_broadcast(const void *p)
     return (vi)(vdupq_n_u32(four) ^ 0x80808080u);
 }
 
-/* sum + the four products int8 a * int8 b of each lane. In assembly, because Clang before 16 hides the intrinsic from
- * functions that have the instruction by an attribute. */
+/* sum + the four products int8 a * int8 b of each lane. In assembly, because Clang before 16 hides
+ * the intrinsic from functions that have the instruction by an attribute. */
 static inline vi vi_dot(vi sum, vi a, vi b)
 {
     __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));

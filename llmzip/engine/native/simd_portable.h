@@ -1,4 +1,5 @@
-/* Vectors of 4 lanes in the vector extension of GCC and Clang: SSE2, NEON or plain registers. See simd_avx512.h. */
+/* Vectors of 4 lanes in the vector extension of GCC and Clang: SSE2, NEON or plain registers. See
+ * simd_avx512.h. */
 
 #define LANES 4
 #define TILE_ROWS 1
@@ -56,7 +57,8 @@ static inline float vf_reduce_max(vf x)
     return a > b ? a : b;
 }
 
-/* To nearest, ties to even, for |x| <= 2^22: at 1.5 * 2^23 a float's last bit is worth 1, so the addition rounds. */
+/* To nearest, ties to even, for |x| <= 2^22: at 1.5 * 2^23 a float's last bit is worth 1, so the
+ * addition rounds. */
 static inline vi vi_round(vf x) { return vi_sub((vi)(x + 12582912.0f), vi_set(0x4b400000)); }
 
 static inline void vi_store_bytes(void *p, vi x)

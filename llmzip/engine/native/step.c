@@ -1,13 +1,16 @@
 /* One lockstep step: every layer for all streams in a single call.
  *
- * The streams are partitioned among teams. A team is one thread when there are rows enough, and then never waits;
- * with few rows all threads are one team, which partitions the columns of each product, with barriers in between. */
+ * The streams are partitioned among teams. A team is one thread when there are rows enough, and
+ * then never waits; with few rows all threads are one team, which partitions the columns of each
+ * product, with barriers in between. */
 #include "session.h"
 
 #include <math.h>
 
-#define ROWS_PER_TEAM 16 /* fewer rows would read the weights more often than they compute with them */
-#define BARRIER_COST 1.3 /* by which barriers slow a team down on a machine that also does other work */
+/* Fewer rows would read the weights more often than they compute with them. */
+#define ROWS_PER_TEAM 16
+/* By which barriers slow a team down on a machine that also does other work. */
+#define BARRIER_COST 1.3
 
 struct step {
     struct session *session;
@@ -41,12 +44,14 @@ static void count_time(struct worker *self, enum phase phase)
 static void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
 
 /* This worker's columns of a product of the team's quantized rows. */
-static void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride, int accumulate)
+static void product(struct worker *self, const struct matrix *w, size_t rows, float *out,
+                    size_t stride, int accumulate)
 {
     size_t panels = w->columns / PANEL;
     struct rows a = {self->team->quantized, round_up(w->groups * 4, PANEL), rows};
-    self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size), partition(panels, self->rank + 1, self->size), out,
-                                 stride, accumulate ? self->team->scales : NULL);
+    self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size),
+                                    partition(panels, self->rank + 1, self->size), out, stride,
+                                    accumulate ? self->team->scales : NULL);
     synchronize(self);
     count_time(self, PHASE_GEMM);
 }
@@ -54,19 +59,23 @@ static void product(struct worker *self, const struct matrix *w, size_t rows, fl
 static void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
     struct engine *e = self->engine;
-    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++)
-        self->team->scales[r] = e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
-                                                   self->team->quantized + r * e->width);
+    for (size_t r = partition(rows, self->rank, self->size);
+         r < partition(rows, self->rank + 1, self->size); r++)
+        self->team->scales[r] =
+            e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
+                                  self->team->quantized + r * e->width);
     synchronize(self);
     count_time(self, PHASE_NORM);
 }
 
 /* Item i is key/value head i % G of stream i / G. */
-static struct head_rows head_rows(const struct worker *self, size_t layer, size_t first, size_t item)
+static struct head_rows head_rows(const struct worker *self, size_t layer, size_t first,
+                                  size_t item)
 {
     const struct engine *e = self->engine;
     size_t count = self->session->view.count, stride = e->layers[layer].qkv.columns;
-    size_t stream = item / self->session->shape.groups, group = item % self->session->shape.groups, row = stream * count;
+    size_t stream = item / self->session->shape.groups, group = item % self->session->shape.groups,
+           row = stream * count;
     return (struct head_rows){session_cache(self->session, layer, first + stream, group),
                               group,
                               self->team->qkv + row * stride,
@@ -83,7 +92,8 @@ static void attention(struct worker *self, size_t layer, size_t first, size_t st
     struct engine *e = self->engine;
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
     size_t used = s->view.used / PANEL * block_bytes(s->shape.size);
-    for (size_t i = partition(items, self->rank, self->size); i < partition(items, self->rank + 1, self->size); i++) {
+    for (size_t i = partition(items, self->rank, self->size);
+         i < partition(items, self->rank + 1, self->size); i++) {
         struct head_rows head = head_rows(self, layer, first, i);
         e->kernels->insert(&s->shape, &s->view, &head, self->scratch);
     }
@@ -96,13 +106,15 @@ static void attention(struct worker *self, size_t layer, size_t first, size_t st
         struct head_rows head = head_rows(self, layer, first, i);
         /* heads follow each other as items do */
         struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
-        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count, self->scratch, &wanted);
+        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count,
+                           self->scratch, &wanted);
     }
     synchronize(self);
-    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++)
+    for (size_t r = partition(rows, self->rank, self->size);
+         r < partition(rows, self->rank + 1, self->size); r++)
         self->team->scales[r] = e->kernels->quantize(self->team->attended + r * e->heads, e->heads,
-                                                  self->team->quantized + r * e->heads) *
-                             (float)(1.0 / INT8_MAX);
+                                                     self->team->quantized + r * e->heads) *
+                                (float)(1.0 / INT8_MAX);
     synchronize(self);
     count_time(self, PHASE_ATTENTION);
 }
@@ -110,10 +122,12 @@ static void attention(struct worker *self, size_t layer, size_t first, size_t st
 static void gate_rows(struct worker *self, size_t rows)
 {
     struct engine *e = self->engine;
-    for (size_t r = partition(rows, self->rank, self->size); r < partition(rows, self->rank + 1, self->size); r++) {
+    for (size_t r = partition(rows, self->rank, self->size);
+         r < partition(rows, self->rank + 1, self->size); r++) {
         float *gate = self->team->gate_up + r * 2 * e->inner;
-        self->team->scales[r] = e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
-                                              self->team->scales[r], self->team->quantized + r * e->inner);
+        self->team->scales[r] =
+            e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
+                             self->team->scales[r], self->team->quantized + r * e->inner);
     }
     synchronize(self);
     count_time(self, PHASE_MLP);
@@ -155,13 +169,21 @@ static void work(void *context, int rank)
         team++;
     int leader = (int)partition((size_t)threads, team, step->teams);
     int end = (int)partition((size_t)threads, team + 1, step->teams);
-    struct worker self = {e, s, &s->teams[team], &s->attention[rank], rank - leader, end - leader,
-                       rank ? NULL : e->profile, engine_clock()};
+    struct worker self = {e,
+                          s,
+                          &s->teams[team],
+                          &s->attention[rank],
+                          rank - leader,
+                          end - leader,
+                          rank ? NULL : e->profile,
+                          engine_clock()};
 
-    size_t first = partition(step->streams, leader, threads), last = partition(step->streams, end, threads);
+    size_t first = partition(step->streams, leader, threads),
+           last = partition(step->streams, end, threads);
     size_t count = s->view.count, d = (size_t)e->spec.d_model;
     size_t row = first * count, rows = (last - first) * count;
-    for (size_t r = row + partition(rows, self.rank, self.size); r < row + partition(rows, self.rank + 1, self.size); r++)
+    for (size_t r = row + partition(rows, self.rank, self.size);
+         r < row + partition(rows, self.rank + 1, self.size); r++)
         embed(e, step->tokens[r], s->x + r * e->width);
     synchronize(&self);
 
@@ -171,16 +193,18 @@ static void work(void *context, int rank)
             forward(&self, layer, stream, last - stream < block ? last - stream : block);
 
     uint8_t *q = self.team->quantized + (size_t)self.rank * e->width;
-    for (size_t r = row + partition(rows, self.rank, self.size); r < row + partition(rows, self.rank + 1, self.size); r++) {
-        step->scales[r] =
-            e->kernels->normalize(s->x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps, q);
+    for (size_t r = row + partition(rows, self.rank, self.size);
+         r < row + partition(rows, self.rank + 1, self.size); r++) {
+        step->scales[r] = e->kernels->normalize(s->x + r * e->width, e->width, e->inverse_width,
+                                                e->spec.norm_eps, q);
         for (size_t i = 0; i < d; i++)
             step->vectors[r * d + i] = (int8_t)(q[i] - 128);
     }
     count_time(&self, PHASE_NORM);
 }
 
-/* What a thread of a team of `threads` computes of a layer's products, per row: the columns of the largest partition. */
+/* What a thread of a team of `threads` computes of a layer's products, per row: the columns of the
+ * largest partition. */
 static size_t columns_of(const struct layer *layer, size_t threads)
 {
     const struct matrix *matrices[] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
@@ -190,7 +214,8 @@ static size_t columns_of(const struct layer *layer, size_t threads)
     return sum;
 }
 
-/* The number of teams that leaves no thread much more work than the others; the more the better, as larger teams wait. */
+/* The number of teams that leaves no thread much more work than the others; the more the better, as
+ * larger teams wait. */
 static int best_teams(const struct engine *engine, size_t streams, size_t rows)
 {
     size_t threads = (size_t)pool_threads(engine->pool), limit = rows / ROWS_PER_TEAM, best = 1;
@@ -200,9 +225,12 @@ static int best_teams(const struct engine *engine, size_t streams, size_t rows)
     for (size_t teams = 1; teams <= limit; teams++) {
         double work = 0;
         for (int i = 0; i < (int)teams; i++) {
-            int first = (int)partition(threads, i, (int)teams), last = (int)partition(threads, i + 1, (int)teams);
-            size_t team_streams = partition(streams, last, (int)threads) - partition(streams, first, (int)threads);
-            work = fmax(work, (double)(team_streams * columns_of(&engine->layers[0], (size_t)(last - first))));
+            int first = (int)partition(threads, i, (int)teams),
+                last = (int)partition(threads, i + 1, (int)teams);
+            size_t team_streams =
+                partition(streams, last, (int)threads) - partition(streams, first, (int)threads);
+            work = fmax(work, (double)(team_streams *
+                                       columns_of(&engine->layers[0], (size_t)(last - first))));
         }
         if (work < least * BARRIER_COST) {
             least = work;
@@ -212,8 +240,8 @@ static int best_teams(const struct engine *engine, size_t streams, size_t rows)
     return (int)best;
 }
 
-int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count, int8_t *vectors,
-                   float *scales)
+int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count,
+                   int8_t *vectors, float *scales)
 {
     struct engine *engine = session->engine;
     if (streams < 1 || streams > session->active || count < 1 || count > session->chunk ||
@@ -226,6 +254,7 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
     session->active = streams;
     session_assign_slots(session, (size_t)count);
 
-    struct step step = {session, tokens, (size_t)streams, vectors, scales, best_teams(engine, (size_t)streams, rows)};
+    struct step step = {session, tokens, (size_t)streams,
+                        vectors, scales, best_teams(engine, (size_t)streams, rows)};
     return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }

@@ -51,11 +51,11 @@ def row_factor(maximum, limit: tl.constexpr):
 def add_product(x, weight, columns, inside, start, acc, N: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
     """acc [M, n] int32 plus a slice of the depth: x [M, BLOCK] int8 times rows `columns` of weight [N, K] int8."""
     k = start + tl.arange(0, BLOCK)
-    place = weight + columns[:, None] * K + k[None, :]
+    pointers = weight + columns[:, None] * K + k[None, :]
     if K % BLOCK == 0:
-        w = tl.load(place, mask=inside[:, None], other=0)
+        w = tl.load(pointers, mask=inside[:, None], other=0)
     else:
-        w = tl.load(place, mask=inside[:, None] & (k < K)[None, :], other=0)
+        w = tl.load(pointers, mask=inside[:, None] & (k < K)[None, :], other=0)
     return tl.dot(x, tl.trans(w), acc, out_dtype=tl.int32)
 
 

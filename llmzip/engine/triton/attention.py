@@ -1,6 +1,6 @@
 """Attention of one step over the int8 cache (docs/arithmetic.md, section 4.5).
 
-The maximum first, then integer sums, which are exact in any order: positions may be cut among programs at will. Keys and
+The maximum first, then integer sums, which are exact in any order: positions may be split among programs at will. Keys and
 values are each read once, as long runs of bytes: keys [.., slots, D], values [.., D, slots]. In between only the scores
 [M, H, slots] are kept; keys and values, which nobody reads again in this step, leave the chip's own memory to them.
 """
@@ -40,11 +40,11 @@ def scores_kernel(
     q = tl.load(
         queries + (first + head)[:, None] * head_dim + i[None, :], mask=real[:, None] & (i < head_dim)[None, :], other=0
     )
-    place = keys + (pair * slots + n)[:, None] * head_dim + i[None, :]
+    pointers = keys + (pair * slots + n)[:, None] * head_dim + i[None, :]
     if head_dim == DIM:
-        k = tl.load(place, mask=inside[:, None], other=0, eviction_policy="evict_first")
+        k = tl.load(pointers, mask=inside[:, None], other=0, eviction_policy="evict_first")
     else:
-        k = tl.load(place, mask=inside[:, None] & (i < head_dim)[None, :], other=0, eviction_policy="evict_first")
+        k = tl.load(pointers, mask=inside[:, None] & (i < head_dim)[None, :], other=0, eviction_policy="evict_first")
     t = tl.dot(q, tl.trans(k), out_dtype=tl.int32).to(tl.float32)
     t = t * tl.load(key_scales + pair * slots + n, mask=inside, other=0.0)[None, :]
     t = t * tl.load(query_scales + first + head, mask=real, other=0.0)[:, None]
@@ -62,17 +62,17 @@ def weights_before_scaling(t, top):
 
 @triton.jit(do_not_specialize=["M", "tiles", "written"])
 def values_kernel(
-    scores, maxima, values, value_scales, largest, parts, M, used, slots, part_length, tiles, written,
+    scores, maxima, values, value_scales, largest, splits, M, used, slots, split_length, tiles, written,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """The sums of w_j * v_j over one part of the positions -> parts [part, M, H * D] int32.
+    """The sums of w_j * v_j over one split of the positions -> splits [split, M, H * D] int32.
 
-    part_length is a multiple of POSITIONS. A weight (17 bits) is cut into digits of 7 bits, each a row of an int8 product
+    split_length is a multiple of POSITIONS. A weight (17 bits) is split into digits of 7 bits, each a row of an int8 product
     of its own.
     """
     pair = tl.program_id(0).to(tl.int64)
-    part = tl.program_id(1)
+    split = tl.program_id(1)
     shared: tl.constexpr = heads // groups
     head = tl.arange(0, SHARED)
     real = head < shared
@@ -82,8 +82,8 @@ def values_kernel(
     best = tl.full((SHARED, _TILES), float("-inf"), tl.float32)
     for start in range(0, written, _TILES):
         tile = start + tl.arange(0, _TILES)
-        place = maxima + (first + head)[:, None] * tiles + tile[None, :]
-        best = tl.maximum(best, tl.load(place, mask=real[:, None] & (tile < written)[None, :], other=float("-inf")))
+        pointers = maxima + (first + head)[:, None] * tiles + tile[None, :]
+        best = tl.maximum(best, tl.load(pointers, mask=real[:, None] & (tile < written)[None, :], other=float("-inf")))
     top = tl.where(real, tl.max(best, axis=1), 0.0)
     scanned = tl.arange(0, SCAN)
     sums = tl.zeros((SHARED, SCAN), tl.int32)
@@ -98,14 +98,16 @@ def values_kernel(
     shift = tl.arange(0, DIGITS)[None, :, None] * DIGIT_BITS
     i = tl.arange(0, DIM)
     acc = tl.zeros((SHARED * DIGITS, DIM), tl.int32)
-    for start in range(part * part_length, tl.minimum(used, (part + 1) * part_length), POSITIONS):
+    for start in range(split * split_length, tl.minimum(used, (split + 1) * split_length), POSITIONS):
         n = start + tl.arange(0, POSITIONS)
         inside = n < used
-        place = values + pair * (head_dim * slots) + i[:, None] * slots + n[None, :]
+        pointers = values + pair * (head_dim * slots) + i[:, None] * slots + n[None, :]
         if head_dim == DIM:
-            v = tl.load(place, mask=inside[None, :], other=0, eviction_policy="evict_first")
+            v = tl.load(pointers, mask=inside[None, :], other=0, eviction_policy="evict_first")
         else:
-            v = tl.load(place, mask=(i < head_dim)[:, None] & inside[None, :], other=0, eviction_policy="evict_first")
+            v = tl.load(
+                pointers, mask=(i < head_dim)[:, None] & inside[None, :], other=0, eviction_policy="evict_first"
+            )
         t = tl.load(row + n[None, :], mask=real[:, None] & inside[None, :], other=float("-inf"))
         u = tl.load(value_scales + pair * slots + n, mask=inside, other=0.0)
         w = round_even((weights_before_scaling(t, top) * u[None, :]) * factor[:, None]).to(tl.int32)
@@ -115,5 +117,5 @@ def values_kernel(
     worth = tl.reshape(acc, (SHARED, DIGITS, DIM)) << shift
     out = tl.sum(worth, axis=1)
     width: tl.constexpr = heads * head_dim
-    place = parts + part.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
-    tl.store(place, out, mask=real[:, None] & (i < head_dim)[None, :])
+    pointers = splits + split.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
+    tl.store(pointers, out, mask=real[:, None] & (i < head_dim)[None, :])

@@ -90,8 +90,8 @@ class TritonDistributions:
         all_tokens = torch.full((rows, width), NO_TOKEN, dtype=torch.int32, device=device)
         all_weights = torch.zeros(rows, width, dtype=torch.int64, device=device)
         for first, tokens, weights in self._replaced:
-            part = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
-            all_tokens[part], all_weights[part] = tokens, weights
+            span = slice(first, first + len(tokens)), slice(0, tokens.shape[1])
+            all_tokens[span], all_weights[span] = tokens, weights
         return all_tokens, all_weights
 
     def _put(self, numbers: npt.NDArray[np.integer], kind: type[np.integer]) -> Tensor:

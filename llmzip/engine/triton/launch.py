@@ -30,9 +30,9 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def row_block(rows: int, most: int = 64) -> int:
+def row_block(rows: int, limit: int = 64) -> int:
     """How many rows a program of a product takes."""
-    return min(power_of_two(rows, 16), most)
+    return min(power_of_two(rows, 16), limit)
 
 
 def depth_block(depth: int) -> int:
@@ -40,11 +40,11 @@ def depth_block(depth: int) -> int:
     return 128 if depth % 128 == 0 else 64
 
 
-def position_parts(pairs: int, used: int, block: int) -> tuple[int, int]:
-    """Into how many parts the positions are cut, a power of two, and how long a part is, a multiple of `block`."""
+def position_splits(pairs: int, used: int, block: int) -> tuple[int, int]:
+    """Into how many splits the positions go, a power of two, and how long a split is, a multiple of `block`."""
     blocks = ceil_div(used, block)
-    parts = 1
-    while parts * pairs < _PROGRAMS and 2 * parts <= blocks:
-        parts *= 2
-    length = ceil_div(blocks, parts) * block
-    return parts, length
+    splits = 1
+    while splits * pairs < _PROGRAMS and 2 * splits <= blocks:
+        splits *= 2
+    length = ceil_div(blocks, splits) * block
+    return splits, length

@@ -1,4 +1,4 @@
-"""The parts of a step, each by one kernel. `reference` has the same parts in torch: they say what is right.
+"""The operations of a step, each by one kernel. `reference` has the same ones in torch: they define what is right.
 
 Shapes: M rows, each a stream's token; d, F, V of the model; H heads, G key/value heads, D head size; B buckets.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.torch_layers import Linear
 from llmzip.engine.triton import attention, products, rows, tables
-from llmzip.engine.triton.launch import ceil_div, depth_block, launch, position_parts, power_of_two, row_block
+from llmzip.engine.triton.launch import ceil_div, depth_block, launch, position_splits, power_of_two, row_block
 from llmzip.model.spec import ModelSpec
 
 TILE = 128
@@ -62,9 +62,9 @@ class Operations:
         self.tiles = ceil_div(spec.vocab, TILE)
         self.score_tile = max(32, self.tuning.scores_positions * 64 // power_of_two(spec.head_dim, 32))
 
-    def parts(self, streams: int, used: int) -> int:
-        """How many parts `values` makes of the positions."""
-        return position_parts(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
+    def splits(self, streams: int, used: int) -> int:
+        """How many splits `values` makes of the positions."""
+        return position_splits(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
 
     def score_tiles(self, slots: int) -> int:
         """How many tiles `scores` makes of so many slots."""
@@ -75,17 +75,17 @@ class Operations:
         d = self.spec.d_model
         launch(rows.embed_kernel, (len(ids),), ids, table, scale, x, d=d, BLOCK=power_of_two(d))
 
-    def place(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
+    def assign_slot(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
         """The new position [1] int64 into its slot: slot_positions [P] int64, visible [P] int8."""
         slots = len(slot_positions)
         grid = (ceil_div(slots, 256),)
-        launch(rows.place_kernel, grid, position, slot_positions, visible, slots, window, ring, BLOCK=256)
+        launch(rows.assign_slot_kernel, grid, position, slot_positions, visible, slots, window, ring, BLOCK=256)
 
-    def normalize(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
+    def rms_norm(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
         """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
         d = self.spec.d_model
         launch(
-            rows.normalize_kernel, (len(x),), x, q, scale,
+            rows.rms_norm_kernel, (len(x),), x, q, scale,
             norm_eps=self.spec.norm_eps, inverse_width=1.0 / d, d=d, BLOCK=power_of_two(d),
         )  # fmt: skip
 
@@ -125,24 +125,24 @@ class Operations:
             POSITIONS=self.score_tile, warps=self.tuning.scores_warps,
         )  # fmt: skip
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, parts: Tensor) -> None:
-        """From scores to sums: parts [`self.parts(M, used)`, M, H * D] int32, to be added up."""
+    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor) -> None:
+        """From scores to sums: splits [`self.splits(M, used)`, M, H * D] int32, to be added up."""
         spec = self.spec
         pairs = len(scores) * spec.kv_heads
-        count, length = position_parts(pairs, used, self.tuning.values_positions)
+        count, length = position_splits(pairs, used, self.tuning.values_positions)
         launch(
-            attention.values_kernel, (pairs, count), scores, maxima, cache.values, cache.value_scales, cache.largest, parts,
+            attention.values_kernel, (pairs, count), scores, maxima, cache.values, cache.value_scales, cache.largest, splits,
             len(scores), used, cache.keys.shape[2], length, maxima.shape[2], self.score_tiles(used), **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
             SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
             warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
 
-    def merge(self, parts: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
-        """Add up the parts: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
+    def merge(self, splits: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
+        """Add up the splits: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
         width = self.spec.heads * self.spec.head_dim
         launch(
-            rows.merge_kernel, (len(q),), parts, largest, q, scale, len(q), len(parts), **self._heads(),
+            rows.merge_kernel, (len(q),), splits, largest, q, scale, len(q), len(splits), **self._heads(),
             BLOCK=power_of_two(width),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the head says of some rows, and how it comes to the host."""
+"""The head's prediction, and its way to the host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmzip.mixing.base import TOP_TOKENS
 
 @dataclasses.dataclass
 class Prediction:
-    """What the head says of M rows."""
+    """The head's prediction for M rows."""
 
     vectors: Tensor  # [M, d] int8
     scales: Tensor  # [M] float32
@@ -46,7 +46,7 @@ class Predictor(Protocol):
 def empty_prediction(
     operations: Operations, vectors: Tensor, scales: Tensor, found: Tensor, maxima: Tensor
 ) -> Prediction:
-    """Room for what the head says of head inputs [M, d] int8, [M], its products in memory that is there already."""
+    """A prediction for head inputs [M, d] int8, [M], to be filled; its products go into memory that is there already."""
     rows, buckets, device = len(vectors), operations.buckets, vectors.device
     return Prediction(
         vectors,

@@ -27,13 +27,13 @@ def residual_kernel(
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     acc = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
-        part = load_rows(x, rows, M, start, K, DEPTH)
-        acc = add_product(part, weight, columns, columns < N, start, acc, N, K, DEPTH)
+        inputs = load_rows(x, rows, M, start, K, DEPTH)
+        acc = add_product(inputs, weight, columns, columns < N, start, acc, N, K, DEPTH)
     y = acc.to(tl.float32) * tl.load(scale + columns, mask=columns < N, other=0.0)[None, :]
     y = y * tl.load(row_scale + rows, mask=rows < M, other=0.0)[:, None]
-    place = out + rows[:, None] * N + columns[None, :]
+    pointers = out + rows[:, None] * N + columns[None, :]
     inside = (rows < M)[:, None] & (columns < N)[None, :]
-    tl.store(place, tl.load(place, mask=inside, other=0.0) + y, mask=inside)
+    tl.store(pointers, tl.load(pointers, mask=inside, other=0.0) + y, mask=inside)
 
 
 @triton.jit(do_not_specialize=["M"])
@@ -48,9 +48,9 @@ def gate_up_kernel(
     gates = tl.zeros((ROWS, COLUMNS), tl.int32)
     ups = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
-        part = load_rows(x, rows, M, start, K, DEPTH)
-        gates = add_product(part, weight, columns, inside, start, gates, 2 * F, K, DEPTH)
-        ups = add_product(part, weight, columns + F, inside, start, ups, 2 * F, K, DEPTH)
+        inputs = load_rows(x, rows, M, start, K, DEPTH)
+        gates = add_product(inputs, weight, columns, inside, start, gates, 2 * F, K, DEPTH)
+        ups = add_product(inputs, weight, columns + F, inside, start, ups, 2 * F, K, DEPTH)
     gate = gates.to(tl.float32) * tl.load(scale + columns, mask=inside, other=0.0)[None, :]
     gate = gate * tl.load(row_scale + rows, mask=rows < M, other=0.0)[:, None]
     up = ups.to(tl.float32) * tl.load(scale + F + columns, mask=inside, other=0.0)[None, :]
@@ -80,19 +80,19 @@ def qkv_kernel(
     acc_a = tl.zeros((ROWS, HALF), tl.int32)
     acc_b = tl.zeros((ROWS, HALF), tl.int32)
     for start in range(0, K, DEPTH):
-        part = load_rows(x, rows, M, start, K, DEPTH)
-        acc_a = add_product(part, weight, low, present, start, acc_a, columns, K, DEPTH)
-        acc_b = add_product(part, weight, low + half, present, start, acc_b, columns, K, DEPTH)
+        inputs = load_rows(x, rows, M, start, K, DEPTH)
+        acc_a = add_product(inputs, weight, low, present, start, acc_a, columns, K, DEPTH)
+        acc_b = add_product(inputs, weight, low + half, present, start, acc_b, columns, K, DEPTH)
     a = acc_a.to(tl.float32) * tl.load(scale + low, mask=present, other=0.0)[None, :]
     b = acc_b.to(tl.float32) * tl.load(scale + low + half, mask=present, other=0.0)[None, :]
 
     now = tl.load(position)
-    turns = present & (low < (heads + groups) * head_dim)  # values do not turn: a * 1 - b * 0
-    cosine = tl.load(rope + now * head_dim + i, mask=turns, other=1.0)[None, :]
-    sine = tl.load(rope + now * head_dim + half + i, mask=turns, other=0.0)[None, :]
-    turned = (a * cosine) - (b * sine)
+    is_rotated = present & (low < (heads + groups) * head_dim)  # values are not: a * 1 - b * 0
+    cosine = tl.load(rope + now * head_dim + i, mask=is_rotated, other=1.0)[None, :]
+    sine = tl.load(rope + now * head_dim + half + i, mask=is_rotated, other=0.0)[None, :]
+    rotated = (a * cosine) - (b * sine)
     b = (b * cosine) + (a * sine)
-    a = turned
+    a = rotated
     maximum = tl.maximum(tl.maximum(tl.max(tl.abs(a), axis=1), tl.max(tl.abs(b), axis=1)), ROW_FLOOR)
     factor = row_factor(maximum, INT8_MAX)[:, None]
     a = round_even(a * factor).to(tl.int8)
@@ -101,23 +101,23 @@ def qkv_kernel(
     both = within[:, None] & present[None, :]
     out_scale = (maximum * (1.0 / INT8_MAX)) * tl.load(row_scale + rows, mask=within, other=0.0)
     if head < heads:
-        place = queries + rows[:, None] * (heads * head_dim) + low[None, :]
-        tl.store(place, a, mask=both)
-        tl.store(place + half, b, mask=both)
+        pointers = queries + rows[:, None] * (heads * head_dim) + low[None, :]
+        tl.store(pointers, a, mask=both)
+        tl.store(pointers + half, b, mask=both)
         tl.store(query_scales + rows * heads + head, out_scale, mask=within)
     else:
         slot = slot_of(now, ring)
         if head < heads + groups:
             pair = rows.to(tl.int64) * groups + (head - heads)
-            place = keys + (pair * slots + slot)[:, None] * head_dim + i[None, :]
-            tl.store(place, a, mask=both)
-            tl.store(place + half, b, mask=both)
+            pointers = keys + (pair * slots + slot)[:, None] * head_dim + i[None, :]
+            tl.store(pointers, a, mask=both)
+            tl.store(pointers + half, b, mask=both)
             tl.store(key_scales + pair * slots + slot, out_scale, mask=within)
         else:
             pair = rows.to(tl.int64) * groups + (head - heads - groups)
-            place = values + (pair * head_dim)[:, None] * slots + i[None, :] * slots + slot
-            tl.store(place, a, mask=both)
-            tl.store(place + half * slots, b, mask=both)
+            pointers = values + (pair * head_dim)[:, None] * slots + i[None, :] * slots + slot
+            tl.store(pointers, a, mask=both)
+            tl.store(pointers + half * slots, b, mask=both)
             tl.store(value_scales + pair * slots + slot, out_scale, mask=within)
             before = tl.load(largest + pair, mask=within, other=0.0)
             tl.store(largest + pair, tl.maximum(before, out_scale), mask=within)
@@ -134,8 +134,8 @@ def head_kernel(
     columns = tile * COLUMNS + tl.arange(0, COLUMNS)
     acc = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
-        part = load_rows(x, rows, M, start, K, DEPTH)
-        acc = add_product(part, weight, columns, columns < N, start, acc, N, K, DEPTH)
+        inputs = load_rows(x, rows, M, start, K, DEPTH)
+        acc = add_product(inputs, weight, columns, columns < N, start, acc, N, K, DEPTH)
     y = acc.to(tl.float32) * tl.load(scale + columns, mask=columns < N, other=0.0)[None, :]
     inside = (rows < M)[:, None] & (columns < N)[None, :]
     tl.store(out + rows.to(tl.int64)[:, None] * N + columns[None, :], y, mask=inside)

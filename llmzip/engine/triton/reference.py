@@ -1,4 +1,4 @@
-"""The parts of a step in torch, with the arguments of `Operations`: what kernels are tested against, and their substitute."""
+"""The operations of a step in torch, with the arguments of `Operations`: what kernels are tested against and replaced by."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class TorchOperations(Operations):
         """See `Operations.embed`."""
         x.copy_(table[ids].to(torch.float32).mul_(scale[ids, None]))
 
-    def place(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
-        """See `Operations.place`."""
+    def assign_slot(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
+        """See `Operations.assign_slot`."""
         slot_positions[_slots(position, ring)] = position
         recent = (slot_positions > position - window) | (slot_positions < SINK_TOKENS)
         visible.copy_((slot_positions <= position) & recent)
 
-    def normalize(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
-        """See `Operations.normalize`."""
+    def rms_norm(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
+        """See `Operations.rms_norm`."""
         integers, row_scale = self._transformer.norm(x)
         q.copy_(integers)
         scale.copy_(row_scale[:, 0])
@@ -50,23 +50,23 @@ class TorchOperations(Operations):
         queries: Tensor, query_scales: Tensor, cache: TritonLayerCache,
     ) -> None:  # fmt: skip
         """See `Operations.qkv`."""
-        heads, turning = self.spec.heads, self.spec.heads + self.spec.kv_heads
+        heads, rotated_heads = self.spec.heads, self.spec.heads + self.spec.kv_heads
         y = weights.linear(q).view(len(q), -1, self.spec.head_dim)
-        a, b = y[:, :turning].chunk(2, dim=-1)
+        a, b = y[:, :rotated_heads].chunk(2, dim=-1)
         cosine, sine = rope[position].unbind(1)
-        turned = a * cosine - b * sine
+        rotated = a * cosine - b * sine
         b.copy_(b * cosine + a * sine)
-        a.copy_(turned)
+        a.copy_(rotated)
         y, maximum = quantize_(y)
         scales = maximum[..., 0] * (1.0 / INT8_MAX) * scale[:, None]
         slot = _slots(position, ring)
         queries.copy_(y[:, :heads])
         query_scales.copy_(scales[:, :heads])
-        cache.keys[:, :, slot] = y[:, heads:turning, None]
-        cache.values[:, :, :, slot] = y[:, turning:, :, None]
-        cache.key_scales[:, :, slot] = scales[:, heads:turning, None]
-        cache.value_scales[:, :, slot] = scales[:, turning:, None]
-        cache.largest.copy_(torch.maximum(cache.largest, scales[:, turning:]))
+        cache.keys[:, :, slot] = y[:, heads:rotated_heads, None]
+        cache.values[:, :, :, slot] = y[:, rotated_heads:, :, None]
+        cache.key_scales[:, :, slot] = scales[:, heads:rotated_heads, None]
+        cache.value_scales[:, :, slot] = scales[:, rotated_heads:, None]
+        cache.largest.copy_(torch.maximum(cache.largest, scales[:, rotated_heads:]))
 
     def scores(
         self,
@@ -86,10 +86,10 @@ class TorchOperations(Operations):
         t.masked_fill_(visible[:used] == 0, -torch.inf)
         scores[..., :used] = t.view(*scores.shape[:2], used)
         for tile in range(self.score_tiles(used)):
-            part = slice(tile * self.score_tile, min(used, (tile + 1) * self.score_tile))
-            maxima[..., tile] = scores[..., part].amax(dim=-1)
+            span = slice(tile * self.score_tile, min(used, (tile + 1) * self.score_tile))
+            maxima[..., tile] = scores[..., span].amax(dim=-1)
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, parts: Tensor) -> None:
+    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor) -> None:
         """See `Operations.values`."""
         groups, kind = self.spec.kv_heads, self._transformer.float_type
         x = scores[..., :used].reshape(len(scores) * groups, -1, used).clone()
@@ -100,13 +100,13 @@ class TorchOperations(Operations):
         x.mul_(cache.value_scales[:, :, :used].flatten(0, 1)[:, None])
         x.mul_(one.div_(total.mul_(cache.largest.reshape(-1, 1, 1)))).round_()
         y = torch.bmm(x.to(kind), cache.values[..., :used].flatten(0, 1).to(kind).transpose(1, 2))
-        parts.zero_()
-        parts[0] = y.to(torch.int32).view(parts.shape[1:])
+        splits.zero_()
+        splits[0] = y.to(torch.int32).view(splits.shape[1:])
 
-    def merge(self, parts: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
+    def merge(self, splits: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
         """See `Operations.merge`."""
         groups = self.spec.kv_heads
-        total = parts.sum(dim=0).to(torch.float32).view(len(q), groups, -1)
+        total = splits.sum(dim=0).to(torch.float32).view(len(q), groups, -1)
         total.mul_((largest * 2.0**-ATTENTION_TOTAL_BITS)[..., None])
         integers, maximum = quantize_(total.view(len(q), -1))
         q.copy_(integers)
@@ -165,16 +165,16 @@ class TorchOperations(Operations):
 
     def weights_of(self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor) -> None:
         """See `Operations.weights_of`."""
-        places = tokens.to(torch.int64)
-        weights.copy_(self._weights(found, scales).gather(1, places.clamp(min=0)).mul_(places >= 0))
+        indices = tokens.to(torch.int64)
+        weights.copy_(self._weights(found, scales).gather(1, indices.clamp(min=0)).mul_(indices >= 0))
 
     def replace(
         self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, replaced: Tensor, sums: Tensor
     ) -> None:
         """See `Operations.replace`."""
-        places = tokens.to(torch.int64).clamp(min=0)
-        change = (replaced - self._weights(found, scales).gather(1, places)) * (tokens >= 0)
-        sums.scatter_add_(1, places // BUCKET_SIZE, change)
+        indices = tokens.to(torch.int64).clamp(min=0)
+        change = (replaced - self._weights(found, scales).gather(1, indices)) * (tokens >= 0)
+        sums.scatter_add_(1, indices // BUCKET_SIZE, change)
 
     def _weights(self, found: Tensor, scales: Tensor) -> Tensor:
         """Section 4.8: [M, B * 256] int32."""

@@ -1,4 +1,4 @@
-"""Kernels that work on single rows: embedding and places, norm, attention's output, the MLP's rotation."""
+"""Kernels that work on single rows: embedding, slots, RMSNorm, attention's output, the MLP's rotation."""
 
 import triton
 import triton.language as tl
@@ -29,7 +29,7 @@ def slot_of(position, ring):
 
 
 @triton.jit(do_not_specialize=["slots", "window", "ring"])
-def place_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: tl.constexpr):
+def assign_slot_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: tl.constexpr):
     """Note the new position [1] int64 in its slot, and which slots it sees (section 4.4): visible [slots] int8."""
     now = tl.load(position)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -41,7 +41,7 @@ def place_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: 
 
 
 @triton.jit
-def normalize_kernel(
+def rms_norm_kernel(
     x, q, scale, norm_eps: tl.constexpr, inverse_width: tl.constexpr, d: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
@@ -60,17 +60,17 @@ def normalize_kernel(
 
 @triton.jit(do_not_specialize=["M", "count"])
 def merge_kernel(
-    parts, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
+    splits, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Attention's integer sums of all parts [count, M, H * D] int32 -> q [M, H * D] int8, scale [M] (end of section 4.5)."""
+    """Attention's integer sums of all splits [count, M, H * D] int32 -> q [M, H * D] int8, scale [M] (end of section 4.5)."""
     row = tl.program_id(0)
     width: tl.constexpr = heads * head_dim
     i = tl.arange(0, BLOCK)[None, :]
     total = tl.zeros((1, BLOCK), tl.int32)
-    for part in range(count):
-        place = parts + (part * M + row).to(tl.int64) * width + i
-        total += tl.load(place, mask=i < width, other=0)
+    for split in range(count):
+        pointers = splits + (split * M + row).to(tl.int64) * width + i
+        total += tl.load(pointers, mask=i < width, other=0)
     group = (i // head_dim) // (heads // groups)
     bound = tl.load(largest + row * groups + group, mask=i < width, other=0.0)
     out = total.to(tl.float32) * (bound * _TOTAL)
@@ -84,7 +84,7 @@ def merge_kernel(
 def hadamard(x, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr):
     """Rotate each block by Sylvester's matrix: [BLOCKS, SIZE = 2**BITS] int32.
 
-    Each turn adds and subtracts neighbors and moves the place's lowest bit to the top: after BITS turns all is in order.
+    Each stage adds and subtracts adjacent elements and rotates the bits of their indices: after BITS stages all is in order.
     """
     for _ in tl.static_range(BITS):
         a, b = tl.split(tl.reshape(x, (BLOCKS, SIZE // 2, 2)))
@@ -102,9 +102,9 @@ def rotate_kernel(
     values = tl.load(inner + row * width + i, mask=i < width, other=0.0)
     maximum = tl.maximum(tl.max(tl.max(tl.abs(values), axis=1), axis=0), ROW_FLOOR)
     factor = tl.div_rn(maximum * 0.0 + _INT16_MAX, maximum)
-    turned = hadamard(round_even(values * factor).to(tl.int32), BLOCKS, SIZE, BITS).to(tl.float32)
-    turned_maximum = tl.maximum(tl.max(tl.max(tl.abs(turned), axis=1), axis=0), ROW_FLOOR)
-    whole = round_even(turned * tl.div_rn(turned_maximum * 0.0 + INT8_MAX, turned_maximum))
+    rotated = hadamard(round_even(values * factor).to(tl.int32), BLOCKS, SIZE, BITS).to(tl.float32)
+    rotated_maximum = tl.maximum(tl.max(tl.max(tl.abs(rotated), axis=1), axis=0), ROW_FLOOR)
+    whole = round_even(rotated * tl.div_rn(rotated_maximum * 0.0 + INT8_MAX, rotated_maximum))
     tl.store(q + row * width + i, whole.to(tl.int8), mask=i < width)
-    factor = (maximum * (1.0 / _INT16_MAX)) * (turned_maximum * (1.0 / INT8_MAX))
+    factor = (maximum * (1.0 / _INT16_MAX)) * (rotated_maximum * (1.0 / INT8_MAX))
     tl.store(row_scale + row, factor * tl.load(scale + row))

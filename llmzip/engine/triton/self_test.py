@@ -47,10 +47,10 @@ class Cases:
         flat[4::9] = 0
         return x.to(torch.int8)
 
-    def positive(self, *shape: int, least: float = 1e-4, most: float = 1e-2) -> Tensor:
+    def positive(self, *shape: int, low: float = 1e-4, high: float = 1e-2) -> Tensor:
         """Scales over some orders of magnitude."""
         x = torch.rand(shape, dtype=torch.float32, **self.random)
-        return least * (most / least) ** x
+        return low * (high / low) ** x
 
     def reals(self, *shape: int, size: float = 1.0) -> Tensor:
         """float32 rows of very different sizes, one of zeros and one with values half way between integers."""
@@ -59,8 +59,8 @@ class Cases:
         flat *= 2.0 ** torch.randint(-12, 6, (len(flat), 1), **self.random)
         if len(flat) > 2:
             flat[1] = 0
-            places = torch.arange(shape[-1], device=x.device)
-            flat[2] = (places % 127 + 0.5) * (1 - 2 * (places % 2))
+            indices = torch.arange(shape[-1], device=x.device)
+            flat[2] = (indices % 127 + 0.5) * (1 - 2 * (indices % 2))
             flat[2, 0] = 127
         return x
 
@@ -80,8 +80,8 @@ class Cases:
             self.integers(rows, groups, self.slots, dim),
             self.integers(rows, groups, dim, self.slots),
             self.positive(rows, groups, self.slots),
-            self.positive(rows, groups, self.slots, least=1e-5, most=1.0),
-            self.positive(rows, groups, least=1.0, most=2.0),
+            self.positive(rows, groups, self.slots, low=1e-5, high=1.0),
+            self.positive(rows, groups, low=1.0, high=2.0),
         )
 
     def tile_maxima(self, scores: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Cases:
         found[2::4] *= 2.0**-10
         missing = (run.tiles * 128) - spec.vocab
         padded = torch.nn.functional.pad(found, (0, missing), value=-torch.inf)
-        return found, self.positive(self.rows, least=1e-3, most=0.1), padded.view(self.rows, run.tiles, -1).amax(dim=-1)
+        return found, self.positive(self.rows, low=1e-3, high=0.1), padded.view(self.rows, run.tiles, -1).amax(dim=-1)
 
 
 def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> Iterator[tuple[str, Run]]:
@@ -130,12 +130,12 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
         known = torch.arange(min(position, slots - 16), device=device)
         held[: len(known)] = known
         now = torch.full((1,), position, device=device)
-        room = (held, case.empty(slots, dtype=int8))
-        yield after("place", room, now, min(9, slots - 20) if slots > 24 else 1, max(1, slots - 20))
+        outputs = (held, case.empty(slots, dtype=int8))
+        yield after("assign_slot", outputs, now, min(9, slots - 20) if slots > 24 else 1, max(1, slots - 20))
 
     x, scale = case.reals(rows, d), case.positive(rows)
-    yield after("normalize", (case.empty(rows, d, dtype=int8), case.empty(rows)), x)
-    yield after("normalize", (case.empty(rows, d, dtype=int8), case.empty(rows)), x * 2.0**-60)
+    yield after("rms_norm", (case.empty(rows, d, dtype=int8), case.empty(rows)), x)
+    yield after("rms_norm", (case.empty(rows, d, dtype=int8), case.empty(rows)), x * 2.0**-60)
 
     heads, groups, dim = spec.heads, spec.kv_heads, spec.head_dim
     q, weights = case.integers(rows, d), case.weights((heads + 2 * groups) * dim, d)
@@ -173,21 +173,21 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
         maxima = case.tile_maxima(scores)
 
         def values(operations: Operations, scores: Tensor = scores, maxima: Tensor = maxima) -> tuple[Tensor, ...]:
-            parts = case.empty(operations.parts(rows, case.used), rows, heads * dim, dtype=int32)
-            operations.values(scores, maxima, cache, case.used, parts)
-            return (parts.sum(dim=0),)
+            splits = case.empty(operations.splits(rows, case.used), rows, heads * dim, dtype=int32)
+            operations.values(scores, maxima, cache, case.used, splits)
+            return (splits.sum(dim=0),)
 
         yield "values", values
-    parts = torch.randint(-(2**22), 2**22, (2, rows, heads * dim), **case.random).to(int32)
-    yield after("merge", (case.empty(rows, heads * dim, dtype=int8), case.empty(rows)), parts, cache.largest)
+    splits = torch.randint(-(2**22), 2**22, (2, rows, heads * dim), **case.random).to(int32)
+    yield after("merge", (case.empty(rows, heads * dim, dtype=int8), case.empty(rows)), splits, cache.largest)
 
     yield after("residual", (x,), case.integers(rows, heads * dim), scale, case.weights(d, heads * dim))
     yield after("residual", (x,), case.integers(rows, f), scale, case.weights(d, f))
     for size in (0.1, 30.0):
         yield after("gate_up", (case.empty(rows, f),), q, scale * size, case.weights(2 * f, d))
-    room = (case.empty(rows, f, dtype=int8), case.empty(rows))
-    yield after("rotate", room, case.reals(rows, f), scale)
-    yield after("rotate", room, case.reals(rows, f).sign(), scale)
+    outputs = (case.empty(rows, f, dtype=int8), case.empty(rows))
+    yield after("rotate", outputs, case.reals(rows, f), scale)
+    yield after("rotate", outputs, case.reals(rows, f).sign(), scale)
 
     run = Operations(spec)
     yield after("head", (case.empty(rows, spec.vocab), case.empty(rows, run.tiles)), q, case.weights(spec.vocab, d))
@@ -197,8 +197,8 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
     for bits in (1, 31, 51):
         sums = torch.randint(0, 2**bits, (rows, run.buckets), **case.random)
         sums[1::3] = 0
-        room = (case.empty(rows, run.buckets, dtype=int32), case.empty(rows, dtype=int64))
-        yield after("bucket_table", room, sums)
+        outputs = (case.empty(rows, run.buckets, dtype=int32), case.empty(rows, dtype=int64))
+        yield after("bucket_table", outputs, sums)
     count = min(9, spec.vocab)
     tokens = torch.stack([torch.randperm(spec.vocab, **case.random)[:count] for _ in range(rows)])
     tokens[:, 1:2] = -1

@@ -100,7 +100,7 @@ class TritonSession(TorchSession):
         return HeadInput(vectors[:, None], scales[:, None])
 
     def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
-        """What the head said in the latest step, if these are the head inputs of its first streams."""
+        """The head's prediction in the latest step, if these are the head inputs of its first streams."""
         if self._latest is None:
             return None
         latest_vectors, latest_scales, prediction = self._latest
@@ -109,10 +109,10 @@ class TritonSession(TorchSession):
         return prediction.rows(rows) if same else None
 
     def _step(self, ids: Tensor, position: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
-        """ids [M] int64, position [1] int64 -> head inputs, and if asked for what the head says of them. May be done again."""
+        """ids [M] int64, position [1] int64 -> head inputs, and if asked for the head's prediction. May be done again."""
         transformer, cache, rows = self._transformer, self.cache, len(ids)
         run, device = transformer.operations, transformer.device
-        run.place(position, cache.window, cache.ring, cache.padded_positions, cache.visible)
+        run.assign_slot(position, cache.window, cache.ring, cache.padded_positions, cache.visible)
         q = torch.empty(rows, transformer.spec.d_model, dtype=torch.int8, device=device)
         scale = torch.empty(rows, dtype=torch.float32, device=device)
         self._layers(ids, position, used, q, scale)
@@ -129,25 +129,25 @@ class TritonSession(TorchSession):
         transformer, run = self._transformer, self._transformer.operations
         space = self._workspace(len(ids))
         run.embed(ids, *transformer.embedding, space.x)
-        parts = torch.empty(
-            run.parts(len(space.x), used), *space.attended.shape, dtype=torch.int32, device=space.x.device
+        splits = torch.empty(
+            run.splits(len(space.x), used), *space.attended.shape, dtype=torch.int32, device=space.x.device
         )
         for i, weights in enumerate(transformer.layer_weights):
             cache = self.cache.kernel_layer(i, len(ids))
-            run.normalize(space.x, space.q, space.scale)
+            run.rms_norm(space.x, space.q, space.scale)
             run.qkv(
                 space.q, space.scale, weights.qkv, transformer.rope.table, position, self.cache.ring,
                 space.queries, space.query_scales, cache,
             )  # fmt: skip
             run.scores(space.queries, space.query_scales, cache, self.cache.visible, used, space.scores, space.maxima)
-            run.values(space.scores, space.maxima, cache, used, parts)
-            run.merge(parts, cache.largest, space.attended, space.row_scale)
+            run.values(space.scores, space.maxima, cache, used, splits)
+            run.merge(splits, cache.largest, space.attended, space.row_scale)
             run.residual(space.attended, space.row_scale, weights.o, space.x)
-            run.normalize(space.x, space.q, space.scale)
+            run.rms_norm(space.x, space.q, space.scale)
             run.gate_up(space.q, space.scale, weights.gate_up, space.inner)
             run.rotate(space.inner, space.scale, space.rotated, space.row_scale)
             run.residual(space.rotated, space.row_scale, weights.down, space.x)
-        run.normalize(space.x, q, scale)
+        run.rms_norm(space.x, q, scale)
 
     def _workspace(self, rows: int) -> Workspace:
         """Memory for so many rows; that for another number of them is let go."""

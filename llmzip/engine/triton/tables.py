@@ -59,14 +59,14 @@ def top_kernel(
     best = tl.load(maxima + row * tiles + tile, mask=tile < tiles, other=float("-inf"))
     last_value = float("inf")
     last_token = -1
-    for place in range(count):
+    for i in range(count):
         value = tl.max(best, axis=0)
         chosen = tl.min(tl.where(best == value, tile, TILES), axis=0)
         token = chosen * TILE + tl.arange(0, TILE)
         z = tl.load(products + token, mask=token < vocab, other=float("-inf"))
         left = (token < vocab) & ((z < last_value) | ((z == last_value) & (token > last_token)))
         found = tl.min(tl.where(left & (z == value), token, 2147483647), axis=0)
-        tl.store(top + row * count + place, found)
+        tl.store(top + row * count + i, found)
         left = left & ((z < value) | (token > found))
         best = tl.where(tile == chosen, tl.max(tl.where(left, z, float("-inf")), axis=0), best)
         last_value = value
@@ -74,14 +74,14 @@ def top_kernel(
 
 
 @triton.jit
-def frequencies(weights, places, symbols: tl.constexpr):
-    """Section 5: weights [N] int64 of the symbols `places` [N], 0 beyond the last -> frequencies [N] int64."""
+def frequencies(weights, indices, symbols: tl.constexpr):
+    """Section 5: weights [N] int64 of the symbols `indices` [N], 0 beyond the last -> frequencies [N] int64."""
     total = tl.sum(weights, axis=0)
     bit = tl.arange(0, _LONGEST).to(tl.int64)
     excess = tl.sum((((total >> _SUM_BITS) >> bit) > 0).to(tl.int32), axis=0).to(tl.int64)
     weights = weights >> excess
     total = tl.sum(weights, axis=0)
-    weights = tl.where((total == 0) & (places < symbols), 1, weights)
+    weights = tl.where((total == 0) & (indices < symbols), 1, weights)
     total = tl.where(total == 0, symbols, total)
     upper = tl.cumsum(weights, axis=0)
     share = _TOTAL - symbols
@@ -111,15 +111,15 @@ def token_table_kernel(
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
-    place = tl.arange(0, _BUCKET)
-    token = tl.load(chosen + row) * _BUCKET + place
+    index = tl.arange(0, _BUCKET)
+    token = tl.load(chosen + row) * _BUCKET + index
     z = tl.load(products + row.to(tl.int64) * vocab + token, mask=token < vocab, other=0.0)
     weights = tl.where(token < vocab, token_weights(z, scale, top), 0).to(tl.int64)
     for c in range(candidates):
         weights = tl.where(
             token == tl.load(tokens + row * candidates + c), tl.load(replaced + row * candidates + c), weights
         )
-    tl.store(out + row * _BUCKET + place, frequencies(weights, place, _BUCKET).to(tl.int32))
+    tl.store(out + row * _BUCKET + index, frequencies(weights, index, _BUCKET).to(tl.int32))
 
 
 @triton.jit(do_not_specialize=["candidates"])
@@ -131,11 +131,11 @@ def weights_of_kernel(
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
-    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    token = tl.load(tokens + row * candidates + place, mask=place < candidates, other=-1)
+    index = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    token = tl.load(tokens + row * candidates + index, mask=index < candidates, other=-1)
     z = tl.load(products + row.to(tl.int64) * vocab + token, mask=token >= 0, other=0.0)
     weights = tl.where(token >= 0, token_weights(z, scale, top), 0)
-    tl.store(out + row * candidates + place, weights, mask=place < candidates)
+    tl.store(out + row * candidates + index, weights, mask=index < candidates)
 
 
 @triton.jit(do_not_specialize=["candidates"])
@@ -147,9 +147,9 @@ def replace_kernel(
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
-    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    token = tl.load(tokens + row * candidates + place, mask=place < candidates, other=-1)
+    index = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    token = tl.load(tokens + row * candidates + index, mask=index < candidates, other=-1)
     z = tl.load(products + row.to(tl.int64) * vocab + token, mask=token >= 0, other=0.0)
-    change = tl.load(replaced + row * candidates + place, mask=place < candidates, other=0)
+    change = tl.load(replaced + row * candidates + index, mask=index < candidates, other=0)
     change = change - token_weights(z, scale, top).to(tl.int64)
     tl.atomic_add(sums + row * buckets + token // _BUCKET, change, mask=token >= 0)

@@ -58,7 +58,7 @@ class TritonTransformer(TorchTransformer):
         return Weights(weight, linear.scale, linear)
 
     def prediction(self, vectors: Tensor, scales: Tensor) -> Prediction:
-        """Head inputs [M, d] int8, [M] -> what the head says of them, in memory of its own."""
+        """Head inputs [M, d] int8, [M] -> the prediction, in memory of its own."""
         prediction = empty_prediction(self.operations, vectors, scales, *self.head_room(len(vectors)))
         self.run_head(prediction)
         return prediction
