@@ -268,7 +268,7 @@ def test_the_first_bytes_of_a_frame_say_what_it_needs(
                 assert llmzip.get_frame_info(start) == info
                 break
             except llmzip.TruncatedError as error:
-                assert f"needs {error.missing} more" in str(error)
+                assert f"needs at least {error.missing} more byte" in str(error)
                 assert len(start) + error.missing <= min(32, len(packed))
                 start = packed[: len(start) + error.missing]
         assert llmzip.get_frame_info(packed[:32]) == info
