@@ -168,8 +168,9 @@ def main() -> None:
     for streams in arguments.streams:
         timed = decode_seconds(engine, streams, arguments.context, arguments.steps)
         report(f"decode {streams}", streams, timed)
-    label = f"encode {arguments.encode[0]}x{arguments.encode[1]}"
-    report(label, encode_rows, encode_seconds(engine, *arguments.encode, arguments.context))
+    streams, chunk = arguments.encode
+    timed = encode_seconds(engine, streams, chunk, arguments.context)
+    report(f"encode {streams}x{chunk}", encode_rows, timed)
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.llama:
         print("llama.cpp:", llama_rate(arguments.llama, engine.threads, arguments.context, arguments.steps))

@@ -74,15 +74,19 @@ def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dic
     return out
 
 
-def file_bits(data: bytes, loader: EngineLoader, dictionary: bytes | None = None, **how: bool | int) -> float:
+def file_bits(
+    data: bytes,
+    loader: EngineLoader,
+    *,
+    dictionary: bytes | None = None,
+    block_size: int | None = None,
+    solid: bool = False,
+) -> float:
     """Bits per byte of a whole verified file."""
-    needs = {
-        "model": loader.model,
-        "runtime": loader.runtime,
-        "dictionary": dictionary and llmzip.Dictionary(dictionary),
-    }
-    packed = llmzip.compress(data, **needs, **how)
-    assert llmzip.decompress(packed, **needs) == data
+    model, runtime = loader.model, loader.runtime
+    known = llmzip.Dictionary(dictionary) if dictionary else None
+    packed = llmzip.compress(data, model=model, dictionary=known, block_size=block_size, solid=solid, runtime=runtime)
+    assert llmzip.decompress(packed, model=model, dictionary=known, runtime=runtime) == data
     return 8 * len(packed) / len(data)
 
 
@@ -114,7 +118,7 @@ def main(
         if whole:
             half = len(data) // 2
             blocks, solid = (file_bits(data, loader, block_size=BLOCK, solid=s) for s in (False, True))
-            second, after = (file_bits(data[half:], loader, dictionary) for dictionary in (None, data[:half]))
+            second, after = (file_bits(data[half:], loader, dictionary=d) for d in (None, data[:half]))
             click.echo(
                 f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
                 f"second half {second:.4f}, with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"

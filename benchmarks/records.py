@@ -48,8 +48,8 @@ def record(generator: random.Random, row: int) -> bytes:
 
 
 def trained(records: list[bytes]) -> zstandard.ZstdCompressor:
-    dictionary = zstandard.train_dictionary(1 << 14, records)
-    return zstandard.ZstdCompressor(level=19, dict_data=dictionary, write_dict_id=0, write_content_size=0)
+    dictionary = zstandard.train_dictionary(1 << 14, [*records])
+    return zstandard.ZstdCompressor(level=19, dict_data=dictionary, write_dict_id=False, write_content_size=False)
 
 
 @click.command()
@@ -67,18 +67,17 @@ def main(count: int, others: int, threads: int | None) -> None:
     zstd = trained(reference)
     total = sum(len(zstd.compress(r)) for r in records)
     click.echo(f"zstd -19 with a trained dictionary: {8 * total / size:.3f} bits/byte")
-    for name, options in {
-        "llmzip": {},
-        "llmzip, dictionary": {"dictionary": dictionary},
-        "llmzip, dictionary, no mixing": {"dictionary": dictionary, "mixing": False},
-    }.items():
-        decoding = {key: value for key, value in options.items() if key == "dictionary"}
+    for name, known, mixing in (
+        ("llmzip", None, True),
+        ("llmzip, dictionary", dictionary, True),
+        ("llmzip, dictionary, no mixing", dictionary, False),
+    ):
         total, times = 0, []
         for r in records:
             begun = time.perf_counter()
-            packed = llmzip.compress(r, runtime=runtime, **options)
+            packed = llmzip.compress(r, dictionary=known, mixing=mixing, runtime=runtime)
             middle = time.perf_counter()
-            assert llmzip.decompress(packed, runtime=runtime, **decoding) == r
+            assert llmzip.decompress(packed, dictionary=known, runtime=runtime) == r
             times.append((middle - begun, time.perf_counter() - middle))
             total += len(packed)
         there, back = (1000 * statistics.median(t) for t in zip(*times, strict=True))
