@@ -9,7 +9,7 @@ import click
 from llmzip.cli import environment, options
 from llmzip.cli.messages import reporting
 from llmzip.cli.numbers import WholeNumber
-from llmzip.codecs.registry import codec_names, get_codec
+from llmzip.codecs.registry import codec_names, find_codec, get_codec
 from llmzip.generation import generate as generate_by_model
 from llmzip.generation import generate_by_codec
 from llmzip.runtime import EngineName, Runtime
@@ -41,7 +41,7 @@ def _run(
         else:
             if temperature != "1" or top_k is not None:
                 raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")
-            needs = {"model": model, "runtime": runtime} if codec in ("llm", "rank", "equal-info", "meta-token") else {}
+            needs = {"model": model, "runtime": runtime} if find_codec(codec).needs_model else {}
             pieces = generate_by_codec(get_codec(codec, **needs).payload_codec, given, count, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error

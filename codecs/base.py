@@ -17,8 +17,8 @@ from llmzip.container.codec_ids import CodecId
 class PayloadCodec(abc.ABC):
     """Compresses bytes into a payload, and decompresses the payload into the same bytes.
 
-    A subclass must have the class attribute `name` and the methods `encode` and `decode`; `id` only where blocks of files
-    can have it. It must keep to the following:
+    A subclass must have the class attribute `name` and the methods `encode` and `decode`; `needs_model` where it needs one,
+    `id` only where blocks of files can have it. It must keep to the following:
 
     - `decode(encode(data), len(data)) == data` for any bytes but none at all, which never reach a codec.
     - The payload is a function of the data and of what `get_config` names: the same on every machine.
@@ -52,6 +52,8 @@ class PayloadCodec(abc.ABC):
     """What the registry, options and messages call it."""
     id: ClassVar[CodecId | None] = None
     """Its number in blocks; None where files cannot have it."""
+    needs_model: ClassVar[bool] = False
+    """Whether `create` takes `model` and `runtime`, and a model is loaded for it."""
 
     @classmethod
     def create(cls, *args: Any, **parameters: Any) -> PayloadCodec:

@@ -33,6 +33,7 @@ class EqualInfoCodec(PayloadCodec):
     """Windows of `bits` bits under one model."""
 
     name = "equal-info"
+    needs_model = True
 
     def __init__(self, engine: Engine, bits: int = 64) -> None:
         """bits: W, a multiple of 8 from 32 to 256. Raises ValueError for others."""
@@ -138,12 +139,12 @@ class EqualInfoCodec(PayloadCodec):
             if reached is None:
                 return number
             bucket, inside = reached
-            places = interval_starts(weights.token_frequencies(np.array([bucket])))[0]
-            reached = symbol_at(inside, number, places)
+            slots = interval_starts(weights.token_frequencies(np.array([bucket])))[0]
+            reached = symbol_at(inside, number, slots)
             if reached is None:
                 return number
-            place, inside = reached
-            if (bucket << BUCKET_BITS | place) == self._spec.escape_token:
+            slot, inside = reached
+            if (bucket << BUCKET_BITS | slot) == self._spec.escape_token:
                 inside = inside.narrowed(
                     0, LITERAL_FREQUENCY
                 )  # only the width matters, and it is the same for all bytes
@@ -227,8 +228,8 @@ class EqualInfoCodec(PayloadCodec):
             head = session.advance(fed)
             tables = self._engine.distributions(head.vectors[:, 0], head.scales[:, 0])
             intervals, buckets = _step(intervals, numbers, interval_starts(tables.bucket_frequencies()))
-            intervals, places = _step(intervals, numbers, interval_starts(tables.token_frequencies(buckets)))
-            tokens = buckets << BUCKET_BITS | places
+            intervals, slots = _step(intervals, numbers, interval_starts(tables.token_frequencies(buckets)))
+            tokens = buckets << BUCKET_BITS | slots
             for row, interval in enumerate(intervals):
                 literal = 0
                 if interval is not None and tokens[row] == self._spec.escape_token:

@@ -41,6 +41,7 @@ class LLMCodec(PayloadCodec):
 
     id = CodecId.LLM
     name = id.label
+    needs_model = id.needs_model
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class MetaTokenCodec(PayloadCodec):
 
     id = CodecId.META_TOKEN
     name = id.label
+    needs_model = id.needs_model
 
     def __init__(self, model: IntegerModel) -> None:
         """model: whose vocabulary the tokens are of."""

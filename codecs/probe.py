@@ -1,4 +1,4 @@
-"""What a block is, found out for a thousandth of what a model costs: text, binary, or noise that nothing shrinks."""
+"""Detects text, binary data and noise, in a thousandth of the time that a model takes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import zstandard
 
 
 class Kind(enum.Enum):
-    """Who may have an idea of some bytes."""
+    """A kind of data."""
 
     TEXT = "text"
-    """A language model."""
+    """Text: a language model is likely to win."""
     BINARY = "binary"
-    """A dictionary coder: programs, tables, text that somebody encoded."""
+    """Programs, tables, encoded text: dictionary coders win."""
     NOISE = "noise"
-    """Nobody: random, encrypted or already compressed."""
+    """Random, encrypted or compressed data: nothing shrinks it."""
 
 
 SEGMENT = 1 << 15
@@ -44,13 +44,13 @@ _MEMORYLESS = 0.95
 
 
 def leading_run(data: bytes) -> tuple[Kind, int]:
-    """What `data` begins with, and for how many bytes that goes on."""
+    """The kind of data at the beginning, and how many bytes of it there are."""
     size = _uniform_prefix(data)
     return _kind(data[:size]), size
 
 
 def _uniform_prefix(data: bytes) -> int:
-    """How many bytes go by before text becomes binary or the other way round, for more than an island."""
+    """The length of the prefix in which text does not become binary, or binary text, for two segments and more."""
     other = 0
     first = looks_like_text(data[:SEGMENT])
     for start in range(SEGMENT, len(data), SEGMENT):
@@ -79,7 +79,7 @@ def _kind(data: bytes) -> Kind:
 
 
 def _sample(data: bytes) -> bytes:
-    """Pieces from all over the data."""
+    """Pieces of the data at equal distances."""
     if len(data) <= _SAMPLES * _SAMPLE_BYTES:
         return data
     gap = (len(data) - _SAMPLE_BYTES) // (_SAMPLES - 1)

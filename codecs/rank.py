@@ -34,6 +34,7 @@ class RankCodec(PayloadCodec):
     """Ranks of tokens, from 0 for the likeliest; of equal weights the lower id comes first."""
 
     name = "rank"
+    needs_model = True
 
     def __init__(self, engine: Engine, level: levels.Level = _DEFAULT_LEVEL) -> None:
         """level: how many streams and how wide a window encoding takes; decoding finds both in the payload."""
@@ -126,7 +127,7 @@ class RankCodec(PayloadCodec):
 
 
 def _at_rank(weights: npt.NDArray[np.int32], rank: int) -> int:
-    """The token of this rank."""
+    """The token that has this rank."""
     if rank == 0:
         return int(weights.argmax())
     border = np.partition(weights, len(weights) - 1 - rank)[len(weights) - 1 - rank]

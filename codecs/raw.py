@@ -1,4 +1,4 @@
-"""The bytes themselves, for what nothing shrinks."""
+"""Stored bytes, for data that nothing shrinks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmzip.errors import FormatError
 
 @dataclasses.dataclass(frozen=True)
 class RawCodec(PayloadCodec):
-    """Stores."""
+    """Stores the bytes as they are."""
 
     id = CodecId.RAW
     name = id.label

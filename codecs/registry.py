@@ -52,15 +52,20 @@ def codec_names() -> tuple[str, ...]:
     return tuple(_CODECS)
 
 
-def payload_codec(name: str, **parameters: Any) -> PayloadCodec:
-    """The payload codec of that name; parameters and errors as of `get_codec`."""
+def find_codec(name: str) -> type[PayloadCodec]:
+    """The class of that name. Raises ValueError for an unknown one."""
     if name not in _CODECS:
         raise ValueError(f"codec {name!r}: codecs are {', '.join(_CODECS)}")
     codec = _CODECS[name]
     if isinstance(codec, str):
         module, class_name = codec.split(":")
         codec = _CODECS[name] = getattr(importlib.import_module(module), class_name)
-    return codec.create(**parameters)
+    return codec
+
+
+def payload_codec(name: str, **parameters: Any) -> PayloadCodec:
+    """The payload codec of that name; parameters and errors as of `get_codec`."""
+    return find_codec(name).create(**parameters)
 
 
 @dataclasses.dataclass(frozen=True)

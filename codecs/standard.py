@@ -1,4 +1,4 @@
-"""Deflate and bzip2 of the standard library, to compare with: nothing that they win is worth a place in the format."""
+"""Deflate and bzip2 of the standard library, for comparison; files do not have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bookkeeping of Equal-Info Windows: parts of a text, the tokens that a window may take, and what came of it."""
+"""The bookkeeping of Equal-Info Windows: parts of a text, the tokens that a window may take, and statistics."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Part:
         self.information_bits = 0.0
 
     def add(self, count: int, interval: Interval, number: int) -> None:
-        """A window of `count` tokens."""
+        """Append a window of `count` tokens."""
         self.done += count
         self.numbers.append(number)
         self.information_bits += interval.information_bits(self.bits)
@@ -76,11 +76,11 @@ class Walk:
         self.open = True
         """Whether all tokens so far have fitted."""
 
-    def add(self, buckets: npt.NDArray[np.int64], places: npt.NDArray[np.int64], escape: int) -> None:
-        """The next token, by the starts of the intervals in its two tables."""
+    def add(self, buckets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], escape: int) -> None:
+        """Append the next token, given the starts of the intervals in its two tables."""
         token, literal = self.ahead[len(self.intervals) - 1]
         interval = self.intervals[-1]
-        for starts, symbol in ((buckets, token >> BUCKET_BITS), (places, token & (BUCKET_SIZE - 1))):
+        for starts, symbol in ((buckets, token >> BUCKET_BITS), (slots, token & (BUCKET_SIZE - 1))):
             interval = interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
         if token == escape:
             interval = interval.narrowed(literal * LITERAL_FREQUENCY, LITERAL_FREQUENCY)

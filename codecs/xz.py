@@ -19,13 +19,13 @@ _PROGRAMS = (b"\x7fELF", b"MZ")
 
 @dataclasses.dataclass(frozen=True)
 class XzCodec(PayloadCodec):
-    """A byte that says which filters, then a raw LZMA2 stream: what wraps it has size and check."""
+    """A byte that names the filters, then a raw LZMA2 stream."""
 
     id = CodecId.XZ
     name = id.label
 
     preset: int = 9
-    """0 to 9, always with xz's "extreme"; any decoder reads all."""
+    """The preset, 0 to 9, always with xz's "extreme"; a decoder reads all of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.preset <= 9:

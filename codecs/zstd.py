@@ -1,4 +1,4 @@
-"""Zstandard, for binary blocks and whatever else a language model does not understand."""
+"""Zstandard, for binary data and other blocks on which a language model does not win."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _RLE, _RESERVED = 1, 3  # types of zstd's blocks
 
 @dataclasses.dataclass(frozen=True)
 class ZstdCodec(PayloadCodec):
-    """Magicless Zstandard frames: what wraps them has size and check."""
+    """A magicless Zstandard frame without size and check."""
 
     id = CodecId.ZSTD
     name = id.label
 
     level: int = 19
-    """1 to 22; any decoder reads all."""
+    """The level, 1 to 22; a decoder reads all of them."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.level <= zstandard.MAX_COMPRESSION_LEVEL:
@@ -52,12 +52,12 @@ class ZstdCodec(PayloadCodec):
         return data
 
 
-def _read(source: zstandard.ZstdDecompressionReader, most: int) -> bytes:
-    """Up to `most` bytes. The reader takes the memory for all that it is asked for before it knows whether there is so much."""
+def _read(source: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
+    """Up to `limit` bytes, in pieces: the reader allocates all that it is asked for, whether there is so much or not."""
     out = io.BytesIO()
-    while most and (piece := source.read(min(most, _PIECE_BYTES))):
+    while limit and (piece := source.read(min(limit, _PIECE_BYTES))):
         out.write(piece)
-        most -= len(piece)
+        limit -= len(piece)
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a decoder allocates for a block, known before it allocates (docs/format.md, "Memory").
+"""The memory that decoding a block takes, computed before anything is allocated (docs/format.md, "Memory").
 
 One account for all: encoders state it in a frame's header, decoders hold it against the header and against what their caller
 allows. It counts what a file can make larger or smaller; the program, the model's weights and what an engine needs for any
@@ -31,12 +31,12 @@ _DICTIONARY_MIXERS = 3  # the block's, and those of the dictionary that are kept
 
 
 def block_bytes(size: int, solid: bool, decoder_bytes: int = 0) -> int:
-    """For a block of `size` bytes; decoder_bytes: for the codec of its payload, where that needs a model."""
+    """The memory for a block of `size` bytes; decoder_bytes: of that, what a codec with a model takes."""
     return _BASE_BYTES + _BYTES_PER_BYTE * size + decoder_bytes + (MAX_LOOKBACK if solid else 0)
 
 
 def llm_bytes(tokens: int, streams: int, slots: int, capacity_bits: int, spec: ModelSpec, has_dictionary: bool) -> int:
-    """For a payload of the llm codec; `StreamLayout.decoder_bytes` knows its parameters.
+    """The memory for a payload of the llm codec: see `StreamLayout.decoder_bytes`.
 
     slots: positions of the cache, over all streams. capacity_bits: of its mixer, 0 for none.
     """
@@ -52,18 +52,18 @@ def llm_bytes(tokens: int, streams: int, slots: int, capacity_bits: int, spec: M
 
 
 def meta_token_bytes(tokens: int, symbols: int, metas: int, vocab: int) -> int:
-    """For a payload of the meta-token codec."""
+    """The memory for a payload of the meta-token codec."""
     return _BYTES_PER_EXPANDED * tokens + _BYTES_PER_SYMBOL * (symbols + vocab) + _BYTES_PER_META * metas
 
 
 def meta_token_bound(level: Level, vocab: int) -> int:
-    """At least that of any payload that is made of a block of this level: symbols are never more than tokens."""
+    """An upper bound on `meta_token_bytes` at a level: symbols are never more than tokens."""
     tokens = level.block_size
     return meta_token_bytes(tokens, tokens, tokens // 3, vocab)
 
 
 def machine_bytes() -> int:
-    """The memory of this machine: what a decoder takes as the limit where its caller sets none."""
+    """The memory of this machine in bytes: a decoder's limit where its caller sets none."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on this system
@@ -71,5 +71,5 @@ def machine_bytes() -> int:
 
 
 def rounded_up(count: int) -> int:
-    """As many positions, or dimensions of a head, as a cache with room for `count` has."""
+    """The positions, or dimensions of a head, that a cache with room for `count` allocates."""
     return -(-count // SLOT_UNIT) * SLOT_UNIT

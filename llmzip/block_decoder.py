@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmzip.accounting import block_bytes
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.history import History
@@ -35,7 +37,7 @@ class BlockDecoder:
         self._loader = loader
         self._limits = Limits(max_memory, max_output)
         self.tally = Tally(progress)
-        """What has been decoded."""
+        """Counts what has been decoded."""
         self._header: FrameHeader | None = None
         self._history: History | None = None
         self._codecs: dict[int, PayloadCodec] = {}  # that need the frame's model
@@ -76,7 +78,7 @@ class BlockDecoder:
         return data
 
     def note(self, block: Block, data: bytes) -> None:
-        """The block that was decoded last counts from now on: the next one may build on it."""
+        """Accept the block that was decoded last: the next one may build on it."""
         assert self._header is not None
         if self._header.solid and self._history is not None:
             self._history.extend(data)
@@ -117,7 +119,7 @@ class BlockDecoder:
         return data
 
     def _dictionary_content(self) -> bytes:
-        """What lies before the frame's first block: the dictionary, if it is the one that the frame names."""
+        """The bytes before the frame's first block: of the dictionary, if it is the one that the frame names."""
         assert self._header is not None
         if not self._header.dictionary_id:
             return b""
@@ -129,10 +131,11 @@ class BlockDecoder:
         if number in MODEL_FREE:
             return MODEL_FREE[number]
         assert self._header is not None
-        if number not in (CodecId.LLM, CodecId.META_TOKEN) or not self._header.fingerprint:
+        makers: dict[int, Callable[[], PayloadCodec]] = {CodecId.LLM: self._llm, CodecId.META_TOKEN: self._meta_token}
+        if number not in makers or not self._header.fingerprint:
             raise FormatError(f"a block of codec {number}, unknown or of a model that the frame does not name: damaged")
         if number not in self._codecs:
-            self._codecs[number] = self._llm() if number == CodecId.LLM else self._meta_token()
+            self._codecs[number] = makers[number]()
         return self._codecs[number]
 
     def _meta_token(self) -> MetaTokenCodec:

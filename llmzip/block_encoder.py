@@ -89,20 +89,20 @@ class BlockEncoder:
         return encode_block_as(self._named(self._forced), data, self._matches, self._carried)
 
     def begin_frame(self, header: FrameHeader) -> None:
-        """The next block is the first one of a frame with this header."""
+        """Begin a frame with this header: the next block is its first."""
         self._frame = header
         self._carried = None
         if not header.dictionary_id:
             self._matches = MatchFinder(History())
 
     def end_frame(self) -> None:
-        """The next block is the first one of a frame of which the header follows from it."""
+        """End the frame: the header of the next one follows from its first block."""
         self._frame = None
         self._carried = None
         self._matches = MatchFinder(History(self.loader.dictionary_content))
 
     def note(self, block: EncodedBlock, content: bytes) -> None:
-        """The block is part of the frame from now on: the next one may build on it."""
+        """Accept the block as part of the frame: the next one may build on it."""
         assert self._frame is not None
         if self._frame.solid:
             self._carried = block.mixer or self._carried

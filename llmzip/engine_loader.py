@@ -100,12 +100,12 @@ class EngineLoader:
         if isinstance(self.model, IntegerModel):
             return self.model
         name = None if self.model is None else os.fspath(self.model)
-        place = (name, os.environ.get(MODEL_VARIABLE), os.environ.get(CACHE_VARIABLE))
-        kept = _kept_model(*_resolved[place]) if place in _resolved else None
+        key = (name, os.environ.get(MODEL_VARIABLE), os.environ.get(CACHE_VARIABLE))
+        kept = _kept_model(*_resolved[key]) if key in _resolved else None
         if kept is None:
             how = self.runtime
             kept = ModelStore(offline=how.offline).resolve(name, download=how.download, progress=how.download_progress)
-            _resolved[place] = kept.fingerprint, kept.vocabulary.rules
+            _resolved[key] = kept.fingerprint, kept.vocabulary.rules
         return kept
 
     def _engine(self, model: IntegerModel) -> Engine:

@@ -15,7 +15,7 @@ class FrameStream:
     """The decoded blocks of all frames of a file, in order; each frame's content check is verified at its end."""
 
     def __init__(self, file: BinaryIO, decoder: BlockDecoder) -> None:
-        """Nothing is read yet."""
+        """Prepare to read; nothing is read yet."""
         self._decoder = decoder
         self._frames = read_frames(file)
         self._frame: FrameReader | None = None
@@ -23,16 +23,16 @@ class FrameStream:
         self._turns = Turns("reader of frames")
         self._error: LLMZipError | None = None
         self.start = 0
-        """Where the block at hand begins in the content of all frames."""
+        """The position of the current block in the content of all frames."""
         self.data = b""
-        """Its bytes."""
+        """The content of the current block."""
         self.frames = 0
         """How many frames have been read to their end."""
         self.compressed_bytes = 0
-        """The bytes of these frames."""
+        """How many bytes these frames have."""
 
     def load(self) -> bool:
-        """Make the next block the one at hand; False after the last frame, where the block stays.
+        """Make the next block the current one; False after the last frame, where the block stays.
 
         Raises LLMZipError, and then the same in each further call: TruncatedError for an empty file, and so on. After another
         exception (KeyboardInterrupt, the file's own) the block that was being decoded comes next; where it was being read,

@@ -21,7 +21,7 @@ class Level:
     """The parameters of one level."""
 
     number: int
-    """What users call it: 1 to 9."""
+    """The level itself: 1 to 9."""
     window: int
     """Tokens that attention sees."""
     stream_tokens: int

@@ -1,4 +1,4 @@
-"""What a decoder may use: memory and output, as its caller says, or else as the machine and the file's size let expect."""
+"""Limits on a decoder's memory and output: its caller's, or else derived from the machine and the file's size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmzip.container.header import FrameHeader
 from llmzip.errors import LimitError
 
 FREE_OUTPUT, OUTPUT_PER_BYTE = 1 << 30, 1 << 16
-"""Without a limit of the caller's, output is at most so many bytes, and so many more for each byte of the blocks.
+"""Where the caller sets no limit, output is at most FREE_OUTPUT bytes and OUTPUT_PER_BYTE for each byte of the blocks.
 
 Zeros shrink to a 20,000th in blocks of 1 MiB; the limit is for what was made to fill disks.
 """
@@ -23,18 +23,18 @@ class Limits:
     """The limits of one decoder, over all that it decodes."""
 
     memory: int | None = None
-    """Bytes as `accounting` counts them; None: the machine's memory."""
+    """The largest memory in bytes, as `accounting` counts them; None: the machine's."""
     output: int | None = None
-    """Bytes; None: as above."""
+    """The longest output in bytes; None: the limit above."""
     _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
 
     def check_frame(self, header: FrameHeader) -> None:
-        """Before a frame. Raises LimitError where it states that it needs more memory than the caller allows."""
+        """Raise LimitError where a frame states that it needs more memory than the caller allows."""
         if self.memory is not None:  # a frame may state more than its blocks then need
             self._check_memory(header.memory, "the frame")
 
     def check_output(self, done: int, block: Block) -> None:
-        """Before a block, behind `done` bytes of output. Raises LimitError where the output would be too long."""
+        """Raise LimitError where a block would make the output too long; `done` bytes precede it."""
         limit = self._allowed + _allowed_for(block) if self.output is None else self.output
         if done + block.size > limit:
             usual = "" if self.output is not None else " that is usual for so small a file"
@@ -44,11 +44,14 @@ class Limits:
             )
 
     def count(self, block: Block) -> None:
-        """A block has been decoded."""
+        """Count a block that has been decoded."""
         self._allowed += _allowed_for(block)
 
     def check_block(self, need: int, header: FrameHeader) -> None:
-        """Before a block is decoded that needs so many bytes. Raises LimitError where that is too much."""
+        """Raise LimitError where a block needs more memory than its frame states or the caller allows.
+
+        need: its bytes in the account.
+        """
         if header.states_all_memory and need > header.memory:
             raise LimitError(
                 f"a block needs {need} bytes of memory, more than the {header.memory} that its frame states: "

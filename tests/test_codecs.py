@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import pickle
 import random
 import sys
 import tracemalloc
@@ -12,11 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmzip.codecs import registry
+from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.meta_token import MetaTokenCodec
-from llmzip.codecs.registry import codec_names, from_config, get_codec
+from llmzip.codecs.model_free import MODEL_FREE
+from llmzip.codecs.registry import codec_names, find_codec, from_config, get_codec, register_codec
 from llmzip.codecs.xz import XzCodec
+from llmzip.container.codec_ids import CodecId
 from llmzip.container.varint import varint
-from llmzip.errors import IntegrityError, LLMZipError
+from llmzip.errors import FormatError, IntegrityError, LLMZipError
 from llmzip.model.integer_model import IntegerModel
 from tests.as_reference import reference_model
 from tests.conformance import TEXT, check_codec
@@ -130,3 +136,44 @@ def test_a_zstd_size_that_is_a_lie_takes_no_memory() -> None:
         get_codec("zstd").decode(body + zlib.crc32(body).to_bytes(4, "little"))
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
+
+
+def test_the_table_of_codecs_and_the_format_agree() -> None:
+    kinds = [find_codec(name) for name in codec_names()]
+    assert [kind.name for kind in kinds] == list(codec_names())
+    numbered = {kind.id: kind for kind in kinds if kind.id is not None}
+    assert set(numbered) == set(CodecId)
+    for number, kind in numbered.items():
+        assert (kind.name, kind.needs_model) == (number.label, number.needs_model)
+    assert set(MODEL_FREE) == {number for number in CodecId if not number.needs_model and not number.nests}
+    assert all(codec.id == number for number, codec in MODEL_FREE.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class ReversedCodec(PayloadCodec):
+    """The bytes in reverse, each changed by `mask`: the example of `PayloadCodec`."""
+
+    name = "reversed"
+    mask: int = 0
+
+    def encode(self, data: bytes) -> bytes:
+        return bytes(byte ^ self.mask for byte in reversed(data))
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        if len(payload) != size:
+            raise FormatError("reversed data of the wrong size: it is damaged")
+        return self.encode(payload)
+
+
+def test_a_codec_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_CODECS", dict(registry._CODECS))
+    for _ in range(2):  # the same again changes nothing
+        register_codec(ReversedCodec)
+    codec = get_codec("reversed", mask=7)
+    assert codec.get_config() == {"id": "reversed", "mask": 7}
+    check_codec(codec)
+    assert pickle.loads(pickle.dumps(codec)) == codec
+    with pytest.raises(ValueError, match="another codec has that name"):
+        register_codec(type("XzCodec", (ReversedCodec,), {"name": "xz"}))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        get_codec("reversed", hat=7)

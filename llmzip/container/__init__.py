@@ -1,1 +1,1 @@
-"""Frames, blocks and their checks: the bytes of docs/format.md, with no idea of what a codec does."""
+"""The file format of docs/format.md: frames, blocks, checks, index. Payloads are opaque bytes here."""

@@ -14,9 +14,9 @@ MAX_BLOCK_SIZE = 1 << 26
 MAX_LOOKBACK = 1 << 26
 """How many bytes before its block a match may begin."""
 MAX_EXPANSION = 64
-"""A payload is at most this many bytes longer than what it stands for."""
+"""How many bytes longer than its content a payload may be."""
 MAX_HEAD_BYTES = 1 + 2 * MAX_VARINT_BYTES
-"""What stands before a payload is at most this long."""
+"""The longest block head: codec, size and coded size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Block:
 
 
 def read_block_head(reader: ByteReader) -> tuple[int, int, int] | None:
-    """What stands before the next payload: codec, size and coded size, or None at the end byte.
+    """The head of the next block: codec, size and coded size, or None at the end byte.
 
     Raises FormatError or TruncatedError.
     """
@@ -59,7 +59,7 @@ def read_block_head(reader: ByteReader) -> tuple[int, int, int] | None:
 
 
 def read_block_sizes(reader: ByteReader) -> tuple[int, int]:
-    """What follows the codec: size and coded size. Raises FormatError or TruncatedError."""
+    """The rest of a block's head: size and coded size. Raises FormatError or TruncatedError."""
     start = reader.offset - 1
     size = reader.varint("a block's size")
     coded_size = reader.varint("a block's coded size")

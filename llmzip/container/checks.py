@@ -1,4 +1,4 @@
-"""Checks of blocks and contents: four bytes each, two where the frame is so short that they would be felt (docs/format.md)."""
+"""Checks of blocks and contents: four bytes each, two in short frames (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import xxhash
 
 SHORT_FRAME_SIZE = 1 << 16
-"""A single block of fewer uncompressed bytes makes a short frame."""
+"""A frame of a single block with fewer uncompressed bytes is short."""
 
 CHECK_BYTES, SHORT_CHECK_BYTES = 4, 2
 
@@ -20,7 +20,7 @@ def is_short(single_block: bool, size: int) -> bool:
 
 
 def is_short_frame(single_block: bool, entries: Sequence[tuple[int, int]]) -> bool:
-    """Whether a frame is short whose blocks are these: coded and uncompressed bytes of each."""
+    """Whether a frame with these blocks is short; entries: coded and uncompressed bytes of each."""
     return bool(entries) and is_short(single_block, entries[0][1])
 
 

@@ -1,13 +1,13 @@
-"""The codecs that blocks can have, as the format knows them: number, name, and what their frame needs."""
+"""The numbers of the codecs that blocks can have, with their names and what their frame must have."""
 
 from __future__ import annotations
 
 import enum
 
 END_OF_BLOCKS = 0
-"""In the place of a codec: no block follows."""
+"""Written instead of a codec where no block follows."""
 NO_LITERALS = 0
-"""In the place of the codec of a block's literals: matches cover the whole block."""
+"""Written instead of the literals' codec where matches cover the whole block."""
 
 
 class CodecId(enum.IntEnum):
@@ -21,7 +21,7 @@ class CodecId(enum.IntEnum):
     """Whether the payload begins with the number of another codec, which codes the literals of the block."""
 
     def __new__(cls, number: int, label: str, needs_model: bool = False, nests: bool = False) -> CodecId:
-        """A member from the line of the table below."""
+        """Make a member of a line of the table below."""
         member = int.__new__(cls, number)
         member._value_ = number
         member.label = label

@@ -29,7 +29,7 @@ class FrameInfo:
     solid: bool
     """Whether blocks build on those before them."""
     uncompressed_size: int | None
-    """In bytes; None where only the whole frame tells, as it may have more than one block."""
+    """In bytes; None where the frame may have more than one block: then only the whole frame tells."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +73,12 @@ def list_frames(file: BinaryIO) -> list[FrameSummary]:
 
 
 def content_check_name(is_short: bool) -> str:
-    """What lists call the content check of a frame."""
+    """The name of the content check, for lists."""
     return "XXH3-16" if is_short else "XXH3-32"
 
 
 def codec_name(number: int) -> str:
-    """What lists call a codec that a file names."""
+    """The name of a codec, for lists."""
     codec = CodecId.find(number)
     return codec.label if codec else "unknown"
 

@@ -28,9 +28,9 @@ class FrameReader:
         self.header = FrameHeader.read(reader)
         self.first_block_offset = reader.offset
         self.entries: Entries = []
-        """Of the blocks read so far."""
+        """The blocks read so far: bytes in the file, uncompressed bytes."""
         self.content_check: bytes | None = None
-        """Known once the frame has been read to its end."""
+        """The check, once the frame has been read to its end."""
         self._reader = reader
         self._content = xxhash.xxh3_64()
 
@@ -72,11 +72,11 @@ class FrameReader:
         return block
 
     def go_back(self, blocks: int) -> None:
-        """Only so many blocks have been read: the reader stands behind the last of them again."""
+        """Forget the blocks behind the first `blocks`: the reader stands behind these again."""
         del self.entries[blocks:]
 
     def add_content(self, data: bytes) -> None:
-        """The content of the next block."""
+        """Take the content of the next block."""
         self._content.update(data)
 
     def verify_content(self) -> None:
@@ -87,7 +87,7 @@ class FrameReader:
             )
 
     def _read_end(self, start: int) -> None:
-        """What follows the blocks and the end byte."""
+        """Read content check and index, behind the end byte."""
         if not self.entries and self.header != FrameHeader(False, 0, version=self.header.version):
             raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
         check = self._reader.read(check_bytes(self.is_short), "a content check")

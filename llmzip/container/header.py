@@ -9,9 +9,9 @@ from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
 VERSION = 4
-"""What is written."""
+"""The version that is written."""
 VERSIONS = (3, 4)
-"""What is read."""
+"""The versions that are read."""
 FINGERPRINT_PREFIX = 8
 DICTIONARY_ID_BYTES = 4
 
@@ -37,7 +37,7 @@ class FrameHeader:
     fingerprint: bytes = b""
     """The first `fingerprint_bytes` of the model's fingerprint, nothing where it names no model."""
     dictionary_id: bytes = b""
-    """The digest of the reference of the frame, 4 bytes, or nothing."""
+    """The digest of the frame's dictionary, 4 bytes, or nothing."""
     solid: bool = False
     """Whether blocks build on those before them: on what these taught, and on their bytes."""
     version: int = VERSION
@@ -49,7 +49,7 @@ class FrameHeader:
 
     @property
     def states_all_memory(self) -> bool:
-        """Whether `memory` is all that a block may need: before version 4, only key/value cache and memory counted."""
+        """Whether `memory` is all that a block may need: before version 4, only key/value cache and mixer counted."""
         return self.version >= 4
 
     def to_bytes(self) -> bytes:

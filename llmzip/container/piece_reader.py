@@ -10,7 +10,7 @@ from llmzip.container.varint import ByteReader
 class PieceReader(ByteReader):
     """Reads fields of what has been fed so far. Where that ends inside a part, go back and read the part again later.
 
-    Each byte is moved a few times at most, however small the pieces are and however much waits to be read.
+    The time is in proportion to the bytes, however small the pieces are and however much is left to read.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class PieceReader(ByteReader):
         self._start = 0  # the offset of the first byte that is still held
 
     def __len__(self) -> int:
-        """How many bytes wait since the last `drop`."""
+        """How many bytes there are from the beginning of the part on."""
         return len(self._bytes)
 
     def __bytes__(self) -> bytes:
@@ -27,7 +27,7 @@ class PieceReader(ByteReader):
         return bytes(self._bytes)
 
     def feed(self, data: memoryview) -> None:
-        """Put more bytes behind those that wait."""
+        """Append bytes."""
         self._bytes += data
 
     def read_available(self, size: int) -> bytes:
@@ -40,10 +40,10 @@ class PieceReader(ByteReader):
         return data
 
     def go_back(self) -> None:
-        """Read from the first byte that waits on."""
+        """Go back to the beginning of the part."""
         self.offset = self._start
 
     def drop(self) -> None:
-        """What has been read is done with."""
+        """Drop what has been read: the next part begins here."""
         del self._bytes[: self.offset - self._start]  # a bytearray only moves its beginning
         self._start = self.offset

@@ -1,4 +1,4 @@
-"""Where the blocks of a file lie, for random access: from the index where it serves, else by a walk over the frames."""
+"""The locations of a file's blocks, for random access: from the index, or else by a walk over the frames."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _END_AND_CHECK_BYTES = 1 + CHECK_BYTES
 
 @dataclasses.dataclass(frozen=True)
 class BlockLocation:
-    """Where one block is in the file and in the content."""
+    """The location of one block in the file and in the content."""
 
     header: FrameHeader
-    """Its frame's."""
+    """The header of its frame."""
     offset: int
-    """In the file, in bytes."""
+    """Its first byte in the file."""
     coded_size: int
     """Bytes in the file, from codec to check."""
     is_first: bool
     """Whether it is its frame's first block, whose check covers the header."""
     start: int
-    """In the uncompressed content, in bytes."""
+    """Its first byte in the uncompressed content."""
     size: int
     """Uncompressed bytes."""
 

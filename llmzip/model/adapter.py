@@ -156,12 +156,6 @@ class Adapter:
             raise IntegrityError(f"{path}: not an adapter, or a damaged one ({error})") from error
         return cls(products, gains, described["base"], replaced)
 
-    @property
-    def bytes(self) -> int:
-        """What the factors, scales and gains take, for two-part codes."""
-        factors = sum((f.integers.size + 1) // 2 + 2 * f.scales.size for pair in self.products.values() for f in pair)
-        return factors + 2 * sum(x.size for kind in (self.gains, self.replaced) for x in kind.values())
-
 
 def _check_exact(name: str, b: Factors, a: Factors) -> None:
     """Whether the sums over the rank are exact in float64 in any order.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
+from llmzip.errors import IntegrityError, ModelError, ModelMismatchError, ModelNotFoundError
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel, ModelCache
 from llmzip.model.download import fetch_registered, fetch_snapshot
@@ -104,7 +104,7 @@ class ModelStore:
         """The cached model whose fingerprint starts with these bytes, for decoding; never touches the network.
 
         Raises ModelNotFoundError when it is not cached (the message names the command that gets it, where one is
-        known), ModelMismatchError when the prefix fits several models, IntegrityError when the model is damaged.
+        known), ModelError when the prefix fits several models, IntegrityError when the model is damaged.
         """
         prefix = fingerprint_prefix.hex()
         found = [entry for entry in self.cache.entries() if entry.fingerprint.startswith(prefix)]
@@ -199,7 +199,7 @@ class ModelStore:
     def remove(self, name: str) -> CachedModel:
         """Delete a cached model, named as `list` shows it or by its fingerprint, and return what it was.
 
-        Raises ModelNotFoundError when there is none, ModelMismatchError when the name fits several.
+        Raises ModelNotFoundError when there is none, ModelError when the name fits several.
         """
         found = self._matches(name)
         if not found:
@@ -340,7 +340,7 @@ def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
     """The one model; of one fingerprint with several cutting rules the one that was installed first."""
     if len({entry.fingerprint for entry in found}) > 1:
         fits = ", ".join(f"{entry.name} ({entry.fingerprint[:16]})" for entry in found)
-        raise ModelMismatchError(f"{name} fits several cached models: {fits}; use the fingerprint")
+        raise ModelError(f"{name} fits several cached models: {fits}; use the fingerprint")
     return min(found, key=lambda entry: len(entry.folder))
 
 

@@ -1,4 +1,4 @@
-"""Where the mixer meets the model: it corrects a step's distributions, and learns what came."""
+"""Applies a context mixer to the model's distributions: it corrects a step, and learns its tokens."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lockstep coding: the tokens of a block as S streams that advance together.
 
-At step t each stream codes its t-th token: first all buckets, then all places in the buckets, then the literal bytes
+At step t each stream codes its t-th token: first all buckets, then all slots in the buckets, then the literal bytes
 behind escape tokens. The encoder knows all tokens and evaluates many steps at once; the decoder goes step by step.
 Both see the same integers (docs/format.md, "Payload of the llm codec"). A mixer, where there is one, corrects the
 predictions of each step by what came in all streams before it.
@@ -45,20 +45,20 @@ class Schedule:
     def split(self, ids: IdArray) -> IdArray:
         """[n] -> [S, steps]; a shorter stream ends with a 0 that is never coded."""
         rows = np.zeros((self.streams, self.steps), np.int32)
-        rows.flat[self._places()] = ids
+        rows.flat[self._indices()] = ids
         return rows
 
     def join(self, rows: IdArray) -> IdArray:
         """The inverse of `split`."""
-        joined: IdArray = rows.flatten()[self._places()]
+        joined: IdArray = rows.flatten()[self._indices()]
         return joined
 
-    def _places(self) -> npt.NDArray[np.int64]:
-        """Where each token stands in the flattened rows."""
+    def _indices(self) -> npt.NDArray[np.int64]:
+        """The index of each token in the flattened rows: [n]."""
         longer = self.tokens % self.streams or self.streams
-        places = np.arange(self.tokens)
-        beyond = np.maximum(places - longer * self.steps, 0)
-        return places + (beyond // (self.steps - 1) if self.steps > 1 else 0)
+        indices = np.arange(self.tokens)
+        beyond = np.maximum(indices - longer * self.steps, 0)
+        return indices + (beyond // (self.steps - 1) if self.steps > 1 else 0)
 
 
 class Start:
@@ -72,7 +72,7 @@ class Start:
 
     @property
     def last_token(self) -> int:
-        """What each stream is fed first."""
+        """The first input of each stream."""
         return int(self.context[-1]) if len(self.context) else self._engine.model.spec.start_token
 
     def session(self, streams: int, window: int, steps: int, chunk: int) -> Session:
@@ -84,7 +84,7 @@ class Start:
 
 
 def _shifted(rows: IdArray, first: int) -> IdArray:
-    """What the model is fed so that it predicts `rows`."""
+    """The inputs with which the model predicts `rows`: each token one step later, `first` before them."""
     return np.concatenate([np.full((len(rows), 1), first, np.int32), rows[:, :-1]], axis=1)
 
 
@@ -194,7 +194,7 @@ def _step_rows(head: HeadInput, first: int, stop: int) -> tuple[npt.NDArray[np.i
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:
-    """Each escape token's byte in its place, 0 elsewhere: [n]."""
+    """The literal byte at the index of each escape token, 0 elsewhere: [n]."""
     values = np.zeros(len(tokens.ids), np.int32)
     values[tokens.ids == escape_token] = np.frombuffer(tokens.literals, np.uint8)
     return values

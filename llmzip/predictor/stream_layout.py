@@ -16,7 +16,7 @@ from llmzip.model.spec import ModelSpec
 WINDOW_UNIT = 64
 """Windows are multiples of so many tokens."""
 MAX_STREAMS = 1 << 9
-"""What the format allows: four times as many as any level has."""
+"""The limit of the format: four times as many as any level has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StreamLayout:
 
     @classmethod
     def for_level(cls, level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> StreamLayout:
-        """What a level makes of at least one and at most `max_tokens(level, spec, context)` tokens; nothing is mixed yet."""
+        """The layout of 1 to `max_tokens(level, spec, context)` tokens at a level, without mixing."""
         longest = spec.max_positions - context
         streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
         seen = context - (-tokens // streams)
@@ -43,16 +43,19 @@ class StreamLayout:
 
     @classmethod
     def usual(cls, tokens: int, context: int, capacity_bits: int) -> StreamLayout:
-        """What short texts get: one stream, whose window holds everything."""
+        """The layout of short texts: one stream, whose window holds everything."""
         return cls(tokens, 1, rounded_to_units(context + tokens), context, capacity_bits)
 
     @property
     def positions(self) -> int:
-        """Of the longest stream: the tokens that it has read before, and its own."""
+        """The positions that the longest stream takes: its context and its own tokens."""
         return self.context - (-self.tokens // self.streams)
 
     def write(self, usual: StreamLayout | None = None) -> bytes:
-        """The varints before what is coded; with `usual` the form that has a capacity, in which that layout is written short."""
+        """The varints that precede the coded tokens.
+
+        usual: for payloads with a capacity; this layout is written in two of them.
+        """
         fields: tuple[int, ...] = (self.tokens, self.streams, self.window // WINDOW_UNIT)
         if usual is not None:
             fields = (self.tokens, 0) if self == usual else (*fields, self.capacity_bits)
@@ -89,7 +92,7 @@ class StreamLayout:
             )
 
     def decoder_bytes(self, spec: ModelSpec, has_dictionary: bool) -> int:
-        """What decoding a payload of this layout allocates (docs/format.md, "Memory")."""
+        """The memory that decoding a payload of this layout takes (docs/format.md, "Memory")."""
         slots = accounting.rounded_up(min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions))
         return accounting.llm_bytes(
             self.tokens, self.streams, self.streams * slots, self.capacity_bits, spec, has_dictionary
@@ -109,7 +112,7 @@ def max_tokens(level: Level, spec: ModelSpec, context: int = 0) -> int:
 def decoder_bytes_bound(
     level: Level, spec: ModelSpec, context: int, capacity_bits: int | None, has_dictionary: bool
 ) -> int:
-    """At least the `decoder_bytes` of any payload that is made at this level.
+    """An upper bound on the `decoder_bytes` of payloads at a level.
 
     capacity_bits: of its mixing; None where the number of tokens decides, 0 for none.
     """

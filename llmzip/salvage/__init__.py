@@ -1,1 +1,1 @@
-"""What is left of a damaged file: finding its parts, their order, and decoding them (docs/repair.md)."""
+"""Recovery of damaged files: finding their sound parts, ordering them, decoding them (docs/repair.md)."""

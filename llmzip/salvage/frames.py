@@ -17,14 +17,14 @@ _END_IS_MISSING = "the end of the frame is missing: what else it held is unknown
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """A place in a frame's content: a block, or what is missing there."""
+    """A position in a frame's content: a block, or what is missing there."""
 
     block: BlockPart | None
     size: int | None
-    """Uncompressed bytes; None where nothing says."""
+    """Uncompressed bytes; None where they are unknown."""
     offset: int
     end: int
-    """In the file; of what is missing as far as that is known."""
+    """Bytes offset … end − 1 of the file; for a missing block the estimate of where it was."""
     reason: str = ""
     """Why the block is missing."""
 
@@ -40,7 +40,7 @@ class Flaw:
 
 @dataclasses.dataclass(frozen=True)
 class FoundFrame:
-    """What is there of one frame, or, without blocks that are there, of what may have been one."""
+    """The parts of one frame that were found, or a gap that may have been a frame."""
 
     header: HeaderPart | None
     slots: Sequence[Slot]
@@ -49,12 +49,12 @@ class FoundFrame:
 
     @property
     def is_frame(self) -> bool:
-        """Whether anything of a frame was found."""
+        """Whether at least one part of a frame was found."""
         return bool(self.header or self.end) or any(slot.block for slot in self.slots)
 
 
 def survey_frames(file: BinaryIO, guesses: HeaderGuesses) -> list[FoundFrame]:
-    """What is there of a seekable file, frame by frame; nothing is decoded."""
+    """The frames of a seekable file as far as they are there; nothing is decoded."""
     return group(Survey(file, guesses).walk())
 
 
@@ -105,13 +105,13 @@ def _frames_of(members: Sequence[Part], end: EndPart | None) -> list[FoundFrame]
     slots = _by_order(members)
     single = header is not None and header.header.single_block
     if end is None and not (single and slots) and (not slots or slots[-1].size is not None):
-        place = members[-1].end
-        slots.append(Slot(None, None, place, place, _END_IS_MISSING))
+        offset = members[-1].end
+        slots.append(Slot(None, None, offset, offset, _END_IS_MISSING))
     return [FoundFrame(header, slots, end, _flaws(header, end))]
 
 
 def _by_order(members: Sequence[Part]) -> list[Slot]:
-    """Slots as the parts lie there."""
+    """One slot for each block and each missing block, in the order of the parts."""
     slots = []
     for part in members:
         if isinstance(part, BlockPart):
@@ -124,7 +124,7 @@ def _by_order(members: Sequence[Part]) -> list[Slot]:
 
 def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, entries: Entries) -> list[FoundFrame]:
     """The frame that ends with this index; before and behind it frames of the blocks that the index does not know."""
-    places = _places(entries, end.offset)
+    offsets = _offsets(entries, end.offset)
     blocks = [part for part in members if isinstance(part, BlockPart)]
     own = _align(header, blocks, end)
     known = {block.offset for block in own.values()}
@@ -137,15 +137,15 @@ def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, 
         members = [part for part in members if part.end > earlier[-1].end]
         header = None
     begin = members[0].offset if members else end.offset
-    if header is None and places[0] - begin > MAX_HEADER_BYTES:
-        frames.append(FoundFrame(None, [_unknown(begin, places[0], _reason(members, begin))], None, ()))
+    if header is None and offsets[0] - begin > MAX_HEADER_BYTES:
+        frames.append(FoundFrame(None, [_unknown(begin, offsets[0], _reason(members, begin))], None, ()))
     slots = []
     for number, (coded, size) in enumerate(entries):
         if block := own.get(number):
             slots.append(Slot(block, size, block.offset, block.end))
         else:
-            offset = max(places[number], 0)
-            slots.append(Slot(None, size, offset, max(places[number] + coded, 0), _reason(members, offset)))
+            offset = max(offsets[number], 0)
+            slots.append(Slot(None, size, offset, max(offsets[number] + coded, 0), _reason(members, offset)))
     frames.append(FoundFrame(header, slots, end, [*_flaws(header, end), *_intruders(members, slots)]))
     return frames + _frames_of(strangers[len(earlier) :], None)
 
@@ -162,13 +162,13 @@ def _intruders(members: Sequence[Part], slots: Sequence[Slot]) -> list[Flaw]:
     return flaws
 
 
-def _places(entries: Entries, end: int) -> list[int]:
+def _offsets(entries: Entries, end: int) -> list[int]:
     """Where the blocks of an index begin if nothing was cut out or added between them and it; negative: cut off."""
-    places = []
+    offsets = []
     for coded, _ in reversed(entries):
         end -= coded
-        places.append(end)
-    return places[::-1]
+        offsets.append(end)
+    return offsets[::-1]
 
 
 def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPart) -> dict[int, BlockPart]:
@@ -179,16 +179,16 @@ def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPar
     """
     entries = index.entries or []
     own: dict[int, BlockPart] = {}
-    at = {place: number for number, place in enumerate(_places(entries, index.offset))}
+    at = {offset: number for number, offset in enumerate(_offsets(entries, index.offset))}
     for block in blocks:
         number = at.get(block.offset) if block.header is None else 0
         if number is not None and number not in own and entries[number] == _entry(block):
             own[number] = block
-    place = header.end if header else None
+    offset = header.end if header else None
     for number, block in enumerate(blocks):
-        if block.offset != place or number in own or number >= len(entries) or entries[number] != _entry(block):
+        if block.offset != offset or number in own or number >= len(entries) or entries[number] != _entry(block):
             break
-        own[number], place = block, block.end
+        own[number], offset = block, block.end
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, entry in enumerate(entries):
         numbers[entry].append(number)
@@ -207,12 +207,12 @@ def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPar
 
 
 def _entry(block: BlockPart) -> tuple[int, int]:
-    """What an index says of a block."""
+    """The entry that an index has for this block."""
     return block.end - block.offset, block.size
 
 
 def _no_frame(gaps: Sequence[Part]) -> FoundFrame:
-    """What is missing where there is neither a header nor a block; padding is not."""
+    """The frame of gaps without header or block; padding is only a flaw."""
     slots = _by_order(gaps)
     flaws = [Flaw(gap.offset, gap.end, gap.reason) for gap in gaps if isinstance(gap, Gap) and gap.sizes == ()]
     return FoundFrame(None, slots, None, flaws)
@@ -223,7 +223,7 @@ def _unknown(offset: int, end: int, reason: str) -> Slot:
 
 
 def _reason(members: Sequence[Part], offset: int) -> str:
-    """Why there is no block at this place."""
+    """Why there is no block at this offset."""
     number = bisect.bisect_right(members, offset, key=lambda part: part.offset) - 1
     part = members[number] if number >= 0 else None
     return part.reason if isinstance(part, Gap) and offset < part.end else "the block is not in the file"

@@ -1,4 +1,4 @@
-"""Frame headers that are damaged or gone: what they can have been, and which of it a first block's check proves."""
+"""Damaged or missing frame headers: the candidates, and the one that a first block's check proves."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
 
 NOTHING_STATED = FrameHeader(False, 0, version=3)
-"""Of a frame whose header is lost: its memory limits nothing."""
+"""Stands for a lost header; version 3, so that its memory limits nothing."""
 
 MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + DICTIONARY_ID_BYTES
 
-_LEAST_CODE = memory_code(block_bytes(1, False))
-_CODES = {3: range(256), 4: range(_LEAST_CODE, 256)}
+_MIN_CODE = memory_code(block_bytes(1, False))
+_CODES = {3: range(256), 4: range(_MIN_CODE, 256)}
 """By version: the memory codes that frames which name a model can have."""
-_CODES_WITHOUT_MODEL = {3: range(1), 4: range(_LEAST_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)}
-_MOST_WRONG = 4
+_CODES_WITHOUT_MODEL = {3: range(1), 4: range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)}
+_MAX_WRONG = 4
 """Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a witness."""
 
 
@@ -42,7 +42,7 @@ class HeaderGuesses:
         """The header that makes the check of a frame's first block hold, or None.
 
         observed: the bytes where its end must have been. body: the block up to its check; size: its uncompressed bytes. stated:
-        what stands in the place of the check, in four bytes.
+        the four bytes where the check must have been.
         """
         headers, encoded, crcs = self._all
         hits: list[int] = []
@@ -52,7 +52,7 @@ class HeaderGuesses:
             hits = [i for i in hits if not is_short(headers[i].single_block, size)]
         wanted = int.from_bytes(stated[:SHORT_CHECK_BYTES], "little")
         for i, header in enumerate(headers):
-            likely = is_short(header.single_block, size) and _wrong_bytes(encoded[i], observed) <= _MOST_WRONG
+            likely = is_short(header.single_block, size) and _wrong_bytes(encoded[i], observed) <= _MAX_WRONG
             if likely and binascii.crc_hqx(body, binascii.crc_hqx(encoded[i], 0xFFFF)) == wanted:
                 hits.append(i)
         if not hits:

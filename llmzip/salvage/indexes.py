@@ -1,4 +1,4 @@
-"""Indexes anywhere in a file, and what they say of the places of blocks."""
+"""Indexes anywhere in a file, and what they say of the offsets of blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import LLMZipError
 
 _CHUNK = 1 << 20
-_MOST_READ = 1 << 26  # bytes of what look like indexes: enough for millions of blocks, and a bound on time
+_MAX_READ = 1 << 26  # bytes of what look like indexes: enough for millions of blocks, and a bound on time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,28 +36,28 @@ class KnownExtents:
         self.firsts: set[int] = set()
         """Those that are their frame's first."""
         for index in indexes:
-            place = index.offset - CHECK_BYTES - 1
-            if place < 0:
+            offset = index.offset - CHECK_BYTES - 1
+            if offset < 0:
                 continue
-            self.ends[place] = index.end, index.entries
+            self.ends[offset] = index.end, index.entries
             for number in range(len(index.entries) - 1, -1, -1):
                 coded, size = index.entries[number]
-                if coded > place:
+                if coded > offset:
                     break  # what was before is not in this file
-                self.blocks[place - coded] = place, size
-                place -= coded
+                self.blocks[offset - coded] = offset, size
+                offset -= coded
                 if number == 0:
-                    self.firsts.add(place)
-        self.places = sorted({*self.ends, *self.blocks})
+                    self.firsts.add(offset)
+        self.offsets = sorted({*self.ends, *self.blocks})
         """All of these offsets."""
 
 
 def find_indexes(file: BinaryIO, end: int) -> list[FoundIndex]:
     """All indexes in the first `end` bytes of a file that list blocks which can be."""
     found: list[FoundIndex] = []
-    left = _MOST_READ
-    for place in find_in(file, INDEX_MAGIC, FOOTER_BYTES - len(INDEX_MAGIC), end):
-        stop = place + len(INDEX_MAGIC)
+    left = _MAX_READ
+    for offset in find_in(file, INDEX_MAGIC, FOOTER_BYTES - len(INDEX_MAGIC), end):
+        stop = offset + len(INDEX_MAGIC)
         file.seek(stop - FOOTER_BYTES)
         length = index_length(file.read(FOOTER_BYTES))
         if length is None or length > min(stop, left):
@@ -81,8 +81,8 @@ def find_in(file: BinaryIO, wanted: bytes, start: int, stop: int) -> Iterator[in
         file.seek(start)
         size = min(_CHUNK, stop - start)
         data = file.read(size + len(wanted) - 1)
-        place = data.find(wanted)
-        while place >= 0:
-            yield start + place
-            place = data.find(wanted, place + 1)
+        offset = data.find(wanted)
+        while offset >= 0:
+            yield start + offset
+            offset = data.find(wanted, offset + 1)
         start += size

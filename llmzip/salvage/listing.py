@@ -1,4 +1,4 @@
-"""What a damaged file says of itself, as far as it can be read."""
+"""Lists the frames of a damaged file as far as they can be read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from llmzip.salvage.frames import FoundFrame, survey_frames
 from llmzip.salvage.headers import HeaderGuesses
 
 MISSING = "missing"
-"""In the place of the codec of a block that is damaged or absent."""
+"""Stands for the codec of a block that is damaged or absent."""
 
 
 def list_damaged_frames(file: BinaryIO) -> list[FrameSummary]:
-    """What is there of each frame of a seekable file; sizes are those that are known."""
+    """Summaries of the frames found in a seekable file; unknown sizes count as 0."""
     frames = survey_frames(file, HeaderGuesses(EngineLoader()))
     return [_info(frame) for frame in frames if frame.is_frame]
 
 
 def _info(frame: FoundFrame) -> FrameSummary:
     header = frame.header.header if frame.header else FrameHeader(False, 0)
-    places = [slot for slot in (frame.header, *frame.slots, frame.end) if slot is not None]
+    parts = [slot for slot in (frame.header, *frame.slots, frame.end) if slot is not None]
     size = sum(slot.size or 0 for slot in frame.slots)
     codecs = (codec_name(slot.block.codec) if slot.block else MISSING for slot in frame.slots)
     return FrameSummary(
         version=VERSION,
-        compressed_size=max(place.end for place in places) - min(place.offset for place in places),
+        compressed_size=max(part.end for part in parts) - min(part.offset for part in parts),
         uncompressed_size=size,
         blocks=len(frame.slots),
         model=header.fingerprint.hex() or None,

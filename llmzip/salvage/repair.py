@@ -1,4 +1,4 @@
-"""Everything that can be had of a damaged file: its sound blocks, decoded, each at its place."""
+"""Recovers a damaged file: decodes its sound blocks, each to its position in the content."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _ZEROS = bytes(1 << 16)
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """Something that is not as it was written."""
+    """A part of the file that is damaged or missing."""
 
     offset: int
     end: int
     """Bytes offset … end − 1 of the file; an empty range where something is absent."""
     start: int
-    """Where it is in the content, counted as if holes of unknown length had none."""
+    """Its position in the content; missing parts of unknown length count as 0 bytes."""
     size: int | None
     """How many bytes of content are missing; 0: none, None: unknown."""
     reason: str
@@ -47,23 +47,23 @@ class Damage:
 
 @dataclasses.dataclass(frozen=True)
 class RepairReport:
-    """What came out."""
+    """The result of a repair."""
 
     frames: int
     blocks: int
-    """Those that were recovered."""
+    """How many blocks were recovered."""
     recovered_bytes: int
     compressed_bytes: int
-    """Of the whole file."""
+    """The size of the whole file."""
     tokens: int
     damages: tuple[Damage, ...]
-    """In the order of the file."""
+    """All damages, in the order of the file."""
     verified: bool
     """Whether all frames have a content check and it holds."""
 
     @property
     def holes(self) -> tuple[Damage, ...]:
-        """The damages that cost content."""
+        """The damages by which content is missing."""
         return tuple(damage for damage in self.damages if damage.size != 0)
 
     @property
@@ -92,7 +92,7 @@ def repair_stream(
 ) -> RepairReport:
     """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for `decompress_stream`.
 
-    Missing content of known length is zeros, with `sparse` places that were sought over, with `join` nothing; of unknown length
+    Missing content of known length is zeros, with `sparse` holes of the output file, with `join` nothing; of unknown length
     it is nothing. Damage is no error: the report names it. A source that cannot seek is copied first.
 
     Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what
@@ -100,12 +100,12 @@ def repair_stream(
     """
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     with _seekable(source) as file:
-        salvage = _Salvage(file, _Place(sink, join, sparse), loader, max_memory, max_output, progress)
+        salvage = _Salvage(file, _Output(sink, join, sparse), loader, max_memory, max_output, progress)
         return salvage.run()
 
 
-class _Place:
-    """Where the content goes."""
+class _Output:
+    """Writes the content, and zeros, holes or nothing for what is missing of it."""
 
     def __init__(self, sink: BinaryIO, join: bool, sparse: bool) -> None:
         self._sink = sink
@@ -134,19 +134,19 @@ class _Place:
 
 
 class _Salvage:
-    """One run over one file."""
+    """The recovery of one file."""
 
     def __init__(
         self,
         file: BinaryIO,
-        place: _Place,
+        output: _Output,
         loader: EngineLoader,
         max_memory: int | None,
         max_output: int | None,
         progress: Progress | None,
     ) -> None:
         self._file = file
-        self._place = place
+        self._output = output
         self._loader = loader
         self._max_memory = max_memory
         self._max_output = max_output
@@ -170,7 +170,7 @@ class _Salvage:
             )
         for frame in frames:
             self._frame(frame)
-        self._place.finish()
+        self._output.finish()
         return RepairReport(
             frames=sum(frame.is_frame for frame in frames),
             blocks=self._blocks,
@@ -185,13 +185,13 @@ class _Salvage:
 
     def _frame(self, frame: FoundFrame) -> None:
         for flaw in frame.flaws:
-            self._damages.append(Damage(flaw.offset, flaw.end, self._place.position, 0, flaw.reason))
+            self._damages.append(Damage(flaw.offset, flaw.end, self._output.position, 0, flaw.reason))
         if not frame.is_frame:
             for slot in frame.slots:
                 self._miss(slot, slot.reason)
             self._verified &= not frame.slots
             return
-        start = self._place.position
+        start = self._output.position
         try:
             header = self._header_for(frame)
             self._decoder.open_frame(header)
@@ -206,7 +206,7 @@ class _Salvage:
             data = self._decoded(slot, header, whole)
             if data is not None:
                 state.update(data)
-                self._place.write(data)
+                self._output.write(data)
                 self._blocks += 1
             elif whole:
                 whole = False
@@ -238,8 +238,8 @@ class _Salvage:
         return block
 
     def _miss(self, slot: Slot, reason: str) -> None:
-        self._damages.append(Damage(slot.offset, slot.end, self._place.position, slot.size, reason))
-        self._place.skip(slot.size or 0)
+        self._damages.append(Damage(slot.offset, slot.end, self._output.position, slot.size, reason))
+        self._output.skip(slot.size or 0)
 
     def _verify(self, frame: FoundFrame, header: FrameHeader, start: int, state: xxhash.xxh3_64 | None) -> None:
         """Compare the content check; `state` is None where content is missing."""
@@ -285,7 +285,7 @@ class _Salvage:
     def _note_guess(self, frame: FoundFrame, header: FrameHeader) -> None:
         reason = f"the frame's header is lost; decoded with model {header.fingerprint.hex()}, a guess that its blocks bear out"
         offset = frame.slots[0].offset
-        self._damages.append(Damage(offset, offset, self._place.position, 0, reason))
+        self._damages.append(Damage(offset, offset, self._output.position, 0, reason))
 
 
 def _builds_on_others(block: Block) -> bool:

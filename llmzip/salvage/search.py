@@ -1,4 +1,4 @@
-"""Blocks at unknown places: every offset at which a block's check holds, in time linear in the bytes searched.
+"""Blocks at unknown positions: every offset at which a block's check holds, in time linear in the bytes searched.
 
 A CRC-32 is linear, so those of all candidates follow from the running CRC of the bytes at their ends: with R(i) that of the
 first i bytes, the CRC of bytes a … b − 1 is R(b) ⊕ R(a)·x^(8(b − a)) modulo CRC-32's polynomial.
@@ -25,7 +25,7 @@ _POLYNOMIAL = np.uint32(0xEDB88320)
 _ONE = np.uint32(1 << 31)  # the polynomial 1, bits reflected as in zlib
 
 Words = npt.NDArray[np.uint32]
-Places = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 
 
 def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[int]:
@@ -42,45 +42,45 @@ def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[i
         starts, ends = _candidates(np.frombuffer(data, np.uint8), size, end - begin)
         if len(starts):
             data += file.read(int(ends.max()) + CHECK_BYTES - len(data))
-            yield from (begin + place for place in _checked(data, starts, ends))
+            yield from (begin + position for position in _checked(data, starts, ends))
         begin += size
         size = min(2 * size, _CHUNK)
 
 
-def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Places, Places]:
+def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Positions, Positions]:
     """Where a plausible block begins among the first `size` bytes, and where its payload ends, within `limit` bytes."""
     starts = np.flatnonzero(np.isin(data[:size], list(CodecId)))
-    sizes, places = _varints(data, starts + 1)
-    coded, places = _varints(data, places)
-    ends = places + coded
+    sizes, positions = _varints(data, starts + 1)
+    coded, positions = _varints(data, positions)
+    ends = positions + coded
     plausible = (sizes >= 1) & (sizes <= MAX_BLOCK_SIZE) & (coded <= sizes + MAX_EXPANSION)
     plausible &= ends + CHECK_BYTES <= limit
     return starts[plausible], ends[plausible]
 
 
-def _varints(data: npt.NDArray[np.uint8], places: Places) -> tuple[Places, Places]:
-    """The numbers at these places and the places behind them; beyond the largest block size where they do not end."""
-    values = np.zeros(len(places), np.int64)
-    going = np.ones(len(places), bool)
+def _varints(data: npt.NDArray[np.uint8], positions: Positions) -> tuple[Positions, Positions]:
+    """The numbers at these positions and the positions behind them; beyond the largest block size where they do not end."""
+    values = np.zeros(len(positions), np.int64)
+    going = np.ones(len(positions), bool)
     for i in range(_SIZE_BYTES):
-        bytes_ = data[np.minimum(places, len(data) - 1)].astype(np.int64)
+        bytes_ = data[np.minimum(positions, len(data) - 1)].astype(np.int64)
         values |= np.where(going, (bytes_ & 0x7F) << (7 * i), 0)
-        places = places + going
+        positions = positions + going
         going &= bytes_ > 0x7F
-    return np.where(going, 2 * MAX_BLOCK_SIZE, values), places
+    return np.where(going, 2 * MAX_BLOCK_SIZE, values), positions
 
 
-def _checked(data: bytes, starts: Places, ends: Places) -> list[int]:
-    """The starts whose bytes up to their end have the CRC-32 that stands behind them."""
+def _checked(data: bytes, starts: Positions, ends: Positions) -> list[int]:
+    """The starts of those candidates whose check holds."""
     inside = ends + CHECK_BYTES <= len(data)  # a file that shrinks meanwhile has less than it had
     starts, ends = starts[inside], ends[inside]
     points = np.unique(np.concatenate([starts, ends]))
     view = memoryview(data)
     running = np.zeros(len(points), np.uint32)
-    crc, place = 0, 0
+    crc, position = 0, 0
     for i, point in enumerate(points.tolist()):
-        crc = zlib.crc32(view[place:point], crc)
-        running[i], place = crc, point
+        crc = zlib.crc32(view[position:point], crc)
+        running[i], position = crc, point
     before, behind = (running[np.searchsorted(points, at)] for at in (starts, ends))
     stated = np.frombuffer(data, np.uint8)[ends[:, None] + np.arange(CHECK_BYTES)].copy().view("<u4")[:, 0]
     wanted = behind ^ stated.astype(np.uint32)
@@ -105,7 +105,7 @@ def _product(a: Words, b: Words) -> Words:
     return product
 
 
-def _power(lengths: Places) -> Words:
+def _power(lengths: Positions) -> Words:
     """x^(8n) modulo the polynomial, for each n."""
     result = np.full(len(lengths), _ONE, np.uint32)
     square = np.array([_ONE >> np.uint32(8)], np.uint32)

@@ -1,7 +1,7 @@
 """The sound parts of a damaged file in the order in which they lie there, and the gaps between them.
 
-The walk reads part after part as any reader does. Where a part is not sound it goes on at the next place that is one, by
-what knows best: an index whose check holds, the sizes that the damaged block states if a sound part follows where they
+The walk reads part after part as any reader does. Where a part is not sound it goes on at the next sound part, found by
+the best means there is: an index whose check holds, the sizes that the damaged block states if a sound part follows where they
 end, else a search for checks that hold. Only what nothing accounts for is searched, so that a file inside a damaged
 block is not taken for a part of this one.
 """
@@ -27,7 +27,7 @@ from llmzip.salvage.search import block_offsets
 _READ_BYTES = 1 << 20
 # Of the file: how much may be read of what is no block, though it looks like one.
 _READS_PER_BYTE, _FREE_READS = 32, 1 << 32
-_MOST_CLAIMS = 256  # damaged blocks in a row that may vouch for each other
+_MAX_CLAIMS = 256  # damaged blocks in a row that may vouch for each other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +64,11 @@ class EndPart(Part):
     """A frame's end: end byte, content check, index, as far as the frame has them."""
 
     check: bytes | None
-    """The content check; None where the file ends before."""
+    """The content check; None where the file ends before it."""
     entries: Entries | None
-    """What the index says; None where there is none or it is damaged."""
+    """The entries of the index; None where there is none or it is damaged."""
     fault: str = ""
-    """What is wrong with it, if anything."""
+    """What is wrong with it; empty where it is sound."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Gap(Part):
     """Bytes that are no sound part."""
 
     sizes: tuple[int, ...] | None
-    """The uncompressed bytes of the blocks that were here; None where nothing says."""
+    """The uncompressed bytes of each block that was here; None where they are unknown."""
     reason: str
 
 
@@ -91,7 +91,7 @@ class Survey:
         self._extents: KnownExtents | None = None
         self._why = ""
         self._budget = _READS_PER_BYTE * self._end + _FREE_READS
-        # What the last search for the next indexed place, and for the next header, found: from where, and where.
+        # What the last search for the next indexed offset, and for the next header, found: from where, and where.
         self._indexed = self._headed = (0, -1)
         # Of the frame that is open: its header and what its blocks are, where that is known.
         self._open = False
@@ -100,16 +100,16 @@ class Survey:
 
     def walk(self) -> list[Part]:
         """All parts, which cover the file."""
-        place = 0
-        while place < self._end:
-            part = self._part_at(place)
+        offset = 0
+        while offset < self._end:
+            part = self._part_at(offset)
             if part is None and self._extents is None:  # the first damage: what the indexes know is needed now
                 self._extents = KnownExtents(find_indexes(self._file, self._end))
-                part = self._part_at(place)
-            part = part or self._gap_at(place)
+                part = self._part_at(offset)
+            part = part or self._gap_at(offset)
             self._note(part)
             self.parts.append(part)
-            place = part.end
+            offset = part.end
         return self.parts
 
     # ---- the open frame ----------------------------------------------------------------------------------------------
@@ -145,26 +145,26 @@ class Survey:
 
     # ---- sound parts -------------------------------------------------------------------------------------------------
 
-    def _reader(self, place: int) -> ByteReader:
-        self._file.seek(place)
-        return ByteReader(self._file, place)
+    def _reader(self, offset: int) -> ByteReader:
+        self._file.seek(offset)
+        return ByteReader(self._file, offset)
 
-    def _part_at(self, place: int) -> Part | None:
-        """The sound part that begins at this place in the frame that is open."""
-        if self._extents and place in self._extents.ends:
-            return self._indexed_end(place)
+    def _part_at(self, offset: int) -> Part | None:
+        """The sound part that begins at this offset in the frame that is open."""
+        if self._extents and offset in self._extents.ends:
+            return self._indexed_end(offset)
         if self._awaits_first_block:
-            return self._block_at(place, self._header) or self._end_at(place)
+            return self._block_at(offset, self._header) or self._end_at(offset)
         if self._awaits_check_only:
-            return self._single_end_at(place)
-        if found := self._header_at(place):
+            return self._single_end_at(offset)
+        if found := self._header_at(offset):
             return found
-        if not self._open and (restored := self._restored_at(place)):
+        if not self._open and (restored := self._restored_at(offset)):
             return restored
-        return self._block_at(place, None) or (self._end_at(place) if self._open else None)
+        return self._block_at(offset, None) or (self._end_at(offset) if self._open else None)
 
-    def _header_at(self, place: int) -> HeaderPart | None:
-        reader = self._reader(place)
+    def _header_at(self, offset: int) -> HeaderPart | None:
+        reader = self._reader(offset)
         try:
             header = FrameHeader.read(reader)
         except LLMZipError as error:
@@ -172,142 +172,142 @@ class Survey:
             return None
         end = reader.offset
         proven = self._block_at(end, header) is not None
-        return (None if proven else self._restored_at(place)) or HeaderPart(place, end, header, proven)
+        return (None if proven else self._restored_at(offset)) or HeaderPart(offset, end, header, proven)
 
-    def _restored_at(self, place: int) -> HeaderPart | None:
+    def _restored_at(self, offset: int) -> HeaderPart | None:
         """A header that was here, with the block behind it as the witness."""
         for length in range(MAX_HEADER_BYTES + 1):
-            reader = self._reader(place + length)
+            reader = self._reader(offset + length)
             try:
                 head = read_block_head(reader)
             except LLMZipError:
                 continue
             if head is None or CodecId.find(head[0]) is None or reader.offset + head[2] + 2 > self._end:
                 continue
-            self._spend(reader.offset + head[2] - place)
-            body = self._reader(place + length).read(reader.offset + head[2] - place - length, "a block")
-            observed = self._reader(place).read_available(length)
+            self._spend(reader.offset + head[2] - offset)
+            body = self._reader(offset + length).read(reader.offset + head[2] - offset - length, "a block")
+            observed = self._reader(offset).read_available(length)
             stated = self._reader(reader.offset + head[2]).read_available(CHECK_BYTES)
             header = self._guesses.proven_by(observed, body, head[1], stated)
             if header is not None:
-                return HeaderPart(place, place + length, header, proven=True, restored=True)
+                return HeaderPart(offset, offset + length, header, proven=True, restored=True)
         return None
 
-    def _block_at(self, place: int, header: FrameHeader | None) -> BlockPart | None:
-        reader = self._reader(place)
+    def _block_at(self, offset: int, header: FrameHeader | None) -> BlockPart | None:
+        reader = self._reader(offset)
         try:
             block = read_block(reader, header)
         except LLMZipError as error:
             self._why = str(error)
-            self._spend(reader.offset - place)
+            self._spend(reader.offset - offset)
             return None
         if block is None:
             return None
-        return BlockPart(place, reader.offset, block.codec, block.size, header)
+        return BlockPart(offset, reader.offset, block.codec, block.size, header)
 
     def _spend(self, size: int) -> None:
-        """So many bytes were read for nothing. Honest damage does not come to much; what was made to waste time does."""
+        """Book bytes that were read in vain. Raises LimitError for a file that was made to waste time."""
         self._budget -= size
         if self._budget < 0:
             raise LimitError(
                 "too much of the file looks like blocks and is none: to find those that are would take too long"
             )
 
-    def _end_at(self, place: int) -> EndPart | None:
+    def _end_at(self, offset: int) -> EndPart | None:
         """The end of a frame of any number of blocks, if it can be told from a damaged block."""
-        if self._reader(place).read_available(1) != bytes([END_OF_BLOCKS]):
+        if self._reader(offset).read_available(1) != bytes([END_OF_BLOCKS]):
             return None
-        reader = self._reader(place + 1)
+        reader = self._reader(offset + 1)
         check = reader.read_available(CHECK_BYTES)
         if len(check) < CHECK_BYTES:
-            return EndPart(place, self._end, None, None, "the file ends inside the content check")
+            return EndPart(offset, self._end, None, None, "the file ends inside the content check")
         end = reader.offset
         if self._entries is not None and len(self._entries) < 2:
-            return EndPart(place, end, check, None) if self._is_boundary(end) else None
+            return EndPart(offset, end, check, None) if self._is_boundary(end) else None
         try:
             entries = read_index(reader)
-            return EndPart(place, reader.offset, check, entries)
+            return EndPart(offset, reader.offset, check, entries)
         except LLMZipError as error:
             fault = _plain(str(error))
         if self._entries is not None:
             expected = end + len(index_bytes(self._entries))
             if self._is_boundary(expected) or expected > self._end:
-                return EndPart(place, min(expected, self._end), check, None, fault)
+                return EndPart(offset, min(expected, self._end), check, None, fault)
         return None
 
-    def _single_end_at(self, place: int) -> EndPart:
+    def _single_end_at(self, offset: int) -> EndPart:
         """What follows the block of a single-block frame: nothing tells a content check from other bytes."""
         size = self._entries[0][1] if self._entries else 0
         wanted = check_bytes(is_short(True, size))
-        check = self._reader(place).read_available(wanted)
+        check = self._reader(offset).read_available(wanted)
         fault = "" if len(check) == wanted else "the file ends inside the content check"
-        return EndPart(place, place + len(check), None if fault else check, None, fault)
+        return EndPart(offset, offset + len(check), None if fault else check, None, fault)
 
-    def _indexed_end(self, place: int) -> EndPart:
+    def _indexed_end(self, offset: int) -> EndPart:
         assert self._extents is not None
-        end, entries = self._extents.ends[place]
-        data = self._reader(place).read(1 + CHECK_BYTES, "a frame's end")
-        fault = "" if data[0] == END_OF_BLOCKS else f"byte {place}: the end byte is {data[0]}"
-        return EndPart(place, end, data[1:], entries, fault)
+        end, entries = self._extents.ends[offset]
+        data = self._reader(offset).read(1 + CHECK_BYTES, "a frame's end")
+        fault = "" if data[0] == END_OF_BLOCKS else f"byte {offset}: the end byte is {data[0]}"
+        return EndPart(offset, end, data[1:], entries, fault)
 
-    def _is_boundary(self, place: int) -> bool:
+    def _is_boundary(self, offset: int) -> bool:
         """Whether the file ends here, or a frame begins."""
-        if place == self._end:
+        if offset == self._end:
             return True
         try:
-            FrameHeader.read(self._reader(place))
+            FrameHeader.read(self._reader(offset))
         except LLMZipError:
             return False
         return True
 
     # ---- gaps --------------------------------------------------------------------------------------------------------
 
-    def _gap_at(self, place: int) -> Gap:
-        """The gap that begins at this place: up to the next sound part, or to where an index says that a block begins."""
+    def _gap_at(self, offset: int) -> Gap:
+        """The gap that begins at this offset: up to the next sound part, or to where an index says that a block begins."""
         assert self._extents is not None
         why = _plain(self._why)
-        known = self._extents.blocks.get(place)
+        known = self._extents.blocks.get(offset)
         if known:
-            return Gap(place, known[0], (known[1],), why)
-        claimed = self._claimed(place)
+            return Gap(offset, known[0], (known[1],), why)
+        claimed = self._claimed(offset)
         if claimed:
-            return Gap(place, *claimed, why)
-        stop = self._next_indexed(place + 1)
-        end = self._search(place + 1, stop)
+            return Gap(offset, *claimed, why)
+        stop = self._next_indexed(offset + 1)
+        end = self._search(offset + 1, stop)
         sizes: tuple[int, ...] | None = None
-        if end == stop and stop in self._extents.firsts and stop - place <= MAX_HEADER_BYTES:
+        if end == stop and stop in self._extents.firsts and stop - offset <= MAX_HEADER_BYTES:
             sizes = ()
             why = "a frame's header is damaged"
-        elif (place, end) != (0, self._end) and not self._open and self._is_padding(place, end):
+        elif (offset, end) != (0, self._end) and not self._open and self._is_padding(offset, end):
             sizes = ()
             why = "zeros where there should be a frame or nothing"
-        elif end == self._end and self._open and (size := self._claims_more(place)):
+        elif end == self._end and self._open and (size := self._claims_more(offset)):
             sizes = (size,)
-        return Gap(place, end, sizes, why)
+        return Gap(offset, end, sizes, why)
 
-    def _claimed(self, place: int) -> tuple[int, tuple[int, ...]] | None:
+    def _claimed(self, offset: int) -> tuple[int, tuple[int, ...]] | None:
         """Where the sizes that damaged blocks state lead to a sound part, and what they held."""
         sizes: list[int] = []
-        while len(sizes) < _MOST_CLAIMS:
-            head = self._head_at(place)
+        while len(sizes) < _MAX_CLAIMS:
+            head = self._head_at(offset)
             if head is None:
                 return None
-            size, place = head
+            size, offset = head
             sizes.append(size)
-            if place > self._end:
+            if offset > self._end:
                 return None
-            if self._is_sound(place, size):
-                return place, tuple(sizes)
+            if self._is_sound(offset, size):
+                return offset, tuple(sizes)
         return None
 
-    def _claims_more(self, place: int) -> int | None:
+    def _claims_more(self, offset: int) -> int | None:
         """The uncompressed size that a block states which seems to end beyond the file."""
-        head = self._head_at(place)
+        head = self._head_at(offset)
         return head[0] if head and head[1] > self._end else None
 
-    def _head_at(self, place: int) -> tuple[int, int] | None:
-        """The uncompressed size that a block at this place states, whatever its codec, and where it ends; None: impossible."""
-        reader = self._reader(place + 1)
+    def _head_at(self, offset: int) -> tuple[int, int] | None:
+        """The uncompressed size that a block at this offset states, whatever its codec, and where it ends; None: impossible."""
+        reader = self._reader(offset + 1)
         try:
             size, coded_size = read_block_sizes(reader)
         except LLMZipError:
@@ -315,65 +315,65 @@ class Survey:
         single = self._header is not None and self._header.single_block
         return size, reader.offset + coded_size + check_bytes(is_short(single, size))
 
-    def _is_sound(self, place: int, size: int) -> bool:
+    def _is_sound(self, offset: int, size: int) -> bool:
         """Whether a sound part follows a block of so many uncompressed bytes."""
         if self._header is not None and self._header.single_block:
-            return self._is_boundary(place + check_bytes(is_short(True, size)))
-        if self._block_at(place, None):
+            return self._is_boundary(offset + check_bytes(is_short(True, size)))
+        if self._block_at(offset, None):
             return True
-        if self._reader(place).read_available(1) != bytes([END_OF_BLOCKS]):
+        if self._reader(offset).read_available(1) != bytes([END_OF_BLOCKS]):
             return False
         assert self._extents is not None
-        return place in self._extents.ends or self._is_boundary(place + 1 + CHECK_BYTES)
+        return offset in self._extents.ends or self._is_boundary(offset + 1 + CHECK_BYTES)
 
-    def _next_indexed(self, place: int) -> int:
-        """The next place that an index names and where there is what it names, or the file's end."""
+    def _next_indexed(self, offset: int) -> int:
+        """The next offset that an index names and where there is what it names, or the file's end."""
         assert self._extents is not None
-        if not self._indexed[0] <= place <= self._indexed[1]:
-            places = self._extents.places
-            following = range(bisect.bisect_left(places, place), len(places))
-            found = next((places[i] for i in following if self._is_as_indexed(places[i])), self._end)
-            self._indexed = place, found
+        if not self._indexed[0] <= offset <= self._indexed[1]:
+            offsets = self._extents.offsets
+            following = range(bisect.bisect_left(offsets, offset), len(offsets))
+            found = next((offsets[i] for i in following if self._is_as_indexed(offsets[i])), self._end)
+            self._indexed = offset, found
         return self._indexed[1]
 
-    def _is_as_indexed(self, place: int) -> bool:
-        """Whether there is what an index says of this place."""
+    def _is_as_indexed(self, offset: int) -> bool:
+        """Whether there is what an index says of this offset."""
         assert self._extents is not None
-        if place in self._extents.ends:
+        if offset in self._extents.ends:
             return True
-        end, size = self._extents.blocks[place]
-        if place in self._extents.firsts:  # only with its frame's header can its check be computed
-            return self._head_at(place) == (size, end)
-        block = self._block_at(place, None)
+        end, size = self._extents.blocks[offset]
+        if offset in self._extents.firsts:  # only with its frame's header can its check be computed
+            return self._head_at(offset) == (size, end)
+        block = self._block_at(offset, None)
         return block is not None and block.end == end
 
-    def _search(self, place: int, stop: int) -> int:
-        """Where in [place, stop) the first block or frame begins; `stop` where none does."""
-        stop = min(stop, self._next_header(place))
-        for found in block_offsets(self._file, place, stop, self._end):
+    def _search(self, offset: int, stop: int) -> int:
+        """Where in [offset, stop) the first block or frame begins; `stop` where none does."""
+        stop = min(stop, self._next_header(offset))
+        for found in block_offsets(self._file, offset, stop, self._end):
             if self._block_at(found, None):
                 return found
         return stop
 
-    def _next_header(self, place: int) -> int:
+    def _next_header(self, offset: int) -> int:
         """Where the next header with something like a block behind it lies, or the file's end."""
-        if not self._headed[0] <= place <= self._headed[1]:
-            magics = find_in(self._file, MAGIC, place, self._end)
-            self._headed = place, next((found for found in magics if self._is_header(found)), self._end)
+        if not self._headed[0] <= offset <= self._headed[1]:
+            magics = find_in(self._file, MAGIC, offset, self._end)
+            self._headed = offset, next((found for found in magics if self._is_header(found)), self._end)
         return self._headed[1]
 
-    def _is_padding(self, place: int, end: int) -> bool:
+    def _is_padding(self, offset: int, end: int) -> bool:
         """Whether these bytes are all zeros."""
-        self._file.seek(place)
-        while place < end:
-            data = self._file.read(min(end - place, _READ_BYTES))
+        self._file.seek(offset)
+        while offset < end:
+            data = self._file.read(min(end - offset, _READ_BYTES))
             if data.count(0) < len(data) or not data:
                 return False
-            place += len(data)
+            offset += len(data)
         return True
 
-    def _is_header(self, place: int) -> bool:
-        reader = self._reader(place)
+    def _is_header(self, offset: int) -> bool:
+        reader = self._reader(offset)
         try:
             FrameHeader.read(reader)
             head = read_block_head(reader)
@@ -383,5 +383,5 @@ class Survey:
 
 
 def _plain(message: str) -> str:
-    """An error's message without what it advises those who only read the file."""
+    """An error's message without its advice for those who only read the file."""
     return message.partition(": the file is ")[0]

@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import llmzip
-from llmzip.codecs.registry import FramedCodec, get_codec
+from llmzip.codecs.registry import FramedCodec, find_codec, get_codec
 from llmzip.runtime import Runtime
 from tests import golden
 from tests.conftest import tiny
@@ -59,8 +59,6 @@ FRAMED: dict[str, tuple[bytes, dict[str, Any]]] = {
 """Of codecs by themselves: content and parameters. Not ppmd: its package crashes on damaged data
 (docs/notes/mutation.md)."""
 
-_OF_A_MODEL = ("llm", "meta-token", "rank", "equal-info")
-
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -100,7 +98,7 @@ def _frame(name: str) -> Kind:
 
 def _framed(name: str) -> Kind | None:
     content, parameters = FRAMED[name]
-    options = native() if name in _OF_A_MODEL else {}
+    options = native() if find_codec(name).needs_model else {}
     try:
         codec = get_codec(name, **parameters, **options)
     except llmzip.LLMZipError:  # its package is not installed
