@@ -111,8 +111,9 @@ class BlockDecoder:
     def _decode_payload(self, codec: int, payload: bytes, size: int) -> bytes:
         """The `size` bytes of a payload of any codec that does not nest."""
         decoder = self._codec(codec)
-        if not isinstance(decoder, LLMCodec):
+        if codec != CodecId.LLM:
             return decoder.decode(payload, size)
+        assert isinstance(decoder, LLMCodec)
         data, mixer = decoder.decode_block(payload, size, self._carried)
         if self._header is not None and self._header.solid:
             self._carried = mixer

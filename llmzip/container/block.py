@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from llmzip.container.checks import block_check, is_short
-from llmzip.container.codec_ids import END_OF_BLOCKS, NO_LITERALS, CodecId
+from llmzip.container.codec_ids import END_OF_BLOCKS, NEEDING_MODEL, NESTING, NO_LITERALS
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import MAX_VARINT_BYTES, ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError
@@ -32,16 +32,14 @@ class Block:
     @property
     def inner(self) -> int:
         """The codec of the block's literals: its own, unless its payload begins with another's number or `NO_LITERALS`."""
-        codec = CodecId.find(self.codec)
-        if codec is None or not codec.nests:
+        if self.codec not in NESTING:
             return self.codec
         return self.payload[0] if self.payload else NO_LITERALS
 
     @property
     def needs_model(self) -> bool:
         """Whether decoding needs the model that the frame's header names."""
-        codec = CodecId.find(self.inner)
-        return codec is not None and codec.needs_model
+        return self.inner in NEEDING_MODEL
 
     def to_bytes(self, header: FrameHeader | None = None) -> bytes:
         """The block as it is written; `header` is the frame's, before a first block."""

@@ -44,5 +44,10 @@ class CodecId(enum.IntEnum):
 
 _BY_NUMBER: dict[int, CodecId] = {codec.value: codec for codec in CodecId}
 
+# As plain sets, because every block of a file is looked up in them.
+KNOWN = frozenset(_BY_NUMBER)
+NESTING = frozenset(codec.value for codec in CodecId if codec.nests)
+NEEDING_MODEL = frozenset(codec.value for codec in CodecId if codec.needs_model)
+
 CHOICES = tuple(codec.label for codec in CodecId if not codec.nests)
 """The names of the codecs that all blocks of a file can be made to have."""

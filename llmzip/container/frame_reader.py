@@ -8,7 +8,7 @@ import xxhash
 
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import check_bytes, content_check, is_short_frame
-from llmzip.container.codec_ids import NO_LITERALS, CodecId
+from llmzip.container.codec_ids import KNOWN, NEEDING_MODEL, NO_LITERALS
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import Entries, expect_index
 from llmzip.container.varint import ByteReader, Readable, ready
@@ -96,9 +96,10 @@ class FrameReader:
         self.content_check = check
 
     def _check_codec(self, block: Block, start: int) -> None:
-        if CodecId.find(block.codec) is None or (block.inner != NO_LITERALS and CodecId.find(block.inner) is None):
-            raise FormatError(f"block at byte {start}: unknown codec {block.inner}: the file needs a newer llmzip")
-        if block.needs_model and not self.header.fingerprint:
+        inner = block.inner
+        if block.codec not in KNOWN or (inner not in KNOWN and inner != NO_LITERALS):
+            raise FormatError(f"block at byte {start}: unknown codec {inner}: the file needs a newer llmzip")
+        if inner in NEEDING_MODEL and not self.header.fingerprint:
             raise FormatError(f"block at byte {start}: it needs a model, but the frame names none: the file is damaged")
 
 
