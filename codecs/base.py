@@ -1,7 +1,8 @@
 """What a codec is.
 
-A payload does not say how long its data is, nor whether it is sound. Two things wrap payloads and say both: the block of a
-file (container/block.py), for the codecs that docs/format.md gives a number, and `FramedCodec` (registry.py), for all.
+A payload does not say how long its data is, nor whether it is sound. Two things wrap payloads and
+say both: the block of a file (container/block.py), for the codecs that docs/format.md gives a
+number, and `FramedCodec` (registry.py), for all.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from llmzip.container.codec_ids import CodecId
 class PayloadCodec(abc.ABC):
     """Compresses bytes into a payload, and decompresses the payload into the same bytes.
 
-    A subclass must have the class attribute `name` and the methods `encode` and `decode`; `needs_model` where it needs one,
-    `id` only where blocks of files can have it. It must keep to the following:
+    A subclass must have the class attribute `name` and the methods `encode` and `decode`;
+    `needs_model` where it needs one, `id` only where blocks of files can have it. It must keep to
+    the following:
 
     - `decode(encode(data), len(data)) == data` for any bytes but none at all, which never reach a codec.
     - The payload is a function of the data and of what `get_config` names: the same on every machine.
@@ -26,8 +28,8 @@ class PayloadCodec(abc.ABC):
       number of bytes, and allocates no more than in proportion to `size`, whatever the payload claims.
     - No call changes the codec: threads may share one.
 
-    Parameters are keyword arguments of `create`. Where they are the fields of a dataclass, `create` and `get_config` need
-    not be written::
+    Parameters are keyword arguments of `create`. Where they are the fields of a dataclass, `create`
+    and `get_config` need not be written::
 
         @dataclasses.dataclass(frozen=True)
         class ReversedCodec(PayloadCodec):
@@ -44,8 +46,8 @@ class PayloadCodec(abc.ABC):
                     raise FormatError("reversed data of the wrong size: it is damaged")
                 return self.encode(payload)
 
-    A codec is found by its name once it is in the table of `codecs/registry.py`, or given to `registry.register_codec`.
-    tests/conformance.py holds a codec to all this.
+    A codec is found by its name once it is in the table of `codecs/registry.py`, or given to
+    `registry.register_codec`. tests/conformance.py holds a codec to all this.
     """
 
     name: ClassVar[str]

@@ -1,7 +1,7 @@
 """Equal-Info Windows (arXiv 2404.03626): text as numbers of W bits, each of which a model decodes by itself.
 
-Coder and context begin anew with every window, so any window can be read alone, and an error stays in one. docs/codecs.md has the
-rules and the wire form.
+Coder and context begin anew with every window, so any window can be read alone, and an error stays
+in one. docs/codecs.md has the rules and the wire form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.constants import BUCKET_BITS
 from llmzip.codecs.base import PayloadCodec
-from llmzip.codecs.window_packing import LITERAL_FREQUENCY, Part, Symbol, Walk, WindowStatistics, part_bounds
+from llmzip.codecs.window_packing import (
+    LITERAL_FREQUENCY,
+    Part,
+    Symbol,
+    Walk,
+    WindowStatistics,
+    part_bounds,
+)
 from llmzip.coding.windows import Interval, interval_starts, symbol_at
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
@@ -176,7 +183,8 @@ class EqualInfoCodec(PayloadCodec):
     def decode_window(self, payload: bytes, index: int) -> bytes:
         """The text of one window of a payload, read without the others; the last one of a part may go on too far.
 
-        Nothing for the first of two windows that hold one token. Raises IndexError for a window that does not exist.
+        Nothing for the first of two windows that hold one token. Raises IndexError for a window
+        that does not exist.
         """
         numbers = self._read(payload)[2]
         if not 0 <= index < len(numbers):
@@ -196,7 +204,11 @@ class EqualInfoCodec(PayloadCodec):
         packed = payload[reader.offset :]
         if sum(counts) * width != len(packed):
             raise FormatError(f"{len(packed)} bytes of windows instead of {sum(counts) * width}: the data is damaged")
-        return tokens, counts, [int.from_bytes(packed[i : i + width], "big") for i in range(0, len(packed), width)]
+        return (
+            tokens,
+            counts,
+            [int.from_bytes(packed[i : i + width], "big") for i in range(0, len(packed), width)],
+        )
 
     def _decode_windows(self, numbers: list[int]) -> list[list[Symbol]]:
         """The symbols of each window."""

@@ -13,7 +13,8 @@ _PIECE = 1 << 20  # pieces are at least so large, so that there are few
 class History:
     """The last `MAX_LOOKBACK` bytes before a block, and some more: of the dictionary, where there is one, and of the frame.
 
-    They lie in pieces, so that nothing moves when more come, and a match costs its length, wherever it begins.
+    They lie in pieces, so that nothing moves when more come, and a match costs its length, wherever
+    it begins.
     """
 
     def __init__(self, first: bytes = b"") -> None:

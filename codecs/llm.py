@@ -36,7 +36,8 @@ SOLID_CAPACITY_BITS = 18
 class LLMCodec(PayloadCodec):
     """Codes blocks of text with one model at one level; decoding takes its parameters from the payload.
 
-    No call leaves a trace, so threads may share one: what a solid frame carries from block to block, its owner hands over.
+    No call leaves a trace, so threads may share one: what a solid frame carries from block to
+    block, its owner hands over.
     """
 
     id = CodecId.LLM
@@ -78,11 +79,16 @@ class LLMCodec(PayloadCodec):
 
     @classmethod
     def create(
-        cls, *, level: int = levels.DEFAULT_LEVEL, model: ModelLike | None = None, runtime: Runtime | None = None
+        cls,
+        *,
+        level: int = levels.DEFAULT_LEVEL,
+        model: ModelLike | None = None,
+        runtime: Runtime | None = None,
     ) -> LLMCodec:
         """Take parameters as `llmzip.compress` does."""
         return cls(
-            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(), levels.level_parameters(level)
+            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(),
+            levels.level_parameters(level),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -101,20 +107,31 @@ class LLMCodec(PayloadCodec):
     def encode_block(self, data: bytes, carried: ContextMixer | None = None) -> EncodedBlock:
         """A block that holds as much of `data` as fits.
 
-        carried: in a solid frame, what the blocks before have taught; it stays as it is, as the new block may be dropped.
+        carried: in a solid frame, what the blocks before have taught; it stays as it is, as the new
+        block may be dropped.
         """
         spec = self.model.spec
         tokens, data = self._tokenized(data)
         count = len(tokens.ids)
         layout = dataclasses.replace(
-            StreamLayout.for_level(self._level, count, spec, self._context), capacity_bits=self._capacity_bits(count)
+            StreamLayout.for_level(self._level, count, spec, self._context),
+            capacity_bits=self._capacity_bits(count),
         )
         mixer = self._mixer(layout.capacity_bits, carried and carried.copy())
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(count, len(data))
         if self._observer:
             self._observer.begin_payload()
-        coded = encode_tokens(self._engine, tokens, layout.streams, layout.window, mixer, start, report, self._observer)
+        coded = encode_tokens(
+            self._engine,
+            tokens,
+            layout.streams,
+            layout.window,
+            mixer,
+            start,
+            report,
+            self._observer,
+        )
         parameters, coded = layout.write(self._usual_layout(count)), padded(coded, count)
         if self._observer:
             self._observer.end_payload(parameters, coded)
@@ -211,7 +228,11 @@ class LLMCodec(PayloadCodec):
             raise FormatError(
                 f"impossible block parameters ({layout.tokens} tokens in {len(coded)} coded bytes): the file is damaged"
             )
-        layout.validate(size, self.model.spec, MAX_CAPACITY_BITS if self._solid else self._bits_for_all(layout.tokens))
+        layout.validate(
+            size,
+            self.model.spec,
+            MAX_CAPACITY_BITS if self._solid else self._bits_for_all(layout.tokens),
+        )
         return layout, coded
 
     def _reporter(self, tokens: int, size: int) -> TokenProgress | None:

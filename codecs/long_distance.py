@@ -182,7 +182,11 @@ def _read_matches(reader: ByteReader) -> Iterator[Match]:
     try:
         reader.byte(what)
         for _ in range(reader.varint(what)):
-            literal_length, match_length, written = reader.varint(what), reader.varint(what), reader.varint(what)
+            literal_length, match_length, written = (
+                reader.varint(what),
+                reader.varint(what),
+                reader.varint(what),
+            )
             offset = offset if written == _REPEATED_OFFSET else written
             yield Match(literal_length, match_length, offset)
     except TruncatedError as error:

@@ -1,7 +1,8 @@
 """Finds long-distance matches: where the bytes of a block occur before, in the block itself or in its history.
 
-An index holds every window of `WINDOW` bytes whose position is a multiple of `WINDOW`; the windows at all positions of the
-block are looked up in it (Bentley and McIlroy 1999). A repeat of 2 · WINDOW − 1 bytes and more holds one that is found.
+An index holds every window of `WINDOW` bytes whose position is a multiple of `WINDOW`; the windows
+at all positions of the block are looked up in it (Bentley and McIlroy 1999). A repeat of 2 · WINDOW
+− 1 bytes and more holds one that is found.
 """
 
 from __future__ import annotations
@@ -144,7 +145,8 @@ def _hashes_of_rows(rows: ByteArray) -> Hashes:
 def _common_around(octets: ByteArray, text: bytes, position: int, source: int, end: int) -> tuple[int, int, int]:
     """How many bytes around `position` are as those around `source`, how many of them from there on, and the source.
 
-    They begin at `end` at the earliest. The longest match is the greatest; of equal ones the nearest.
+    They begin at `end` at the earliest. The longest match is the greatest; of equal ones the
+    nearest.
     """
     if source < 0:
         return 0, 0, source

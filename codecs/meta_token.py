@@ -1,6 +1,7 @@
 """Meta-tokens and adaptive frequencies: a model's vocabulary without the model (docs/format.md).
 
-Some ten to a hundred times faster than the model, and smaller than Zstandard and xz on prose, though not on code.
+Some ten to a hundred times faster than the model, and smaller than Zstandard and xz on prose,
+though not on code.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def _is_noise(data: bytes, sample: bytes) -> bool:
 def _is_memoryless(sample: bytes) -> bool:
     """Whether a letter says nothing about the next, as in hexadecimal digits, base64 of noise, genomes.
 
-    Compares the entropy of letters with that of letters given the one before, both corrected for the size of the sample
-    (Miller and Madow 1955: half a nat per cell and observation).
+    Compares the entropy of letters with that of letters given the one before, both corrected for
+    the size of the sample (Miller and Madow 1955: half a nat per cell and observation).
     """
     letters = np.frombuffer(sample, np.uint8)
     pairs = letters[:-1].astype(np.uint16) << np.uint16(8) | letters[1:]

@@ -1,6 +1,7 @@
 """LLMZip's first scheme (arXiv 2306.04050): the rank of each token among the model's guesses, then Deflate.
 
-A baseline: it costs half as much again as coding by probabilities. Ranks are exact here, so any machine decodes them.
+A baseline: it costs half as much again as coding by probabilities. Ranks are exact here, so any
+machine decodes them.
 """
 
 from __future__ import annotations
@@ -43,11 +44,16 @@ class RankCodec(PayloadCodec):
 
     @classmethod
     def create(
-        cls, *, level: int = levels.DEFAULT_LEVEL, model: ModelLike | None = None, runtime: Runtime | None = None
+        cls,
+        *,
+        level: int = levels.DEFAULT_LEVEL,
+        model: ModelLike | None = None,
+        runtime: Runtime | None = None,
     ) -> RankCodec:
         """Take parameters as `llmzip.compress` does."""
         return cls(
-            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(), levels.level_parameters(level)
+            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(),
+            levels.level_parameters(level),
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -72,8 +72,9 @@ def payload_codec(name: str, **parameters: Any) -> PayloadCodec:
 class FramedCodec:
     """A payload codec whose output says by itself how long the data is, and whether it is sound: numcodecs' contract.
 
-    What it writes is `varint(size) payload CRC-32`, the check little-endian over all that precedes it; no bytes at all have
-    no payload. Two framed codecs with the same configuration read each other's output.
+    What it writes is `varint(size) payload CRC-32`, the check little-endian over all that precedes
+    it; no bytes at all have no payload. Two framed codecs with the same configuration read each
+    other's output.
     """
 
     payload_codec: PayloadCodec
@@ -128,8 +129,8 @@ class FramedCodec:
 def get_codec(name: str, **parameters: Any) -> FramedCodec:
     """The codec of that name; docs/codecs.md lists the parameters.
 
-    Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown parameter, LLMZipError
-    where a package or a model is missing.
+    Raises ValueError for an unknown name or a parameter out of range, TypeError for an unknown
+    parameter, LLMZipError where a package or a model is missing.
     """
     return FramedCodec(payload_codec(name, **parameters))
 

@@ -1,6 +1,7 @@
 """Which codec a block gets: the smallest of those that suit its kind of data, the model asked only where it can win.
 
-Long-distance matches are made first where that pays: the codecs then code the literals between them.
+Long-distance matches are made first where that pays: the codecs then code the literals between
+them.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ docs/codecs.md, "Long-distance matches", has the measurements.
 
 
 def encode_block(
-    data: bytes, llm: Callable[[], LLMCodec], finder: MatchFinder, carried: ContextMixer | None = None
+    data: bytes,
+    llm: Callable[[], LLMCodec],
+    finder: MatchFinder,
+    carried: ContextMixer | None = None,
 ) -> EncodedBlock:
     """The smallest block that holds a prefix of `data`.
 
-    The prefix is shorter than the data where text turns into binary or the other way round, and for a text with more tokens
-    than one block takes.
+    The prefix is shorter than the data where text turns into binary or the other way round, and for
+    a text with more tokens than one block takes.
 
-    llm: gives the model's codec; called only if the model is to be asked. finder: knows what lies before the data. carried:
-    the mixer of the blocks before, in a solid frame.
+    llm: gives the model's codec; called only if the model is to be asked. finder: knows what lies
+    before the data. carried: the mixer of the blocks before, in a solid frame.
     """
     kind, size = leading_run(data)
     data = data[:size]
@@ -97,7 +101,10 @@ def _without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[En
 def _dictionary_coded(data: bytes, kind: Kind) -> list[EncodedBlock]:
     if kind is Kind.NOISE:
         return [_stored(data)]
-    return [*(MODEL_FREE[codec].encode_block(data) for codec in (CodecId.ZSTD, CodecId.XZ)), _stored(data)]
+    return [
+        *(MODEL_FREE[codec].encode_block(data) for codec in (CodecId.ZSTD, CodecId.XZ)),
+        _stored(data),
+    ]
 
 
 def _stored(data: bytes) -> EncodedBlock:

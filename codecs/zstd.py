@@ -33,7 +33,10 @@ class ZstdCodec(PayloadCodec):
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`."""
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            self.level, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False, write_checksum=False
+            self.level,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            write_content_size=False,
+            write_checksum=False,
         )
         return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 

@@ -1,8 +1,8 @@
 """The memory that decoding a block takes, computed before anything is allocated (docs/format.md, "Memory").
 
-One account for all: encoders state it in a frame's header, decoders hold it against the header and against what their caller
-allows. It counts what a file can make larger or smaller; the program, the model's weights and what an engine needs for any
-file come on top.
+One account for all: encoders state it in a frame's header, decoders hold it against the header and
+against what their caller allows. It counts what a file can make larger or smaller; the program, the
+model's weights and what an engine needs for any file come on top.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ class BlockDecoder:
     def attempt(self, block: Block) -> bytes:
         """The content of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises.
 
-        After an exception it can be tried again, but for blocks of a solid frame, which change what the next one builds on:
-        then ValueError is raised.
+        After an exception it can be tried again, but for blocks of a solid frame, which change what
+        the next one builds on: then ValueError is raised.
         """
         assert self._header is not None
         if self._unsure:
@@ -132,7 +132,10 @@ class BlockDecoder:
         if number in MODEL_FREE:
             return MODEL_FREE[number]
         assert self._header is not None
-        makers: dict[int, Callable[[], PayloadCodec]] = {CodecId.LLM: self._llm, CodecId.META_TOKEN: self._meta_token}
+        makers: dict[int, Callable[[], PayloadCodec]] = {
+            CodecId.LLM: self._llm,
+            CodecId.META_TOKEN: self._meta_token,
+        }
         if number not in makers or not self._header.fingerprint:
             raise FormatError(f"a block of codec {number}, unknown or of a model that the frame does not name: damaged")
         if number not in self._codecs:

@@ -25,8 +25,9 @@ from llmzip.types import Progress
 class CompressionOptions:
     """How blocks are coded: what decides the bytes of a file beside its model and its dictionary.
 
-    A field that has a row of the same name in `cli/options.py`, in the table COMPRESSION, is an option
-    of the command line. Raises ValueError for options that are out of range or contradict each other.
+    A field that has a row of the same name in `cli/options.py`, in the table COMPRESSION, is an
+    option of the command line. Raises ValueError for options that are out of range or contradict
+    each other.
     """
 
     level: int = levels.DEFAULT_LEVEL
@@ -63,7 +64,10 @@ class BlockEncoder:
         self._level = levels.level_parameters(options.level, options.block_size)
         self._forced = options.codec
         self._has_mixing = options.mixing
-        self._solid = options.solid and options.codec in (None, LLMCodec.name)  # the others carry nothing on
+        self._solid = options.solid and options.codec in (
+            None,
+            LLMCodec.name,
+        )  # the others carry nothing on
         self._progress = progress
         self._observer = observer
         self._llm_codec: LLMCodec | None = None
@@ -111,15 +115,18 @@ class BlockEncoder:
     def header_for(self, block: EncodedBlock, only: bool, names_model: bool) -> FrameHeader:
         """The header of a frame that begins with this block.
 
-        only: whether the frame has no other block. names_model: whether it names the model also where this block does not
-        need it.
+        only: whether the frame has no other block. names_model: whether it names the model also
+        where this block does not need it.
         """
         solid = self._solid and (block.solid_only or not only)
         fingerprint = dictionary = b""
         bound = 0
         if block.inner == CodecId.META_TOKEN:  # as have all that follow: it was asked for
             model = self._meta_token().model
-            fingerprint, bound = model.fingerprint, accounting.meta_token_bound(self._level, model.spec.vocab)
+            fingerprint, bound = (
+                model.fingerprint,
+                accounting.meta_token_bound(self._level, model.spec.vocab),
+            )
         elif (
             names_model or block.inner == CodecId.LLM or block.lookback
         ):  # into the dictionary: nothing else lies before

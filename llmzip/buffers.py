@@ -9,8 +9,8 @@ Buffer = bytes | bytearray | memoryview
 def flat(data: Buffer, function: str) -> memoryview:
     """The bytes of any buffer, in the order of its elements, as `bytes` gives them.
 
-    function: the one that the caller has called, for messages. Raises TypeError for what is no buffer, and for an array of
-    Python objects, of which the buffer holds only addresses.
+    function: the one that the caller has called, for messages. Raises TypeError for what is no
+    buffer, and for an array of Python objects, of which the buffer holds only addresses.
     """
     try:
         view = memoryview(data)

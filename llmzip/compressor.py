@@ -24,8 +24,9 @@ _ENDED = "the compressor has been flushed: make a new one"
 class LLMZipCompressor(NotCopied):
     """Turns data that arrives in pieces into one stream of frames; holds one block in memory.
 
-    Threads that call the same compressor wait for each other. After an exception in the middle of a call (KeyboardInterrupt, a
-    missing model, an error in `progress`) its stream cannot be completed: every further call raises ValueError.
+    Threads that call the same compressor wait for each other. After an exception in the middle of a
+    call (KeyboardInterrupt, a missing model, an error in `progress`) its stream cannot be
+    completed: every further call raises ValueError.
 
     >>> compressor = LLMZipCompressor()
     >>> packed = compressor.compress(b"To be, ") + compressor.compress(b"or not") + compressor.flush()
@@ -54,15 +55,18 @@ class LLMZipCompressor(NotCopied):
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
-        level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None: LLMZIP_MODEL or the default.
-        block_size: uncompressed bytes per block, None: the level's. codec: the one that all blocks get, by name (docs/format.md);
-        None: the smallest for each. mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
-        is carried from block to block, and repeats are found over all blocks: smaller, but reading begins at the frame's first
-        block. dictionary: a text like the data, which decompression needs too; a `Dictionary` that is kept is read only once.
-        runtime: how and where to compute, which changes no byte. progress: called with the uncompressed bytes and tokens done.
+        level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None:
+        LLMZIP_MODEL or the default. block_size: uncompressed bytes per block, None: the level's.
+        codec: the one that all blocks get, by name (docs/format.md); None: the smallest for each.
+        mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
+        is carried from block to block, and repeats are found over all blocks: smaller, but reading
+        begins at the frame's first block. dictionary: a text like the data, which decompression
+        needs too; a `Dictionary` that is kept is read only once. runtime: how and where to compute,
+        which changes no byte. progress: called with the uncompressed bytes and tokens done.
         observer: is told what is coded, for measurements.
 
-        Raises ValueError for a level or block size out of range and for a codec that blocks cannot have.
+        Raises ValueError for a level or block size out of range and for a codec that blocks cannot
+        have.
         """
         options = CompressionOptions(level, block_size, codec, mixing, solid)
         self._start(options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer)
@@ -111,7 +115,8 @@ class LLMZipCompressor(NotCopied):
     def compress(self, data: Buffer, mode: int = CONTINUE) -> bytes:
         """Take more data, return what is ready: with CONTINUE whole blocks, else what `flush` returns in this mode.
 
-        Raises ValueError after the end of the stream, after an exception, and for an unknown mode; TypeError for a str.
+        Raises ValueError after the end of the stream, after an exception, and for an unknown mode;
+        TypeError for a str.
         """
         piece = flat(data, "compress")
         _check_mode(mode, self.CONTINUE, self.FLUSH_BLOCK, self.FLUSH_FRAME)
@@ -120,8 +125,9 @@ class LLMZipCompressor(NotCopied):
     def flush(self, mode: int = FLUSH_FRAME) -> bytes:
         """Return all the rest and end the stream; with FLUSH_BLOCK end the block only.
 
-        After FLUSH_BLOCK, a decoder that is given all bytes so far returns all data so far. A block costs 5 to 16 bytes, and
-        the model predicts it from its own text alone (a solid frame carries what it has learned), so flush seldom.
+        After FLUSH_BLOCK, a decoder that is given all bytes so far returns all data so far. A block
+        costs 5 to 16 bytes, and the model predicts it from its own text alone (a solid frame
+        carries what it has learned), so flush seldom.
 
         Raises ValueError after the end of the stream, after an exception, and for an unknown mode.
         """
@@ -158,7 +164,8 @@ class LLMZipCompressor(NotCopied):
         frame = self._frame
         if frame is None:
             only = mode == self.FLUSH_FRAME and block.size == len(self._pending) and not out
-            # A text that a flush makes so short that the model does not pay: what follows is to fit into the same frame.
+            # A text that a flush makes so short that the model does not pay: what follows is to fit
+            # into the same frame.
             names_model = mode == self.FLUSH_BLOCK and self._encoder.has_model
             frame = self._begin_frame(self._encoder.header_for(block, only, names_model))
             out += frame.begin()

@@ -19,8 +19,8 @@ from llmzip.types import Progress
 class LLMZipDecompressor(NotCopied):
     """Decodes one frame that arrives in pieces; holds one block in memory.
 
-    After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor, or junk. Threads that call
-    the same decompressor wait for each other.
+    After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor,
+    or junk. Threads that call the same decompressor wait for each other.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class LLMZipDecompressor(NotCopied):
     ) -> None:
         """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
 
-        model: only to insist on a certain one. dictionary: that of the frames. max_memory: bytes of key/value cache and memory
-        allowed. max_output: bytes of output allowed. runtime: how and where to compute. progress: called with the uncompressed
-        bytes and tokens done.
+        model: only to insist on a certain one. dictionary: that of the frames. max_memory: bytes of
+        key/value cache and memory allowed. max_output: bytes of output allowed. runtime: how and
+        where to compute. progress: called with the uncompressed bytes and tokens done.
         """
         loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
         self._decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
@@ -68,11 +68,12 @@ class LLMZipDecompressor(NotCopied):
     def decompress(self, data: Buffer, max_length: int = -1) -> bytes:
         """Take more data, return at most max_length bytes of output (-1: all there is).
 
-        After an exception that has nothing to do with the data (KeyboardInterrupt), call again without data: none is lost.
+        After an exception that has nothing to do with the data (KeyboardInterrupt), call again
+        without data: none is lost.
 
-        Raises EOFError after the end, LLMZipError for a damaged frame (the same in each further call), TypeError for a str
-        and for a max_length that is no integer, ValueError where an exception came at one of the few moments after which
-        going on is impossible.
+        Raises EOFError after the end, LLMZipError for a damaged frame (the same in each further
+        call), TypeError for a str and for a max_length that is no integer, ValueError where an
+        exception came at one of the few moments after which going on is impossible.
         """
         piece, limit = flat(data, "decompress"), operator.index(max_length)
         return self._calls.attempt(lambda: self._decompress(piece, limit))

@@ -34,9 +34,10 @@ class FrameStream:
     def load(self) -> bool:
         """Make the next block the current one; False after the last frame, where the block stays.
 
-        Raises LLMZipError, and then the same in each further call: TruncatedError for an empty file, and so on. After another
-        exception (KeyboardInterrupt, the file's own) the block that was being decoded comes next; where it was being read,
-        what has been read is lost, and ValueError is raised.
+        Raises LLMZipError, and then the same in each further call: TruncatedError for an empty
+        file, and so on. After another exception (KeyboardInterrupt, the file's own) the block that
+        was being decoded comes next; where it was being read, what has been read is lost, and
+        ValueError is raised.
         """
         if self._error:
             raise self._error.with_traceback(None)

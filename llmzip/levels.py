@@ -1,7 +1,7 @@
 """Compression levels: what each means for blocks, streams and the attention window.
 
-More context per stream is a better ratio; more streams are faster decoding; window and streams are memory. docs/levels.md
-has the measurements behind the table.
+More context per stream is a better ratio; more streams are faster decoding; window and streams are
+memory. docs/levels.md has the measurements behind the table.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Limits:
         if need > limit:
             has = "this machine has" if self.memory is None else "the limit is"
             raise LimitError(
-                f"{what} needs {need} bytes of memory, {has} {limit}; raise the limit (--memory, or max_memory in Python) "
+                f"{what} needs {need} bytes of memory, {has} {limit}; raise the limit (--max-memory, or max_memory in Python) "
                 "to decode it"
             )
 

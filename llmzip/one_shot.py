@@ -29,7 +29,8 @@ def compress(
 ) -> bytes:
     """Compress bytes into one stream; arguments as for `LLMZipCompressor`. compresslevel: gzip's name for the level.
 
-    Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is not installed.
+    Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is
+    not installed.
     """
     compressor = LLMZipCompressor(
         chosen_level(level, compresslevel),

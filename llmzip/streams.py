@@ -90,8 +90,9 @@ def decompress_stream(
 ) -> Totals:
     """Decompress all frames of `source` into `sink`; arguments as for `LLMZipDecompressor`.
 
-    A block is written once its own check holds; an error after that leaves output behind that the caller must discard.
-    Raises LLMZipError: TruncatedError for an empty source, FormatError for trailing junk, and so on.
+    A block is written once its own check holds; an error after that leaves output behind that the
+    caller must discard. Raises LLMZipError: TruncatedError for an empty source, FormatError for
+    trailing junk, and so on.
     """
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)

@@ -50,8 +50,9 @@ class FrameSummary(FrameInfo):
 def get_frame_info(data: Buffer) -> FrameInfo:
     """What a frame says at its beginning; `data` is the frame, or its first bytes, of which 32 are always enough.
 
-    Only these are looked at, and no check: `list_frames` reads and verifies whole frames. Raises FormatError where no frame
-    begins, TruncatedError with the number of bytes that are `missing` where the data ends too early.
+    Only these are looked at, and no check: `list_frames` reads and verifies whole frames. Raises
+    FormatError where no frame begins, TruncatedError with the number of bytes that are `missing`
+    where the data ends too early.
     """
     reader = ByteReader(io.BytesIO(flat(data, "get_frame_info")))
     header = FrameHeader.read(reader)

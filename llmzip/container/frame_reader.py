@@ -18,7 +18,8 @@ from llmzip.errors import FormatError, IntegrityError, TruncatedError
 class FrameReader:
     """One frame. Iteration gives its blocks, whose checks hold; after the last one the frame has been read to its end.
 
-    The content check takes the content: a reader that decodes hands it to `add_content`, and calls `verify_content` at the end.
+    The content check takes the content: a reader that decodes hands it to `add_content`, and calls
+    `verify_content` at the end.
     """
 
     def __init__(self, reader: ByteReader) -> None:
@@ -56,7 +57,8 @@ class FrameReader:
     def read_block(self) -> Block | None:
         """The next block, or None after the last, when check and index have been read.
 
-        Raises FormatError, TruncatedError or IntegrityError. Then nothing has changed but where the reader stands.
+        Raises FormatError, TruncatedError or IntegrityError. Then nothing has changed but where the
+        reader stands.
         """
         start = self._reader.offset
         block = None
@@ -127,7 +129,8 @@ class _PeekingSource:
 def read_frames(source: Readable, offset: int = 0) -> Iterator[FrameReader]:
     """The frames up to the end of a source, in order; each is to be iterated to its end before the next one begins.
 
-    offset: where the source stands in its file. Raises TruncatedError for an empty source, and what `FrameReader` raises.
+    offset: where the source stands in its file. Raises TruncatedError for an empty source, and what
+    `FrameReader` raises.
     """
     peeking = _PeekingSource(source)
     if peeking.at_end():

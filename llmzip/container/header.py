@@ -23,7 +23,8 @@ _VERSION_SHIFT, _VERSION_MASK = 2, 15
 def fingerprint_bytes(single_block: bool, has_dictionary: bool) -> int:
     """How many bytes of the model's fingerprint a frame that names one has.
 
-    Half as many where every byte counts, half as many where the dictionary's digest vouches for the model as well.
+    Half as many where every byte counts, half as many where the dictionary's digest vouches for the
+    model as well.
     """
     return FINGERPRINT_PREFIX >> single_block + has_dictionary
 

@@ -10,7 +10,8 @@ from llmzip.container.varint import ByteReader
 class PieceReader(ByteReader):
     """Reads fields of what has been fed so far. Where that ends inside a part, go back and read the part again later.
 
-    The time is in proportion to the bytes, however small the pieces are and however much is left to read.
+    The time is in proportion to the bytes, however small the pieces are and however much is left to
+    read.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,13 @@ import dataclasses
 import io
 from typing import BinaryIO
 
-from llmzip.container.block import MAX_BLOCK_SIZE, MAX_HEAD_BYTES, Block, read_block, read_block_head
+from llmzip.container.block import (
+    MAX_BLOCK_SIZE,
+    MAX_HEAD_BYTES,
+    Block,
+    read_block,
+    read_block_head,
+)
 from llmzip.container.checks import CHECK_BYTES
 from llmzip.container.frame_reader import read_frames
 from llmzip.container.header import FrameHeader
@@ -40,7 +46,10 @@ class BlockLocation:
         file.seek(self.offset)
         reader = ByteReader(file, self.offset)
         block = read_block(reader, self.header if self.is_first else None)
-        if block is None or (block.size, reader.offset) != (self.size, self.offset + self.coded_size):
+        if block is None or (block.size, reader.offset) != (
+            self.size,
+            self.offset + self.coded_size,
+        ):
             raise self._error()
         return block
 
@@ -52,7 +61,10 @@ class BlockLocation:
         if head is None:
             raise self._error()
         _, size, payload_size = head
-        if (size, reader.offset + payload_size + CHECK_BYTES) != (self.size, self.offset + self.coded_size):
+        if (size, reader.offset + payload_size + CHECK_BYTES) != (
+            self.size,
+            self.offset + self.coded_size,
+        ):
             raise self._error()
 
     def _error(self) -> FormatError:

@@ -1,9 +1,10 @@
 """Lockstep coding: the tokens of a block as S streams that advance together.
 
-At step t each stream codes its t-th token: first all buckets, then all slots in the buckets, then the literal bytes
-behind escape tokens. The encoder knows all tokens and evaluates many steps at once; the decoder goes step by step.
-Both see the same integers (docs/format.md, "Payload of the llm codec"). A mixer, where there is one, corrects the
-predictions of each step by what came in all streams before it.
+At step t each stream codes its t-th token: first all buckets, then all slots in the buckets, then
+the literal bytes behind escape tokens. The encoder knows all tokens and evaluates many steps at
+once; the decoder goes step by step. Both see the same integers (docs/format.md, "Payload of the llm
+codec"). A mixer, where there is one, corrects the predictions of each step by what came in all
+streams before it.
 """
 
 from __future__ import annotations

@@ -63,11 +63,15 @@ class StreamLayout:
 
     @classmethod
     def read(
-        cls, reader: ByteReader, context: int = 0, usual: Callable[[int], StreamLayout] | None = None
+        cls,
+        reader: ByteReader,
+        context: int = 0,
+        usual: Callable[[int], StreamLayout] | None = None,
     ) -> StreamLayout:
         """The inverse of `write`; `usual` gives the layout that so many tokens have where it is written short.
 
-        Any layout may be read, also an impossible one. Raises FormatError or TruncatedError where there is none.
+        Any layout may be read, also an impossible one. Raises FormatError or TruncatedError where
+        there is none.
         """
         tokens, streams = (reader.varint(f"a block's {what}") for what in ("tokens", "streams"))
         if usual and not streams:
@@ -95,7 +99,12 @@ class StreamLayout:
         """The memory that decoding a payload of this layout takes (docs/format.md, "Memory")."""
         slots = accounting.rounded_up(min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions))
         return accounting.llm_bytes(
-            self.tokens, self.streams, self.streams * slots, self.capacity_bits, spec, has_dictionary
+            self.tokens,
+            self.streams,
+            self.streams * slots,
+            self.capacity_bits,
+            spec,
+            has_dictionary,
         )
 
 

@@ -174,8 +174,9 @@ def _offsets(entries: Entries, end: int) -> list[int]:
 def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPart) -> dict[int, BlockPart]:
     """The blocks of an index by number.
 
-    First come those that lie where the index says, then those that follow the header without a gap; the others, from the last
-    backwards, are each the last that they can be. Only where blocks of the same sizes were cut out cleanly is that a guess.
+    First come those that lie where the index says, then those that follow the header without a gap;
+    the others, from the last backwards, are each the last that they can be. Only where blocks of
+    the same sizes were cut out cleanly is that a guess.
     """
     entries = index.entries or []
     own: dict[int, BlockPart] = {}
@@ -233,7 +234,11 @@ def _flaws(header: HeaderPart | None, end: EndPart | None) -> list[Flaw]:
     flaws = []
     if header is not None and header.restored:
         flaws.append(
-            Flaw(header.offset, header.end, "the frame's header is damaged; its first block's check proves what it was")
+            Flaw(
+                header.offset,
+                header.end,
+                "the frame's header is damaged; its first block's check proves what it was",
+            )
         )
     if end is not None and end.fault:
         flaws.append(Flaw(end.offset, end.end, end.fault))

@@ -13,7 +13,13 @@ import numpy as np
 from llmzip.accounting import block_bytes
 from llmzip.container.block import MAX_BLOCK_SIZE
 from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
-from llmzip.container.header import DICTIONARY_ID_BYTES, FINGERPRINT_PREFIX, FrameHeader, fingerprint_bytes, memory_code
+from llmzip.container.header import (
+    DICTIONARY_ID_BYTES,
+    FINGERPRINT_PREFIX,
+    FrameHeader,
+    fingerprint_bytes,
+    memory_code,
+)
 from llmzip.engine_loader import EngineLoader
 from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
@@ -26,7 +32,10 @@ MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + DICTIONARY_ID_BYTES
 _MIN_CODE = memory_code(block_bytes(1, False))
 _CODES = {3: range(256), 4: range(_MIN_CODE, 256)}
 """By version: the memory codes that frames which name a model can have."""
-_CODES_WITHOUT_MODEL = {3: range(1), 4: range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)}
+_CODES_WITHOUT_MODEL = {
+    3: range(1),
+    4: range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1),
+}
 _MAX_WRONG = 4
 """Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a witness."""
 
@@ -41,8 +50,8 @@ class HeaderGuesses:
     def proven_by(self, observed: bytes, body: bytes, size: int, stated: bytes) -> FrameHeader | None:
         """The header that makes the check of a frame's first block hold, or None.
 
-        observed: the bytes where its end must have been. body: the block up to its check; size: its uncompressed bytes. stated:
-        the four bytes where the check must have been.
+        observed: the bytes where its end must have been. body: the block up to its check; size: its
+        uncompressed bytes. stated: the four bytes where the check must have been.
         """
         headers, encoded, crcs = self._all
         hits: list[int] = []

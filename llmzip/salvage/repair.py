@@ -92,11 +92,12 @@ def repair_stream(
 ) -> RepairReport:
     """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for `decompress_stream`.
 
-    Missing content of known length is zeros, with `sparse` holes of the output file, with `join` nothing; of unknown length
-    it is nothing. Damage is no error: the report names it. A source that cannot seek is copied first.
+    Missing content of known length is zeros, with `sparse` holes of the output file, with `join`
+    nothing; of unknown length it is nothing. Damage is no error: the report names it. A source that
+    cannot seek is copied first.
 
-    Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds max_output, and what
-    reading and writing raise.
+    Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds
+    max_output, and what reading and writing raise.
     """
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     with _seekable(source) as file:
@@ -223,7 +224,8 @@ class _Salvage:
             block = self._read(slot.block)
             if header.solid and not whole and _builds_on_others(block):
                 self._miss(
-                    slot, "the block is sound, but builds on those before it in a solid frame, of which one is missing"
+                    slot,
+                    "the block is sound, but builds on those before it in a solid frame, of which one is missing",
                 )
                 return None
             return self._decoder.decode(block)
@@ -262,7 +264,8 @@ class _Salvage:
             return frame.header.header
         stated = [frame.header.header] if frame.header else []
         block = next(
-            (block for slot in frame.slots if slot.block and (block := self._read(slot.block)).needs_model), None
+            (block for slot in frame.slots if slot.block and (block := self._read(slot.block)).needs_model),
+            None,
         )
         if block is None:
             return stated[0] if stated else NOTHING_STATED

@@ -1,7 +1,8 @@
 """Blocks at unknown positions: every offset at which a block's check holds, in time linear in the bytes searched.
 
-A CRC-32 is linear, so those of all candidates follow from the running CRC of the bytes at their ends: with R(i) that of the
-first i bytes, the CRC of bytes a … b − 1 is R(b) ⊕ R(a)·x^(8(b − a)) modulo CRC-32's polynomial.
+A CRC-32 is linear, so those of all candidates follow from the running CRC of the bytes at their
+ends: with R(i) that of the first i bytes, the CRC of bytes a … b − 1 is R(b) ⊕ R(a)·x^(8(b − a))
+modulo CRC-32's polynomial.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ Positions = npt.NDArray[np.int64]
 def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[int]:
     """The offsets in [start, stop) at which a block seems to begin whose check holds; the file has `end` bytes.
 
-    The check is that of a block that is not its frame's first. What is found is right but for one in 2^32; the caller
-    reads it again with the parser of all blocks.
+    The check is that of a block that is not its frame's first. What is found is right but for one
+    in 2^32; the caller reads it again with the parser of all blocks.
     """
     begin, size = start, _FIRST_CHUNK
     while begin < stop:

@@ -1,9 +1,10 @@
 """The sound parts of a damaged file in the order in which they lie there, and the gaps between them.
 
-The walk reads part after part as any reader does. Where a part is not sound it goes on at the next sound part, found by
-the best means there is: an index whose check holds, the sizes that the damaged block states if a sound part follows where they
-end, else a search for checks that hold. Only what nothing accounts for is searched, so that a file inside a damaged
-block is not taken for a part of this one.
+The walk reads part after part as any reader does. Where a part is not sound it goes on at the next
+sound part, found by the best means there is: an index whose check holds, the sizes that the damaged
+block states if a sound part follows where they end, else a search for checks that hold. Only what
+nothing accounts for is searched, so that a file inside a damaged block is not taken for a part of
+this one.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class Survey:
         self._extents: KnownExtents | None = None
         self._why = ""
         self._budget = _READS_PER_BYTE * self._end + _FREE_READS
-        # What the last search for the next indexed offset, and for the next header, found: from where, and where.
+        # What the last search for the next indexed offset, and for the next header, found: from
+        # where, and where.
         self._indexed = self._headed = (0, -1)
         # Of the frame that is open: its header and what its blocks are, where that is known.
         self._open = False
@@ -359,7 +361,10 @@ class Survey:
         """Where the next header with something like a block behind it lies, or the file's end."""
         if not self._headed[0] <= offset <= self._headed[1]:
             magics = find_in(self._file, MAGIC, offset, self._end)
-            self._headed = offset, next((found for found in magics if self._is_header(found)), self._end)
+            self._headed = (
+                offset,
+                next((found for found in magics if self._is_header(found)), self._end),
+            )
         return self._headed[1]
 
     def _is_padding(self, offset: int, end: int) -> bool:
