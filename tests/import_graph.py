@@ -1,4 +1,6 @@
-"""Which module of the package imports which, and which header of the C core includes which, read from the sources."""
+"""Which module of the package imports which, and which header of the C core includes which, read
+from the sources.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ PACKAGE = "llmzip"
 Graph = Mapping[str, frozenset[str]]
 
 RUNTIME, TYPING = "runtime", "typing"
-"""Two kinds of imports: those that happen when the program runs, at a module's top or in a function, and those under
-`if TYPE_CHECKING`, which only readers and type checkers see."""
+"""Two kinds of imports: those that happen when the program runs, at a module's top or in a
+function, and those under `if TYPE_CHECKING`, which only readers and type checkers see.
+"""
 
 
 def modules(root: pathlib.Path = ROOT) -> dict[str, pathlib.Path]:
@@ -78,7 +81,9 @@ def circles(edges: Graph) -> list[list[str]]:
 
 
 def _way(edges: Graph, start: str, end: str) -> list[str]:
-    """The shortest way from a node to another over at least one edge, without its end; empty where there is none."""
+    """The shortest way from a node to another over at least one edge, without its end; empty where
+    there is none.
+    """
     ways, seen = [[start]], set()
     for way in ways:
         for target in sorted(edges[way[-1]]):
@@ -91,7 +96,9 @@ def _way(edges: Graph, start: str, end: str) -> list[str]:
 
 
 def unit(module: str) -> str:
-    """The sub-package of a module, or the module where it lies at the top; `api`: the package itself."""
+    """The sub-package of a module, or the module where it lies at the top; `api`: the package
+    itself.
+    """
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "api"
 

@@ -1,4 +1,6 @@
-"""Small integer models of odd shapes for the tests of the native engine, and what runs them; without torch."""
+"""Small integer models of odd shapes for the tests of the native engine, and what runs them;
+without torch.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SHAPES: Mapping[str, dict[str, int]] = {
 def random_model(
     shape: str = "nothing is a multiple of 32", seed: int = 0, layers: int = 2, positions: int = 80, gain: float = 0.004
 ) -> IntegerModel:
-    """Random weights over the whole range of int8; `gain` sets the scales and with them how sharp attention is."""
+    """Random weights over the whole range of int8; `gain` sets the scales and with them how sharp
+    attention is.
+    """
     spec = ModelSpec(
         layers=layers, max_positions=positions, norm_eps=1e-5, start_token=0, escape_token=0, **SHAPES[shape]
     )
@@ -45,7 +49,9 @@ def random_model(
 
 
 def with_weights(model: IntegerModel, value: int | None = None, zero_rows: bool = False) -> IntegerModel:
-    """The same model with all weights +-value (signs kept), or with every third row of every weight zero."""
+    """The same model with all weights +-value (signs kept), or with every third row of every weight
+    zero.
+    """
     tensors = {name: array.copy() for name, array in model.tensors.items()}
     for name, array in tensors.items():
         if name.endswith(".weight"):

@@ -1,4 +1,6 @@
-"""Reading the C core's headers: constants, enumerations, structures and functions, as Python sees them."""
+"""Reading the C core's headers: constants, enumerations, structures and functions, as Python sees
+them.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def _value(expression: str, known: Mapping[str, Any]) -> Any:
 
 
 def constants(text: str, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The numbers that #define and enum give names to; known: those of headers that this one includes."""
+    """The numbers that #define and enum give names to; known: those of headers that this one
+    includes.
+    """
     found: dict[str, Any] = {}
     lines = without_comments(text).replace("\\\n", " ")
     pattern = r"^#define[ ](\w+)[ ](\S.*)$|\benum(?:\s+\w+)?\s*\{([^}]*)\}"
@@ -75,7 +79,9 @@ def structure(text: str, name: str) -> list[tuple[str, Any]]:
 
 
 def _kind(declaration: str) -> str:
-    """A parameter or result: nothing, int, text, or a pointer, with what it points to where Python must know."""
+    """A parameter or result: nothing, int, text, or a pointer, with what it points to where Python
+    must know.
+    """
     words = re.sub(r"\bconst\b", " ", declaration).replace("*", " * ").split()
     if "*" in words:
         return {"char": "text", "spec": "spec"}.get(words[words.index("*") - 1], "pointer")

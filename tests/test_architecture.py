@@ -1,9 +1,11 @@
-"""The architecture as a rule: no circle among modules, sub-packages and C headers, and every import points down.
+"""The architecture as a rule: no circle among modules, sub-packages and C headers, and every import
+points down.
 
-`LAYERS` is the order of the package. A unit (a sub-package, or a module at the top) imports only units of lower layers;
-whoever adds a unit gives it a layer here. Counted are all imports that happen when the program runs, those in functions
-included: an import that is put off is one all the same. Imports under `if TYPE_CHECKING` are held to the same rules, with
-their own test.
+`LAYERS` is the order of the package. A unit (a sub-package, or a module at the top) imports only
+units of lower layers; whoever adds a unit gives it a layer here. Counted are all imports that
+happen when the program runs, those in functions
+included: an import that is put off is one all the same. Imports under `if TYPE_CHECKING` are held
+to the same rules, with their own test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What the C core and Python both say by hand is the same: signatures, structures, status codes, numbers and their names."""
+"""What the C core and Python both say by hand is the same: signatures, structures, status codes,
+numbers and their names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The native engine returns the reference's integers, whatever the shape, the kernels, the threads and the chunks."""
+"""The native engine returns the reference's integers, whatever the shape, the kernels, the threads
+and the chunks.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ KERNELS = kernel_names()
 
 @pytest.fixture(autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    """The reference's products are tiny here: its threads would spend the time waiting for each other."""
+    """The reference's products are tiny here: its threads would spend the time waiting for each
+    other.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -45,7 +45,9 @@ def both(engine: NativeEngine, capacity_bits: int) -> tuple[ContextMixer, Contex
 
 @dataclasses.dataclass
 class Text:
-    """Where the steps of a test come from: few different tokens, head inputs near few prototypes, all kinds of weights."""
+    """Where the steps of a test come from: few different tokens, head inputs near few prototypes,
+    all kinds of weights.
+    """
 
     rng: np.random.Generator
     width: int
@@ -155,7 +157,9 @@ def test_more_positions_than_are_looked_at(threads: int) -> None:
 
 
 def test_counts_reach_their_limits() -> None:
-    """Runs of 255, halved hits and misses, halved trust: one token for ever, which the model hardly expects."""
+    """Runs of 255, halved hits and misses, halved trust: one token for ever, which the model hardly
+    expects.
+    """
     engine = engine_of("smallest")
     mixers = both(engine, MIN_CAPACITY_BITS)
     text = Text(np.random.default_rng(3), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
@@ -166,7 +170,9 @@ def test_counts_reach_their_limits() -> None:
 
 
 def test_trust_has_a_floor() -> None:
-    """The neighbors agree, and are wrong in every step; few rows, so that the mixer goes on believing them a little."""
+    """The neighbors agree, and are wrong in every step; few rows, so that the mixer goes on
+    believing them a little.
+    """
     engine = engine_of("head size 80", None, 2)
     mixers = both(engine, MIN_CAPACITY_BITS)
     spec = engine.model.spec

@@ -1,1 +1,1 @@
-"""Engines evaluate an integer model; all return the same bits."""
+"""Engines evaluate an integer model: in torch, in C, and on CUDA. All return the same bits."""

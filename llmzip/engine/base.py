@@ -1,6 +1,8 @@
-"""What an engine is: integer weights and token ids in, exact head inputs and token weights out.
+"""The interface of engines: integer weights and token ids in, exact head inputs and token weights
+out.
 
-Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the reference.
+Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the
+reference.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ SINK_TOKENS = 4
 
 @dataclasses.dataclass(frozen=True)
 class HeadInput:
-    """What the model knows after a token, quantized: the only thing that predicts the next one."""
+    """The quantized hidden state after a token: what the head predicts the next token from."""
 
     vectors: npt.NDArray[np.int8]  # [..., d_model]
     scales: npt.NDArray[np.float32]  # [...]
 
 
 class Distributions(Protocol):
-    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a mixer may correct (section 6)."""
+    """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a mixer may
+    correct (section 6).
+    """
 
     def top_tokens(self) -> npt.NDArray[np.int32]:
         """The most likely tokens of each row, best first: [N, TOP_TOKENS]."""
@@ -42,15 +46,20 @@ class Distributions(Protocol):
         ...
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
-        """Give tokens [A, C] in the rows from `first` other weights; negative tokens are skipped. Once per row."""
+        """Give tokens [A, C] in the rows from `first` other weights; negative tokens are skipped.
+
+        Once per row.
+        """
         ...
 
     def bucket_frequencies(self) -> npt.NDArray[np.integer]:
-        """[N, B], each row summing to 2**24."""
+        """The frequencies of the buckets: [N, B], each row summing to 2**24."""
         ...
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-        """The tables inside bucket `buckets[i]` for each row i: [N, 256], each row summing to 2**24."""
+        """The tables inside bucket `buckets[i]` for each row i: [N, 256], each row summing to
+        2**24.
+        """
         ...
 
 
@@ -65,7 +74,7 @@ class Session(Protocol):
         ...
 
     def fork(self, streams: int, window: int, chunk: int) -> Session:
-        """A session of its own whose streams all stand where this one's first stream stands.
+        """An independent session whose streams all continue from this one's first stream.
 
         No more tokens may have been fed than `window`. Raises ValueError.
         """
@@ -74,12 +83,14 @@ class Session(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """How many tokens an engine likes to be given at once. No byte depends on them."""
+    """The numbers of tokens per call that are fastest on this engine. No byte depends on them."""
 
     encode: int = 512
-    """By an encoder to a session, over all streams."""
+    """Tokens that an encoder feeds to a session at once, over all streams."""
     tables: int = 64
-    """By an encoder to `distributions`: enough for fast products, on a CPU few enough for the cache."""
+    """Head inputs that an encoder gives to `distributions` at once: enough for fast products, on a
+    CPU few enough for its cache.
+    """
 
 
 class Engine(Protocol):
@@ -91,12 +102,15 @@ class Engine(Protocol):
     def session(self, streams: int, window: int, chunk: int) -> Session:
         """A session at position 0 whose calls feed at most `chunk` tokens to a stream.
 
-        Each token attends to the last `window` tokens, itself included, and to the first four of its stream.
+        Each token attends to the last `window` tokens, itself included, and to the first four of
+        its stream.
         """
         ...
 
     def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-        """Head inputs [N, d_model] int8, [N] float32 -> token weights [N, vocab] int32 (docs/arithmetic.md, section 4.8)."""
+        """Head inputs [N, d_model] int8, [N] float32 -> token weights [N, vocab] int32
+        (docs/arithmetic.md, section 4.8).
+        """
         ...
 
     def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Distributions:

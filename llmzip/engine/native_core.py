@@ -1,4 +1,4 @@
-"""The C core (native/) as ctypes sees it: what it is called with, and whether it is here."""
+"""The declarations of the C core (native/) for ctypes, and whether it can be loaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 import numpy.typing as npt
 
 PHASES = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
-"""What the profile tells apart; the last three are the mixer's steps."""
+"""The phases that the profile counts; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
 KERNELS = ("avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
-"""The sets of kernels, best first; which of them there are depends on the processor and the compiler."""
+"""The sets of kernels, best first; which of them there are depends on the processor and the
+compiler.
+"""
 
 OK, NO_MEMORY, BAD_ARGUMENT = 0, -1, -2
-"""What a function of the C core returns (`LLMZIP_...` in native.h)."""
+"""The status codes of the C core's functions (`LLMZIP_...` in native.h)."""
 
 _MODULE = "llmzip.engine._native"
 
@@ -66,7 +68,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
 
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    """The C core, or None and the reason."""
+    """The C core; where it cannot be loaded, None and the reason."""
     found = importlib.util.find_spec(_MODULE)
     if found is None or found.origin is None:
         return None, "the C core was not built: reinstall llmzip with a C11 compiler (gcc or clang) at hand"
@@ -116,6 +118,6 @@ def check(status: int) -> None:
 
 
 def address(array: npt.NDArray[Any]) -> int:
-    """Where an array's data lie."""
+    """The address of an array's data."""
     data: tuple[int, bool] = array.__array_interface__["data"]  # much quicker than `array.ctypes`
     return data[0]

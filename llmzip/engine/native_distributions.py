@@ -13,11 +13,13 @@ from llmzip.engine.native_handle import NativeHandle
 from llmzip.mixing.base import NO_TOKEN, TOP_TOKENS
 
 ROWS_AT_ONCE = 64
-"""Rows that the head takes at a time: few enough for the processor's cache, many enough for its multipliers."""
+"""Rows that the head takes at a time: few enough for the processor's cache, many enough for its
+multipliers.
+"""
 
 
 class NativeDistributions:
-    """What N head inputs predict, as the frequencies of docs/arithmetic.md, section 5."""
+    """The predictions of N head inputs as the frequencies of docs/arithmetic.md, section 5."""
 
     def __init__(self, handle: NativeHandle, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
         """See `NativeEngine.distributions`."""
@@ -52,7 +54,7 @@ class NativeDistributions:
         )
 
     def _rows_from(self, first: int) -> tuple[int, int, int]:
-        """Where the sums, scales and maxima of the rows from `first` lie."""
+        """The addresses of the sums, scales and maxima of the rows from `first`."""
         sums, scales, maxima = self._addresses
         return sums + 4 * BUCKET_SIZE * self._bucket_weights.shape[1] * first, scales + 4 * first, maxima + 4 * first
 
@@ -82,7 +84,7 @@ class NativeDistributions:
         self._replaced.append((first, tokens, weights))
 
     def _all_replaced(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Everything that has been replaced, as arrays for all rows: [N, C]."""
+        """The replaced tokens and their weights for all rows: [N, C] each."""
         rows = len(self._scales)
         if len(self._replaced) == 1 and len(self._replaced[0][1]) == rows:  # a decoder's step
             return self._replaced[0][1:]
@@ -101,7 +103,9 @@ class NativeDistributions:
         return out
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
-        """Interval widths of the 256 tokens of one bucket for each row: [N] -> [N, 256], rows summing to 2**24."""
+        """Interval widths of the 256 tokens of one bucket for each row: [N] -> [N, 256], rows
+        summing to 2**24.
+        """
         rows, count = self._bucket_weights.shape
         if buckets.shape != (rows,) or (rows and not 0 <= buckets.min() <= buckets.max() < count):
             raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")

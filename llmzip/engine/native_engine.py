@@ -1,6 +1,7 @@
 """The native CPU engine: docs/arithmetic.md in C (native/), one call per step, without torch.
 
-The C core is built with the package where there is a compiler; `native_is_available` says whether it is here.
+The C core is built with the package where there is a compiler; `native_is_available` says whether
+it is here.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ from llmzip.model.integer_model import IntegerModel
 __all__ = ["NativeEngine", "kernel_names", "native_is_available", "why_not_available"]
 
 CPU_VARIABLE = "LLMZIP_CPU"
-"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or portable."""
+"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or
+portable.
+"""
 
 
 def _processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _kernels(cpu: str | None) -> str:
-    """The set of kernels of this name, of the environment, or the best. Raises ValueError, for the variable LLMZipError."""
+    """The set of kernels of this name, of the environment, or the best.
+
+    Raises ValueError, for the variable LLMZipError.
+    """
     chosen = cpu or os.environ.get(CPU_VARIABLE)
     name: bytes | None = core().kernels(chosen.encode("utf-8", "surrogateescape") if chosen else None)
     if name is not None:
@@ -48,8 +54,10 @@ class NativeEngine:
     def __init__(self, model: IntegerModel, threads: int | None = None, cpu: str | None = None) -> None:
         """Pack the weights.
 
-        threads: how many to compute with; None or 0: as many as there are processors that this process may use.
-        cpu: the kernels, one of `kernel_names()`; by default what LLMZIP_CPU says, else the best.
+        threads: how many to compute with; None or 0: as many as there are processors that this
+        process may use.
+        cpu: the kernels, one of `kernel_names()`; by default those that LLMZIP_CPU names, else the
+        best.
         """
         self.model = model
         self.batches = Batches()
@@ -72,9 +80,11 @@ class NativeEngine:
         return out
 
     def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> NativeDistributions:
-        """Head inputs [N, d_model] int8, [N] float32 -> the two coding steps' frequencies, computed on demand.
+        """Head inputs [N, d_model] int8, [N] float32 -> the two coding steps' frequencies, computed
+        on demand.
 
-        The result holds N * vocab numbers of 4 bytes: pass many rows in pieces of about `ROWS_AT_ONCE`.
+        The result holds N * vocab numbers of 4 bytes: pass many rows in pieces of about
+        `ROWS_AT_ONCE`.
         """
         return NativeDistributions(self._handle, vectors, scales)
 
@@ -87,7 +97,8 @@ class NativeEngine:
         return self._handle.profile()
 
     def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
-        """One product alone, for benchmarks: rows [M, K] holding x + 128 -> out [M, N of the stacked tensors].
+        """One product alone, for benchmarks: rows [M, K] holding x + 128 -> out [M, N of the
+        stacked tensors].
 
         K and N are rounded up to multiples of 32.
         """

@@ -1,4 +1,6 @@
-"""A model in the C core: the owner of its pointer, which the engine and all that is computed with it share."""
+"""The owner of a model in the C core, shared by the engine and its sessions, distributions and
+mixers.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,13 @@ _WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for 
 
 
 class NativeHandle:
-    """A model packed for a set of kernels, with the threads that compute. Whoever computes with it keeps it alive."""
+    """A model packed for a set of kernels, and its threads.
+
+    It lives as long as anything that holds it.
+    """
 
     def __init__(self, model: IntegerModel, threads: int, kernels: str) -> None:
-        """Pack the weights; threads: at most so many are started. Raises MemoryError."""
+        """Pack the weights; threads: the largest number to start. Raises MemoryError."""
         self.core = core()
         self.spec = model.spec
         self._model = model
@@ -43,7 +48,9 @@ class NativeHandle:
             self.core.engine_put(self.pointer, TENSORS.index(part), layer, address(weight), address(scale))
 
     def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
-        """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes cost page faults."""
+        """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes
+        cost page faults.
+        """
         try:
             buffer = self._spare_buffers.pop()
         except IndexError:  # asked instead of looked for: other threads take from it too

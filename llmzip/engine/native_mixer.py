@@ -1,4 +1,6 @@
-"""The mixer in C (native/mixing*.c): docs/arithmetic.md, section 6, one call per step of recall, mix and learn."""
+"""The mixer in C (native/mixing*.c): docs/arithmetic.md, section 6, one call per step of recall,
+mix and learn.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ _MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
 
 
 class NativeContextMixer:
-    """See `ContextMixer`. Threads that use the same one spoil each other's step, but not the process."""
+    """See `ContextMixer`.
+
+    Threads that share one disturb each other's steps, but cannot corrupt the process.
+    """
 
     def __init__(self, handle: NativeHandle, capacity_bits: int, pointer: int | None = None) -> None:
         """See `Engine.mixer`; pointer: a mixer that the C core has already made."""

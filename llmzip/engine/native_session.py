@@ -16,7 +16,10 @@ _MAX_SIZE = 2**31 - 1
 
 
 class NativeSession:
-    """S streams and their key/value cache, in C. Threads that use the same one spoil each other's text, but not the process."""
+    """S streams and their key/value cache, in C.
+
+    Threads that share one feed it in any order, but cannot corrupt the process.
+    """
 
     def __init__(
         self, handle: NativeHandle, streams: int, window: int, chunk: int, origin: NativeSession | None = None

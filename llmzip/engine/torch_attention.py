@@ -1,6 +1,7 @@
 """Integer softmax attention in torch (docs/arithmetic.md, sections 4.3 to 4.5).
 
-Shapes: S streams, T tokens of each in a call, M = S * T rows, N keys, H heads, G key/value heads, D head size.
+Shapes: S streams, T tokens of each in a call, M = S * T rows, N keys, H heads, G key/value heads, D
+head size.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Attention:
     """How many scores are worked on at a time."""
 
     def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
-        """[M, d] int8, row scales [M, 1] -> [M, d] float32. The new positions' keys and values go into the cache."""
+        """[M, d] int8, row scales [M, 1] -> [M, d] float32.
+
+        The new positions' keys and values go into the cache.
+        """
         attended, maximum = quantize_(self._heads(self.qkv(x), scale, cache, view))
         return self.o(attended).mul_(maximum.mul_(1.0 / INT8_MAX))
 

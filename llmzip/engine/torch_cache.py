@@ -1,6 +1,7 @@
 """The key/value cache of the torch engine: int8, rotating, with the first positions kept for ever.
 
-Shapes: S streams, T new tokens of each, G key/value heads, D head size. All streams stand at the same position.
+Shapes: S streams, T new tokens of each, G key/value heads, D head size. All streams stand at the
+same position.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class LayerCache:
 class RotatingKVCache:
     """The cache of all layers: slots 0..3 hold the first positions, the others are a ring.
 
-    The ring has window + chunk - 1 slots, so that writing a chunk overwrites nothing that the chunk still sees.
+    The ring has window + chunk - 1 slots, so that writing a chunk overwrites nothing that the chunk
+    still sees.
     """
 
     def __init__(self, spec: ModelSpec, streams: int, window: int, chunk: int, device: torch.device) -> None:
@@ -68,18 +70,22 @@ class RotatingKVCache:
         self.largest_value = torch.zeros(*shape[:3], dtype=torch.float32, device=device)
 
     def _allocate(self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device) -> None:
-        """Tensors of shape [layers, S, G, slots, ...]; an empty slot holds a position that never comes and no token sees."""
+        """Tensors of shape [layers, S, G, slots, ...]; an empty slot has a position that never
+        comes: no token sees it.
+        """
         self.keys, self.values = (torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv")
         self.key_scales, self.value_scales = (torch.zeros(shape, dtype=torch.float32, device=device) for _ in "kv")
         self.slot_positions = torch.full(shape[-1:], no_position, dtype=torch.int64, device=device)
 
     @property
     def slots(self) -> int:
-        """How many positions fit."""
+        """The number of slots."""
         return len(self.slot_positions)
 
     def assign_slots(self, positions: Tensor, used: int, hides: bool) -> View:
-        """Assign slots to new positions; hides: whether there is anything among the `used` slots that one does not see."""
+        """Assign slots to new positions; hides: whether some of the `used` slots are invisible to
+        some of the positions.
+        """
         slots = torch.where(positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring)
         self.slot_positions[slots] = positions
         hidden = None
@@ -93,7 +99,9 @@ class RotatingKVCache:
         return LayerCache(*(x[index, :streams] for x in (*self._heads(), self.largest_value)))
 
     def fill_from(self, other: RotatingKVCache, fed: int) -> None:
-        """Every stream gets what the other's first stream holds after `fed` tokens, none of which has been overwritten."""
+        """Copy the first stream of another cache to every stream, after `fed` tokens of which none
+        is overwritten.
+        """
         for mine, theirs in zip(self._heads(), other._heads(), strict=True):
             mine[:, :, :, :fed] = theirs[:, :1, :, :fed]
         self.largest_value.copy_(other.largest_value[:, :1].expand_as(self.largest_value))

@@ -1,4 +1,6 @@
-"""The torch engine's distributions: token weights stay on the device, and what the coder asks for comes to the host."""
+"""The torch engine's distributions: token weights stay on the device, and only tables of
+frequencies come to the host.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,17 @@ from llmzip.types import Int64Array
 
 
 class TorchDistributions:
-    """See `llmzip.engine.base.Distributions`. A step's weights are megabytes, its frequency tables some kilobytes."""
+    """See `llmzip.engine.base.Distributions`.
+
+    A step's weights are megabytes, its frequency tables some kilobytes.
+    """
 
     def __init__(
         self, working: Callable[[], contextlib.AbstractContextManager[None]], weights: Tensor, sums: Tensor, top: Tensor
     ) -> None:
-        """weights: [N, B, 256] int32, 0 ... 2**23. sums: [N, B] int64, of the buckets. top: the likeliest tokens [N, n].
+        """weights: [N, B, 256] int32, 0 ... 2**23. sums: [N, B] int64, of the buckets.
+
+        top: the likeliest tokens [N, n].
 
         working: the engine's, in which this is made, too.
         """

@@ -1,7 +1,8 @@
 """The reference engine: docs/arithmetic.md in torch, on any device, readable before fast.
 
-`torch_layers`, `torch_attention` and `torch_cache` hold the parts of a model, `torch_transformer` puts them together,
-`torch_session` feeds streams of tokens to it, and `torch_graph` makes steps quick on CUDA.
+`torch_layers`, `torch_attention` and `torch_cache` hold the parts of a model, `torch_transformer`
+puts them together, `torch_session` feeds streams of tokens to it, and `torch_graph` makes steps
+quick on CUDA.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CUDA_BATCHES = Batches(encode=2048, tables=128)
 
 
 def indexed(device: str) -> torch.device:
-    """The device; without an index of a CUDA device, the current one."""
+    """The device by name, with its index; without one, the current CUDA device."""
     found = torch.device(device)
     if found.type == "cuda" and found.index is None:
         return torch.device("cuda", torch.cuda.current_device())
@@ -47,7 +48,8 @@ class TorchEngine:
         """Load the weights.
 
         kernel: instead of the one that the self-test would select (tests use it).
-        replays: whether a decoder's steps have fixed shapes and are replayed (`torch_graph`); by default on CUDA.
+        replays: whether a decoder's steps have fixed shapes and are replayed (`torch_graph`); by
+        default on CUDA.
         threads: how many compute on a CPU; by default as many as torch is told to.
         """
         self._compute_with(model, TorchTransformer(model, indexed(device), kernel, threads), replays)
@@ -62,7 +64,7 @@ class TorchEngine:
         self._head_replay = Replay(self.device)
 
     def working(self) -> contextlib.AbstractContextManager[None]:
-        """In here the host program's settings change nothing."""
+        """A context in which the host program's settings of torch have no effect."""
         return self.transformer.working()
 
     def session(self, streams: int, window: int, chunk: int) -> TorchSession:
@@ -86,7 +88,7 @@ class TorchEngine:
         return ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
 
     def _predict(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
-        """Head inputs to the arguments of `TorchDistributions`; called in `working`."""
+        """The token weights, sums and most likely tokens of head inputs; called in `working`."""
         x, s = self.transformer.put(vectors, scales)
         predict, s = self.transformer.predict, s[:, None]
         weights, sums, top = self._head_replay("head", predict, x, s) if self.replays else predict(x, s)

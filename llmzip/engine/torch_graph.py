@@ -1,7 +1,9 @@
-"""Work of fixed shapes: on CUDA recorded once as a graph and replayed, elsewhere simply done.
+"""CUDA graphs: work of fixed shapes is recorded once and replayed; on other devices it is simply
+done.
 
-A decoder's step of a model of 30 layers is some 5,000 small operations, which a GPU finishes sooner than Python can start
-them; a graph starts them all at once. What is recorded must never wait for the host, and work on the same memory each time.
+A decoder's step of a model of 30 layers is some 5,000 small operations, which a GPU finishes sooner
+than Python can start them; a graph starts them all at once. What is recorded must never wait for
+the host, and work on the same memory each time.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from torch import Tensor
 from llmzip.turns import new_lock
 
 Work = Callable[..., tuple[Tensor, ...]]
-"""Tensors of fixed shapes in and out. Done twice with the same inputs, it leaves and returns what it did once."""
+"""Tensors of fixed shapes in and out.
+
+Done twice with the same inputs, it leaves and returns what it did once.
+"""
 
 _log = logging.getLogger("llmzip")
 _without_graphs: set[torch.device] = set()  # where recording has failed
 
 
 class Replay:
-    """Does one kind of work again and again, by a graph once the same shapes have come twice in a row."""
+    """Repeats work, by a graph once the same shapes have come twice in a row."""
 
     def __init__(self, device: torch.device) -> None:
         """device: where the work's tensors are."""
@@ -40,7 +45,7 @@ class Replay:
         return self._graph is not None
 
     def __call__(self, key: Hashable, work: Work, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The work's results. `key` tells everything that changes the work and is not in its inputs."""
+        """The work's results; key: all that changes the work and is not in its inputs."""
         key = key, *(x.shape for x in inputs)
         with self._lock:
             if key == self._last != self._key and self._device.type == "cuda" and self._device not in _without_graphs:
@@ -54,7 +59,9 @@ class Replay:
             return tuple(x.clone() for x in self._outputs)  # the next replay overwrites them
 
     def _record(self, key: Hashable, work: Work, inputs: tuple[Tensor, ...]) -> None:
-        """As torch's notes on CUDA graphs want it: once on a side stream, for what libraries do at first, then recorded."""
+        """Record the work as torch's notes on CUDA graphs say: after one run on a side stream,
+        which sets libraries up.
+        """
         self._graph, self._outputs = None, ()  # frees the memory of the graph before
         self._inputs = tuple(x.clone() for x in inputs)
         try:

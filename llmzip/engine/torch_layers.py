@@ -1,7 +1,7 @@
 """The layers of docs/arithmetic.md, section 4, in torch: linear, RMSNorm, RoPE and the gated MLP.
 
-A layer holds its own weights and knows nothing of engines, sessions or caches. Shapes: M rows, each a token of a stream;
-K, N inputs and outputs; d the model's width; D a head's; F the MLP's.
+A layer holds its own weights and knows nothing of engines, sessions or caches. Shapes: M rows, each
+a token of a stream; K, N inputs and outputs; d the model's width; D a head's; F the MLP's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Linear:
 
 @dataclasses.dataclass(frozen=True)
 class RMSNorm:
-    """Root-mean-square norm and quantization in one (section 4.2); its weights are folded into the next linear layer."""
+    """Root-mean-square norm and quantization in one (section 4.2); its weights are folded into the
+    next linear layer.
+    """
 
     epsilon: Tensor  # [] float32
     inverse_width: Tensor  # [] float32, 1 / d
@@ -66,7 +68,10 @@ class RoPE:
 
 @dataclasses.dataclass(frozen=True)
 class HadamardRotation:
-    """The blockwise rotation of section 4.6. H_ab is the Kronecker product of H_a and H_b: two small products do for one."""
+    """The blockwise rotation of section 4.6.
+
+    H_ab is the Kronecker product of H_a and H_b: two small products do for one.
+    """
 
     factors: tuple[Tensor, Tensor]  # [a, a], [b, b], of a type whose sums are exact
 
@@ -86,7 +91,10 @@ class MLP:
     rotation: HadamardRotation
 
     def __call__(self, x: Tensor, scale: Tensor) -> Tensor:
-        """[M, d] int8, row scales [M, 1] -> [M, d] float32. The gate's weight scale holds the factor -log2(e)."""
+        """[M, d] int8, row scales [M, 1] -> [M, d] float32.
+
+        The gate's weight scale holds the factor -log2(e).
+        """
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         gate = gate * scale
         sigmoid = exp2_(gate.clamp(EXP2_MIN, EXP2_MAX)).add_(1.0)

@@ -1,4 +1,6 @@
-"""The torch engine's sessions: streams at the same position, as lockstep coding wants them, and their cache."""
+"""The torch engine's sessions: streams at the same position, as lockstep coding wants them, and
+their cache.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,13 @@ _Session = TypeVar("_Session", bound="TorchSession")
 
 
 def step_slots(used: int, slots: int) -> int:
-    """How many of `slots` a step of fixed shapes looks at that needs `used`: more by less than 256 or a quarter.
+    """The number of slots that a step of fixed shapes reads when it needs `used`: less than 256, or
+    a quarter, more.
 
-    Few different numbers, because each needs a graph of its own. The slots too many are hidden, and a hidden slot adds
-    exactly nothing: its weight P_j (docs/arithmetic.md, 4.5) is rne(2^-30 x 2^15) = 0, and the maximum is over visible ones.
+    Few different numbers, because each needs a graph of its own. The slots too many are hidden, and
+    a hidden slot adds
+    exactly nothing: its weight P_j (docs/arithmetic.md, 4.5) is rne(2^-30 x 2^15) = 0, and the
+    maximum is over visible ones.
     """
     unit = max(_MIN_STEP_SLOTS, 1 << used.bit_length() >> 3)
     return min(-(-used // unit) * unit, slots)
@@ -38,7 +43,10 @@ class TorchSession:
     def __init__(
         self, transformer: TorchTransformer, streams: int, window: int, chunk: int, replays: bool = False
     ) -> None:
-        """See `Engine.session`; replays: whether steps have fixed shapes and are replayed. Raises MemoryError."""
+        """See `Engine.session`; replays: whether steps have fixed shapes and are replayed.
+
+        Raises MemoryError.
+        """
         self._transformer = transformer
         self._replays = replays
         self.streams = streams

@@ -1,8 +1,11 @@
-"""Work with torch inside a program that has settings of its own: they change nothing here, and nothing changes there.
+"""Settings of torch for the engine's work, without effect on the host program's, and without effect
+of those.
 
-Some settings belong to a thread (autocast, inference mode, gradients, the current CUDA device and stream) and are replaced for
-the time of the work. Those of the whole process are replaced by the first thread that comes, and given back by the last. The
-default dtype and device must not be touched, as other threads would see it: the engine names both wherever it makes a tensor.
+Some settings belong to a thread (autocast, inference mode, gradients, the current CUDA device and
+stream) and are replaced for the time of the work. Those of the whole process are replaced by the
+first thread that comes, and given back by the last. The
+default dtype and device must not be touched, as other threads would see it: the engine names both
+wherever it makes a tensor.
 """
 
 from __future__ import annotations
@@ -37,10 +40,11 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def own_settings(device: torch.device, threads: int | None = None) -> Iterator[None]:
-    """Exact float products, no autocast, no gradients, no demand for other algorithms, on the device's default stream.
+    """Exact float products, no autocast, no gradients, no demand for other algorithms, on the
+    device's default stream.
 
-    threads: how many compute on a CPU, None: as many as the host program says. Raises LLMZipError for a CUDA device in a
-    forked process.
+    threads: how many compute on a CPU, None: as many as the host program says. Raises LLMZipError
+    for a CUDA device in a forked process.
     """
     if _forked and device.type == "cuda":
         raise LLMZipError(
@@ -73,7 +77,7 @@ def _process_settings() -> Iterator[None]:
 
 
 def _replace() -> Callable[[], None]:
-    """Replace the process's settings; what gives them back."""
+    """Replace the process's settings; returns the function that restores them."""
     restore_products = precise_products()
     demand = (
         torch.get_deterministic_debug_mode()

@@ -1,4 +1,6 @@
-"""A model on a torch device: its layers, from token ids to head inputs and from those to token weights."""
+"""A model on a torch device: its layers, from token ids to head inputs and from those to token
+weights.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from llmzip.model.integer_model import IntegerModel
 
 @dataclasses.dataclass(frozen=True)
 class Passes:
-    """How many numbers element-wise passes work on at a time: on a CPU so few that they stay in the cache."""
+    """The sizes of element-wise passes, in numbers: on a CPU few enough to stay in its cache."""
 
     scores: int = 1 << 18  # of attention
     weights: int = 1 << 19  # of tokens
@@ -64,7 +66,7 @@ class TorchTransformer:
             self.head = self._linear("head")
 
     def working(self) -> contextlib.AbstractContextManager[None]:
-        """In here the host program's settings change nothing."""
+        """A context in which the host program's settings of torch have no effect."""
         return own_settings(self.device, self._threads)
 
     def _tensor(self, name: str) -> Tensor:
@@ -107,9 +109,10 @@ class TorchTransformer:
     def forward(
         self, ids: Tensor, positions: Tensor, cache: RotatingKVCache, used: int, hides: bool
     ) -> tuple[Tensor, Tensor]:
-        """ids [S, T], positions [T] -> head inputs [M, d] int8, row scales [M, 1]; `used`, `hides`: see `RotatingKVCache`.
+        """ids [S, T], positions [T] -> head inputs [M, d] int8, row scales [M, 1]; `used`, `hides`:
+        see `RotatingKVCache`.
 
-        Done again with the same arguments it gives the same, as recording a graph needs it.
+        Repeated with the same arguments it returns the same: recording a graph runs it twice.
         """
         view = cache.assign_slots(positions, used, hides)
         x = self.embed(ids.flatten())
@@ -119,7 +122,9 @@ class TorchTransformer:
         return self.norm(x)
 
     def predict(self, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Head inputs [M, d] int8, [M, 1] -> token weights [M, B, 256] int32, sums [M, B], most likely tokens [M, n]."""
+        """Head inputs [M, d] int8, [M, 1] -> token weights [M, B, 256] int32, sums [M, B], most
+        likely tokens [M, n].
+        """
         vocab = self.spec.vocab
         weights = torch.zeros(len(x), -(-vocab // BUCKET_SIZE) * BUCKET_SIZE, dtype=torch.int32, device=x.device)
         top = torch.empty(len(x), min(TOP_TOKENS, vocab), dtype=torch.int64, device=x.device)
@@ -135,5 +140,7 @@ class TorchTransformer:
         return weights, weights.sum(dim=-1), top
 
     def put(self, *arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Tensor]:
-        """Copies of arrays on the device: numpy may give a single row the stride 0, with which torch._int_mm is wrong."""
+        """Copies of arrays on the device: numpy may give a single row the stride 0, with which
+        torch._int_mm is wrong.
+        """
         return [torch.from_numpy(np.array(array, order="C")).to(self.device) for array in arrays]

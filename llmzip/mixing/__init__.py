@@ -1,1 +1,1 @@
-"""What the coded tokens teach: a mixer shared by all streams of a block, which corrects the model's predictions."""
+"""Context mixing: predictions corrected online by what all streams of a block have coded."""

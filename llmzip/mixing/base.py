@@ -1,7 +1,9 @@
-"""What a mixer is, whoever computes it: `reference` in numpy, `native_mixer` in C, the same integers.
+"""The interface of context mixers: `reference` computes it in numpy, `engine.native_mixer` in C,
+with the same integers.
 
-At each step the predictor asks for candidates (`recall`), tells the model's weights for them, gets corrected weights
-(`mix`), and says which tokens were observed (`learn`). docs/arithmetic.md, section 6, fixes every number.
+At each step the predictor asks for candidates (`recall`), tells the model's weights for them, gets
+corrected weights (`mix`), and says which tokens were observed (`learn`). docs/arithmetic.md,
+section 6, fixes every number.
 """
 
 from __future__ import annotations
@@ -28,25 +30,33 @@ BIAS_SLOTS_BITS = 2
 
 
 class ContextMixer(Protocol):
-    """The past of all streams of a block. Rows are the first A streams, those that have a token at this step."""
+    """Learns from all streams of a block.
+
+    Rows are the first A streams, those that have a token at this step.
+    """
 
     capacity_bits: int
     """The mixer holds the last 2**capacity_bits positions."""
 
     def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
-        """Begin a block of `streams` streams that have all read `context` [n]; what has been learned stays."""
+        """Begin a block of `streams` streams that have all read `context` [n]; what has been
+        learned stays.
+        """
         ...
 
     def recall(self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """The tokens that may be corrected now.
 
-        vectors: head inputs [A, d_model]. top_tokens: the model's most likely tokens [A, TOP_TOKENS], best first.
-        Returns [A, C], different tokens in each row, filled up with NO_TOKEN.
+        vectors: head inputs [A, d_model]. top_tokens: the model's most likely tokens [A,
+        TOP_TOKENS], best first. Returns [A, C], different tokens in each row, filled up with
+        NO_TOKEN.
         """
         ...
 
     def mix(self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The model's weights of the recalled tokens [A, C] and of all tokens together [A] -> corrected weights [A, C]."""
+        """The model's weights of the recalled tokens [A, C] and of all tokens together [A] ->
+        corrected weights [A, C].
+        """
         ...
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
@@ -64,7 +74,9 @@ def capacity_bits_for(tokens: int) -> int:
 
 
 def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy (docs/format.md, "Memory")."""
+    """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy
+    (docs/format.md, "Memory").
+    """
     position = -(-d_model // 64) * 8 + 52  # signature, two lists with room to grow, last token, token, surprise
     tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 9 bytes (in C 8), pairs of counts
     return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token

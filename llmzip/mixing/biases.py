@@ -1,6 +1,8 @@
-"""Adaptive biases: how much more often a token came than the model expected, alone and after the last one or two tokens.
+"""Adaptive biases: how much more often a token came than the model expected, alone and after the
+last one or two tokens.
 
-A relative of secondary symbol estimation (SSE, as in PAQ): it corrects a prediction by how such predictions came out.
+A relative of secondary symbol estimation (SSE, as in PAQ): it corrects a prediction by how such
+predictions came out.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ TOKEN_FACTOR, LAST_FACTOR, BEFORE_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4
 
 
 class Biases:
-    """Counts of each token in three contexts: observed occurrences and expected ones, in units of BIAS_UNIT."""
+    """Counts of each token in three contexts: observed occurrences and expected ones, in units of
+    BIAS_UNIT.
+    """
 
     initial_weights: tuple[float, ...] = (0.3, 0.3, 0.1)
     contexts = 1

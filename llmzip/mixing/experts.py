@@ -1,4 +1,7 @@
-"""What an expert of the mixer is. A further one is one more class like this, named in `reference.py`."""
+"""The interface of the mixer's experts.
+
+A further one is one more class like this, named in `reference.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from llmzip.types import Float32Array, IdArray, Int64Array
 
 
 class Expert(Protocol):
-    """Proposes candidates and gives features of each: evidence in bits, to be added to the logarithm of its weight."""
+    """Proposes candidates and gives features of each: evidence in bits, to be added to the
+    logarithm of its weight.
+    """
 
     initial_weights: tuple[float, ...]
     """The mixer's weight of each feature before anything is learned."""

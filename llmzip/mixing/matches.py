@@ -1,6 +1,8 @@
-"""The match model: what followed the longest known context, and how often such a successor came again.
+"""The match model: what followed the longest known context, and how often such a successor came
+again.
 
-Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was right.
+Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was
+right.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ RATE_FACTOR, RATE_PRIOR = 5, 4
 
 
 class Matches:
-    """A hash table from contexts of ten lengths to successors, and the success rates of the longest known ones."""
+    """A hash table from contexts of ten lengths to successors, and the success rates of the longest
+    known ones.
+    """
 
     initial_weights: tuple[float, ...] = (0.1,)
     contexts = 1 + ORDER_COUNT
@@ -87,7 +91,9 @@ class Matches:
         return np.where(self._known, 1 + self._order, 0)
 
     def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
-        """Count a hit or a miss of the longest known context; store the observed token as the successor of all contexts."""
+        """Count a hit or a miss of the longest known context; store the observed token as the
+        successor of all contexts.
+        """
         right = (self._successor == observation.tokens).astype(np.int64)
         known = self._known
         np.add.at(self._rates, (self._order[known], self._bin[known], right[known]), 1)

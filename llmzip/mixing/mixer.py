@@ -1,7 +1,9 @@
-"""Online log-linear mixing: a candidate's weight is multiplied by 2 ** (sum of features times learned weights).
+"""Online log-linear mixing: a candidate's weight is multiplied by 2 ** (sum of features times
+learned weights).
 
-The gradient of the code length by a feature's weight is (its expectation under the corrected distribution) − (its value for
-the observed token). Sums are of integers, so that their order is free.
+The gradient of the code length by a feature's weight is (its expectation under the corrected
+distribution) − (its value for the observed token). Sums are of integers, so that their order is
+free.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ RATE, EXTRA_RATE, RATE_STEPS = np.float32(0.001), np.float32(0.2), np.float32(20
 
 
 class Mixer:
-    """The weights of all features: a set for each mixer context of each expert; the sets of a row's contexts are added up."""
+    """The weights of all features: a set for each mixer context of each expert; the sets of a row's
+    contexts are added up.
+    """
 
     def __init__(self, experts: Sequence[Expert]) -> None:
         """The initial weights stand in the first expert's sets; the others start at 0."""
@@ -49,7 +53,9 @@ class Mixer:
         return mixed
 
     def learn(self, candidates: Candidates, observation: Observation, model_weights: Int64Array) -> None:
-        """One step of gradient descent; model_weights: of the candidates, as the model gave them, [A, C]."""
+        """One step of gradient descent; model_weights: of the candidates, as the model gave them,
+        [A, C].
+        """
         real = candidates.tokens >= 0
         totals = candidates.totals + ((self._mixed - model_weights) * real).sum(axis=1)
         expected = quotient(self._mixed, totals[:, None])

@@ -1,8 +1,9 @@
-"""Nearest neighbors: positions whose head input was like this one's, and the tokens that followed them.
+"""Nearest neighbors: positions whose head input was like this one's, and the tokens that followed
+them.
 
-A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its signature (SimHash,
-Charikar 2002), so that the Hamming distance estimates the angle. Only positions with the same last token or the same
-most likely token are looked at.
+A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its
+signature (SimHash, Charikar 2002), so that the Hamming distance estimates the angle. Only positions
+with the same last token or the same most likely token are looked at.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ _POPULATION = np.array([i.bit_count() for i in range(256)], np.int64)
 
 
 class Neighbors:
-    """The past positions in rings: position e, in the order of coding, lies in slot e modulo the capacity."""
+    """The past positions in rings: position e, in the order of coding, lies in slot e modulo the
+    capacity.
+    """
 
     initial_weights: tuple[float, ...] = (0.9, 0.1)
     contexts = 1 + AGREEMENT_BINS
@@ -83,7 +86,9 @@ class Neighbors:
         return np.where(present, self._tokens[self._found], NO_TOKEN).astype(np.int32)
 
     def _same_context(self, last: int, top: int) -> Int64Array:
-        """The newest positions with the same last token, and those with the same most likely token but another last."""
+        """The newest positions with the same last token, and those with the same most likely token
+        but another last.
+        """
         oldest = self._count - self._capacity
         first = _newest(self._by_last.get(last))
         second = _newest(self._by_top.get(top))

@@ -27,7 +27,7 @@ class ReferenceContextMixer:
     def __init__(
         self, capacity_bits: int, d_model: int, vocab: int, start_token: int, experts: Sequence[str] = EXPERTS
     ) -> None:
-        """experts: fewer than all, to see what each is worth; files have all."""
+        """experts: fewer than all, for measurements; files need all."""
         self.capacity_bits = capacity_bits
         self._start_token = start_token
         capacity = 1 << capacity_bits

@@ -1,4 +1,4 @@
-"""What all experts see at one step."""
+"""The data that all experts share at one step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Step:
     history: IdArray
     """The tokens of each stream, the latest first, [A, HISTORY]."""
     fed: int
-    """How many tokens each stream has been fed, the start token included; beyond them the history holds it again."""
+    """How many tokens each stream has been fed, the start token included; beyond them the history
+    holds it again.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""The arithmetic of docs/arithmetic.md inside kernels: each line is one correctly rounded IEEE-754 operation.
+"""The arithmetic of docs/arithmetic.md inside kernels: each line is one correctly rounded IEEE-754
+operation.
 
-Kernels are launched by `launch.launch`, which forbids fused multiply-adds. Tensors of kernels: M rows, K inputs, N outputs.
+Kernels are launched by `launch.launch`, which forbids fused multiply-adds. Tensors of kernels: M
+rows, K inputs, N outputs.
 """
 
 # Triton reads annotations and global numbers of kernels itself: no `from __future__ import annotations`, numbers as constexpr.
@@ -49,7 +51,9 @@ def row_factor(maximum, limit: tl.constexpr):
 
 @triton.jit
 def add_product(x, weight, columns, inside, start, acc, N: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
-    """acc [M, n] int32 plus a slice of the depth: x [M, BLOCK] int8 times rows `columns` of weight [N, K] int8."""
+    """acc [M, n] int32 plus a slice of the depth: x [M, BLOCK] int8 times rows `columns` of weight
+    [N, K] int8.
+    """
     k = start + tl.arange(0, BLOCK)
     pointers = weight + columns[:, None] * K + k[None, :]
     if K % BLOCK == 0:

@@ -1,8 +1,10 @@
 """Attention of one step over the int8 cache (docs/arithmetic.md, section 4.5).
 
-The maximum first, then integer sums, which are exact in any order: positions may be split among programs at will. Keys and
-values are each read once, as long runs of bytes: keys [.., slots, D], values [.., D, slots]. In between only the scores
-[M, H, slots] are kept; keys and values, which nobody reads again in this step, leave the chip's own memory to them.
+The maximum first, then integer sums, which are exact in any order: positions may be split among
+programs at will. Keys and
+values are each read once, as long runs of bytes: keys [.., slots, D], values [.., D, slots]. In
+between only the scores [M, H, slots] are kept; keys and values, which nobody reads again in this
+step, leave the chip's own memory to them.
 """
 
 import triton
@@ -25,7 +27,8 @@ def scores_kernel(
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     SHARED: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """t_j of the heads of one group and a tile of positions -> scores [M, H, slots] float32, -inf where nothing is seen.
+    """t_j of the heads of one group and a tile of positions -> scores [M, H, slots] float32, -inf
+    where nothing is seen.
 
     And each tile's maximum: maxima [M, H, tiles].
     """
@@ -68,8 +71,8 @@ def values_kernel(
 ):  # fmt: skip
     """The sums of w_j * v_j over one split of the positions -> splits [split, M, H * D] int32.
 
-    split_length is a multiple of POSITIONS. A weight (17 bits) is split into digits of 7 bits, each a row of an int8 product
-    of its own.
+    split_length is a multiple of POSITIONS. A weight (17 bits) is split into digits of 7 bits, each
+    a row of an int8 product of its own.
     """
     pair = tl.program_id(0).to(tl.int64)
     split = tl.program_id(1)

@@ -1,4 +1,6 @@
-"""The GPU engine's key/value cache: values lie with their positions in a row, as the kernels read them."""
+"""The GPU engine's key/value cache: values lie with their positions in a row, as the kernels read
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from llmzip.engine.triton.operations import TritonLayerCache
 
 
 class TritonKVCache(RotatingKVCache):
-    """The same cache for the torch path and for the kernels, which see more slots than there are positions."""
+    """The same cache for the torch path and for the kernels, which see more slots than there are
+    positions.
+    """
 
     def _allocate(self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device) -> None:
         *outer, slots = shape

@@ -1,4 +1,6 @@
-"""The GPU engine's distributions: products stay on the device, tables are made there, and only what the coder needs travels."""
+"""The GPU engine's distributions: products stay on the device, tables are made there, and only what
+the coder needs travels.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class TritonDistributions:
     def __init__(
         self, transformer: TritonTransformer, prediction: Prediction, predictor: Predictor | None = None
     ) -> None:
-        """predictor: who overwrites the prediction with its next one; the products are then computed again when needed."""
+        """predictor: who overwrites the prediction with its next one; the products are then
+        computed again when needed.
+        """
         self._transformer = transformer
         self._prediction = prediction
         self._predictor = predictor
@@ -82,7 +86,9 @@ class TritonDistributions:
         return prediction.found[rows], prediction.scales[rows], prediction.maxima[rows]
 
     def _all_replaced(self) -> tuple[Tensor, Tensor]:
-        """Everything that has been replaced, for all rows: tokens [M, C] int32, weights [M, C] int64."""
+        """Everything that has been replaced, for all rows: tokens [M, C] int32, weights [M, C]
+        int64.
+        """
         rows, device = len(self._top), self._transformer.device
         if len(self._replaced) == 1 and len(self._replaced[0][1]) == rows:  # a decoder's step
             return self._replaced[0][1:]

@@ -1,4 +1,7 @@
-"""The GPU engine: the torch engine with kernels for a decoder's steps and for the tables. The bits are the same."""
+"""The GPU engine: the torch engine with kernels for a decoder's steps and for the tables.
+
+The bits are the same.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ class TritonEngine(TorchEngine):
         replays: bool | None = None,
         operations: Operations | None = None,
     ) -> None:
-        """Load the weights and test the kernels; operations: instead of those that pass the self-test."""
+        """Load the weights and test the kernels; operations: instead of those that pass the
+        self-test.
+        """
         self._compute_with(model, TritonTransformer(model, indexed(device), operations), replays)
         self.batches = _BATCHES
 

@@ -1,6 +1,9 @@
-"""The operations of a step, each by one kernel. `reference` has the same ones in torch: they define what is right.
+"""The operations of a step, each by one kernel.
 
-Shapes: M rows, each a stream's token; d, F, V of the model; H heads, G key/value heads, D head size; B buckets.
+`reference` has the same ones in torch: they define what is right.
+
+Shapes: M rows, each a stream's token; d, F, V of the model; H heads, G key/value heads, D head
+size; B buckets.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ TILE = 128
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """Sizes of attention's programs, the quickest of some on an H100 (docs/notes/gpu.md). No bit depends on them."""
+    """Sizes of attention's programs, the quickest of some on an H100 (docs/notes/gpu.md).
+
+    No bit depends on them.
+    """
 
     scores_positions: int = 128
     """For heads of 64; fewer for larger ones."""
@@ -43,7 +49,7 @@ class Weights:
 
 @dataclasses.dataclass(frozen=True)
 class TritonLayerCache:
-    """One layer's cache as the kernels read it: P slots, of which the last ones may be there only to fill up."""
+    """One layer's cache as the kernels read it: P slots, of which the last ones may be padding."""
 
     keys: Tensor  # [M, G, P, D] int8
     values: Tensor  # [M, G, D, P] int8
@@ -53,7 +59,10 @@ class TritonLayerCache:
 
 
 class Operations:
-    """The kernels. What an operation writes is its last arguments, unless said otherwise."""
+    """The kernels.
+
+    An operation writes to its last arguments, unless its docstring says otherwise.
+    """
 
     def __init__(self, spec: ModelSpec, tuning: Tuning | None = None) -> None:
         self.spec = spec
@@ -63,11 +72,11 @@ class Operations:
         self.score_tile = max(32, self.tuning.scores_positions * 64 // power_of_two(spec.head_dim, 32))
 
     def splits(self, streams: int, used: int) -> int:
-        """How many splits `values` makes of the positions."""
+        """The number of splits that `values` makes of the positions."""
         return position_splits(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
 
     def score_tiles(self, slots: int) -> int:
-        """How many tiles `scores` makes of so many slots."""
+        """The number of tiles that `scores` makes of so many slots."""
         return ceil_div(slots, self.score_tile)
 
     def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
@@ -93,7 +102,9 @@ class Operations:
         self, q: Tensor, scale: Tensor, weights: Weights, rope: Tensor, position: Tensor, ring: int,
         queries: Tensor, query_scales: Tensor, cache: TritonLayerCache,
     ) -> None:  # fmt: skip
-        """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a position of the cache."""
+        """Section 4.3: q [M, d], scale [M] -> queries [M, H, D] int8, query_scales [M, H], a
+        position of the cache.
+        """
         spec = self.spec
         block = row_block(len(q), 32)  # few: values are stored byte by byte, each in a sector of its own
         grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
@@ -115,7 +126,9 @@ class Operations:
         scores: Tensor,
         maxima: Tensor,
     ) -> None:
-        """Scores t_j of the first `used` slots: scores [M, H, P] float32, and each tile's maximum [M, H, `score_tiles(P)`]."""
+        """Scores t_j of the first `used` slots: scores [M, H, P] float32, and each tile's maximum
+        [M, H, `score_tiles(P)`].
+        """
         spec = self.spec
         grid = (len(queries) * spec.kv_heads, self.score_tiles(used))
         launch(
@@ -169,7 +182,9 @@ class Operations:
         )  # fmt: skip
 
     def rotate(self, inner: Tensor, scale: Tensor, q: Tensor, row_scale: Tensor) -> None:
-        """m to integers, rotated, to q [M, F] int8, and the factor of each row of the product that follows [M]."""
+        """m to integers, rotated, to q [M, F] int8, and the factor of each row of the product that
+        follows [M].
+        """
         size, width = self.spec.mlp_rotation, self.spec.d_ff
         blocks = power_of_two(width // size)
         launch(
@@ -178,7 +193,9 @@ class Operations:
         )  # fmt: skip
 
     def head(self, q: Tensor, weights: Weights, found: Tensor, maxima: Tensor) -> None:
-        """linear(head, q): found [M, V] float32, and the largest of each `TILE` tokens: maxima [M, tiles]."""
+        """linear(head, q): found [M, V] float32, and the largest of each `TILE` tokens: maxima [M,
+        tiles].
+        """
         spec = self.spec
         block = row_block(len(q), 128)
         launch(
@@ -209,7 +226,9 @@ class Operations:
         self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor, replaced: Tensor,
         table: Tensor,
     ) -> None:  # fmt: skip
-        """Frequencies in the buckets chosen [M] int32, with replaced [M, C] int64 for tokens [M, C] int32: [M, 256] int32."""
+        """Frequencies in the buckets chosen [M] int32, with replaced [M, C] int64 for tokens [M, C]
+        int32: [M, 256] int32.
+        """
         launch(
             tables.token_table_kernel, (len(chosen),), found, scales, maxima, chosen, tokens, replaced, table,
             tokens.shape[1], **self._vocabulary(),

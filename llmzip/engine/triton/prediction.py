@@ -1,4 +1,4 @@
-"""The head's prediction, and its way to the host."""
+"""The head's predictions on the device, and their copies on the host."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """Who computes predictions in memory that is used again."""
+    """A session, whose next prediction overwrites the one before."""
 
     generation: int
-    """Grows each time."""
+    """Grows with each prediction."""
 
     def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
         """The latest prediction, if it is of these head inputs."""
@@ -46,7 +46,9 @@ class Predictor(Protocol):
 def empty_prediction(
     operations: Operations, vectors: Tensor, scales: Tensor, found: Tensor, maxima: Tensor
 ) -> Prediction:
-    """A prediction for head inputs [M, d] int8, [M], to be filled; its products go into memory that is there already."""
+    """A prediction for head inputs [M, d] int8, [M], to be filled; its products go into memory that
+    is there already.
+    """
     rows, buckets, device = len(vectors), operations.buckets, vectors.device
     return Prediction(
         vectors,
@@ -61,7 +63,9 @@ def empty_prediction(
 
 
 def to_host(*tensors: Tensor) -> list[npt.NDArray[Any]]:
-    """The tensors' content on the host: from a GPU by way of memory that it writes by itself, with one wait for all."""
+    """The tensors' content on the host: from a GPU through pinned memory, with one synchronization
+    for all.
+    """
     if tensors[0].device.type != "cuda":
         return [x.cpu().numpy() for x in tensors]
     copies = [torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True) for x in tensors]

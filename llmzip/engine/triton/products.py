@@ -1,4 +1,6 @@
-"""Kernels around the int8 products, whose sums are exact integers in any order (docs/arithmetic.md, section 1.4)."""
+"""Kernels around the int8 products, whose sums are exact integers in any order (docs/arithmetic.md,
+section 1.4).
+"""
 
 import triton
 import triton.language as tl
@@ -41,7 +43,9 @@ def gate_up_kernel(
     x, row_scale, weight, scale, out, M, F: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """The beginning of section 4.6: x [M, K] int8, weight [2 * F, K] (gate, then up) -> m [M, F] float32."""
+    """The beginning of section 4.6: x [M, K] int8, weight [2 * F, K] (gate, then up) -> m [M, F]
+    float32.
+    """
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inside = columns < F
@@ -65,10 +69,12 @@ def qkv_kernel(
     M, ring, slots, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value in the cache.
+    """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value
+    in the cache.
 
-    queries [M, H, D] int8, query_scales [M, H]; of one layer's cache keys [M, G, slots, D] int8, values [M, G, D, slots] int8,
-    their scales [M, G, slots], and the largest value scale so far [M, G].
+    queries [M, H, D] int8, query_scales [M, H]; of one layer's cache keys [M, G, slots, D] int8,
+    values [M, G, D, slots] int8, their scales [M, G, slots], and the largest value scale so far [M,
+    G].
     """
     head = tl.program_id(0)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -128,7 +134,9 @@ def head_kernel(
     x, weight, scale, out, maxima, M, N: tl.constexpr, K: tl.constexpr, TILES: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """linear(head, q) of all tokens: x [M, K] int8 -> out [M, N] float32, and each tile's maximum [M, TILES]."""
+    """linear(head, q) of all tokens: x [M, K] int8 -> out [M, N] float32, and each tile's maximum
+    [M, TILES].
+    """
     tile = tl.program_id(1)
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tile * COLUMNS + tl.arange(0, COLUMNS)

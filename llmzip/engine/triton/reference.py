@@ -1,4 +1,6 @@
-"""The operations of a step in torch, with the arguments of `Operations`: what kernels are tested against and replaced by."""
+"""The operations of a step in torch, with the arguments of `Operations`: what kernels are tested
+against and replaced by.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ from llmzip.engine.triton.operations import TILE, Operations, TritonLayerCache, 
 
 
 class TorchOperations(Operations):
-    """Plain and slow. `frequencies` is numpy's, so that tables wait for the host; all else may be recorded as a graph."""
+    """Plain and slow.
+
+    `frequencies` is numpy's, so that tables wait for the host; all else may be recorded as a graph.
+    """
 
     def __init__(self, transformer: TorchTransformer) -> None:
         super().__init__(transformer.spec)

@@ -1,4 +1,6 @@
-"""Kernels that work on single rows: embedding, slots, RMSNorm, attention's output, the MLP's rotation."""
+"""Kernels that work on single rows: embedding, slots, RMSNorm, attention's output, the MLP's
+rotation.
+"""
 
 import triton
 import triton.language as tl
@@ -14,7 +16,9 @@ _TOTAL = tl.constexpr(2.0**-constants.ATTENTION_TOTAL_BITS)
 
 @triton.jit
 def embed_kernel(ids, table, table_scale, x, d: tl.constexpr, BLOCK: tl.constexpr):
-    """x[row] = table[ids[row]] * scale (section 4.1): ids [M] int64, table [V, d] int8, x [M, d] float32."""
+    """x[row] = table[ids[row]] * scale (section 4.1): ids [M] int64, table [V, d] int8, x [M, d]
+    float32.
+    """
     row = tl.program_id(0)
     token = tl.load(ids + row)
     i = tl.arange(0, BLOCK)
@@ -24,13 +28,15 @@ def embed_kernel(ids, table, table_scale, x, d: tl.constexpr, BLOCK: tl.constexp
 
 @triton.jit
 def slot_of(position, ring):
-    """Where a position is kept: the sinks in the first slots, the others in a ring."""
+    """The slot of a position: the sinks have the first slots, the others a ring."""
     return tl.where(position < _SINKS, position, _SINKS + (position - _SINKS) % ring)
 
 
 @triton.jit(do_not_specialize=["slots", "window", "ring"])
 def assign_slot_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: tl.constexpr):
-    """Note the new position [1] int64 in its slot, and which slots it sees (section 4.4): visible [slots] int8."""
+    """Store the new position [1] int64 in its slot, and which slots it sees (section 4.4): visible
+    [slots] int8.
+    """
     now = tl.load(position)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     held = tl.load(slot_positions + n, mask=n < slots, other=0)
@@ -63,7 +69,9 @@ def merge_kernel(
     splits, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Attention's integer sums of all splits [count, M, H * D] int32 -> q [M, H * D] int8, scale [M] (end of section 4.5)."""
+    """Attention's integer sums of all splits [count, M, H * D] int32 -> q [M, H * D] int8, scale
+    [M] (end of section 4.5).
+    """
     row = tl.program_id(0)
     width: tl.constexpr = heads * head_dim
     i = tl.arange(0, BLOCK)[None, :]
@@ -84,7 +92,8 @@ def merge_kernel(
 def hadamard(x, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr):
     """Rotate each block by Sylvester's matrix: [BLOCKS, SIZE = 2**BITS] int32.
 
-    Each stage adds and subtracts adjacent elements and rotates the bits of their indices: after BITS stages all is in order.
+    Each stage adds and subtracts adjacent elements and rotates the bits of their indices: after
+    BITS stages all is in order.
     """
     for _ in tl.static_range(BITS):
         a, b = tl.split(tl.reshape(x, (BLOCKS, SIZE // 2, 2)))
@@ -96,7 +105,9 @@ def hadamard(x, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr):
 def rotate_kernel(
     inner, scale, q, row_scale, width: tl.constexpr, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr
 ):
-    """The middle of section 4.6: m [M, F] float32 -> int16, rotated, q [M, F] int8, and the factor of the row [M]."""
+    """The middle of section 4.6: m [M, F] float32 -> int16, rotated, q [M, F] int8, and the factor
+    of the row [M].
+    """
     row = tl.program_id(0)
     i = tl.arange(0, BLOCKS)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
     values = tl.load(inner + row * width + i, mask=i < width, other=0.0)

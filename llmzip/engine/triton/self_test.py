@@ -1,4 +1,6 @@
-"""Known answers for each kernel, with extreme operands, before any of them is trusted on a device."""
+"""The self-test of the kernels: each against torch, with extreme operands, before any is trusted on
+a device.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ ROWS = (3, 20, 40, 65)
 SLOTS = 1040
 
 Run = Callable[[Operations], tuple[Tensor, ...]]
-"""Does one operation and returns all that it has written."""
+"""Runs one operation and returns all that it has written."""
 
 
 class Cases:
@@ -53,7 +55,9 @@ class Cases:
         return low * (high / low) ** x
 
     def reals(self, *shape: int, size: float = 1.0) -> Tensor:
-        """float32 rows of very different sizes, one of zeros and one with values half way between integers."""
+        """float32 rows of very different sizes, one of zeros and one with values half way between
+        integers.
+        """
         x = torch.randn(shape, dtype=torch.float32, **self.random) * size
         flat = x.view(-1, shape[-1])
         flat *= 2.0 ** torch.randint(-12, 6, (len(flat), 1), **self.random)
@@ -70,7 +74,7 @@ class Cases:
         return Weights(weight.contiguous(), scale, Linear(kernel, kernel.prepare(weight), scale))
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Room for results, filled so that nothing is right by chance."""
+        """Memory for results, filled so that nothing is right by chance."""
         return torch.full(shape, 77, dtype=dtype, device=self.transformer.device)
 
     def cache(self) -> TritonLayerCache:
@@ -94,7 +98,9 @@ class Cases:
         return seen.view(*scores.shape[:2], tiles, -1).amax(dim=-1)
 
     def head(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Products of the head, the rows' scales, and the maxima of tiles, with many equal products."""
+        """Products of the head, the rows' scales, and the maxima of tiles, with many equal
+        products.
+        """
         spec, run = self.spec, Operations(self.spec)
         found = torch.round(torch.randn(self.rows, spec.vocab, dtype=torch.float32, **self.random) * 300)
         found[1::4] = found[1::4].sign()
@@ -105,7 +111,7 @@ class Cases:
 
 
 def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> Iterator[tuple[str, Run]]:
-    """Each operation's name, and what runs it."""
+    """The test cases: each operation's name, and the function that runs it."""
     case = Cases(transformer, rows, slots)
     spec, d, f = case.spec, case.spec.d_model, case.spec.d_ff
     device = transformer.device
@@ -216,7 +222,7 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
 
 
 def differences(operations: Operations, reference: Operations, run: Run) -> str:
-    """How the results of an operation differ, or nothing."""
+    """The differences of an operation's results, as text; empty where there are none."""
     found: list[str] = []
     for i, (a, b) in enumerate(zip(run(operations), run(reference), strict=True)):
         unequal = torch.nonzero((a != b).flatten())

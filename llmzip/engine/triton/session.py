@@ -1,4 +1,6 @@
-"""The GPU engine's sessions: a token of each stream by kernels, replayed as one graph; few streams' chunks by the torch path."""
+"""The GPU engine's sessions: a token of each stream by kernels, replayed as one graph; few streams'
+chunks by the torch path.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from llmzip.engine.triton.prediction import Prediction, empty_prediction, to_hos
 from llmzip.engine.triton.transformer import TritonTransformer
 
 STEP_STREAMS = 64
-"""From so many streams on, chunks are fed token by token: the kernels' steps are then quicker than the torch path's chunks."""
+"""From so many streams on, chunks are fed token by token: the kernels' steps are then quicker than
+the torch path's chunks.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Workspace:
 
 
 class TritonSession(TorchSession):
-    """S streams and their cache, whose values lie with their positions in a row, as the kernels read them."""
+    """S streams and their cache, whose values lie with their positions in a row, as the kernels
+    read them.
+    """
 
     cache: TritonKVCache
     cache_type = TritonKVCache
@@ -72,7 +78,7 @@ class TritonSession(TorchSession):
             return HeadInput(vectors, scales)
 
     def _advance(self, tokens: npt.NDArray[np.int32], predicts: bool) -> tuple[Tensor, ...]:
-        """Feed a token [M] to each stream: what `_step` returns."""
+        """Feed a token [M] to each stream; returns the results of `_step`."""
         device, slots = self._transformer.device, self.cache.slots
         used = min(self.position + 1, slots)
         if self._replays:
@@ -88,7 +94,7 @@ class TritonSession(TorchSession):
         return results
 
     def _keep(self, results: tuple[Tensor, ...]) -> HeadInput:
-        """The head inputs on the host; what else is known stays on the device."""
+        """The head inputs on the host; the prediction stays on the device."""
         q, scale, sums, table, totals, top = results
         assert self._products is not None
         found, maxima = (part[: len(q)] for part in self._products)
@@ -100,7 +106,9 @@ class TritonSession(TorchSession):
         return HeadInput(vectors[:, None], scales[:, None])
 
     def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
-        """The head's prediction in the latest step, if these are the head inputs of its first streams."""
+        """The head's prediction in the latest step, if these are the head inputs of its first
+        streams.
+        """
         if self._latest is None:
             return None
         latest_vectors, latest_scales, prediction = self._latest
@@ -109,7 +117,10 @@ class TritonSession(TorchSession):
         return prediction.rows(rows) if same else None
 
     def _step(self, ids: Tensor, position: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
-        """ids [M] int64, position [1] int64 -> head inputs, and if asked for the head's prediction. May be done again."""
+        """ids [M] int64, position [1] int64 -> head inputs, and if asked for the head's prediction.
+
+        May be done again.
+        """
         transformer, cache, rows = self._transformer, self.cache, len(ids)
         run, device = transformer.operations, transformer.device
         run.assign_slot(position, cache.window, cache.ring, cache.padded_positions, cache.visible)
@@ -125,7 +136,7 @@ class TritonSession(TorchSession):
         return q, scale, prediction.sums, prediction.table, prediction.totals, prediction.top
 
     def _layers(self, ids: Tensor, position: Tensor, used: int, q: Tensor, scale: Tensor) -> None:
-        """The way through the layers, to the head inputs q [M, d] and scale [M]."""
+        """All layers, from ids to the head inputs q [M, d] and scale [M]."""
         transformer, run = self._transformer, self._transformer.operations
         space = self._workspace(len(ids))
         run.embed(ids, *transformer.embedding, space.x)
@@ -150,7 +161,7 @@ class TritonSession(TorchSession):
         run.rms_norm(space.x, q, scale)
 
     def _workspace(self, rows: int) -> Workspace:
-        """Memory for so many rows; that for another number of them is let go."""
+        """Memory for so many rows; that for another number of rows is freed."""
         if self._space is None or len(self._space.x) != rows:
             self._space = self._new_workspace(rows)
         return self._space

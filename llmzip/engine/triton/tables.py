@@ -1,4 +1,5 @@
-"""Kernels from the head's products to the coder's frequencies (docs/arithmetic.md, sections 4.8, 5 and 6.1).
+"""Kernels from the head's products to the coder's frequencies (docs/arithmetic.md, sections 4.8, 5
+and 6.1).
 
 Token weights are never stored: they are computed again from the products where some are wanted.
 """
@@ -52,7 +53,9 @@ def top_kernel(
     products, maxima, top, vocab: tl.constexpr, tiles: tl.constexpr, count: tl.constexpr,
     TILES: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The tokens with the largest products of a row, of equal ones the smaller first: top [M, count] int32."""
+    """The tokens with the largest products of a row, of equal ones the smaller first: top [M,
+    count] int32.
+    """
     row = tl.program_id(0)
     products += row.to(tl.int64) * vocab
     tile = tl.arange(0, TILES)
@@ -75,7 +78,9 @@ def top_kernel(
 
 @triton.jit
 def frequencies(weights, indices, symbols: tl.constexpr):
-    """Section 5: weights [N] int64 of the symbols `indices` [N], 0 beyond the last -> frequencies [N] int64."""
+    """Section 5: weights [N] int64 of the symbols `indices` [N], 0 beyond the last -> frequencies
+    [N] int64.
+    """
     total = tl.sum(weights, axis=0)
     bit = tl.arange(0, _LONGEST).to(tl.int64)
     excess = tl.sum((((total >> _SUM_BITS) >> bit) > 0).to(tl.int32), axis=0).to(tl.int64)
@@ -106,7 +111,8 @@ def token_table_kernel(
 ):  # fmt: skip
     """The coder's second table: the 256 tokens of the bucket chosen [M] int32 -> [M, 256] int32.
 
-    tokens [M, C] int32 have the weights replaced [M, C] int64 instead; negative ones stand for nothing.
+    tokens [M, C] int32 have the weights replaced [M, C] int64 instead; negative ones stand for
+    nothing.
     """
     row = tl.program_id(0)
     scale = tl.load(scales + row)
@@ -143,7 +149,9 @@ def replace_kernel(
     products, scales, maxima, tokens, replaced, sums, candidates,
     vocab: tl.constexpr, buckets: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Change the buckets' sums [M, B] int64 by what replaced [M, C] int64 adds to the weights of tokens [M, C] int32."""
+    """Change the buckets' sums [M, B] int64 by what replaced [M, C] int64 adds to the weights of
+    tokens [M, C] int32.
+    """
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)

@@ -30,14 +30,16 @@ class TritonTransformer(TorchTransformer):
     """A model's layers for torch and for the kernels, and the kernels."""
 
     def __init__(self, model: IntegerModel, device: torch.device, operations: Operations | None = None) -> None:
-        """Load the weights and test the kernels; operations: instead of those that pass the self-test."""
+        """Load the weights and test the kernels; operations: instead of those that pass the
+        self-test.
+        """
         super().__init__(model, device, kernel=None, threads=None)
         with self.working():
             self.operations = operations or checked_operations(self)
             self.layer_weights = [self._layer_weights(i) for i in range(self.spec.layers)]
             self.head_weights = self._shared(self.head, "head")
         self.latest: weakref.ref[Predictor] | None = None
-        """Who has made the latest step: a decoder asks for its tables next."""
+        """The session of the latest step: a decoder asks for its tables next."""
 
     def _layer_weights(self, index: int) -> LayerWeights:
         block, name = self.blocks[index], f"layers.{index}"
