@@ -44,6 +44,6 @@ def test_the_package_imports_what_is_used() -> None:
     for name in llmzip.__all__:
         assert getattr(llmzip, name) is not None
     assert set(llmzip.__all__) <= set(dir(llmzip))
-    assert sorted(llmzip.__all__) == sorted(llmzip._MODULES)
+    assert set(llmzip.__all__) == {*llmzip._MODULES, "__version__"}
     with pytest.raises(AttributeError, match="has no attribute 'steam'"):
         llmzip.steam  # type: ignore[attr-defined]  # noqa: B018
