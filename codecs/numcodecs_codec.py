@@ -1,6 +1,7 @@
 """All codecs for numcodecs and zarr, under one id: {"id": "llmzip", "codec": {"id": "xz", ...}}.
 
-The package's entry point leads numcodecs here; nothing else imports this module, as numcodecs is optional.
+The package's entry point leads numcodecs here; nothing else imports this module, as numcodecs is
+optional.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from llmzip.codecs.registry import from_config
 
 
 class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
-    """A codec of `registry.get_codec` in numcodecs' interface; see `FramedCodec` for what is written."""
+    """A codec of `registry.get_codec` in numcodecs' interface; `FramedCodec` says what is written."""
 
     codec_id: ClassVar[str] = "llmzip"
 
@@ -30,10 +31,12 @@ class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decompress, into `out` where given: a buffer that can be written, of exactly the size.
 
-        Raises LLMZipError for damaged data, TypeError where `out` is an array of objects, ValueError where it is of another size.
+        Raises LLMZipError for damaged data, TypeError where `out` is an array of objects,
+        ValueError where it is of another size.
         """
         if out is not None:
-            out = numcodecs.compat.ensure_contiguous_ndarray(out)  # an array of objects has no bytes to write to
+            # An array of objects has no bytes to write to.
+            out = numcodecs.compat.ensure_contiguous_ndarray(out)
         data = self._codec.decode(numcodecs.compat.ensure_bytes(buf))
         return numcodecs.compat.ndarray_copy(data, out)
 

@@ -1,7 +1,9 @@
-"""All codecs for zarr's format 3, under one name: {"name": "llmzip", "configuration": {"codec": {"id": "xz", ...}}}.
+"""All codecs for zarr's format 3, under one name.
 
-The package's entry point leads zarr here; nothing else imports this module, as zarr is optional. Arrays of format 2 take
-`numcodecs_codec.LLMZip`.
+    {"name": "llmzip", "configuration": {"codec": {"id": "xz", ...}}}
+
+The package's entry point leads zarr here; nothing else imports this module, as zarr is optional.
+Arrays of format 2 take `numcodecs_codec.LLMZip`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ NAME = "llmzip"
 class LLMZipCodec(zarr.abc.codec.BytesBytesCodec):  # type: ignore[misc]
     """A codec of `registry.get_codec` in zarr's interface; see `FramedCodec` for what is written.
 
-    >>> zarr.create_array("notes.zarr", data=array, compressors=LLMZipCodec({"id": "llm", "level": 5}))
+    >>> codec = LLMZipCodec({"id": "llm", "level": 5})
+    >>> zarr.create_array("notes.zarr", data=array, compressors=codec)
     """
 
     is_fixed_size = False  # of what it writes

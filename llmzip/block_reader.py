@@ -1,4 +1,4 @@
-"""The content of a compressed file as a raw stream of bytes, which can be read from any position on."""
+"""The content of a compressed file as a raw stream, which can be read from any position on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class BlockReader(io.RawIOBase):
         self._decoder = decoder
         self._origin = file.tell() if can_seek(file) else 0
         self._stream = FrameStream(file, decoder)
-        # The table is made once something was sought; the last decoded block's number then tells a solid frame's state.
+        # The table is made once something was sought; the last decoded block's number then tells a
+        # solid frame's state.
         self._table: SeekTable | None = None
         self._loaded: int | None = None
         self._block = 0, b""
@@ -45,7 +46,10 @@ class BlockReader(io.RawIOBase):
         return self._position
 
     def readinto(self, target: Any, /) -> int:
-        """Fill a buffer of bytes as far as one block goes; the number of bytes, 0 at the end. Raises LLMZipError."""
+        """Fill a buffer of bytes as far as one block goes; the number of bytes, 0 at the end.
+
+        Raises LLMZipError.
+        """
         if self._piece(1) == b"" and not self._load():
             return 0
         piece = self._piece(len(target))
@@ -79,7 +83,7 @@ class BlockReader(io.RawIOBase):
         return self._stream.load() if self._table is None else self._load_by(self._table)
 
     def _load_by(self, table: SeekTable) -> bool:
-        """Decode the block that holds the current position, and in a solid frame those that it builds on."""
+        """Decode the block that holds the position, and in a solid frame those that it builds on."""
         wanted = table.find(self._position)
         if wanted is None:
             return False

@@ -35,7 +35,10 @@ class LLMZipCompressor(NotCopied):
     CONTINUE: Final = 0
     """Mode of `compress`: return the blocks that are full."""
     FLUSH_BLOCK: Final = 1
-    """Mode of `compress` and `flush`: end the block, so that a decoder can return all data so far; the frame goes on."""
+    """Mode of `compress` and `flush`: end the block; the frame goes on.
+
+    A decoder can then return all data so far.
+    """
     FLUSH_FRAME: Final = 2
     """Mode of `compress` and `flush`: end the frame, and with it the stream."""
 
@@ -105,7 +108,10 @@ class LLMZipCompressor(NotCopied):
         self._turns = Turns("compressor")
 
     def find_model(self) -> None:
-        """Find the model that was named, and the device, before any text arrives. Raises an LLMZipError for what is not there."""
+        """Find the model that was named, and the device, before any text arrives.
+
+        Raises an LLMZipError for what is not there.
+        """
         loader = self._encoder.loader
         if loader.runtime.device != "cpu":
             loader.for_compression()
@@ -113,7 +119,7 @@ class LLMZipCompressor(NotCopied):
             self._encoder.loader = dataclasses.replace(loader, model=loader.chosen_model())
 
     def compress(self, data: Buffer, mode: int = CONTINUE) -> bytes:
-        """Take more data, return what is ready: with CONTINUE whole blocks, else what `flush` returns in this mode.
+        """Take more data; return whole blocks, or what `flush` returns in another mode.
 
         Raises ValueError after the end of the stream, after an exception, and for an unknown mode;
         TypeError for a str.
@@ -196,4 +202,4 @@ class LLMZipCompressor(NotCopied):
 def _check_mode(mode: int, *modes: int) -> None:
     if operator.index(mode) not in modes:
         known = ", ".join(map(str, modes))
-        raise ValueError(f"flush mode {mode!r}: modes are {known} (LLMZipCompressor.FLUSH_BLOCK and the like)")
+        raise ValueError(f"mode {mode!r}: modes are {known} (LLMZipCompressor.FLUSH_BLOCK, ...)")

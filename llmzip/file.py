@@ -28,12 +28,13 @@ _CLOSED = "I/O operation on a closed file"
 class LLMZipFile(NotCopied, io.BufferedIOBase):
     """A compressed file: reading with random access by block, or writing.
 
-    Reading in order verifies each frame's content check; a read after a seek relies on the blocks' checks. Threads that use
-    the same file wait for each other.
+    Reading in order verifies each frame's content check; a read after a seek relies on the blocks'
+    checks. Threads that use the same file wait for each other.
 
-    Opening reads nothing. Where a read raises an LLMZipError, the position is that of the first byte that cannot be had, and
-    reading on raises the same error; `seek` leads away from it. After an exception while writing the file is not complete,
-    and nothing makes it so: `write` and `close` raise ValueError.
+    Opening reads nothing. Where a read raises an LLMZipError, the position is that of the first
+    byte that cannot be had, and reading on raises the same error; `seek` leads away from it. After
+    an exception while writing the file is not complete, and nothing makes it so: `write` and
+    `close` raise ValueError.
     """
 
     # Where opening fails, the collector of garbage closes what there is: nothing.
@@ -60,15 +61,16 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         runtime: Runtime | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Open a path, or wrap a binary file, which stays open afterwards and needs only `read`, or only `write`.
+        """Open a path, or wrap a binary file, which needs only `read`, or `write`, and stays open.
 
-        mode: "r" reads, "w" writes a new file, "x" one that must not exist yet, "a" a further frame at the end of one; with or
-        without "b". model, dictionary, runtime, progress: as for `LLMZipCompressor`. level (or compresslevel, as gzip calls
-        it), block_size, codec, mixing, solid: as there, for writing only. max_memory, max_output: as for `LLMZipDecompressor`,
-        for reading only.
+        mode: "r" reads, "w" writes a new file, "x" one that must not exist yet, "a" a further frame
+        at the end of one; with or without "b". model, dictionary, runtime, progress: as for
+        `LLMZipCompressor`. level (or compresslevel, as gzip calls it), block_size, codec, mixing,
+        solid: as there, for writing only. max_memory, max_output: as for `LLMZipDecompressor`, for
+        reading only.
 
-        Raises ValueError for another mode; TypeError for what is neither path nor binary file, and for an option that the mode
-        has no use for.
+        Raises ValueError for another mode; TypeError for what is neither path nor binary file, and
+        for an option that the mode has no use for.
         """
         if mode not in _MODES:
             raise ValueError(f"mode {mode!r}: modes are 'r', 'w', 'x' and 'a', with or without 'b'")
@@ -117,7 +119,10 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
 
     @property
     def name(self) -> Any:
-        """The path, or the name of the file that was given. Raises AttributeError where that has none."""
+        """The path, or the name of the file that was given.
+
+        Raises AttributeError where that has none.
+        """
         return self._check_open().name
 
     @property
@@ -126,7 +131,10 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         return "wb" if self._reader is None else "rb"
 
     def fileno(self) -> int:
-        """The descriptor of the compressed file. Raises OSError or AttributeError where it has none."""
+        """The descriptor of the compressed file.
+
+        Raises OSError or AttributeError where it has none.
+        """
         return self._check_open().fileno()
 
     def readable(self) -> bool:
@@ -161,7 +169,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         return self._source().read(size)
 
     def read1(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, as many as can be had without decoding more than one block; -1: some."""
+        """Up to `size` bytes, as many as one more block has; -1: some."""
         return self._source().read1(size)
 
     def readinto(self, buffer: Any) -> int:
@@ -190,8 +198,9 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to an uncompressed position; only the blocks that are then read get decoded.
 
-        whence: offset counts from the beginning (0), the position (1) or the end (2). Raises ValueError for another, and for
-        a position before the beginning; UnsupportedOperation where the file is written, or cannot seek.
+        whence: offset counts from the beginning (0), the position (1) or the end (2). Raises
+        ValueError for another, and for a position before the beginning; UnsupportedOperation where
+        the file is written, or cannot seek.
         """
         return self._source().seek(offset, whence)
 
@@ -208,7 +217,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         return piece.nbytes
 
     def flush(self) -> None:
-        """Make all that has been written readable: end the block, write it to the file, and flush that.
+        """Make all that has been written readable: end the block, and flush the file below.
 
         Each flush costs compression: see `LLMZipCompressor.flush`. When reading, nothing happens.
         """
@@ -233,7 +242,10 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         self._position += size
 
     def close(self) -> None:
-        """Finish the last frame and close what this object opened. Raises ValueError where a write was interrupted."""
+        """Finish the last frame and close what this object opened.
+
+        Raises ValueError where a write was interrupted.
+        """
         if self.closed:
             return
         try:
@@ -261,9 +273,10 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
 def _check_file(file: object, method: str) -> None:
     """Raise TypeError for what is neither a path nor a binary file that has the method."""
     if isinstance(file, io.TextIOBase):
-        raise TypeError("the file is open in text mode; open it in binary mode, as compressed data are bytes")
+        raise TypeError("the file is open in text mode; open it in binary mode")
     if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, method):
-        raise TypeError(f"file must be a path, or a binary file with {method}(), not {type(file).__name__!r}")
+        kind = type(file).__name__
+        raise TypeError(f"file must be a path, or a binary file with {method}(), not {kind!r}")
 
 
 def _check_options(reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]) -> None:

@@ -27,7 +27,9 @@ def compress(
     runtime: Runtime | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Compress bytes into one stream; arguments as for `LLMZipCompressor`. compresslevel: gzip's name for the level.
+    """Compress bytes into one stream; arguments as for `LLMZipCompressor`.
+
+    compresslevel: gzip's name for the level.
 
     Raises TypeError for a str, ValueError for a bad level, ModelNotFoundError where the model is
     not installed.

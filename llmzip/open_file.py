@@ -15,8 +15,9 @@ from llmzip.types import Progress
 class _TextBuffer(LLMZipFile):
     """The compressed file below a text: it knows when the text begins and when it ends.
 
-    A TextIOWrapper writes a byte-order mark only where it is told that the file can seek and stands at its beginning. And it
-    flushes before it closes, which would end a block, where the end of the file is to end it.
+    A TextIOWrapper writes a byte-order mark only where it is told that the file can seek and stands
+    at its beginning. And it flushes before it closes, which would end a block, where the end of the
+    file is to end it.
     """
 
     begins = ends = False
@@ -168,18 +169,20 @@ def open(
 ) -> LLMZipFile | io.TextIOWrapper:
     """Open a compressed file in binary or text mode, as `gzip.open` does.
 
-    mode: one of `LLMZipFile`, which is the result, or "rt", "wt", "xt", "at" for text. encoding ("utf-8" where it is None),
-    errors, newline: of the text, as for the built-in `open`. The others: as for `LLMZipFile`.
+    mode: one of `LLMZipFile`, which is the result, or "rt", "wt", "xt", "at" for text. encoding
+    ("utf-8" where it is None), errors, newline: of the text, as for the built-in `open`. The
+    others: as for `LLMZipFile`.
 
     Raises what `LLMZipFile` does, and in text mode LookupError for an unknown encoding.
     """
     is_text = isinstance(mode, str) and "t" in mode
     if is_text and "b" in mode:
-        raise ValueError(f"mode {mode!r}: a file is opened in binary mode or in text mode, not in both")
+        raise ValueError(f"mode {mode!r}: binary mode or text mode, not both")
     if not is_text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text mode only")
     encoding = encoding or "utf-8"
-    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # what goes wrong goes wrong before there is a file
+    # What goes wrong goes wrong before there is a file.
+    io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)
     kind = _TextBuffer if is_text else LLMZipFile
     binary = kind(
         file,

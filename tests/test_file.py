@@ -138,7 +138,7 @@ def test_wrong_use(tiny_model: IntegerModel, packed: bytes) -> None:
         with pytest.raises(ValueError, match="modes are"):
             llmzip.LLMZipFile(io.BytesIO(), mode)  # type: ignore[arg-type]
     for mode in ("rbt", "wtb"):
-        with pytest.raises(ValueError, match="not in both"):
+        with pytest.raises(ValueError, match="not both"):
             llmzip.open(io.BytesIO(), mode)
     with pytest.raises(ValueError, match="modes are"):
         llmzip.open(io.BytesIO(), "zt")
