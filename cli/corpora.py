@@ -53,7 +53,9 @@ def list_corpora(as_json: bool) -> None:
 @corpora.command()
 @click.argument("names", type=NAME, nargs=-1, required=True)
 def fetch(names: tuple[str, ...]) -> None:
-    """Download corpora, verify and unpack them; an interrupted download goes on where it stopped."""
+    """Download corpora, verify and unpack them; an interrupted download goes on where it
+    stopped.
+    """
     for name in names:
         click.echo(os.fsencode(library.fetch(_known(name), TransferProgress(name).show, say)))
 

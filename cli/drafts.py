@@ -1,5 +1,6 @@
-"""Drafts: unfinished files beside their target. A draft is locked as long as its writer lives, so that what a killed
-process has left is told from what another one is writing, and removed by the next run in that folder.
+"""Drafts: unfinished files beside their target. A draft is locked as long as its writer lives, so
+that what a killed process has left is told from what another one is writing, and removed by the
+next run in that folder.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def is_draft(name: str) -> bool:
 
 @contextlib.contextmanager
 def draft_in(folder: Path, mode: int) -> Iterator[Draft]:
-    """A new draft with these permissions, before the umask; when the block ends, nothing is left of it under its name."""
+    """A new draft with these permissions, before the umask; when the block ends, nothing is left of
+    it under its name.
+    """
     _remove_abandoned(os.path.realpath(folder))
     while True:
         path = folder / f".llmzip-{_machine()}-{secrets.token_hex(8)}.tmp"
@@ -105,7 +108,9 @@ def _is_ours(path: Path, fd: int) -> bool:
 
 
 def _lock(fd: int) -> bool:
-    """Lock a file; False where another process has locked it. Raises OSError where the file system cannot."""
+    """Lock a file; False where another process has locked it. Raises OSError where the file system
+    cannot.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,6 @@
-"""Environment variables that stand for options; they are read by the commands that use them, and only there."""
+"""Environment variables that stand for options; they are read by the commands that use them, and
+only there.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class VariableError(click.ClickException):
 
 
 def level(given: int | None) -> int:
-    """The level that was given, else that of the environment, else the default. Raises VariableError."""
+    """The level that was given, else that of the environment, else the default. Raises
+    VariableError.
+    """
     if given is not None:
         return given
     chosen = _number(LEVEL, f"a level, {MIN_LEVEL} to {MAX_LEVEL}", MIN_LEVEL, MAX_LEVEL)
@@ -36,7 +40,9 @@ def level(given: int | None) -> int:
 
 
 def threads(given: int | None) -> int | None:
-    """The number of threads that was given, else that of the environment, else None. Raises VariableError."""
+    """The number of threads that was given, else that of the environment, else None. Raises
+    VariableError.
+    """
     return given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
 
 

@@ -23,11 +23,14 @@ SUFFIX = ".llmz"
 
 
 class RefusalError(Exception):
-    """The command line does not do what was asked for this file; the message says why and what would make it."""
+    """The command line does not do what was asked for this file; the message says why and what
+    would make it.
+    """
 
 
 class Sink(io.FileIO):
-    """An unbuffered file for writing whose errors carry `label`, so that a full disk is blamed on the right file.
+    """An unbuffered file for writing whose errors carry `label`, so that a full disk is blamed on
+    the right file.
 
     `draft` is where what was written so far can be read, if anywhere.
     """
@@ -53,8 +56,8 @@ class Sink(io.FileIO):
 class Input(io.FileIO):
     """The raw side of a file for reading, whose errors carry `label`.
 
-    Where its descriptor does not wait for data, which whoever shares it can have asked for, this does: Python takes no data
-    yet for the end.
+    Where its descriptor does not wait for data, which whoever shares it can have asked for, this
+    does: Python takes no data yet for the end.
     """
 
     def __init__(self, fd: int, label: str, *, closefd: bool = True) -> None:
@@ -124,11 +127,13 @@ def has_suffix(path: Path) -> bool:
 
 @contextlib.contextmanager
 def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterator[Sink]:
-    """A sink whose bytes become `target` when the block ends well; when it does not, nothing is left.
+    """A sink whose bytes become `target` when the block ends well; when it does not, nothing is
+    left.
 
-    `like` gives the new file its permissions, owner (where allowed) and modification time. An existing target is
-    replaced only with `force`; of a symbolic link to a file, it is the link. What is not a regular file, and what stands
-    behind a descriptor (/dev/stdout), is never replaced but written into.
+    `like` gives the new file its permissions, owner (where allowed) and modification time. An
+    existing target is replaced only with `force`; of a symbolic link to a file, it is the link.
+    What is not a regular file, and what stands behind a descriptor (/dev/stdout), is never replaced
+    but written into.
     """
     if is_written_into(target):
         with _written_into(target, force) as sink:
@@ -150,7 +155,9 @@ def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterat
 
 
 def is_written_into(target: Path) -> bool:
-    """Whether an output of this name is written into, not replaced. Raises OSError where the name cannot be one."""
+    """Whether an output of this name is written into, not replaced. Raises OSError where the name
+    cannot be one.
+    """
     if descriptor_of(target) is not None:
         return True
     try:
@@ -175,7 +182,8 @@ def _written_into(target: Path, force: bool) -> Iterator[Sink]:
 
 
 def remove_source(path: Path, read: os.stat_result) -> None:
-    """Remove the file that has been read, as it was when it was opened: never another that has got its name meanwhile.
+    """Remove the file that has been read, as it was when it was opened: never another that has got
+    its name meanwhile.
 
     Raises RefusalError where it is not that file any more.
     """
@@ -212,7 +220,9 @@ def _publish(draft: Draft, target: Path, force: bool) -> None:
 
 
 def _replace_own(draft: Path, target: Path) -> None:
-    """Rename a draft to a name that is not taken: an empty file takes it first, which only one process can make."""
+    """Rename a draft to a name that is not taken: an empty file takes it first, which only one
+    process can make.
+    """
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:

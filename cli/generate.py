@@ -28,7 +28,9 @@ def _run(
     engine: EngineName,
     threads: int | None,
 ) -> None:
-    """Continue PROMPT (- reads it from standard input); the same seed is the same text on every machine."""
+    """Continue PROMPT (- reads it from standard input); the same seed is the same text on every
+    machine.
+    """
     given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
     runtime = Runtime(
         engine=engine, device=device, threads=environment.threads(threads), offline=offline, download=not offline

@@ -17,7 +17,9 @@ from llmzip.cli.drafts import is_draft
 from llmzip.cli.files import SUFFIX, Input, RefusalError, has_suffix
 
 Complain = Callable[[str, Exception], None]
-"""Reports what could not be done with something of this name, and remembers that there was an error."""
+"""Reports what could not be done with something of this name, and remembers that there was an
+error.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def reading(source: Source) -> Iterator[BinaryIO]:
 
 
 def _walk(top: Path, action: Action, complain: Complain) -> Iterator[Source]:
-    """The regular files in a folder that the action is for, each folder's before those of the folders in it."""
+    """The regular files in a folder that the action is for, each folder's before those of the
+    folders in it.
+    """
     waiting = [top]  # not a recursion, which os.walk is: trees can be deeper than Python's stack
     while waiting:
         folders = []

@@ -157,7 +157,9 @@ def _filename(name: str) -> dict[str, str]:
 
 
 def _rates(listed: Listed) -> tuple[float | None, float | None]:
-    """Uncompressed / compressed bytes, and compressed bits per uncompressed byte; None where there is no byte."""
+    """Uncompressed / compressed bytes, and compressed bits per uncompressed byte; None where there
+    is no byte.
+    """
     compressed, uncompressed = listed.compressed_bytes, listed.uncompressed_bytes
     return (uncompressed / compressed if compressed else None, 8 * compressed / uncompressed if uncompressed else None)
 

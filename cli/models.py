@@ -63,7 +63,8 @@ def list_models(as_json: bool) -> None:
 def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> None:
     """Download and convert a model.
 
-    NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id owner/name[@revision].
+    NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id
+    owner/name[@revision].
     """
     with model_progress() as progress:
         store = ModelStore(offline=offline)

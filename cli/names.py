@@ -1,4 +1,6 @@
-"""Names that the command line takes: an empty one, mostly a variable that is not set, names nothing."""
+"""Names that the command line takes: an empty one, mostly a variable that is not set, names
+nothing.
+"""
 
 from __future__ import annotations
 

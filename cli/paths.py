@@ -1,4 +1,6 @@
-"""What a path is: which file it names, whether it is one of this process's descriptors, how it is shown."""
+"""What a path is: which file it names, whether it is one of this process's descriptors, how it is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,17 @@ _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(\d+)(?:/task/\d+)?/fd")
 
 
 def from_name(name: str) -> Path:
-    """The path that a user has named. Raises FileNotFoundError for an empty name, which pathlib takes for the current folder."""
+    """The path that a user has named. Raises FileNotFoundError for an empty name, which pathlib
+    takes for the current folder.
+    """
     if not name:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory (an empty name: is a variable unset?)", "''")
     return Path(name)
 
 
 def identity_of(path: str | os.PathLike[str] | int, *, regular: bool = False) -> Identity | None:
-    """The file that a path (through its links) or descriptor leads to; None where there is none that could be examined.
+    """The file that a path (through its links) or descriptor leads to; None where there is none
+    that could be examined.
 
     regular: None, too, for what is not a regular file.
     """
@@ -43,7 +48,8 @@ def folders_above(path: Path) -> Iterator[Identity]:
 
 
 def descriptor_of(path: Path) -> tuple[int | None, int] | None:
-    """Whose descriptor, and which, a path such as /dev/stdout or /proc/self/fd/1 names, itself or by links; None if it does not.
+    """Whose descriptor, and which, a path such as /dev/stdout or /proc/self/fd/1 names, itself or
+    by links; None if it does not.
 
     The process is None for this one.
     """
@@ -60,7 +66,9 @@ def descriptor_of(path: Path) -> tuple[int | None, int] | None:
 
 
 def shown(name: str) -> str:
-    """A name as text of one line: bytes that are not text, and characters that could steer a terminal, are written \\x1b."""
+    """A name as text of one line: bytes that are not text, and characters that could steer a
+    terminal, are written \\x1b.
+    """
     return "".join(char if char.isprintable() else _escaped(char) for char in name)
 
 

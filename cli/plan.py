@@ -1,7 +1,8 @@
 """What a call is going to read, write and remove, looked through before anything starts.
 
-No input may be overwritten while it waits, and nothing that decompression needs (the dictionary, the model, the store
-of the models) may be overwritten or removed. Files are compared by device and inode, so that other names do not hide them.
+No input may be overwritten while it waits, and nothing that decompression needs (the dictionary,
+the model, the store of the models) may be overwritten or removed. Files are compared by device and
+inode, so that other names do not hide them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from llmzip.cli.paths import Identity
 
 
 def output_of(source: Source, arguments: Arguments) -> Path | None:
-    """Where the output of an input goes; None: standard output. Raises RefusalError where no name can be given to it."""
+    """Where the output of an input goes; None: standard output. Raises RefusalError where no name
+    can be given to it.
+    """
     if arguments.output is not None:
         return Path(arguments.output)
     if source.path is None or arguments.stdout:
@@ -30,8 +33,9 @@ def output_of(source: Source, arguments: Arguments) -> Path | None:
 
 
 def plan(arguments: Arguments, complain: Complain) -> list[Source]:
-    """The inputs that can be worked on. Those that -r came across are left out where they are in the way of others, or
-    others of them; where an input that the user has named is, there is nothing to work on at all.
+    """The inputs that can be worked on. Those that -r came across are left out where they are in
+    the way of others, or others of them; where an input that the user has named is, there is
+    nothing to work on at all.
     """
     found = list(sources(arguments, complain))
     if arguments.action not in (Action.COMPRESS, Action.DECOMPRESS):
@@ -53,7 +57,9 @@ def plan(arguments: Arguments, complain: Complain) -> list[Source]:
 
 
 def _once(found: list[Source]) -> Iterator[Source]:
-    """The inputs without those that were named or come across again: their output would be the same file."""
+    """The inputs without those that were named or come across again: their output would be the same
+    file.
+    """
     seen = set()
     real = functools.cache(os.path.realpath)
     for source in found:
@@ -67,7 +73,9 @@ def _once(found: list[Source]) -> Iterator[Source]:
 
 
 def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], None]:
-    """A function that raises RefusalError where an input is not to be removed, or its output not to be written."""
+    """A function that raises RefusalError where an input is not to be removed, or its output not to
+    be written.
+    """
     needed = functools.cache(lambda: _Needed(arguments))
     inputs: dict[Identity, Source] = {}
     for source in found:

@@ -13,7 +13,9 @@ from llmzip.errors import LLMZipError
 
 
 def run_each(arguments: Arguments, work: Callable[[Source], None]) -> int:
-    """Call `work` on every input; the exit code: 0, or 1 when anything that was named could not be done."""
+    """Call `work` on every input; the exit code: 0, or 1 when anything that was named could not be
+    done.
+    """
     code = 0
 
     def complain(label: str, error: Exception) -> None:

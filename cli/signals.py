@@ -1,7 +1,8 @@
 """Ending by a signal: clean up first, then die of that same signal.
 
-A shell reports a death by signal N as exit code 128 + N (SIGINT 130, SIGPIPE 141, SIGTERM 143). Exiting with that
-number instead would hide the interruption from the calling shell, which then would not leave its loop.
+A shell reports a death by signal N as exit code 128 + N (SIGINT 130, SIGPIPE 141, SIGTERM 143).
+Exiting with that number instead would hide the interruption from the calling shell, which then
+would not leave its loop.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end; raised in the main thread, so that all on the way out cleans up."""
+    """A signal asked the process to end; raised in the main thread, so that all on the way out
+    cleans up.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -24,9 +27,11 @@ class Stopped(BaseException):
 
 
 def install(clean_up: Callable[[], None]) -> None:
-    """Raise Stopped on SIGINT, SIGTERM and SIGHUP, except where the caller has them ignored (nohup, background jobs).
+    """Raise Stopped on SIGINT, SIGTERM and SIGHUP, except where the caller has them ignored (nohup,
+    background jobs).
 
-    A second signal does not wait for what the first began: it calls `clean_up` and ends the process at once.
+    A second signal does not wait for what the first began: it calls `clean_up` and ends the process
+    at once.
     """
 
     def first(number: int, frame: FrameType | None) -> None:

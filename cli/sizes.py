@@ -11,7 +11,9 @@ _UNITS = ("", "K", "M", "G", "T")
 
 
 def parse_size(text: str) -> int:
-    """Read a size; K and KiB are 1024 bytes. KB is refused because half of its readers mean 1000."""
+    """Read a size; K and KiB are 1024 bytes. KB is refused because half of its readers mean
+    1000.
+    """
     match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(?:iB)?|B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise click.BadParameter(f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB or TiB.")

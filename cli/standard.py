@@ -38,8 +38,9 @@ class _Messages(Sink):
 def prepare() -> None:
     """Put something behind descriptors 0 to 2, and streams that can write every name.
 
-    A file that was opened as one of these numbers would get the messages of this program and its libraries, and Python
-    prints to standard output what should go to a standard error that is closed.
+    A file that was opened as one of these numbers would get the messages of this program and its
+    libraries, and Python prints to standard output what should go to a standard error that is
+    closed.
     """
     # What the caller has closed cannot be read or written. Messages alone are dropped.
     for fd, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):

@@ -42,7 +42,8 @@ def tokens() -> None:
 def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarchical: bool, quiet: bool) -> None:
     """Cut FILE into tokens and replace repeats; JSON with the ids, dictionary first.
 
-    With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is meta-token k.
+    With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is
+    meta-token k.
     """
     data = _read(file)
     chosen = load_tokenizer(tokenizer)

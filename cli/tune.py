@@ -36,8 +36,8 @@ def _run(
 ) -> None:
     """Train a model on FILES and install it as NAME: `llmzip -m NAME FILE` then compresses with it.
 
-    A folder stands for all files in it; in a file, a line that holds a single form feed separates documents. A run that was
-    interrupted goes on where it was when the same command is given again.
+    A folder stands for all files in it; in a file, a line that holds a single form feed separates
+    documents. A run that was interrupted goes on where it was when the same command is given again.
     """
     try:
         from llmzip.tuning import tune

@@ -145,7 +145,9 @@ class Measurement:
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of models, limit and output, as one `Measurement`: its first argument."""
+    """Give a command the options of models, limit and output, as one `Measurement`: its first
+    argument.
+    """
 
     @functools.wraps(command)
     def run(**values: Any) -> None:

@@ -1,6 +1,8 @@
-"""Symbols of a large alphabet <-> bits, with frequencies learned on the way (docs/format.md, "Payload of the meta-token codec").
+"""Symbols of a large alphabet <-> bits, with frequencies learned on the way (docs/format.md,
+"Payload of the meta-token codec").
 
-Frequencies are integers and change between groups of symbols, so that a group is coded with a few numpy calls.
+Frequencies are integers and change between groups of symbols, so that a group is coded with a few
+numpy calls.
 """
 
 from __future__ import annotations

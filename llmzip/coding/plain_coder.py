@@ -1,6 +1,8 @@
-"""The range coder in plain Python (docs/format.md, "Range coder"), for platforms where constriction has no wheel.
+"""The range coder in plain Python (docs/format.md, "Range coder"), for platforms where constriction
+has no wheel.
 
-It writes and reads the same bytes: 32-bit words, 64-bit state (Martin 1979, carries resolved in the words written so far).
+It writes and reads the same bytes: 32-bit words, 64-bit state (Martin 1979, carries resolved in the
+words written so far).
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Encoder:
         self._words[last] += 1
 
     def interval(self) -> tuple[int, int, int]:
-        """Its lower end, its width, and how many bytes those numbers have; the symbols are any number inside."""
+        """Its lower end, its width, and how many bytes those numbers have; the symbols are any
+        number inside.
+        """
         words = np.array([*self._words, self._lower >> _WORD_BITS, self._lower & _WORD_MASK], ">u4").tobytes()
         return int.from_bytes(words, "big"), self._range, len(words)
 
@@ -62,7 +66,9 @@ class Decoder:
         self._point = int(words[0]) << _WORD_BITS | int(words[1])
 
     def decode(self, frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.int32] | None:
-        """The next N symbols, given their tables [N, n]; None where the words cannot have come from them."""
+        """The next N symbols, given their tables [N, n]; None where the words cannot have come from
+        them.
+        """
         symbols = np.empty(len(frequencies), np.int32)
         for r, ends in enumerate(frequencies.cumsum(axis=1)):
             scale = self._range >> FREQUENCY_BITS

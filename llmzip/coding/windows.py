@@ -1,8 +1,9 @@
 """Arithmetic codes of exactly W bits (Equal-Info Windows, arXiv 2404.03626), in exact integers.
 
-A window holds as many symbols as its W bits can say. Who decodes is not told how many: a symbol whose interval is narrower
-than one step of the W-bit number ends the window and is not part of it. So who encodes chooses, among the numbers that say
-the symbols, one that such a symbol follows. docs/codecs.md has the rules.
+A window holds as many symbols as its W bits can say. Who decodes is not told how many: a symbol
+whose interval is narrower than one step of the W-bit number ends the window and is not part of it.
+So who encodes chooses, among the numbers that say the symbols, one that such a symbol follows.
+docs/codecs.md has the rules.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Interval:
         return -(-self.low // _CELL)
 
     def numbers(self) -> Iterator[int]:
-        """Numbers inside, all or so many evenly spread that more are not worth trying; the least first."""
+        """Numbers inside, all or so many evenly spread that more are not worth trying; the least
+        first.
+        """
         first = self.first_number()
         count = -(-(self.low + self.width) // _CELL) - first
         for i in range(min(count, _MAX_TRIES)):

@@ -70,7 +70,8 @@ def compare(
         or original.vocabulary.token_bytes != changed.vocabulary.token_bytes
     ):
         raise LLMZipError(
-            f"{original.model_card.name} and {changed.model_card.name} have different vocabularies: compare their bits/byte"
+            f"{original.model_card.name} and {changed.model_card.name} have different vocabularies: "
+            "compare their bits/byte"
         )
     length = min(context, original.max_positions, changed.max_positions)
     found: list[tuple[Float64Array, ...]] = []

@@ -20,13 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-.findings { background: #eef4ea; padding: .6rem 1rem .6rem 2rem } .facts { color: #555; font-size: 13px }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-size: 13px }
+body {
+  font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem;
+  color: #222;
+}
+.findings { background: #eef4ea; padding: .6rem 1rem .6rem 2rem }
+.facts { color: #555; font-size: 13px }
+table {
+  border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-size: 13px;
+}
 th, td { border: 1px solid #ccc; padding: .15rem .5rem; text-align: right; vertical-align: bottom }
 td { white-space: nowrap } th:first-child, td:first-child { text-align: left }
-svg { max-width: 100%; height: auto } figure { margin: 1.5rem 0 } figcaption { color: #555; max-width: 50rem }
-pre { background: #f6f6f6; padding: 1rem; overflow: auto; max-height: 30rem } .warning { background: #fff3c4; padding: .5rem }
+svg { max-width: 100%; height: auto } figure { margin: 1.5rem 0 }
+figcaption { color: #555; max-width: 50rem }
+pre { background: #f6f6f6; padding: 1rem; overflow: auto; max-height: 30rem }
+.warning { background: #fff3c4; padding: .5rem }
 """
 
 _PICTURES: tuple[tuple[Callable[[Result], Figure], Callable[[Row], bool], str], ...] = (
