@@ -4,6 +4,7 @@ wrong with a file."""
 from __future__ import annotations
 
 import ast
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -15,15 +16,19 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip.container.header import memory_limit
+from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.sources import read_source
+from llmzip.model.vocabulary import NO_RULES
+from llmzip.predictor.dictionary import Dictionary
 from tests import golden, tiny
 from tests.as_reference import reference_model
 from tests.conftest import TESTS
 from tests.conftest import tiny as committed_model
 from tests.reference_decoder.__main__ import main
 from tests.reference_decoder.decoder import decode_file
+from tests.reference_decoder.dictionary import read_dictionary
 from tests.reference_decoder.errors import DecodeError
 from tests.reference_decoder.integer_model import read_integer_model
 from tests.reference_decoder.model import Model
@@ -167,6 +172,28 @@ def test_another_model_or_dictionary_is_refused(model: Model) -> None:
         decode_file(frame, model)
     with pytest.raises(DecodeError, match="another dictionary"):
         decode_file(frame, model, b"something else")
+
+
+def test_it_cuts_dictionaries_as_llmzip_does(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+    """Of a published model and of an integer model, with rules and without."""
+    published = read_model(golden.DATA / "tiny")
+    without_rules = dataclasses.replace(tiny_model.vocabulary, rules=NO_RULES)
+    bare = IntegerModel.build(tiny_model.spec, without_rules, tiny_model.tensors)
+    for text in (b"", golden.TEXT[:300], b"\x04 caf\xe9 <|endoftext|>\r\n \xff the", " 中文 ñ\n\n".encode()):
+        for model, other in ((tiny_model, published), (bare, reference_model(bare))):
+            expected = model.tokenizer.encode(text)
+            found = read_dictionary(text, other)
+            assert found.tokens == tuple(expected.ids.tolist())
+            assert found.literals == expected.literals
+            assert found.digest(other) == Dictionary(text).on(TorchEngine(model)).digest
+
+
+def test_a_dictionary_without_its_library_is_a_clear_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    frame = golden.frame_path("dictionary").read_bytes()
+    with pytest.raises(DecodeError, match="pip install tokenizers"):
+        decode_file(frame, model, golden.CASES["dictionary"][1]["dictionary"])
+    assert decode_file(golden.frame_path("short").read_bytes(), model) == golden.TEXT[:120]
 
 
 def test_the_command(tmp_path: pathlib.Path) -> None:

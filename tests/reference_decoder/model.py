@@ -37,8 +37,8 @@ class Model:
     spec: Spec
     tensors: Mapping[str, npt.NDArray[Any]]
     token_bytes: tuple[bytes, ...]
-    tokenizer_json: str = ""
-    """How text is cut into tokens: only dictionaries need it."""
+    rules: str = ""
+    """How text is cut into tokens, as `tokenizers` describes it in JSON; only dictionaries need it."""
     _matrices: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def matrix(self, name: str) -> npt.NDArray[np.float64]:

@@ -42,7 +42,7 @@ def read_model(folder: pathlib.Path) -> Model:
         return file.tensor(name + ".weight").astype(np.float64)
 
     theta = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
-    return Model(spec, convert(spec, load, float(theta)), token_bytes, json.dumps(tokenizer))
+    return Model(spec, convert(spec, load, float(theta)), token_bytes, rules_of(tokenizer))
 
 
 def spec_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> tuple[Spec, tuple[bytes, ...]]:
@@ -84,6 +84,12 @@ def pieces_of(tokenizer: dict[str, Any], vocab: int) -> tuple[tuple[bytes, ...],
     escape_token = min(special, default=0)
     pieces[escape_token] = b""
     return tuple(pieces), escape_token
+
+
+def rules_of(tokenizer: dict[str, Any]) -> str:
+    """The published tokenizer without what would change the text (3.7)."""
+    bare = tokenizer | {"added_tokens": [], "normalizer": None, "post_processor": None}
+    return json.dumps(bare).replace('"add_prefix_space": true', '"add_prefix_space": false')
 
 
 def byte_alphabet() -> dict[str, int]:
