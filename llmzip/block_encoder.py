@@ -49,6 +49,9 @@ class CompressionOptions:
             raise ValueError("solid compression carries the mixer on: it needs mixing")
 
 
+DEFAULT_OPTIONS = CompressionOptions()
+
+
 class BlockEncoder:
     """Chooses codecs, loads the model when the first text needs it, and keeps what blocks of solid frames build on."""
 

@@ -20,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip.block_encoder import CompressionOptions
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.coding.range_coder import RangeEncoder
 from llmzip.container.block import Block
@@ -178,7 +179,7 @@ def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     integer: IntegerScorer, english: bytes, size: int, block_size: int | None, blocks: int
 ) -> None:
     data = english[:size]
-    length = file_length(integer, data, 1, block_size=block_size)
+    length = file_length(integer, data, CompressionOptions(1, block_size))
     assert length.file_bits == 8 * len(llmzip.compress(data, 1, model=integer.engine.model, block_size=block_size))
     overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / size, abs=1e-9)
@@ -235,24 +236,29 @@ SNIPPETS = st.one_of(
     again=st.integers(0, 3),
     block_size=st.sampled_from([None, 1024, 2048]),
     solid=st.booleans(),
+    codec=st.sampled_from([None, None, "llm", "xz", "meta-token"]),
+    known=st.sampled_from([b"", b"The assert statement is a convenient way to insert assertions. " * 3]),
 )
 @settings(max_examples=25, deadline=None)
-@example(snippets=[(0, 900), bytes(64)], again=3, block_size=None, solid=False)
-@example(snippets=[(0, 900)], again=3, block_size=1024, solid=True)
+@example(snippets=[(0, 900), bytes(64)], again=3, block_size=None, solid=False, codec=None, known=b"x" * 300)
+@example(snippets=[(0, 900)], again=3, block_size=1024, solid=True, codec=None, known=b"")
 def test_every_bit_of_a_file_is_booked_where_it_belongs(
     integer: IntegerScorer,
     snippets: list[tuple[int, int] | bytes],
     again: int,
     block_size: int | None,
     solid: bool,
+    codec: str | None,
+    known: bytes,
 ) -> None:
-    """Texts with repeats, binary parts, several blocks, solid and not."""
+    """Texts with repeats, binary parts, several blocks, solid and not, with a dictionary and without."""
     english = "\n".join(pydoc_data.topics.topics.values()).encode()
     parts = [s if isinstance(s, bytes) else english[s[0] : s[0] + s[1]] for s in snippets]
     data = b"".join(parts * (1 + again))
-    model = integer.engine.model
-    length = file_length(integer, data, 1, block_size=block_size, solid=solid)
-    packed = llmzip.compress(data, 1, model=model, block_size=block_size, solid=solid)
+    dictionary = llmzip.Dictionary(known) if known else None
+    options = CompressionOptions(1, block_size, codec, solid=solid)
+    length = file_length(integer, data, options, dictionary=dictionary)
+    packed = llmzip.compress(data, model=integer.engine.model, dictionary=dictionary, **dataclasses.asdict(options))
     found = parts_of(packed)
     assert length.file_bits == 8 * len(packed)  # who measures changes no byte
     assert length.header_bits == 8 * (found.overhead + found.parameters)
@@ -265,10 +271,10 @@ def test_every_bit_of_a_file_is_booked_where_it_belongs(
 
 
 def test_what_matches_leave_for_the_model_is_the_models(integer: IntegerScorer, english: bytes) -> None:
-    length = file_length(integer, english[:3000] * 2 + english[5000:6000], 1)
+    length = file_length(integer, english[:3000] * 2 + english[5000:6000], CompressionOptions(1))
     assert 0 < length.match_bits < 200
     assert length.other_bits == 0
-    alone = file_length(integer, english[:3000] + english[5000:6000], 1)
+    alone = file_length(integer, english[:3000] + english[5000:6000], CompressionOptions(1))
     assert length.model_bits == pytest.approx(alone.model_bits, rel=0.01)
 
 

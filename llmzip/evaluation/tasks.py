@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from llmzip.block_encoder import CompressionOptions
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Options
 from llmzip.evaluation.rows import (
@@ -172,7 +173,7 @@ def measure_file(scorer: Scorer, data: bytes, options: Options, progress: TokenP
     """The real file at a level, and where its bits come from; for integer models."""
     if not isinstance(scorer, IntegerScorer):
         raise LLMZipError("float models make no files")
-    length = file_length(scorer, data, options.level, progress=progress)
+    length = file_length(scorer, data, CompressionOptions(options.level), progress=progress)
     return FileMeasures(
         level=options.level,
         file_bytes=length.file_bits // 8,

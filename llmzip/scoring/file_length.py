@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from llmzip import levels
+from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.codec_ids import CodecId
 from llmzip.engine.base import Engine
+from llmzip.predictor.dictionary import Dictionary
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
 from llmzip.scoring.score import LITERAL_BITS
 from llmzip.types import TokenProgress
@@ -56,10 +57,9 @@ class FileLength:
 def file_length(
     scorer: IntegerScorer,
     data: bytes,
-    level: int = levels.DEFAULT_LEVEL,
+    options: CompressionOptions = DEFAULT_OPTIONS,
     *,
-    block_size: int | None = None,
-    solid: bool = False,
+    dictionary: Dictionary | None = None,
     progress: TokenProgress | None = None,
 ) -> FileLength:
     """Compress `data` with the scorer's model, and book each part of the file where it belongs.
@@ -69,7 +69,9 @@ def file_length(
     tokens are coded, those of payloads that lose against another codec's included.
     """
     ledger = _Ledger(scorer.engine, progress)
-    compressor = LLMZipCompressor(level, model=scorer.engine.model, block_size=block_size, solid=solid, observer=ledger)
+    compressor = LLMZipCompressor.with_options(
+        options, model=scorer.engine.model, dictionary=dictionary, observer=ledger
+    )
     packed = compressor.compress(data) + compressor.flush()
     return FileLength(
         text_bytes=len(data),
