@@ -11,8 +11,10 @@ from llmzip.frame_stream import FrameStream
 
 
 def can_seek(file: BinaryIO) -> bool:
-    """Whether a file can seek; one that does not say so cannot."""
-    return hasattr(file, "seekable") and file.seekable()
+    """Whether a file can seek. One that does not say so (an `mmap`) can, if it has the methods."""
+    if hasattr(file, "seekable"):
+        return file.seekable()
+    return hasattr(file, "seek") and hasattr(file, "tell")
 
 
 class BlockReader(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import mmap
 import os
 import pathlib
 import random
@@ -322,6 +323,21 @@ def test_sources_need_only_read_and_sinks_only_write(tiny_model: IntegerModel, t
             file.write(text.decode() if mode == "at" else text)
             file.flush()
         assert llmzip.decompress(sink.sink.getvalue(), model=tiny_model) == text
+
+
+def test_a_file_in_memory_can_be_sought(
+    tiny_model: IntegerModel, text: bytes, packed: bytes, tmp_path: pathlib.Path
+) -> None:
+    """An mmap says nothing of seeking before Python 3.13."""
+    path = tmp_path / "text.llmz"
+    path.write_bytes(packed)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        llmzip.open(mapped, model=tiny_model) as content,  # type: ignore[call-overload]
+    ):
+        content.seek(-100, io.SEEK_END)
+        assert content.read() == text[-100:]
 
 
 def test_every_way_to_read(tiny_model: IntegerModel, text: bytes, packed: bytes) -> None:

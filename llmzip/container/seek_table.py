@@ -111,7 +111,8 @@ class SeekTable:
 
 def _locate_by_index(file: BinaryIO, origin: int) -> list[BlockLocation]:
     """The blocks that one final index accounts for, or none where more than one frame lies before the end."""
-    end = file.seek(0, io.SEEK_END)
+    file.seek(0, io.SEEK_END)
+    end = file.tell()
     file.seek(max(origin, end - FOOTER_BYTES))
     length = index_length(file.read(FOOTER_BYTES))
     if length is None or length > end - origin:

@@ -162,7 +162,8 @@ class _Salvage:
         if not frames:
             raise TruncatedError("the data is empty: not an llmzip file")
         total = sum(slot.size or 0 for frame in frames for slot in frame.slots)
-        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(0, os.SEEK_END)
+        size = self._file.tell()
         limit = FREE_OUTPUT + OUTPUT_PER_BYTE * size if self._max_output is None else self._max_output
         if total > limit:
             raise LimitError(

@@ -88,7 +88,8 @@ class Survey:
         self.parts: list[Part] = []
         self._file = file
         self._guesses = guesses
-        self._end = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)
+        self._end = file.tell()
         self._extents: KnownExtents | None = None
         self._why = ""
         self._budget = _READS_PER_BYTE * self._end + _FREE_READS
