@@ -30,10 +30,12 @@ from tests.reference_decoder.__main__ import main
 from tests.reference_decoder.decoder import decode_file
 from tests.reference_decoder.dictionary import read_dictionary
 from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.frame import RAW
 from tests.reference_decoder.integer_model import read_integer_model
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.published_model import read_model
 from tests.reference_decoder.working_memory import code_for, stated_bytes
+from tests.tools.bad_frames import NAMES_MODEL, SINGLE, body, header, short_frame
 
 FOLDER = TESTS / "reference_decoder"
 LIBRARIES = {"numpy", "zstandard", "xxhash", "tokenizers"}
@@ -194,6 +196,14 @@ def test_a_dictionary_without_its_library_is_a_clear_error(model: Model, monkeyp
     with pytest.raises(DecodeError, match="pip install tokenizers"):
         decode_file(frame, model, golden.CASES["dictionary"][1]["dictionary"])
     assert decode_file(golden.frame_path("short").read_bytes(), model) == golden.TEXT[:120]
+
+
+def test_a_model_is_needed_only_where_a_block_needs_it() -> None:
+    """A frame may name one that none of its blocks needs."""
+    head = header(SINGLE | NAMES_MODEL, bytes(4))
+    frame = short_frame(head, body(RAW, 5, b"hello"), b"hello")
+    assert decode_file(frame) == b"hello"
+    assert llmzip.decompress(frame) == b"hello"
 
 
 def test_the_command(tmp_path: pathlib.Path) -> None:

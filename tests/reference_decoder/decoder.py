@@ -13,7 +13,6 @@ from tests.reference_decoder.frame import (
     MODEL_CODECS,
     SHORT,
     Block,
-    Header,
     content_check,
     index_of,
     read_block,
@@ -61,8 +60,8 @@ class FrameDecoder:
     def __init__(self, reader: ByteReader, model: Model | None, dictionary: bytes | None, report: Report) -> None:
         self._reader, self._report = reader, report
         self._header = read_header(reader)
-        self._model = named_model(self._header, model)
-        self._dictionary = named_dictionary(self._header, self._model, dictionary)
+        self._model = model
+        self._dictionary = self._named_dictionary(dictionary)
         self._carried: Mixing | None = None
         self._blocks: list[Block] = []
         self._content = b""
@@ -111,15 +110,13 @@ class FrameDecoder:
             return DECODERS[codec](payload, size)
         if codec not in MODEL_CODECS:
             raise DecodeError(f"codec {codec} is unknown: the file needs a newer decoder")
-        if self._model is None:
-            raise DecodeError("it needs a model, but the frame names none")
         if codec != LLM:
-            return decode_meta_tokens(payload, size, self._model)
+            return decode_meta_tokens(payload, size, self._named_model())
         solid = self._header.solid
         data, taught = decode_llm(
             payload,
             size,
-            self._model,
+            self._named_model(),
             self._dictionary.tokens,
             self._carried,
             solid,
@@ -138,8 +135,8 @@ class FrameDecoder:
             matches = read_matches(payload, size, len(self._before()))
             codec, payload, size = matches.inner, matches.literals_payload, matches.literals_size
         need = block_bytes(block.size, self._header.solid)
-        if codec in MODEL_CODECS and self._model is not None:
-            need += self._model_bytes(self._model, codec, payload, size)
+        if codec in MODEL_CODECS:
+            need += self._model_bytes(self._named_model(), codec, payload, size)
         if self._header.version > 3 and need > stated_bytes(self._header.memory_code):
             raise DecodeError(f"it needs {need} bytes of memory, more than its frame states")
 
@@ -151,24 +148,24 @@ class FrameDecoder:
         layout = read_layout(ByteReader(payload), size, model.spec, context, len(tokens), solid)
         return llm_bytes(layout, model.spec, context, bool(self._header.dictionary))
 
+    def _named_model(self) -> Model:
+        """The model that the frame names, if it is the one at hand; only some blocks need it."""
+        model, named = self._model, self._header.fingerprint
+        if not named:
+            raise DecodeError("it needs a model, but the frame names none")
+        if model is None or not model.fingerprint.startswith(named):
+            had = f"the given one has {model.fingerprint.hex()}" if model else "none was given"
+            raise DecodeError(f"it needs the model of fingerprint {named.hex()}…; {had}")
+        return model
 
-def named_model(header: Header, model: Model | None) -> Model | None:
-    """The model that a frame names, if it is the one at hand."""
-    if not header.fingerprint:
-        return None
-    if model is None or not model.fingerprint.startswith(header.fingerprint):
-        had = "none was given" if model is None else f"the given one has {model.fingerprint.hex()}"
-        raise DecodeError(f"the file was made with the model of fingerprint {header.fingerprint.hex()}…; {had}")
-    return model
-
-
-def named_dictionary(header: Header, model: Model | None, text: bytes | None) -> Dictionary:
-    """The dictionary that a frame names, if it is the one at hand."""
-    if not header.dictionary or model is None:
-        return Dictionary()
-    if text is None:
-        raise DecodeError("the file was made with a dictionary: give it with -D")
-    dictionary = read_dictionary(text, model)
-    if dictionary.digest(model) != header.dictionary:
-        raise DecodeError("the file was made with another dictionary than the one given with -D")
-    return dictionary
+    def _named_dictionary(self, text: bytes | None) -> Dictionary:
+        """The dictionary that the frame names, if it is the one at hand."""
+        if not self._header.dictionary:
+            return Dictionary()
+        model = self._named_model()
+        if text is None:
+            raise DecodeError("the file was made with a dictionary: give it with -D")
+        dictionary = read_dictionary(text, model)
+        if dictionary.digest(model) != self._header.dictionary:
+            raise DecodeError("the file was made with another dictionary than the one given")
+        return dictionary
