@@ -9,7 +9,7 @@ import click
 
 from llmzip.cli.messages import say
 from llmzip.cli.names import NAME
-from llmzip.cli.progress import TransferProgress
+from llmzip.cli.progress import CorpusProgress
 from llmzip.corpora import library, registry
 from llmzip.corpora.builtin import BUILTIN
 from llmzip.errors import LLMZipError
@@ -57,7 +57,7 @@ def fetch(names: tuple[str, ...]) -> None:
     stopped.
     """
     for name in names:
-        click.echo(os.fsencode(library.fetch(_known(name), TransferProgress(name).show, say)))
+        click.echo(os.fsencode(library.fetch(_known(name), CorpusProgress(name).show, say)))
 
 
 @corpora.command()

@@ -168,8 +168,8 @@ class MeasurementProgress:
         print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
 
 
-class TransferProgress:
-    """The bytes of one download: a line that counts on a terminal, else one line when it begins."""
+class CorpusProgress:
+    """The bytes of a corpus that is downloaded: a line that counts on a terminal, else one line when it begins."""
 
     def __init__(self, name: str) -> None:
         self.name = name

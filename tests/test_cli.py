@@ -24,7 +24,9 @@ import pytest
 import llmzip.streams
 from llmzip import block_encoder
 from llmzip.block_encoder import CompressionOptions
-from llmzip.cli import files, main, options
+from llmzip.cli import files, options
+from llmzip.cli.command import Command
+from llmzip.cli.execute import execute
 from llmzip.cli.sizes import format_size, parse_size
 from tests import tiny
 from tests.command import LLMZIP, MTIME_NS, NOISE, folder, process, run, tree  # noqa: F401 (a fixture)
@@ -290,7 +292,7 @@ def test_a_field_and_a_row_of_the_table_are_an_option(
 
     monkeypatch.setattr(block_encoder, "CompressionOptions", Extended)
     monkeypatch.setattr(options, "COMPRESSION", [*options.COMPRESSION, click.Option(["--new"], type=int)])
-    command = main.Command("compress", {"Compression": options.COMPRESSION}, callback=main.execute)
+    command = Command("compress", {"Compression": options.COMPRESSION}, callback=execute)
     click.testing.CliRunner().invoke(command, ["--new", "5", "a"])
     assert received["new"] == 5
 
