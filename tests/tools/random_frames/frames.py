@@ -47,6 +47,7 @@ class Made:
     payload: bytes
     need: int
     """Of memory, as the format counts it."""
+    needs_model: bool
     text: bytes
 
     def body(self) -> bytes:
@@ -104,7 +105,9 @@ def header_bytes(
         code = rng.randrange(1, 120)
     header = MAGIC + bytes([flags | frame.solid << 7, code])
     if names_model:
-        header += model.fingerprint[: 8 >> single + bool(frame.dictionary)]
+        is_needed = frame.dictionary or any(block.needs_model for block in blocks)
+        fingerprint = model.fingerprint if is_needed else rng.randbytes(8)  # any will do
+        header += fingerprint[: 8 >> single + bool(frame.dictionary)]
     return header + (frame.dictionary.digest(model) if frame.dictionary else b"")
 
 
@@ -122,11 +125,12 @@ def random_block(rng: random.Random, frame: Frame, names_model: bool) -> Made:
         codec = MATCHES
         payload, text = matches(rng, frame, inner)
     need = block_bytes(len(text), frame.solid) + (model_bytes(frame, inner) if inner else 0)
+    needs_model = inner is not None and inner.codec in MODEL_CODECS
     if len(payload) > len(text) + MAX_EXPANSION:
         raise RuntimeError("a payload is longer than the format allows")
     if frame.solid:
         frame.before += text
-    return Made(codec, len(text), payload, need, text)
+    return Made(codec, len(text), payload, need, needs_model, text)
 
 
 def model_bytes(frame: Frame, coded: Coded) -> int:
