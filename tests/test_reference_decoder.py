@@ -114,6 +114,15 @@ def check(packed: bytes, data: bytes, chosen: dict[str, Any]) -> None:
     assert decode_file(packed, reference_model(committed_model()), dictionary) == data
 
 
+def test_it_reads_a_dictionary_longer_than_the_models_positions(tiny_model: IntegerModel) -> None:
+    """The mixing learns it in several streams."""
+    dictionary = golden.TEXT[:500][::-1] + golden.TEXT[:400]
+    assert len(tiny_model.tokenizer.encode(dictionary).ids) > tiny_model.spec.max_positions
+    data = golden.TEXT[500:560]
+    packed = llmzip.compress(data, model=tiny_model, dictionary=dictionary)
+    check(packed, data, {"dictionary": dictionary})
+
+
 def test_it_converts_models_as_llmzip_does(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
     """Its own conversion has the same fingerprint: head and embedding tied or not, odd shapes,
     several types and files."""
