@@ -5,12 +5,14 @@ something begins.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmzip.cli.bar import Bar
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
@@ -65,25 +67,11 @@ class _Announcer:
 
 
 class _Bars(_Announcer):
-    """Bars that appear with their first report and leave when they are stopped; the announcements
-    stay.
-    """
+    """A bar that appears with the first report and leaves when it is stopped; announcements stay."""
 
     def __init__(self, label: str, total_bytes: int | None) -> None:
-        # Imported here because it takes longer than all that a pipe needs.
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as ProgressBars
-
         super().__init__()
-        columns = [
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
-            TimeRemainingColumn(compact=True),
-        ]
-        self.display = ProgressBars(*columns, console=Console(file=sys.stderr), transient=True, refresh_per_second=4)
-        self.tasks: dict[str, TaskID] = {}
+        self.bar = Bar()
         self.label = label
         self.total_bytes = total_bytes
         self.first: tuple[float, int] | None = None
@@ -95,49 +83,38 @@ class _Bars(_Announcer):
         seconds, tokens = now - self.first[0], done_tokens - self.first[1]
         of_total = "" if self.total_bytes is None else f" of {format_size(self.total_bytes)}"
         rate = f", {tokens / seconds:,.0f} tokens/s" if seconds and tokens else ""
-        self._show(self.label, done_bytes, self.total_bytes, f"{format_size(done_bytes)}{of_total}{rate}")
+        amount = f"{format_size(done_bytes)}{of_total}{rate}"
+        self.bar.show(self.label, done_bytes, self.total_bytes, amount)
 
     def download(self, stage: str, done: int, total: int) -> None:
         super().download(stage, done, total)
-        amount = f"{format_size(done)} of {format_size(total)}" if stage == "download" else f"{done} of {total} layers"
-        self._show(_STAGES[stage], done, total, amount)
+        _show_stage(self.bar, stage, done, total)
 
     def write(self, message: str) -> None:
-        self.display.console.print(f"llmzip: {message}", markup=False, highlight=False)
+        self.bar.clear()
+        super().write(message)
 
     def stop(self) -> None:
-        if self.tasks:
-            self.display.stop()
+        self.bar.clear()
 
-    def _show(self, description: str, done: int, total: int | None, amount: str) -> None:
-        if description not in self.tasks:
-            self.tasks[description] = self.display.add_task(description, total=total, amount=amount)
-            self.display.start()  # not before: the hub's library draws bars of its own
-        self.display.update(self.tasks[description], completed=done, amount=amount)
+
+def _show_stage(bar: Bar, stage: str, done: int, total: int) -> None:
+    layers = f"{done} of {total} layers"
+    amount = f"{format_size(done)} of {format_size(total)}" if stage == "download" else layers
+    bar.show(_STAGES[stage], done, total, amount)
 
 
 @contextlib.contextmanager
 def model_progress() -> Iterator[DownloadProgress | None]:
-    """Bars for the stages that a model store reports; None where stderr is no terminal."""
+    """A bar for the stages that a model store reports; None where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
-    import rich.console
-    import rich.progress
-
-    display = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
-    tasks: dict[str, rich.progress.TaskID] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = display.add_task(stage)
-            display.start()  # not before: the hub library draws bars of its own
-        display.update(tasks[stage], completed=done, total=total)
-
+    bar = Bar()
     try:
-        yield report
+        yield functools.partial(_show_stage, bar)
     finally:
-        display.stop()
+        bar.clear()
 
 
 class MeasurementProgress:

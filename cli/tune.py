@@ -11,7 +11,7 @@ from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.progress import TrainingProgress, model_progress
-from llmzip.errors import LLMZipError
+from llmzip.extras import needing
 from llmzip.model.store import ModelStore
 
 
@@ -39,11 +39,9 @@ def _run(
     A folder stands for all files in it; in a file, a line that holds a single form feed separates
     documents. A run that was interrupted goes on where it was when the same command is given again.
     """
-    try:
+    with needing("torch", "tuning"):
         from llmzip.tuning import tune
         from llmzip.tuning.training import TrainingOptions
-    except ImportError as error:
-        raise LLMZipError(f"tuning needs torch ({error}): pip install 'llmzip[torch]'") from error
     texts = _files((*files, *data))
     if not texts:
         raise click.UsageError("no FILES to train on")

@@ -7,14 +7,13 @@ import importlib
 from typing import Any
 
 from llmzip.codecs.base import PayloadCodec
-from llmzip.errors import IntegrityError, LLMZipError
+from llmzip.errors import IntegrityError
+from llmzip.extras import needing
 
 
 def _package(name: str) -> Any:
-    try:
+    with needing("codecs", "this codec"):
         return importlib.import_module(name)
-    except ImportError as error:
-        raise LLMZipError(f"the package {name} is not installed: pip install 'llmzip[codecs]'") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from llmzip import levels
 from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.standard import deflate
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
@@ -76,7 +77,7 @@ class RankCodec(PayloadCodec):
             raise LimitError(f"{len(tokens.ids)} tokens are more than one payload holds; cut the data into pieces")
         layout = StreamLayout.for_level(self._level, len(tokens.ids), spec)
         ranked = b"".join(map(varint, self._ranks(tokens, layout).tolist())) + tokens.literals
-        return layout.write() + zlib.compress(ranked, _LEVEL, wbits=-zlib.MAX_WBITS)
+        return layout.write() + deflate(ranked, _LEVEL)
 
     def _ranks(self, tokens: Tokens, layout: StreamLayout) -> npt.NDArray[np.int64]:
         schedule = Schedule(len(tokens.ids), layout.streams)

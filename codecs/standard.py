@@ -10,6 +10,12 @@ from llmzip.codecs.base import PayloadCodec
 from llmzip.errors import IntegrityError
 
 
+def deflate(data: bytes, level: int) -> bytes:
+    """A raw Deflate stream (RFC 1951); `zlib.compress` makes none before Python 3.11."""
+    compressor = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
 @dataclasses.dataclass(frozen=True)
 class ZlibCodec(PayloadCodec):
     """A raw Deflate stream (RFC 1951)."""
@@ -24,7 +30,7 @@ class ZlibCodec(PayloadCodec):
 
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`."""
-        return zlib.compress(data, self.level, wbits=-zlib.MAX_WBITS)
+        return deflate(data, self.level)
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""

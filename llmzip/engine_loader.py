@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import os
 
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.errors import DictionaryError, LLMZipError, ModelMismatchError
+from llmzip.extras import needing
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
 from llmzip.predictor.dictionary import Dictionary, PreparedDictionary
@@ -22,6 +24,10 @@ DictionaryLike = Dictionary | bytes | bytearray | memoryview
 """What both sides know beforehand. A `Dictionary` that is kept is read only once."""
 
 _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
+
+_TO_COMPILE = (
+    "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-deps --no-cache-dir llmzip` again"
+)
 
 _log = logging.getLogger("llmzip")
 _lock = new_lock()
@@ -134,7 +140,12 @@ def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | 
         if not reason:
             return native_engine.NativeEngine(model, threads)
         if engine == "native":
-            raise LLMZipError(f"no native engine: {reason}")
+            raise LLMZipError(f"no native engine: {reason}. To build it, {_TO_COMPILE}")
+        if importlib.util.find_spec("torch") is None:
+            raise LLMZipError(
+                f"no engine: the C core is not there ({reason}), nor is PyTorch. Either {_TO_COMPILE}; "
+                "or pip install 'llmzip[torch]', whose engine is slower and makes the same files"
+            )
         _log.warning("the slower torch engine serves (%s); the files are the same", reason)
     try:
         return _torch_engine(model, device, threads and min(threads, _MOST_TORCH_THREADS))
@@ -144,9 +155,10 @@ def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | 
 
 def _torch_engine(model: IntegerModel, device: str, threads: int | None) -> Engine:
     """On CUDA with Triton's kernels, where there is Triton; else torch alone."""
-    import torch
+    with needing("torch", "the engine in torch" if device == "cpu" else f"the device {device!r}"):
+        import torch
 
-    from llmzip.engine.torch_engine import TorchEngine
+        from llmzip.engine.torch_engine import TorchEngine
 
     if torch.device(device).type != "cuda":
         return TorchEngine(model, device, threads=threads)

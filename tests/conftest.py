@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
 
-from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.registry import DEFAULT_MODEL
 from llmzip.model.sources import read_source
 from llmzip.model.store import ModelStore
-from llmzip.scoring.float_loader import load_float
-from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
+
+if TYPE_CHECKING:
+    from llmzip.engine.torch_engine import TorchEngine
+    from llmzip.scoring.float_scorer import FloatScorer
 
 TESTS = pathlib.Path(__file__).parent
 TINY_DIRECTORY = TESTS / "data" / "tiny"
@@ -26,6 +27,37 @@ CORPORA = TESTS.parent.parent / "shared" / "corpora"
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")
+
+
+OPTIONAL = {
+    "torch": "torch",
+    "triton": "gpu",
+    "transformers": "eval",
+    "matplotlib": "eval",
+    "numcodecs": "codecs",
+    "zarr": "test",
+    "zstandard": "test",
+}
+"""Packages that the light installation does without -> the extra that brings them."""
+
+
+class Module(pytest.Module):
+    """A file of tests, skipped where it imports an optional package that is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            cause = error.__cause__
+            name = cause.name if isinstance(cause, ModuleNotFoundError) else None
+            if name not in OPTIONAL:
+                raise
+        pytest.skip(f"{name} is not installed (the extra {OPTIONAL[name]})", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: pathlib.Path, parent: pytest.Collector) -> Module:
+    collected: Module = Module.from_parent(parent, path=module_path)
+    return collected
 
 
 @functools.cache
@@ -41,12 +73,16 @@ def tiny_model() -> IntegerModel:
 
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_model: IntegerModel) -> TorchEngine:
+    pytest.importorskip("torch")
+    from llmzip.engine.torch_engine import TorchEngine
+
     return TorchEngine(tiny_model)
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """So small a model is quicker so, above all on a busy machine."""
+    torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,6 +96,9 @@ def integer(tiny_engine: TorchEngine) -> IntegerScorer:
 
 @pytest.fixture(scope="module")
 def floating() -> FloatScorer:
+    pytest.importorskip("transformers")
+    from llmzip.scoring.float_loader import load_float
+
     return load_float(str(TINY_DIRECTORY))
 
 

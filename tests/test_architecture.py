@@ -18,7 +18,10 @@ from tests.native_sources import NATIVE
 
 LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("what everyone may use", {"errors", "types", "buffers", "turns"}),
-    ("exact arithmetic; the bytes of a file; figures", {"arithmetic", "container", "metrics", "runtime", "tally"}),
+    (
+        "exact arithmetic; the bytes of a file; figures",
+        {"arithmetic", "container", "extras", "metrics", "runtime", "tally"},
+    ),
     ("models and their tokenizers; levels", {"model", "levels"}),
     ("range coding, context mixing, what is made of models", {"coding", "mixing", "ltsc", "corpora", "tuning"}),
     ("what decoding takes", {"accounting"}),

@@ -48,6 +48,8 @@ def busy() -> Iterator[None]:
 @pytest.mark.parametrize(("name", "parameters"), CODECS)
 def test_threads_share_one_codec(name: str, parameters: dict[str, Any]) -> None:
     runtime = parameters.get("runtime")
+    if runtime == TORCH:
+        pytest.importorskip("torch")
     if runtime == NATIVE and not native_is_available():
         pytest.skip("the C core is not built")
     codec = get_codec(name, **({**parameters, "model": tiny()} if runtime else parameters))

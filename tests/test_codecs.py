@@ -88,6 +88,8 @@ def test_parameters_reach_the_codec_and_its_configuration(name: str, parameters:
 )
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_bad_parameters_are_value_errors(name: str, parameters: dict[str, int], said: str) -> None:
+    for package in {"brotli": ("brotli",), "ppmd": ("pyppmd",)}.get(name, ()):
+        pytest.importorskip(package)
     with pytest.raises(ValueError, match=said):
         get_codec(name, **parameters)
 

@@ -210,7 +210,7 @@ def test_a_missing_model_leaves_no_file(tmp_path: pathlib.Path) -> None:
 def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model: IntegerModel) -> None:
     path = tmp_path / "text.llmz"
     path.write_bytes(b"old")
-    with pytest.raises(llmzip.LLMZipError, match="cannot be used"):
+    with pytest.raises(llmzip.LLMZipError, match=r"cannot be used|needs the package torch"):
         llmzip.open(path, "wb", model=tiny_model, runtime=llmzip.Runtime(device="steam"))
     assert path.read_bytes() == b"old"
 

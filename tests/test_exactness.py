@@ -16,6 +16,8 @@ from llmzip.model.registry import DEFAULT_MODEL
 from tests.conftest import TESTS, TINY_DIRECTORY, corpus
 from tests.golden import TEXT
 
+pytest.importorskip("torch", reason="torch, the reference that all others are compared with, is not installed")
+
 REPOSITORY = TESTS.parent
 
 # Runs in each process, for each job with an engine of its own: compress, and decompress what another process made.

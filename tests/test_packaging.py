@@ -23,7 +23,7 @@ def test_the_top_level_folders_are_no_packages(folder: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
-        ("import llmzip", ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub", "rich", "click"]),
+        ("import llmzip", ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub", "click"]),
         ("import llmzip.cli.main", ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub"]),
     ],
 )

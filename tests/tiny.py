@@ -101,18 +101,31 @@ def make(seed: int = 0, layers: int = 2, tied: bool = True, **changes: Any) -> T
 
 def write_directory(path: pathlib.Path, model: TinyModel, dtype: str = "float32", shards: int = 1) -> pathlib.Path:
     """Write config.json, tokenizer.json and safetensors; returns `path`."""
-    import safetensors.torch
-    import torch
-
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(model.config, indent=2), "utf-8")
     (path / "tokenizer.json").write_text(json.dumps(model.tokenizer(), ensure_ascii=False), "utf-8")
     names = sorted(model.tensors)
     for shard in range(shards):
-        part = {n: torch.from_numpy(model.tensors[n]).to(getattr(torch, dtype)) for n in names[shard::shards]}
+        part = {n: model.tensors[n] for n in names[shard::shards]}
         name = "model.safetensors" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        safetensors.torch.save_file(part, path / name, {"format": "pt"})
+        _write_safetensors(path / name, part, dtype)
     return path
+
+
+def _write_safetensors(path: pathlib.Path, tensors: dict[str, Array], dtype: str) -> None:
+    """As safetensors.torch does it; numpy, and so safetensors.numpy, has no bfloat16."""
+    code, layout = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2")}[dtype]
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, array in tensors.items():
+        if dtype == "bfloat16":  # the upper half of the bits, rounded to nearest, ties to even
+            bits = array.astype("<f4").view("<u4").astype(np.uint64)
+            array = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+        start, data = len(data), data + array.astype(layout).tobytes()
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, len(data)]}
+    described = json.dumps(header).encode()
+    described += b" " * (-len(described) % 8)
+    path.write_bytes(len(described).to_bytes(8, "little") + described + data)
 
 
 _GGUF_NAMES = {

@@ -14,6 +14,7 @@ from llmzip.cli.eval.measurement import DATA_HELP, Measurement, draw, measuring
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.evaluation.rows import DamageGrid
+from llmzip.extras import needing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,9 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
 def damage(work: Measurement, data: str, contexts: str, evict_fractions: str, bits: str, samples: int) -> None:
     """Measure key/value cache damage: bits/byte by context, evicted fraction and cache bits."""
     from llmzip.evaluation import plots
-    from llmzip.evaluation.cache_damage import measure_damage
+
+    with needing("eval", "damaging key/value caches"):
+        from llmzip.evaluation.cache_damage import measure_damage
 
     try:
         lengths, widths = [int(c) for c in contexts.split(",")], [int(b) for b in bits.split(",")]

@@ -11,6 +11,7 @@ from llmzip import levels
 from llmzip.corpora import library
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LLMZipError
+from llmzip.extras import needing
 from llmzip.metrics.capacity import BIASES
 from llmzip.model.files import readable
 from llmzip.model.registry import DEFAULT_MODEL
@@ -84,7 +85,8 @@ def load_scorer(name: str | None, *, dtype: str = "float32", runtime: Runtime = 
     ModelError.
     """
     if name and name.startswith(FLOAT_PREFIX):
-        from llmzip.scoring.float_loader import load_float
+        with needing("eval", "a model of transformers"):
+            from llmzip.scoring.float_loader import load_float
 
         return load_float(
             name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=runtime.device, download=runtime.download

@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from llmzip.errors import LLMZipError
 from llmzip.evaluation.dated import Months
 from llmzip.evaluation.findings import BITS_PER_BYTE
 from llmzip.evaluation.rows import Damage, Result, Row
+from llmzip.extras import needing
 from llmzip.metrics.correlation import Fit
 from llmzip.metrics.ranks import RANK_EDGES
 
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 
 def _canvas(width: float, height: float) -> Figure:
-    try:
+    with needing("eval", "drawing pictures"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise LLMZipError("pictures need matplotlib: pip install 'llmzip[eval]'") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

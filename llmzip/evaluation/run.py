@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import tasks
-from llmzip.evaluation.cache_damage import measure_damage
 from llmzip.evaluation.codec_rows import measure_codec
 from llmzip.evaluation.environment import environment
 from llmzip.evaluation.json_values import from_json, to_json
@@ -30,6 +29,7 @@ from llmzip.evaluation.rows import (
     Result,
     Row,
 )
+from llmzip.extras import needing
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.score import Begin
 
@@ -65,6 +65,8 @@ def evaluate(
     damage grid, if that is wanted. folder: where finished cells are kept so that the same call goes
     on after an interruption. What does not apply is reported under `errors` with its reason.
     """
+    if damage:
+        _damage_measure()  # what is missing is said before anything is measured
     partial = Partial(folder / PARTIAL if folder else None)
     rows = [_codec_row(codec, text, partial) for text in texts for codec in codecs]
     cards, grid, grid_seconds, errors = [], [], {}, {}
@@ -118,13 +120,20 @@ def _model_row(scorer: Scorer, text: Text, options: Options, partial: Partial, b
     return _row(card.name, card.kind, text, outcomes)
 
 
+def _damage_measure() -> Callable[..., list[Damage]]:
+    with needing("eval", "damaging key/value caches"):
+        from llmzip.evaluation.cache_damage import measure_damage
+
+    return measure_damage
+
+
 def _damage(
     scorer: Scorer, text: Text, contexts: Sequence[int], partial: Partial, begin: Begin | None
 ) -> _Outcome[list[Damage]]:
     """The cache damage grid of one model."""
     progress = begin(f"{scorer.model_card.name}: {text.name}: cache damage") if begin else None
     measure = functools.partial(
-        measure_damage,
+        _damage_measure(),
         scorer,
         text.data,
         contexts=contexts,

@@ -1,0 +1,41 @@
+"""The line that tells on a terminal how far some work is."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmzip.cli import bar
+from llmzip.cli.bar import Bar
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in its only element; 80 columns."""
+    now = [100.0]
+    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(bar, "_columns", lambda: 80)
+    return now
+
+
+def test_a_bar_tells_what_is_done_and_the_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    line = Bar()
+    line.show("work", 0, 100, "0 B of 100 B")
+    clock[0] += 5
+    line.show("work", 50, 100, "50 B of 100 B")
+    line.show("work", 51, 100, "too soon for another drawing")
+    line.clear()
+    line.clear()  # nothing is there any more
+    first, second, cleared = capsys.readouterr().err.split("\r")[1:]
+    assert first == f"work  [{'-' * 24}]  0 B of 100 B\x1b[K"
+    assert second == f"work  [{'#' * 12}{'-' * 12}]  50 B of 100 B  5 s left\x1b[K"
+    assert cleared == "\x1b[K"
+
+
+def test_without_a_total_there_is_no_bar(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    Bar().show("work", 7, None, "7 B")
+    assert capsys.readouterr().err == "\rwork  7 B\x1b[K"
+
+
+def test_a_line_stays_one_line_and_steers_no_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    Bar().show("\x1b[2J" + "\u4e00" * 100, 7, None, "7 B")
+    assert capsys.readouterr().err == "\r\\x1b[2J" + "\u4e00" * 36 + "\x1b[K"  # 7 and 72 columns
