@@ -116,7 +116,7 @@ def check(packed: bytes, data: bytes, chosen: dict[str, Any]) -> None:
 
 def test_it_reads_a_dictionary_longer_than_the_models_positions(tiny_model: IntegerModel) -> None:
     """The mixing learns it in several streams."""
-    dictionary = golden.TEXT[:500][::-1] + golden.TEXT[:400]
+    dictionary = golden.TEXT[:600][::-1] + golden.TEXT[:400]
     assert len(tiny_model.tokenizer.encode(dictionary).ids) > tiny_model.spec.max_positions
     data = golden.TEXT[500:560]
     packed = llmzip.compress(data, model=tiny_model, dictionary=dictionary)
