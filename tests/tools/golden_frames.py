@@ -5,7 +5,7 @@
 Only a change of a version number (docs/format.md, docs/arithmetic.md) or of the tiny model is a
 reason to do so: a frame that changes for any other reason is a fault. Before a new version is
 written, copy the old folder, as golden-3 is a copy of what version 3 wrote. --default: also the
-frame of the default model, which must be installed. Needs torch.
+frame of the default model, which must be installed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 
 import llmzip
+from llmzip.model.convert import convert
 from llmzip.model.registry import DEFAULT_MODEL
+from llmzip.model.sources import read_source
 from tests import golden
-from tests.conftest import tiny
 
 
 def main() -> None:
@@ -26,9 +27,10 @@ def main() -> None:
     )
     parser.add_argument("--default", action="store_true", help="also the frame of the default model")
     arguments = parser.parse_args()
+    model = convert(read_source(golden.DATA / "tiny"))
     golden.FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (data, options) in golden.CASES.items():
-        golden.frame_path(name).write_bytes(llmzip.compress(data, model=tiny(), **options))
+        golden.frame_path(name).write_bytes(llmzip.compress(data, model=model, **options))
     if arguments.default:
         golden.OF_DEFAULT_MODEL.write_bytes(llmzip.compress(golden.TEXT, model=DEFAULT_MODEL))
 
