@@ -40,7 +40,7 @@ def tokens() -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Do not say what was saved.")
 @reporting
 def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarchical: bool, quiet: bool) -> None:
-    """Cut FILE into tokens and replace repeats; JSON with the ids, dictionary first.
+    """Split FILE into tokens and replace repeats; JSON with the ids, dictionary first.
 
     With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is
     meta-token k.

@@ -61,7 +61,7 @@ def _run(
     with model_progress() as progress:
         base = store.float_source(model, work, progress)
     if not (work / tune.TOKENS_FILE).exists():
-        say(f"cutting {len(texts)} files into tokens")
+        say(f"tokenizing {len(texts)} files")
         tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
     state = tune.train(work, base.path, wanted, device, initial=base.adapter(), progress=TrainingProgress().show)
     installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)

@@ -72,7 +72,7 @@ class EngineLoader:
             )
         if prepared.digest != digest:
             assert isinstance(self.dictionary, Dictionary)
-            otherwise = self.dictionary.split_otherwise(engine, digest, ModelStore().cutting_rules)
+            otherwise = self.dictionary.split_otherwise(engine, digest, ModelStore().tokenizer_rules)
             if otherwise:
                 return otherwise
             raise DictionaryError(
@@ -126,7 +126,7 @@ class EngineLoader:
 
 
 def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
-    """The model of the loaded engine, if it has this fingerprint and, where that matters, these cutting rules."""
+    """The model of the loaded engine, if it has this fingerprint and, where that matters, these tokenizer rules."""
     loaded = _loaded
     if loaded is None:
         return None

@@ -70,21 +70,21 @@ def check_damage(codec: FramedCodec, data: bytes) -> None:
     for length in range(len(coded)):
         with pytest.raises(LLMZipError):
             codec.decode(coded[:length])
-    for place in range(len(coded)):
+    for offset in range(len(coded)):
         for bit in range(8):
             with pytest.raises(LLMZipError):
-                codec.decode(flipped(coded, place, bit))
+                codec.decode(flipped(coded, offset, bit))
     with pytest.raises(LLMZipError):
         codec.decode(coded + b"\0")
 
     payload = codec.payload_codec.encode(data)
     damaged = [payload[:length] for length in range(0, len(payload), 3)]
-    damaged += [flipped(payload, place, generator.randrange(8)) for place in range(len(payload))]
+    damaged += [flipped(payload, offset, generator.randrange(8)) for offset in range(len(payload))]
     for bad in damaged:
         with contextlib.suppress(LLMZipError):
             assert len(codec.payload_codec.decode(bad, len(data))) == len(data)
 
 
-def flipped(data: bytes, place: int, bit: int) -> bytes:
+def flipped(data: bytes, offset: int, bit: int) -> bytes:
     """`data` with one bit changed."""
-    return data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+    return data[:offset] + bytes([data[offset] ^ 1 << bit]) + data[offset + 1 :]

@@ -97,18 +97,18 @@ def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, englis
     whole = llmzip.compress(data, 1, model=tiny_model, block_size=2048)
     generator = random.Random(1)
     compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=2048)
-    packed, place = b"", 0
-    while place < len(data):
+    packed, offset = b"", 0
+    while offset < len(data):
         step = generator.randrange(1, 900)
-        packed += compressor.compress(data[place : place + step])
-        place += step
+        packed += compressor.compress(data[offset : offset + step])
+        offset += step
     assert packed + compressor.flush() == whole
 
     decompressor = llmzip.LLMZipDecompressor(model=tiny_model)
-    out, place = b"", 0
+    out, offset = b"", 0
     while not decompressor.eof:
-        piece = whole[place : place + 37] if decompressor.needs_input else b""
-        place += len(piece)
+        piece = whole[offset : offset + 37] if decompressor.needs_input else b""
+        offset += len(piece)
         out += decompressor.decompress(piece, max_length=100)
     assert out == data
     assert decompressor.unused_data == b""
@@ -296,8 +296,8 @@ def ideal_bytes(engine: Engine, ids: np.ndarray, inputs: np.ndarray) -> float:
     tables = engine.distributions(head.vectors.reshape(ids.size, -1), head.scales.reshape(-1))
     flat, rows = ids.flatten(), np.arange(ids.size)
     buckets = np.asarray(tables.bucket_frequencies(), np.float64)[rows, flat >> 8]
-    places = np.asarray(tables.token_frequencies(flat >> 8), np.float64)[rows, flat & 255]
-    return float(48 * ids.size - np.log2(buckets).sum() - np.log2(places).sum()) / 8
+    indices = np.asarray(tables.token_frequencies(flat >> 8), np.float64)[rows, flat & 255]
+    return float(48 * ids.size - np.log2(buckets).sum() - np.log2(indices).sum()) / 8
 
 
 def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: bytes) -> None:
@@ -312,8 +312,8 @@ def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: 
 
 @pytest.mark.parametrize("size", [1, 50, 300, 900])
 def test_a_short_message_costs_at_most_24_bytes_more(tiny_engine: TorchEngine, english: bytes, size: int) -> None:
-    for place in range(0, 20_000, 2_000):
-        message = english[place : place + size]
+    for offset in range(0, 20_000, 2_000):
+        message = english[offset : offset + size]
         ids = Tokenizer(tiny_engine.model.vocabulary).encode(message).ids[None]
         inputs = np.concatenate([np.zeros((1, 1), np.int32), ids[:, :-1]], axis=1)
         packed = llmzip.compress(message, model=tiny_engine.model)

@@ -127,7 +127,7 @@ def test_many_positions_are_no_more_than_the_arithmetic_covers(tmp_path: pathlib
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"merges": ["t h", "no such"]}, "cutting rules that do not work"),
+        ({"merges": ["t h", "no such"]}, "tokenizer rules that do not work"),
         ({"merges": ["th"]}, "merge 'th' is not of two tokens"),
         ({"merges": [["t", "h", "e"]]}, "is not of two tokens"),
         ({"merges": None}, "not understood"),
@@ -152,7 +152,7 @@ def test_tokenizer_models(directory: pathlib.Path, changes: dict[str, Any], mess
             {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}},
             "rules",
         ),
-        ({"pre_tokenizer": {"type": "Nothing"}}, "cutting rules that do not work"),
+        ({"pre_tokenizer": {"type": "Nothing"}}, "tokenizer rules that do not work"),
         ({"pre_tokenizer": {"kind": "ByteLevel"}}, "'type' is missing"),
         ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": 5}}, "not understood"),
         ({"normalizer": {"type": "Sequence"}}, "'normalizers' is missing"),
@@ -172,7 +172,7 @@ def test_tokenizer_files(directory: pathlib.Path, changes: dict[str, Any], messa
 def test_an_unknown_token_that_is_itself_unknown(directory: pathlib.Path) -> None:
     change_json(directory / "tokenizer.json", pre_tokenizer=None)
     change_model(directory, unk_token="nowhere")
-    assert "cutting rules that do not work" in refusal(directory)
+    assert "tokenizer rules that do not work" in refusal(directory)
 
 
 def test_a_token_that_the_rules_have_and_the_vocabulary_has_not_loses_nothing(directory: pathlib.Path) -> None:
@@ -304,7 +304,7 @@ U32, F32, STRING, ARRAY = 4, 6, 8, 9
         (set_field("tokenizer.ggml.tokens", ARRAY, [U32, [1, 2]]), "a list of texts is needed"),
         (set_field("tokenizer.ggml.token_type", ARRAY, [U32, [1]]), "for 268 tokens"),
         (set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["th"]]), "is not of two tokens"),
-        (set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["no such"]]), "cutting rules that do not work"),
+        (set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["no such"]]), "tokenizer rules that do not work"),
         (set_field("tokenizer.ggml.model", STRING, "bert"), "tokenizer family 'bert'"),
         (set_field("more", ARRAY, [ARRAY, []]), "values of type 9"),
         (set_field("more", 77, 0), "values of type 77"),

@@ -62,7 +62,7 @@ def test_rules_that_lose_text_are_not_trusted(tiny_model: IntegerModel) -> None:
     assert tokenizer.decode(tokenizer.encode(b"Hello World")) == b"Hello World"
 
 
-def test_text_uses_the_models_own_cutting(tokenizer: Tokenizer, english: bytes) -> None:
+def test_text_uses_the_models_own_rules(tokenizer: Tokenizer, english: bytes) -> None:
     tokens = tokenizer.encode(english)
     assert tokens.literals == b""
     assert len(tokens.ids) < len(english) / 2

@@ -43,5 +43,5 @@ def largest(x: Tensor, count: int) -> Tensor:
     """The indices of each row's `count` largest numbers, equal ones by index: [M, V] float32 -> [M, count] int64."""
     bits = x.contiguous().view(torch.int32).to(torch.int64)
     ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # as the numbers are ordered; -0 is 0
-    places = torch.arange(x.shape[-1], device=x.device)
-    return (ordered * 2**32 - places).topk(count, dim=-1).indices
+    columns = torch.arange(x.shape[-1], device=x.device)
+    return (ordered * 2**32 - columns).topk(count, dim=-1).indices

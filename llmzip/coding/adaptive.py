@@ -40,8 +40,8 @@ class AdaptiveModel:
 
     def place_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """The tables inside the buckets [N]: [N, 256]."""
-        distinct, places = np.unique(buckets, return_inverse=True)
-        return frequencies(self._weights[distinct])[places]
+        distinct, rows = np.unique(buckets, return_inverse=True)
+        return frequencies(self._weights[distinct])[rows]
 
     def learn(self, symbols: Int64Array) -> None:
         """A group has been coded."""

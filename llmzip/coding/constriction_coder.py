@@ -37,8 +37,8 @@ class Encoder:
         state: tuple[int, tuple[int, int]] = self._coder.pos()
         position, (lower, width) = state
         size = 4 * (position + 2)
-        sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")  # some number inside
-        return sealed - (sealed - lower) % (1 << 64), width, size
+        number = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")  # some number inside
+        return number - (number - lower) % (1 << 64), width, size
 
 
 class Decoder:

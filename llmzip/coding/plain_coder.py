@@ -72,10 +72,10 @@ class Decoder:
         symbols = np.empty(len(frequencies), np.int32)
         for r, ends in enumerate(frequencies.cumsum(axis=1)):
             scale = self._range >> FREQUENCY_BITS
-            place = (self._point - self._lower & _STATE_MASK) // scale
-            if place >> FREQUENCY_BITS:
+            quantile = (self._point - self._lower & _STATE_MASK) // scale
+            if quantile >> FREQUENCY_BITS:
                 return None
-            symbol = int(ends.searchsorted(place, "right"))
+            symbol = int(ends.searchsorted(quantile, "right"))
             width = int(frequencies[r, symbol])
             self._lower = self._lower + scale * (int(ends[symbol]) - width) & _STATE_MASK
             self._range = scale * width

@@ -76,8 +76,8 @@ def interval_starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
 
 def symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
     """The symbol that a number says next and what it leaves, or None beyond all symbols."""
-    place = interval.quantile(number)
-    if place >= FREQUENCY_TOTAL:
+    quantile = interval.quantile(number)
+    if quantile >= FREQUENCY_TOTAL:
         return None
-    symbol = int(np.searchsorted(starts, place, "right")) - 1
+    symbol = int(np.searchsorted(starts, quantile, "right")) - 1
     return symbol, interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))

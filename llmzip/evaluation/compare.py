@@ -61,7 +61,7 @@ def compare(
     """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips
     of the first choice.
 
-    Raises LLMZipError for models that cut the text differently: their distributions are over
+    Raises LLMZipError for models that split the text differently: their distributions are over
     different things.
     """
     text = original.tokenize(data)

@@ -1,7 +1,7 @@
 """Which sub-sequences become meta-tokens.
 
 The paper takes the longest first. Here it is the one that saves most: repeats of a suffix array in a heap by what they save
-at best, each counted anew when its turn comes, because others may have taken some of its places.
+at best, each counted anew when its turn comes, because others may have taken some of its positions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def saving_tokens(length: int, count: int) -> int:
 
 
 def choose(ids: npt.NDArray[np.integer]) -> list[tuple[int, list[int]]]:
-    """Sub-sequences of ids [n] that pay, as their length and the places of all their occurrences; none overlap."""
+    """Sub-sequences of ids [n] that pay, as their length and the positions of all their occurrences; none overlap."""
     size = len(ids)
     if size < 2:
         return []
@@ -47,20 +47,20 @@ def choose(ids: npt.NDArray[np.integer]) -> list[tuple[int, list[int]]]:
         starts = order[first:stop]
         starts = starts[(marks[starts] == 0) & (marks[starts + length - 1] == 0)]
         starts.sort()
-        places = []
+        positions = []
         after = 0
-        for place in starts.tolist():
-            if place >= after and taken.find(1, place, place + length) < 0:
-                places.append(place)
-                after = place + length
-        saving = saving_tokens(length, len(places))
+        for position in starts.tolist():
+            if position >= after and taken.find(1, position, position + length) < 0:
+                positions.append(position)
+                after = position + length
+        saving = saving_tokens(length, len(positions))
         if saving <= 0:
             continue
         if heap and saving < -heap[0][0]:
             heapq.heappush(heap, (-saving, length, first, stop))
             continue
-        for place in places:
-            taken[place : place + length] = b"\1" * length
-        free -= length * len(places)
-        chosen.append((length, places))
+        for position in positions:
+            taken[position : position + length] = b"\1" * length
+        free -= length * len(positions)
+        chosen.append((length, positions))
     return chosen

@@ -19,13 +19,13 @@ _TOKENIZER_FILE = "tokenizer.json"
 
 
 class PromptTokenizer(Protocol):
-    """Cuts text and joins it again."""
+    """Splits text and joins it again."""
 
     vocabulary: int
     """All ids are below this."""
 
     def encode(self, data: bytes) -> Tokens:
-        """Cut. Raises LLMZipError for bytes that the tokenizer does not take."""
+        """Split. Raises LLMZipError for bytes that the tokenizer does not take."""
         ...
 
     def decode(self, tokens: Tokens) -> bytes:

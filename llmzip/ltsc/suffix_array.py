@@ -48,7 +48,7 @@ def _common_prefixes(order: Int64Array, ranks: list[Int64Array]) -> Int64Array:
     lengths = np.zeros(max(len(order) - 1, 0), np.int64)
     for k in reversed(range(len(ranks))):
         padded = np.append(ranks[k], 0)
-        left, right = (np.minimum(place + lengths, len(order)) for place in (here, there))
+        left, right = (np.minimum(position + lengths, len(order)) for position in (here, there))
         lengths += (padded[left] == padded[right]).astype(np.int64) << k
     return lengths
 
@@ -56,12 +56,12 @@ def _common_prefixes(order: Int64Array, ranks: list[Int64Array]) -> Int64Array:
 def repeats(lengths: Int64Array) -> list[Repeat]:
     """All repeats, given the common prefixes of neighbors [n - 1]: fewer than n."""
     found: list[Repeat] = []
-    open_: list[tuple[int, int]] = []  # length and first place, both rising
-    for place, length in enumerate([*lengths.tolist(), 0]):
-        first = place
+    open_: list[tuple[int, int]] = []  # length and first position, both rising
+    for position, length in enumerate([*lengths.tolist(), 0]):
+        first = position
         while open_ and open_[-1][0] > length:
             longer, first = open_.pop()
-            found.append(Repeat(longer, first, place + 1))
+            found.append(Repeat(longer, first, position + 1))
         if length and (not open_ or open_[-1][0] < length):
             open_.append((length, first))
     return found

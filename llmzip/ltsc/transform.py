@@ -88,7 +88,7 @@ class MetaTokens:
 
 def _check(token: int, vocabulary: int, entries: int) -> None:
     if not (0 <= token < vocabulary or 0 <= token - vocabulary - MARKERS < entries):
-        raise FormatError(f"token {token} is neither of the vocabulary nor a meta-token known at this place")
+        raise FormatError(f"token {token} is neither of the vocabulary nor a meta-token known at this position")
 
 
 def compress(ids: npt.NDArray[np.integer], vocabulary: int, *, hierarchical: bool = False) -> MetaTokens:
@@ -103,9 +103,9 @@ def compress(ids: npt.NDArray[np.integer], vocabulary: int, *, hierarchical: boo
     entries: list[list[int]] = []
     while chosen := choose(sequence if hierarchical else _apart(sequence, vocabulary)):
         pieces: list[tuple[int, int, int]] = []
-        for length, places in chosen:
-            pieces += [(place, length, vocabulary + MARKERS + len(entries)) for place in places]
-            entries.append(sequence[places[0] : places[0] + length].tolist())
+        for length, positions in chosen:
+            pieces += [(position, length, vocabulary + MARKERS + len(entries)) for position in positions]
+            entries.append(sequence[positions[0] : positions[0] + length].tolist())
         sequence = _replaced(sequence, sorted(pieces))
     made = _without_losses(MetaTokens(sequence.tolist(), entries, vocabulary))
     pays = len(made.to_ids()) < len(ids)  # the markers count too
@@ -131,12 +131,12 @@ def _apart(sequence: Int64Array, vocabulary: int) -> Int64Array:
 
 
 def _replaced(sequence: Int64Array, pieces: Sequence[tuple[int, int, int]]) -> Int64Array:
-    """The sequence with each piece (place, length, id; in order) replaced by its id."""
+    """The sequence with each piece (position, length, id; in order) replaced by its id."""
     kept = np.ones(len(sequence), bool)
     changed = sequence.copy()
-    for place, length, meta in pieces:
-        changed[place] = meta
-        kept[place + 1 : place + length] = False
+    for position, length, meta in pieces:
+        changed[position] = meta
+        kept[position + 1 : position + length] = False
     return changed[kept]
 
 

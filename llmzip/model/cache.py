@@ -2,7 +2,7 @@
 
     <root>/<fingerprint>/model.safetensors     the integer model
     <root>/<fingerprint>/entry.json            where it came from
-    <root>/<fingerprint>-<rules>/...           the same weights with other cutting rules: 16 digits of their SHA-256
+    <root>/<fingerprint>-<rules>/...           the same weights with other tokenizer rules: 16 digits of their SHA-256
     <root>/sources/<SHA-256 of the source>     the folder of the model that this source converts to
     <root>/.tmp-*                              work in progress
 
@@ -48,7 +48,7 @@ class CachedModel:
     """One converted model in the cache."""
 
     folder: str
-    """Its name: the fingerprint, and where the same weights are here with other cutting rules, digits of those."""
+    """Its name: the fingerprint, and where the same weights are here with other tokenizer rules, digits of those."""
     name: str
     source: str
     """A pip requirement, a hub id with its commit, or a path."""
@@ -106,7 +106,7 @@ class ModelCache:
         return self.get(folder) if folder else None
 
     def rules_of(self, entry: CachedModel) -> str | None:
-        """A model's cutting rules, verified; None where they cannot be read."""
+        """A model's tokenizer rules, verified; None where they cannot be read."""
         try:
             metadata = SafetensorsFile(self.root / entry.folder / MODEL_FILE).metadata
             return metadata["rules"] if text_digest(metadata["rules"]) == metadata["rules_sha256"] else None
@@ -166,17 +166,17 @@ class ModelCache:
         return _read_entry(target)
 
     def _place(self, model: IntegerModel) -> pathlib.Path:
-        """The folder for a model: its fingerprint's, unless other cutting rules are there."""
+        """The folder for a model: its fingerprint's, unless other tokenizer rules are there."""
         name = _folder_name(model)
-        place = self.root / name[:_FINGERPRINT_DIGITS]
-        if is_own_folder(place):
-            there = self.get(place.name)
+        folder = self.root / name[:_FINGERPRINT_DIGITS]
+        if is_own_folder(folder):
+            there = self.get(folder.name)
             rules = self.rules_of(there) if there else None
             if rules is None:
-                self.remove(place.name)
+                self.remove(folder.name)
             elif rules != model.vocabulary.rules:
                 return self.root / name
-        return place
+        return folder
 
     def remove(self, folder: str) -> None:
         """Delete a model, by its folder's name, and what points to it."""

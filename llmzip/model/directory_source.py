@@ -85,14 +85,14 @@ def _loader(path: pathlib.Path) -> Callable[[str], Float32Array]:
     files = [SafetensorsFile(file) for file in sorted(path.glob("*.safetensors"))]
     if not files:
         raise UnsupportedModelError("no *.safetensors file")
-    places = {name: file for file in files for name in file.names}
+    file_of = {name: file for file in files for name in file.names}
 
     def load(name: str) -> Float32Array:
-        if name not in places:
+        if name not in file_of:
             raise UnsupportedModelError(f"{path}: no tensor {name!r}")
-        array = places[name].tensor(name)
+        array = file_of[name].tensor(name)
         if array.dtype.kind != "f":
-            raise UnsupportedModelError(f"{places[name].path}: {name!r}: {array.dtype} instead of floats")
+            raise UnsupportedModelError(f"{file_of[name].path}: {name!r}: {array.dtype} instead of floats")
         with np.errstate(over="ignore", under="ignore"):  # what is not finite is refused by whoever asked
             return array.astype(np.float32, copy=False)
 

@@ -46,7 +46,7 @@ class IntegerModel:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        """Cuts text into this model's tokens."""
+        """Splits text into this model's tokens."""
         return Tokenizer(self.vocabulary)
 
     @classmethod
@@ -95,7 +95,7 @@ class IntegerModel:
         except (UnsupportedModelError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise IntegrityError(f"{path}: damaged or not an integer model ({error}); {repair}") from error
         if not intact:
-            raise IntegrityError(f"{path}: the weights or cutting rules do not match their digests; {repair}")
+            raise IntegrityError(f"{path}: the weights or tokenizer rules do not match their digests; {repair}")
         try:
             spec = ModelSpec.from_json(described)
             return cls(spec, Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules), tensors, stated)

@@ -34,7 +34,7 @@ class RegistryEntry:
     adapter_sha256: str | None = None
     """Of the adapter's file, in hex."""
     rules_sha256: str | None = None
-    """Of the cutting rules that the name stands for, in hex, which the fingerprint leaves out; None: any."""
+    """Of the tokenizer rules that the name stands for, in hex, which the fingerprint leaves out; None: any."""
 
     @property
     def adapter_path(self) -> pathlib.Path | None:
@@ -42,7 +42,7 @@ class RegistryEntry:
         return ADAPTERS / self.adapter if self.adapter else None
 
     def has_rules(self, sha256: str) -> bool:
-        """Whether cutting rules with this digest are what the name stands for."""
+        """Whether tokenizer rules with this digest are what the name stands for."""
         return self.rules_sha256 in (None, sha256)
 
 

@@ -191,8 +191,8 @@ class ModelStore:
             return ModelDetails(registered.name, registered, None, None)
         raise _unknown(name)
 
-    def cutting_rules(self, fingerprint: bytes) -> Sequence[str]:
-        """The rules of all cached models with this fingerprint: decoding needs none, but a dictionary is cut by them."""
+    def tokenizer_rules(self, fingerprint: bytes) -> Sequence[str]:
+        """The rules of all cached models with this fingerprint: decoding needs none, but a dictionary is split by them."""
         found = [entry for entry in self.cache.entries() if entry.fingerprint == fingerprint.hex()]
         return [rules for rules in map(self.cache.rules_of, found) if rules is not None]
 
@@ -337,7 +337,7 @@ def _local_path(name: str) -> pathlib.Path | None:
 
 
 def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
-    """The one model; of one fingerprint with several cutting rules the one that was installed first."""
+    """The one model; of one fingerprint with several tokenizer rules the one that was installed first."""
     if len({entry.fingerprint for entry in found}) > 1:
         fits = ", ".join(f"{entry.name} ({entry.fingerprint[:16]})" for entry in found)
         raise ModelError(f"{name} fits several cached models: {fits}; use the fingerprint")

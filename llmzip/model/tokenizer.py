@@ -1,6 +1,6 @@
 """Text <-> tokens, by token bytes: lossless for every byte string.
 
-Cutting follows the model's own rules where their result adds up to the input, else the longest match. A byte that
+Splitting follows the model's own rules where their result adds up to the input, else the longest match. A byte that
 no token stands for is an escape token and a literal byte beside the token sequence.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import IntegrityError
-from llmzip.model.vocabulary import Cutter, Vocabulary
+from llmzip.model.vocabulary import RuleTokenizer, Vocabulary
 
 _AT_ONCE = 1 << 16
 
@@ -30,7 +30,7 @@ class Tokens:
 
 
 class Tokenizer:
-    """Cuts byte strings into a vocabulary's tokens and joins them again."""
+    """Splits byte strings into a vocabulary's tokens and joins them again."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -51,46 +51,46 @@ class Tokenizer:
         return re.compile(f"([{unsayable}\udc80-\udcff]+)")
 
     @functools.cached_property
-    def _cutter(self) -> Cutter:
-        return Cutter(self._vocabulary.rules)
+    def _rule_tokenizer(self) -> RuleTokenizer:
+        return RuleTokenizer(self._vocabulary.rules)
 
     def encode(self, data: bytes) -> Tokens:
-        """Cut a byte string. Every token stands for at least one byte."""
+        """Split a byte string. Every token stands for at least one byte."""
         ids: list[int] = []
         literals = bytearray()
-        # Bytes that are not UTF-8 become lone surrogates; they and what the vocabulary cannot say are cut bytewise.
+        # Bytes that are not UTF-8 become lone surrogates; they and what the vocabulary cannot say are split bytewise.
         for part in self._unclean.split(data.decode("utf-8", "surrogateescape")):
             raw = part.encode("utf-8", "surrogateescape")
-            cut = None if self._unclean.fullmatch(part) else self._cut_by_rules(part, raw)
-            ids += self._cut_greedily(raw, literals) if cut is None else cut
+            split = None if self._unclean.fullmatch(part) else self._split_by_rules(part, raw)
+            ids += self._split_greedily(raw, literals) if split is None else split
         return Tokens(np.array(ids, np.int32), bytes(literals))
 
-    def _cut_by_rules(self, text: str, raw: bytes) -> list[int] | None:
-        """The model's own cutting, or None where it loses or changes bytes."""
+    def _split_by_rules(self, text: str, raw: bytes) -> list[int] | None:
+        """The model's own split, or None where it loses or changes bytes."""
         if not raw:
             return []
-        ids = self._cutter.cut(text)
+        ids = self._rule_tokenizer.split(text)
         if ids is None:
             return None
         token_bytes = self._vocabulary.token_bytes
         pieces = [token_bytes[i] if i < len(token_bytes) else b"" for i in ids]
         return ids if all(pieces) and b"".join(pieces) == raw else None
 
-    def _cut_greedily(self, raw: bytes, literals: bytearray) -> list[int]:
-        """The longest match at each place; escapes where there is none."""
+    def _split_greedily(self, raw: bytes, literals: bytearray) -> list[int]:
+        """The longest match at each position; escapes where there is none."""
         ids = []
-        place = 0
-        while place < len(raw):
-            for length in range(min(self._longest, len(raw) - place), 0, -1):
-                found = self._ids.get(raw[place : place + length])
+        position = 0
+        while position < len(raw):
+            for length in range(min(self._longest, len(raw) - position), 0, -1):
+                found = self._ids.get(raw[position : position + length])
                 if found is not None:
                     ids.append(found)
-                    place += length
+                    position += length
                     break
             else:
                 ids.append(self._vocabulary.escape_token)
-                literals.append(raw[place])
-                place += 1
+                literals.append(raw[position])
+                position += 1
         return ids
 
     def decode(self, tokens: Tokens) -> bytes:

@@ -1,7 +1,7 @@
-"""What a tokenizer's entries stand for, as bytes, and the rules by which text is cut into them.
+"""What a tokenizer's entries stand for, as bytes, and the rules by which text is split into them.
 
-Decoding needs the bytes of each token and nothing else; they are part of a model's fingerprint. The cutting rules
-(a `tokenizers` JSON) only steer the ratio: any cutting whose bytes add up to the input decodes.
+Decoding needs the bytes of each token and nothing else; they are part of a model's fingerprint. The tokenizer rules
+(a `tokenizers` JSON) only steer the ratio: any split whose bytes add up to the input decodes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 NO_RULES = "{}"
-"""The rules of a vocabulary that is cut by the longest match."""
+"""The rules of a vocabulary that is split by the longest match."""
 
 _PROBE = "A text, \u00e9\u4e2d\U0001f600 with 42 numbers,\n\ttabs\x00 and what no token stands for: \uffff"
 
@@ -53,7 +53,7 @@ _GGUF_PRETOKENIZERS: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Token bytes, the two tokens with a duty of their own, and the cutting rules."""
+    """Token bytes, the two tokens with a duty of their own, and the tokenizer rules."""
 
     token_bytes: tuple[bytes, ...]
     """Entry i is what token i stands for; empty for control tokens, which never stand for text."""
@@ -100,12 +100,12 @@ def _vocabulary(
     escape = next((i for i, is_control in enumerate(control) if is_control), 0)
     token_bytes[escape] = b""
     text = json.dumps(rules, sort_keys=True)
-    Cutter(text)  # rather now than at the first text
+    RuleTokenizer(text)  # rather now than at the first text
     return Vocabulary(tuple(token_bytes), escape if start is None else start, escape, text)
 
 
-class Cutter:
-    """Cutting rules at work."""
+class RuleTokenizer:
+    """Tokenizer rules at work."""
 
     def __init__(self, rules: str) -> None:
         """Raises UnsupportedModelError for rules that do not work."""
@@ -119,10 +119,10 @@ class Cutter:
             self._tokenizer.encode(_PROBE, add_special_tokens=False)
         except BaseException as error:  # the library raises nothing more special, and panics derive from BaseException
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise UnsupportedModelError(f"cutting rules that do not work: {brief(error)}") from error
+                raise UnsupportedModelError(f"tokenizer rules that do not work: {brief(error)}") from error
             raise
 
-    def cut(self, text: str) -> list[int] | None:
+    def split(self, text: str) -> list[int] | None:
         """Token ids, or None where there are no rules, or none for this text."""
         if self._tokenizer is None:
             return None
@@ -155,7 +155,7 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
             for t, kind in zip(tokens, types, strict=True)
         ]
     elif family == "llama":
-        rules = {}  # no merge list: cut by the longest match
+        rules = {}  # no merge list: split by the longest match
         pieces = [_sentencepiece_bytes(t) for t in tokens]
     else:
         raise UnsupportedModelError(f"tokenizer family {shown(family)}; supported: 'gpt2', 'llama'")
@@ -255,7 +255,7 @@ def _exact_normalizer(step: Any) -> Any:
 
 
 def _exact_pre_tokenizer(step: Any) -> Any:
-    """The same cuts without a space put before the text."""
+    """The same rules without a space put before the text."""
     if not isinstance(step, dict):
         return None
     if step["type"] == "Sequence":

@@ -20,7 +20,7 @@ DOCUMENT_END = b"\n\x0c\n"
 """A line that holds a form feed separates the documents of a file; it is no part of the text."""
 
 Ids = npt.NDArray[np.int32]
-Cut = Callable[[bytes], Ids]
+Tokenize = Callable[[bytes], Ids]
 
 
 def documents(path: pathlib.Path) -> list[bytes]:
@@ -36,12 +36,12 @@ class Corpus:
     starts: npt.NDArray[np.int64]  # [documents], where the start tokens are
 
     @classmethod
-    def of(cls, texts: Iterable[bytes], cut: Cut, start_token: int) -> Corpus:
-        """Cut documents into tokens."""
+    def of(cls, texts: Iterable[bytes], tokenize: Tokenize, start_token: int) -> Corpus:
+        """Split documents into tokens."""
         parts: list[Ids] = []
         starts, total = [], 0
         for text in texts:
-            ids = cut(text)
+            ids = tokenize(text)
             starts.append(total)
             parts += [np.array([start_token], np.int32), ids.astype(np.int32)]
             total += 1 + len(ids)

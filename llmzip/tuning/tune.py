@@ -1,6 +1,6 @@
 """`llmzip tune` as a function: texts and a base model in, an adapter and the curve of its training out.
 
-The output folder holds all of a run: `tokens.npz` (the text, cut once), `checkpoint.pt`, `curve.json`, and
+The output folder holds all of a run: `tokens.npz` (the text, tokenized once), `checkpoint.pt`, `curve.json`, and
 `adapter.safetensors`, the best so far. A run that was interrupted goes on from there.
 """
 
@@ -36,7 +36,7 @@ def prepare(
     share: float = 0.05,
     seed: int = 0,
 ) -> None:
-    """Cut texts into tokens and write them into the run's folder.
+    """Split texts into tokens and write them into the run's folder.
 
     held_out: files that are only measured, each a kind of its own; without any, a share of the documents is held out.
     """

@@ -38,7 +38,7 @@ class Model:
     tensors: Mapping[str, npt.NDArray[Any]]
     token_bytes: tuple[bytes, ...]
     rules: str = ""
-    """How text is cut into tokens, as `tokenizers` describes it in JSON; only dictionaries need it."""
+    """How text is split into tokens, as `tokenizers` describes it in JSON; only dictionaries need it."""
     _matrices: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def matrix(self, name: str) -> npt.NDArray[np.float64]:

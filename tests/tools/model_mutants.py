@@ -6,7 +6,7 @@ It tries so many and prints each fault with its seed.
 
 Some 70 mutants a second.
 
-A mutant is refused with an LLMZipError, or it is converted; then its cutting loses nothing and it
+A mutant is refused with an LLMZipError, or it is converted; then its splitting loses nothing and it
 computes.
 """
 

@@ -1,4 +1,4 @@
-"""Two models with the same weights that cut text differently: each name has its own rules, and every file decodes."""
+"""Two models with the same weights that split text differently: each name has its own rules, and every file decodes."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_one_process_uses_both(merging: str, splitting: str, order: list[str]) -
         ModelStore().pull(path)
     counts = {}
     for name in (*order, *order):
-        cut = engine_loader.EngineLoader(paths[name]).for_compression().model.tokenizer.encode(TEXT)
-        assert counts.setdefault(name, len(cut.ids)) == len(cut.ids)
+        tokens = engine_loader.EngineLoader(paths[name]).for_compression().model.tokenizer.encode(TEXT)
+        assert counts.setdefault(name, len(tokens.ids)) == len(tokens.ids)
     assert counts["merging"] < counts["splitting"] == len(TEXT)
     for name in order:
         packed = llmzip.compress(TEXT, 1, model=paths[name])
