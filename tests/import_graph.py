@@ -14,9 +14,10 @@ PACKAGE = "llmzip"
 
 Graph = Mapping[str, frozenset[str]]
 
-RUNTIME, TYPING = "runtime", "typing"
-"""Two kinds of imports: those that happen when the program runs, at a module's top or in a
-function, and those under `if TYPE_CHECKING`, which only readers and type checkers see.
+RUNTIME, TYPING, NAMED = "runtime", "typing", "named"
+"""Kinds of imports: those that happen when the program runs, at a module's top or in a function;
+those under `if TYPE_CHECKING`, which only readers and type checkers see; and strings "module" or
+"module:name", as tables of plug-ins hold them, whose modules are imported when they are asked for.
 """
 
 
@@ -34,14 +35,17 @@ def modules(root: pathlib.Path = ROOT) -> dict[str, pathlib.Path]:
     return found
 
 
-def _imports(tree: ast.AST, kind: str = RUNTIME) -> Iterator[tuple[str, str]]:
-    """What a syntax tree imports, by full name, and the kind of each import."""
+def _imports(tree: ast.AST, kind: str = RUNTIME) -> Iterator[tuple[list[str], str]]:
+    """What a syntax tree imports, and the kind of each: the modules that may be meant, likeliest first."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, kind) for alias in node.names)
+            yield from (([alias.name], kind) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used here"
-            yield from ((f"{node.module}.{alias.name}", kind) for alias in node.names)
+            module = str(node.module)
+            yield from (([f"{module}.{alias.name}", module], kind) for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield [node.value.partition(":")[0]], NAMED
         elif isinstance(node, ast.If) and re.fullmatch(r"(typing\.)?TYPE_CHECKING", ast.unparse(node.test)):
             yield from _imports(ast.Module(node.body, []), TYPING)
             yield from _imports(ast.Module(node.orelse, []), kind)
@@ -53,9 +57,9 @@ def imports(sources: Mapping[str, str]) -> set[tuple[str, str, str]]:
     """Sources by module name -> (importing module, imported module, kind), of these modules only."""
     found = set()
     for name, source in sources.items():
-        for imported, kind in _imports(ast.parse(source)):
-            target = imported if imported in sources else imported.rpartition(".")[0]
-            if target in sources and target != name:
+        for candidates, kind in _imports(ast.parse(source)):
+            target = next((module for module in candidates if module in sources), name)
+            if target != name and "." in target + candidates[0]:
                 found.add((name, target, kind))
     return found
 

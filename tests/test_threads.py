@@ -15,7 +15,7 @@ PREPARED = """
 import io, os, sys, threading, time, traceback
 import numpy as np
 import llmzip
-from llmzip.codecs.registry import Codec, get_codec
+from llmzip.codecs.registry import FramedCodec, get_codec
 from llmzip.engine.native_engine import NativeEngine
 from tests.conftest import TINY_DIRECTORY, tiny
 
@@ -78,7 +78,7 @@ def test_codecs_and_functions_shared_by_threads() -> None:
         from llmzip.codecs.rank import RankCodec
         engine = NativeEngine(tiny(), 2)
         coders = [LLMCodec(engine), RankCodec(engine), EqualInfoCodec(engine)]
-        codecs = [Codec(coder, {}) for coder in coders]
+        codecs = [FramedCodec(coder) for coder in coders]
         alone = [[codec.encode(text) for text in TEXTS] for codec in codecs]
         dictionary = llmzip.Dictionary(TEXTS[0])
         packed = [llmzip.compress(text, model=tiny(), dictionary=dictionary) for text in TEXTS]
