@@ -10,7 +10,7 @@ from llmzip.cli.messages import say
 from llmzip.errors import FormatError, IntegrityError
 
 if TYPE_CHECKING:
-    from llmzip.salvage.repair import Damage, RepairReport
+    from llmzip.salvage.report import Damage, RepairReport
 
 _OF_DAMAGE = ("damaged", "truncated", "trailing junk")
 

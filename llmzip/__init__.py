@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from llmzip.open_file import open
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.runtime import Runtime
-    from llmzip.salvage.repair import Damage, RepairReport, repair_stream
+    from llmzip.salvage.repair import repair_stream
+    from llmzip.salvage.report import Damage, RepairReport
     from llmzip.streams import Totals, compress_stream, decompress_stream
     from llmzip.types import Progress
 
@@ -106,7 +107,8 @@ _NAMES = {
     "open_file": ("open",),
     "predictor.dictionary": ("Dictionary",),
     "runtime": ("Runtime",),
-    "salvage.repair": ("Damage", "RepairReport", "repair_stream"),
+    "salvage.repair": ("repair_stream",),
+    "salvage.report": ("Damage", "RepairReport"),
     "streams": ("Totals", "compress_stream", "decompress_stream"),
     "types": ("Progress",),
 }

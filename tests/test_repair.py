@@ -20,7 +20,7 @@ from llmzip.container.varint import varint
 from llmzip.errors import LimitError, LLMZipError, TruncatedError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.salvage import survey
-from llmzip.salvage.repair import RepairReport
+from llmzip.salvage.report import RepairReport
 from llmzip.salvage.search import block_offsets
 from tests import golden
 

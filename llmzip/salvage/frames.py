@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from llmzip.container.index import Entries
 from llmzip.salvage.headers import MAX_HEADER_BYTES, HeaderGuesses
-from llmzip.salvage.survey import BlockPart, EndPart, Gap, HeaderPart, Part, Survey
+from llmzip.salvage.parts import BlockPart, EndPart, Gap, HeaderPart, Part
+from llmzip.salvage.survey import Survey
 
 _END_IS_MISSING = "the end of the frame is missing: what else it held is unknown"
 

@@ -25,56 +25,11 @@ from llmzip.limits import FREE_OUTPUT, OUTPUT_PER_BYTE
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
 from llmzip.salvage.headers import NOTHING_STATED, HeaderGuesses
-from llmzip.salvage.survey import BlockPart
+from llmzip.salvage.parts import BlockPart
+from llmzip.salvage.report import Damage, RepairReport
 from llmzip.types import Progress
 
 _ZEROS = bytes(1 << 16)
-
-
-@dataclasses.dataclass(frozen=True)
-class Damage:
-    """A part of the file that is damaged or missing."""
-
-    offset: int
-    end: int
-    """Bytes offset … end − 1 of the file; an empty range where something is absent."""
-    start: int
-    """Its position in the content; missing parts of unknown length count as 0 bytes."""
-    size: int | None
-    """How many bytes of content are missing; 0: none, None: unknown."""
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class RepairReport:
-    """The result of a repair."""
-
-    frames: int
-    blocks: int
-    """How many blocks were recovered."""
-    recovered_bytes: int
-    compressed_bytes: int
-    """The size of the whole file."""
-    tokens: int
-    damages: tuple[Damage, ...]
-    """All damages, in the order of the file."""
-    verified: bool
-    """Whether all frames have a content check and it holds."""
-
-    @property
-    def holes(self) -> tuple[Damage, ...]:
-        """The damages by which content is missing."""
-        return tuple(damage for damage in self.damages if damage.size != 0)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all content is there, and its checks say so."""
-        return self.verified and not self.holes
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing at all is damaged."""
-        return self.is_complete and not self.damages
 
 
 def repair_stream(
