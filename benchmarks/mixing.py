@@ -30,24 +30,21 @@ BLOCK = 1 << 16
 SUBSETS: dict[str, Sequence[str]] = {"+ " + name: (name,) for name in EXPERTS}
 
 
-def layout(engine: Engine, count: int, segment: int | None) -> tuple[int, int]:
-    """Streams and window: of the default level, or segments of so many tokens that see all of
-    themselves.
-    """
+def layout_of(engine: Engine, count: int, segment: int | None) -> StreamLayout:
+    """The layout of the default level, or of segments of so many tokens that see all of themselves."""
     if segment is None:
-        plan = StreamLayout.for_level(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
-        return plan.streams, plan.window
-    return -(-count // segment), segment
+        return StreamLayout.for_level(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
+    return StreamLayout(count, -(-count // segment), segment)
 
 
 def coded_bytes(
-    engine: Engine, tokens: Tokens, streams: int, window: int, mixers: tuple[ContextMixer | None, ContextMixer | None]
+    engine: Engine, tokens: Tokens, layout: StreamLayout, mixers: tuple[ContextMixer | None, ContextMixer | None]
 ) -> tuple[int, float]:
     """The size of a verified encoding, and the seconds that encoding took."""
     begun = time.perf_counter()
-    coded = encode_tokens(engine, tokens, streams, window, mixers[0])
+    coded = encode_tokens(engine, tokens, layout, mixers[0])
     seconds = time.perf_counter() - begun
-    back = decode_tokens(engine, coded, len(tokens.ids), streams, window, mixers[1])
+    back = decode_tokens(engine, coded, layout, mixers[1])
     assert np.array_equal(back.ids, tokens.ids), "the decoder sees other tokens"
     return len(coded), seconds
 
@@ -60,11 +57,11 @@ def reference(engine: Engine, bits: int, experts: Sequence[str]) -> ContextMixer
 def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dict[str, tuple[float, float]]:
     """Bits per byte and seconds for each choice of experts."""
     tokens = engine.model.tokenizer.encode(data)
-    streams, window = layout(engine, len(tokens.ids), segment)
+    layout = layout_of(engine, len(tokens.ids), segment)
     bits = capacity_bits_for(len(tokens.ids))
 
     def measure(mixers: tuple[ContextMixer | None, ContextMixer | None]) -> tuple[float, float]:
-        size, seconds = coded_bytes(engine, tokens, streams, window, mixers)
+        size, seconds = coded_bytes(engine, tokens, layout, mixers)
         return 8 * size / len(data), seconds
 
     out = {"model": measure((None, None))}

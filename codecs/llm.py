@@ -122,16 +122,7 @@ class LLMCodec(PayloadCodec):
         report = self._reporter(count, len(data))
         if self._observer:
             self._observer.begin_payload()
-        coded = encode_tokens(
-            self._engine,
-            tokens,
-            layout.streams,
-            layout.window,
-            mixer,
-            start,
-            report,
-            self._observer,
-        )
+        coded = encode_tokens(self._engine, tokens, layout, mixer, start, report, self._observer)
         parameters, coded = layout.write(self._usual_layout(count)), padded(coded, count)
         if self._observer:
             self._observer.end_payload(parameters, coded)
@@ -171,7 +162,7 @@ class LLMCodec(PayloadCodec):
         mixer = self._mixer(layout.capacity_bits, carried)
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(layout.tokens, size)
-        tokens = decode_tokens(self._engine, coded, layout.tokens, layout.streams, layout.window, mixer, start, report)
+        tokens = decode_tokens(self._engine, coded, layout, mixer, start, report)
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")

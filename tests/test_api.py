@@ -24,6 +24,7 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokenizer, Tokens
 from llmzip.predictor.lockstep import encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.test_tokenizer import NASTY
 
@@ -305,7 +306,7 @@ def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: 
     ids = Tokenizer(tiny_engine.model.vocabulary).encode(english[:8000]).ids
     ids = ids[: 512 * (len(ids) // 512)].reshape(-1, 512)
     inputs = np.concatenate([np.zeros((len(ids), 1), np.int32), ids[:, :-1]], axis=1)
-    coded = encode_tokens(tiny_engine, Tokens(ids.flatten(), b""), len(ids), 512)
+    coded = encode_tokens(tiny_engine, Tokens(ids.flatten(), b""), StreamLayout(ids.size, len(ids), 512))
     ideal = ideal_bytes(tiny_engine, ids, inputs)
     assert ideal < len(coded) <= 1.001 * ideal + 16
 

@@ -16,6 +16,7 @@ from llmzip.errors import IntegrityError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import Schedule, decode_tokens, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from tests import golden
 from tests.reference_decoder import range_decoder
 
@@ -105,8 +106,8 @@ def test_lockstep_round_trip_with_escapes(tiny_engine: TorchEngine, streams: int
     escapes = int((ids == tiny_engine.model.spec.escape_token).sum())
     tokens = Tokens(ids, generator.bytes(escapes))
     done: list[int] = []
-    coded = encode_tokens(tiny_engine, tokens, streams, 64, progress=done.append)
+    coded = encode_tokens(tiny_engine, tokens, StreamLayout(100, streams, 64), progress=done.append)
     assert done[-1] == 100
-    back = decode_tokens(tiny_engine, coded, 100, streams, 64)
+    back = decode_tokens(tiny_engine, coded, StreamLayout(100, streams, 64))
     assert back.ids.tolist() == ids.tolist()
     assert back.literals == tokens.literals

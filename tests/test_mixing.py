@@ -97,8 +97,8 @@ def test_any_bytes_come_back_with_any_number_of_streams(data: bytes, repeats: in
     tokens = tokens_of(data * repeats)
     count = len(tokens.ids)
     streams = min(streams, count)
-    coded = encode_tokens(engine, tokens, streams, 128, engine.mixer(bits))
-    got = decode_tokens(engine, coded, count, streams, 128, engine.mixer(bits))
+    coded = encode_tokens(engine, tokens, StreamLayout(len(tokens.ids), streams, 128), engine.mixer(bits))
+    got = decode_tokens(engine, coded, StreamLayout(count, streams, 128), engine.mixer(bits))
     assert got.ids.tolist() == tokens.ids.tolist()
     assert got.literals == tokens.literals
 
@@ -108,7 +108,9 @@ def check_against_the_document(data: bytes, streams: int, bits: int) -> None:
     model = tiny()
     engine, tokens = TorchEngine(model), tokens_of(data)
     parameters = (len(tokens.ids), streams, 2, bits)
-    payload = b"".join(map(varint, parameters)) + encode_tokens(engine, tokens, streams, 128, engine.mixer(bits))
+    payload = b"".join(map(varint, parameters)) + encode_tokens(
+        engine, tokens, StreamLayout(len(tokens.ids), streams, 128), engine.mixer(bits)
+    )
     assert decode_llm(payload, len(data), reference_model(model))[0] == data
 
 
@@ -133,7 +135,10 @@ def coded_sizes(data: bytes) -> tuple[int, int]:
     """Coded bytes with and without a mixer."""
     engine, tokens = TorchEngine(tiny()), tokens_of(data)
     streams = -(-len(tokens.ids) // 500)
-    with_mixing, without = (len(encode_tokens(engine, tokens, streams, 512, m)) for m in (engine.mixer(11), None))
+    with_mixing, without = (
+        len(encode_tokens(engine, tokens, StreamLayout(len(tokens.ids), streams, 512), m))
+        for m in (engine.mixer(11), None)
+    )
     return with_mixing, without
 
 
@@ -163,9 +168,10 @@ def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(t
     tokens = tokens_of(TEXT[:300])
     mixer = tiny_engine.mixer(8)
     fresh = mixer.copy()
-    first = encode_tokens(tiny_engine, tokens, 2, 128, mixer)
-    assert encode_tokens(tiny_engine, tokens, 2, 128, fresh) == first
-    assert len(encode_tokens(tiny_engine, tokens, 2, 128, mixer)) < len(first) / 2  # it has read this before
+    layout = StreamLayout(len(tokens.ids), 2, 128)
+    first = encode_tokens(tiny_engine, tokens, layout, mixer)
+    assert encode_tokens(tiny_engine, tokens, layout, fresh) == first
+    assert len(encode_tokens(tiny_engine, tokens, layout, mixer)) < len(first) / 2  # it has read this before
 
 
 # ---- dictionaries ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.types import IdArray
 from tests.native_models import SHAPES, random_model
 
@@ -266,13 +267,14 @@ def repetitive(model: IntegerModel, count: int) -> Tokens:
 @pytest.mark.parametrize("streams", [1, 3, 16])
 def test_coded_bytes_are_the_same(streams: int, tiny_model: IntegerModel, tiny_engine: TorchEngine) -> None:
     tokens, native = repetitive(tiny_model, 301), NativeEngine(tiny_model, 2)
+    layout = StreamLayout(len(tokens.ids), streams, 64)
 
     def coded(engine: Engine) -> bytes:
-        return encode_tokens(engine, tokens, streams, 64, engine.mixer(8))
+        return encode_tokens(engine, tokens, layout, engine.mixer(8))
 
     expected = coded(tiny_engine)
     assert coded(native) == expected
-    assert len(expected) < len(encode_tokens(native, tokens, streams, 64))
-    decoded = decode_tokens(native, expected, len(tokens.ids), streams, 64, native.mixer(8))
+    assert len(expected) < len(encode_tokens(native, tokens, layout))
+    decoded = decode_tokens(native, expected, layout, native.mixer(8))
     np.testing.assert_array_equal(decoded.ids, tokens.ids)
     assert decoded.literals == tokens.literals

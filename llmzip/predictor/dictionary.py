@@ -16,6 +16,7 @@ from llmzip.engine.base import Engine, Session
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import Start, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.turns import new_lock
 
 CONTEXT_TOKENS = 512
@@ -63,7 +64,8 @@ class PreparedDictionary:
                 if self.tokens:
                     longest = self._engine.model.spec.max_positions
                     streams = max(1, self.tokens // STREAM_TOKENS, -(-self.tokens // longest))
-                    encode_tokens(self._engine, self._tokens, streams, WINDOW, mixer)  # only to learn
+                    layout = StreamLayout(self.tokens, streams, WINDOW)
+                    encode_tokens(self._engine, self._tokens, layout, mixer)  # only to learn
                 self._mixers[capacity_bits] = mixer
             return self._mixers[capacity_bits].copy()
 

@@ -22,6 +22,7 @@ from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.correction import correct, learn
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.types import IdArray, TokenProgress
 
 _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
@@ -92,23 +93,23 @@ def _shifted(rows: IdArray, first: int) -> IdArray:
 def encode_tokens(
     engine: Engine,
     tokens: Tokens,
-    streams: int,
-    window: int,
+    layout: StreamLayout,
     mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: TokenProgress | None = None,
     observer: CodingObserver | None = None,
 ) -> bytes:
-    """Code a token sequence in `streams` streams with an attention window of `window` tokens; the mixer learns it."""
+    """Code a token sequence in the streams of a layout; the mixer, where there is one, learns it."""
     begin = start or Start(engine)
     spec = engine.model.spec
-    schedule = Schedule(len(tokens.ids), streams)
+    streams = layout.streams
+    schedule = Schedule(layout.tokens, streams)
     rows = schedule.split(tokens.ids)
     inputs = _shifted(rows, begin.last_token)
     literals = schedule.split(_literal_values(tokens, spec.escape_token))
     coder = RangeEncoder(observer)
     chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
-    session = begin.session(streams, window, schedule.steps, chunk)
+    session = begin.session(streams, layout.window, schedule.steps, chunk)
     group = max(1, engine.batches.tables // streams)
     if mixer:
         mixer.start(streams, begin.context)
@@ -144,9 +145,7 @@ def encode_tokens(
 def decode_tokens(
     engine: Engine,
     coded: bytes,
-    count: int,
-    streams: int,
-    window: int,
+    layout: StreamLayout,
     mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: TokenProgress | None = None,
@@ -154,11 +153,12 @@ def decode_tokens(
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
     begin = start or Start(engine)
     spec = engine.model.spec
-    schedule = Schedule(count, streams)
+    streams = layout.streams
+    schedule = Schedule(layout.tokens, streams)
     rows = np.zeros((streams, schedule.steps), np.int32)
     literals = np.zeros_like(rows)
     coder = RangeDecoder(coded)
-    session = begin.session(streams, window, schedule.steps, 1)
+    session = begin.session(streams, layout.window, schedule.steps, 1)
     previous = np.full((streams, 1), begin.last_token, np.int32)
     if mixer:
         mixer.start(streams, begin.context)
@@ -181,7 +181,7 @@ def decode_tokens(
         previous = rows[:, t : t + 1]
         del distributions  # before the next step's are made: they are megabytes
         if progress:
-            progress(min((t + 1) * streams, count))
+            progress(min((t + 1) * streams, layout.tokens))
     ids = schedule.join(rows)
     values = schedule.join(literals)[ids == spec.escape_token]
     return Tokens(ids, values.astype(np.uint8).tobytes())
