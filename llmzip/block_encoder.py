@@ -46,7 +46,7 @@ class CompressionOptions:
         if self.codec is not None and self.codec not in CHOICES:
             raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")
         if self.solid and not self.mixing:
-            raise ValueError("solid compression carries the mixer on: it needs mixing")
+            raise ValueError("solid compression carries the mixer on: leave out --no-mixing, or mixing=False in Python")
 
 
 DEFAULT_OPTIONS = CompressionOptions()
