@@ -97,8 +97,8 @@ static inline void prefetch_line(struct prefetch *wanted)
     wanted->lines -= more;
 }
 
-/* Where the new positions of a step go and what they see; the same for all streams, heads and
- * layers. */
+/* The slots of a step's new positions, and the positions that they see; the same for all streams,
+ * heads and layers. */
 struct view {
     size_t count;  /* T new positions */
     int32_t first; /* the first of them */

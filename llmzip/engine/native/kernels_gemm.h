@@ -101,7 +101,7 @@ static inline vi corrected(vi sum, const int32_t *correction)
 #endif
 }
 
-/* What a sum lacks when its row holds the numbers 0 ... 255 themselves: [VECTORS]. */
+/* The correction of sums whose rows hold the numbers 0 ... 255 themselves: [VECTORS]. */
 static inline void lacking(struct panel panel, vi *missing)
 {
     for (size_t v = 0; v < VECTORS; v++)

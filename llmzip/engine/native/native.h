@@ -57,37 +57,39 @@ EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, co
 EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
                               const float *scale);
 EXPORT void llmzip_engine_free(struct engine *engine);
-/* [PHASES]; starts again from 0. */
+/* Copies the phases' nanoseconds [PHASES], and sets them to 0. */
 EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);
 
+/* A session at position 0. NULL: out of memory. */
 EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window,
                                           int chunk);
-/* A session whose streams all stand where the first stream of `origin` stands, which has not gone
- * beyond its window. */
+/* A session whose streams all continue from the first stream of `origin`, of which no token may
+ * have left the window. NULL: out of memory. */
 EXPORT struct session *llmzip_session_fork(const struct session *origin, int streams, int window,
                                            int chunk);
 EXPORT void llmzip_session_free(struct session *session);
 
-/* tokens [streams, count] -> vectors [streams, count, d_model], scales [streams, count]. */
+/* Feeds tokens [streams, count]: head inputs are vectors [streams, count, d_model] and scales
+ * [streams, count]. */
 EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count,
                           int8_t *vectors, float *scales);
 
-/* Head inputs [rows, d_model], [rows] -> sums [rows, stride], stride = 256 * buckets, without the
- * row's scale, the maximum of each row with it, its buckets' weights [rows, buckets], their sums
- * [rows], and its most likely tokens [rows, LLMZIP_TOP_TOKENS] (-1 where the vocabulary is
- * smaller). */
+/* From head inputs [rows, d_model] and [rows] to sums [rows, stride], stride = 256 * buckets,
+ * without the row's scale; the maximum of each row with its scale; the weights of its buckets
+ * [rows, buckets] and their totals [rows]; and its most likely tokens [rows, LLMZIP_TOP_TOKENS]
+ * (-1 where the vocabulary is smaller). */
 EXPORT int llmzip_head(struct engine *engine, const int8_t *vectors, const float *scales, int rows,
                        float *sums, float *maxima, int64_t *bucket_weights, int64_t *totals,
                        int32_t *top);
-/* Those -> token weights [rows, vocab]. */
+/* From sums, scales and maxima to token weights [rows, vocab]. */
 EXPORT int llmzip_weights(struct engine *engine, const float *sums, const float *scales,
                           const float *maxima, int rows, int32_t *weights);
-/* Those -> weights of certain tokens [rows, count]; 0 for negative ones. */
+/* The same for the tokens [rows, count] only; 0 for negative ones. */
 EXPORT void llmzip_weights_of(struct engine *engine, const float *sums, const float *scales,
                               const float *maxima, const int32_t *tokens, int rows, int count,
                               int32_t *weights);
-/* Changes the buckets' weights [rows, buckets] where tokens [rows, count] get other weights;
- * negative ones are skipped. */
+/* Updates the buckets' weights [rows, buckets] for tokens [rows, count] that get other weights;
+ * negative tokens are skipped. */
 EXPORT void llmzip_replace(struct engine *engine, const float *sums, const float *scales,
                            const float *maxima, const int32_t *tokens, const int64_t *weights,
                            int rows, int count, int64_t *bucket_weights);
@@ -97,7 +99,7 @@ EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, co
                                     const float *maxima, const int32_t *buckets,
                                     const int32_t *replaced_tokens, const int64_t *replaced_weights,
                                     int replaced, int rows, uint32_t *frequencies);
-/* Section 5: weights [rows, symbols] -> interval widths [rows, symbols]. */
+/* Section 5: from weights [rows, symbols] to frequencies [rows, symbols]. */
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
 
@@ -107,20 +109,20 @@ EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacit
                                               int32_t start_token);
 EXPORT struct context_mixer *llmzip_mixer_copy(const struct context_mixer *mixer);
 EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
-/* A block of `streams` streams begins. */
+/* Begins a block of `streams` streams that have all read `context` [count]. */
 EXPORT int llmzip_mixer_start(struct context_mixer *mixer, int streams, const int32_t *context,
                               int count);
-/* Head inputs [rows, d_model] and their most likely tokens [rows, top_tokens] (-1 where there are
- * fewer) -> candidates [rows, returned], filled up with -1; at most [rows, llmzip_mixer_columns()]
- * are written. */
+/* Finds the candidates of rows with head inputs [rows, d_model] and most likely tokens [rows,
+ * top_tokens] (-1 where there are fewer). Returns the columns of the result [rows, columns], which
+ * is filled up with -1 and has at most llmzip_mixer_columns(); or a negative status. */
 EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vectors,
                                const int32_t *top, int rows, int top_tokens, int32_t *tokens);
 EXPORT int llmzip_mixer_columns(void);
-/* Their weights [rows, columns] and the sums of all weights [rows] -> corrected weights [rows,
- * columns], 0 at -1. */
+/* From the candidates' weights [rows, columns] and the totals of all weights [rows] to corrected
+ * weights [rows, columns], 0 at -1. */
 EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights,
                              const int64_t *totals, int64_t *mixed);
-/* The observed tokens [rows], and the model's weights of them [rows]. */
+/* Learns from the observed tokens [rows] and the model's weights of them [rows]. */
 EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
                               const int32_t *weights);
 

@@ -9,7 +9,7 @@
 
 /* Fewer rows would read the weights more often than they compute with them. */
 #define ROWS_PER_TEAM 16
-/* By which barriers slow a team down on a machine that also does other work. */
+/* The factor by which barriers slow a team down on a machine that also does other work. */
 #define BARRIER_COST 1.3
 
 struct step {
