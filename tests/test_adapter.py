@@ -49,7 +49,8 @@ def adapter(seed: int = 0, rank: int = 3) -> Adapter:
 
 def equal(a: Adapter, b: Adapter) -> bool:
     def arrays(x: Adapter) -> dict[str, np.ndarray]:
-        found = {f"gain {n}": g for n, g in x.gains.items()} | {f"full {n}": g for n, g in x.replaced.items()}
+        found: dict[str, np.ndarray] = {f"gain {n}": g for n, g in x.gains.items()}
+        found |= {f"full {n}": g for n, g in x.replaced.items()}
         for n, sides in x.products.items():
             for i, f in enumerate(sides):
                 found |= {f"{n} {i}": f.integers, f"{n} {i} scale": f.scales}

@@ -12,7 +12,7 @@ from llmzip.cli.bar import Bar
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, in its only element; 80 columns."""
     now = [100.0]
-    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr(bar, "_columns", lambda: 80)
     return now
 

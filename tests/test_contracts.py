@@ -71,7 +71,12 @@ def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pyte
     packed = llmzip.compress(NOISE, block_size=1024)
     tries = []
     real = FrameReader.read_block
-    monkeypatch.setattr(FrameReader, "read_block", lambda self: tries.append(1) or real(self))
+
+    def counted(self: FrameReader) -> Block | None:
+        tries.append(1)
+        return real(self)
+
+    monkeypatch.setattr(FrameReader, "read_block", counted)
     decompressor = llmzip.LLMZipDecompressor()
     out = b"".join(decompressor.decompress(packed[i : i + piece]) for i in range(0, len(packed), piece))
     assert out == NOISE

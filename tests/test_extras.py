@@ -41,7 +41,7 @@ def test_faults_of_our_own_are_no_missing_packages() -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_without_core_and_torch_both_cures_are_named(tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_loader.native_engine, "why_not_available", lambda: "it was not built")
+    monkeypatch.setattr("llmzip.engine.native_engine.why_not_available", lambda: "it was not built")
     with pytest.raises(llmzip.LLMZipError, match="it was not built") as caught:
         llmzip.compress(b"some text, some more text", model=tiny_model)
     assert "install a C compiler" in str(caught.value)

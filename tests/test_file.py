@@ -18,6 +18,7 @@ import pytest
 
 import llmzip
 import llmzip.streams
+from llmzip.container.block import Block
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -82,7 +83,12 @@ def test_random_access_decodes_only_what_it_needs(
 
     decoded = []
     real = BlockDecoder.decode
-    monkeypatch.setattr(BlockDecoder, "decode", lambda self, block: decoded.append(block) or real(self, block))
+
+    def noting(self: BlockDecoder, block: Block) -> bytes:
+        decoded.append(block)
+        return real(self, block)
+
+    monkeypatch.setattr(BlockDecoder, "decode", noting)
     file = llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model)
     file.seek(4100)
     assert file.read(20) == text[4100:4120]
@@ -150,9 +156,9 @@ def test_wrong_use(tiny_model: IntegerModel, packed: bytes) -> None:
     for use in (writing.read, writing.read1, writing.readline, writing.readlines, writing.peek):
         with pytest.raises(io.UnsupportedOperation, match="open for writing"):
             use()
-    for use in (writing.readinto, writing.readinto1):
+    for read_into in (writing.readinto, writing.readinto1):
         with pytest.raises(io.UnsupportedOperation, match="open for writing"):
-            use(bytearray(3))
+            read_into(bytearray(3))
     for use in (lambda: writing.seek(0), lambda: next(writing), writing.truncate, writing.detach):
         with pytest.raises(io.UnsupportedOperation):
             use()

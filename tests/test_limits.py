@@ -55,12 +55,12 @@ def numbers(*values: int) -> bytes:
     return b"".join(map(varint, values))
 
 
-def frame_of(*blocks: Block, version: int = 4, mixer: int = 1 << 22, solid: bool = False) -> bytes:
+def frame_of(*blocks: Block, version: int = 4, memory: int = 1 << 22, solid: bool = False) -> bytes:
     """A frame around blocks that no encoder writes, with right checks; the content's is of nothing."""
     single = len(blocks) == 1
     of_model = any(block.codec in (LLMCodec.id, MetaTokenCodec.id) for block in blocks)
     fingerprint = tiny().fingerprint[: 8 >> single] if of_model else b""
-    header = FrameHeader(single, memory_code(mixer), fingerprint, solid=solid, version=version)
+    header = FrameHeader(single, memory_code(memory), fingerprint, solid=solid, version=version)
     body = b"".join(block.to_bytes(None if i else header) for i, block in enumerate(blocks))
     check = content_check(xxhash.xxh3_64(), is_short(single, blocks[0].size))
     return header.to_bytes() + body + (b"" if single else bytes([END_OF_BLOCKS])) + check
@@ -93,22 +93,22 @@ for v in (3, 4):
             LimitError,
         ),
         f"more streams than that, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, mixer=128 * MIB),
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, memory=128 * MIB),
             {"max_memory": 128 * MIB},
             FormatError,
         ),
         f"mixer, version {v}": (
-            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, mixer=128 * MIB, solid=True),
+            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, memory=128 * MIB, solid=True),
             {"max_memory": 128 * MIB},
             LimitError,
         ),
         f"zstd, version {v}": (
-            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, mixer=MIB),
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=MIB),
             {"max_memory": MIB, "max_output": MIB},
             LimitError,
         ),
         f"zstd within the limit, version {v}": (
-            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, mixer=16 * MIB),
+            frame_of(Block(ZstdCodec.id, MIB, zstd_of_runs(16384)), version=v, memory=16 * MIB),
             {"max_memory": 16 * MIB, "max_output": MIB},
             IntegrityError,
         ),
@@ -123,13 +123,13 @@ for v in (3, 4):
             LimitError,
         ),
         f"tokens, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, mixer=1 << 30),
+            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, memory=1 << 30),
             {},
             FormatError,
         ),
         f"output, version {v}": (
             frame_of(
-                Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, mixer=MIB
+                Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, memory=MIB
             ),
             {"max_output": MIB},
             LimitError,
@@ -158,8 +158,8 @@ def test_matches_of_what_lies_far_back_cost_their_length(folder: pathlib.Path) -
     """Each took a fifth of a second when the 64 MiB before it were copied first."""
     first = Block(XzCodec.id, MOST, XzCodec(preset=0).encode(bytes(MOST)))
     far = Block(LongDistanceCodec.id, 16, b"\x00" + numbers(1, 0, 16, MOST))
-    (folder / "near").write_bytes(frame_of(first, mixer=1 << 30, solid=True))
-    (folder / "far").write_bytes(frame_of(first, *[far] * 1000, mixer=1 << 30, solid=True))
+    (folder / "near").write_bytes(frame_of(first, memory=1 << 30, solid=True))
+    (folder / "far").write_bytes(frame_of(first, *[far] * 1000, memory=1 << 30, solid=True))
     near, all_of_it = (measured.decode(folder / name) for name in ("near", "far"))
     # When all is decoded, the content's check and the index are wrong.
     assert (near.error, all_of_it.error) == (IntegrityError.__name__, TruncatedError.__name__)

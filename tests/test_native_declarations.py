@@ -197,7 +197,7 @@ def test_the_kernels_header_has_pythons_numbers() -> None:
 
 def test_the_model_has_the_fields_of_the_c_structure() -> None:
     fields = {field.name for field in dataclasses.fields(spec.ModelSpec)}
-    assert {name for name, _ in native_core.Spec._fields_} <= fields | {"mlp_rotation"}
+    assert {field[0] for field in native_core.Spec._fields_} <= fields | {"mlp_rotation"}
     assert isinstance(spec.ModelSpec.mlp_rotation, property)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -452,12 +453,14 @@ def test_an_interrupted_pull_leaves_nothing(
     def stop(*_: object) -> NoReturn:
         raise error
 
+    def stop_at(wanted: str, least: int, stage: str, done: int, _: int) -> None:
+        if stage == wanted and done >= least:
+            stop()
+
     stages = {"download": 1, "convert": 2}
     for stage, done in stages.items():
         with pytest.raises(type(error)):
-            store.pull(
-                entry.name, lambda s, d, _, at=(stage, done): stop() if (s, d >= at[1]) == (at[0], True) else None
-            )
+            store.pull(entry.name, functools.partial(stop_at, stage, done))
         assert list(store.cache.root.iterdir()) == []
 
     save = IntegerModel.save

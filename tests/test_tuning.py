@@ -44,7 +44,7 @@ def test_the_network_is_the_exact_model(rank: int | None, english: bytes) -> Non
     network = Network(source, rank, 512)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += torch.randn_like(parameter) * 0.01
+            parameter.add_(torch.randn_like(parameter) * 0.01)
     learned = network.adapter(source_digest(TINY_DIRECTORY))
     engine = TorchEngine(convert(learned.merged(source, learned.base)))
     tokens = Tokenizer(source.vocabulary).encode(english[:4000]).ids[:800].reshape(4, 200)
