@@ -18,7 +18,7 @@ from llmzip.engine_loader import EngineLoader
 from llmzip.errors import FormatError, LimitError, TruncatedError
 from llmzip.limits import Limits
 from llmzip.mixing.base import ContextMixer
-from llmzip.tally import Tally
+from llmzip.progress import ProgressCounter
 from llmzip.types import Progress
 
 
@@ -36,7 +36,7 @@ class BlockDecoder:
         """Take the parameters of `LLMZipDecompressor`."""
         self._loader = loader
         self._limits = Limits(max_memory, max_output)
-        self.tally = Tally(progress)
+        self.progress_counter = ProgressCounter(progress)
         """Counts what has been decoded."""
         self._header: FrameHeader | None = None
         self._history: History | None = None
@@ -68,13 +68,13 @@ class BlockDecoder:
         if self._unsure:
             raise ValueError("a block of a solid frame was interrupted: begin again at the frame's first block")
         self._unsure = self._header.solid
-        self._limits.check_output(self.tally.bytes, block)
-        self.tally.begin_block()
+        self._limits.check_output(self.progress_counter.bytes, block)
+        self.progress_counter.begin_block()
         try:
             data = self._decode(block)
         except TruncatedError as error:  # a payload is complete: waiting for more would not help
             raise FormatError(f"a block's payload is damaged: {error}") from error
-        self.tally.report(block.size)
+        self.progress_counter.report(block.size)
         return data
 
     def note(self, block: Block, data: bytes) -> None:
@@ -83,7 +83,7 @@ class BlockDecoder:
         if self._header.solid and self._history is not None:
             self._history.extend(data)
         self._limits.count(block)
-        self.tally.end_block(block.size)
+        self.progress_counter.end_block(block.size)
         self._unsure = False
 
     def _decode(self, block: Block) -> bytes:
@@ -153,5 +153,5 @@ class BlockDecoder:
             engine,
             dictionary=self._loader.dictionary_for(engine, self._header.dictionary_id),
             solid=self._header.solid,
-            progress=self.tally.report,
+            progress=self.progress_counter.report,
         )

@@ -13,15 +13,15 @@ from llmzip.codecs.encoded_block import BlockObserver
 from llmzip.container.frame_writer import FrameWriter
 from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.exclusive import ExclusiveCalls, NotCopyable
+from llmzip.progress import ProgressCounter
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
-from llmzip.tally import Tally
-from llmzip.turns import NotCopied, Turns
 from llmzip.types import Progress
 
 _ENDED = "the compressor has been flushed: make a new one"
 
 
-class LLMZipCompressor(NotCopied):
+class LLMZipCompressor(NotCopyable):
     """Turns data that arrives in pieces into one stream of frames; holds one block in memory.
 
     Threads that call the same compressor wait for each other. After an exception in the middle of a
@@ -98,14 +98,14 @@ class LLMZipCompressor(NotCopied):
         progress: Progress | None,
         observer: BlockObserver | None,
     ) -> None:
-        self._tally = Tally(progress)
-        self._encoder = BlockEncoder(loader, options, self._tally.report, observer)
+        self._progress_counter = ProgressCounter(progress)
+        self._encoder = BlockEncoder(loader, options, self._progress_counter.report, observer)
         self._observer = observer
         self._pending = bytearray()
         self._frame: FrameWriter | None = None
         self.frames = 0
         """How many frames have been begun."""
-        self._turns = Turns("compressor")
+        self._calls = ExclusiveCalls("compressor")
 
     def find_model(self) -> None:
         """Find the model that was named, and the device, before any text arrives.
@@ -126,7 +126,7 @@ class LLMZipCompressor(NotCopied):
         """
         piece = flat(data, "compress")
         _check_mode(mode, self.CONTINUE, self.FLUSH_BLOCK, self.FLUSH_FRAME)
-        return self._turns.take(lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else "")
+        return self._calls.run(lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else "")
 
     def flush(self, mode: int = FLUSH_FRAME) -> bytes:
         """Return all the rest and end the stream; with FLUSH_BLOCK end the block only.
@@ -155,12 +155,12 @@ class LLMZipCompressor(NotCopied):
     @property
     def tokens(self) -> int:
         """How many tokens the model has coded so far."""
-        return self._tally.tokens
+        return self._progress_counter.tokens
 
     def _next_block(self, mode: int) -> bytes:
         """Encode the block at the head of the pending data."""
         data = bytes(self._pending[: self._encoder.block_size])
-        self._tally.begin_block()
+        self._progress_counter.begin_block()
         block = self._encoder.encode(data)
         out = b""
         if self._frame is not None and not self._frame.header.fingerprint and block.needs_model:
@@ -181,8 +181,8 @@ class LLMZipCompressor(NotCopied):
         if self._observer:
             self._observer.block(block)
         del self._pending[: block.size]
-        self._tally.report(block.size)
-        self._tally.end_block(block.size)
+        self._progress_counter.report(block.size)
+        self._progress_counter.end_block(block.size)
         return out
 
     def _begin_frame(self, header: FrameHeader) -> FrameWriter:

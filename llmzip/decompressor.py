@@ -11,12 +11,12 @@ from llmzip.container.frame_reader import FrameReader
 from llmzip.container.piece_reader import PieceReader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LLMZipError, TruncatedError
+from llmzip.exclusive import ExclusiveCalls, NotCopyable
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
-from llmzip.turns import NotCopied, Turns
 from llmzip.types import Progress
 
 
-class LLMZipDecompressor(NotCopied):
+class LLMZipDecompressor(NotCopyable):
     """Decodes one frame that arrives in pieces; holds one block in memory.
 
     After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor,
@@ -48,7 +48,7 @@ class LLMZipDecompressor(NotCopied):
         self._output = bytearray()
         self._complete = False
         self._error: LLMZipError | None = None
-        self._calls, self._steps = Turns("decompressor"), Turns("decompressor")
+        self._calls, self._steps = ExclusiveCalls("decompressor"), ExclusiveCalls("decompressor")
 
     @property
     def eof(self) -> bool:
@@ -76,7 +76,7 @@ class LLMZipDecompressor(NotCopied):
         exception came at one of the few moments after which going on is impossible.
         """
         piece, limit = flat(data, "decompress"), operator.index(max_length)
-        return self._calls.attempt(lambda: self._decompress(piece, limit))
+        return self._calls.run_repeatable(lambda: self._decompress(piece, limit))
 
     def _decompress(self, data: memoryview, max_length: int) -> bytes:
         self._steps.check()
@@ -91,7 +91,7 @@ class LLMZipDecompressor(NotCopied):
             except LLMZipError as error:
                 self._error = error
                 raise
-        return self._steps.take(lambda: self._take_output(max_length))
+        return self._steps.run(lambda: self._take_output(max_length))
 
     def _take_output(self, max_length: int) -> bytes:
         size = len(self._output) if max_length < 0 else max_length
@@ -108,7 +108,7 @@ class LLMZipDecompressor(NotCopied):
         try:
             if self._frame is None:
                 frame = FrameReader(self._input)
-                self._steps.take(lambda: self._begin(frame))
+                self._steps.run(lambda: self._begin(frame))
                 return
             self._frame.go_back(self._blocks)
             block = self._frame.read_block()
@@ -117,10 +117,10 @@ class LLMZipDecompressor(NotCopied):
             return
         if block is None:
             self._frame.verify_content()
-            self._steps.take(self._end)
+            self._steps.run(self._end)
         else:
             data = self._decoder.attempt(block)
-            self._steps.take(lambda: self._note(block, data))
+            self._steps.run(lambda: self._note(block, data))
 
     def _begin(self, frame: FrameReader) -> None:
         self._decoder.open_frame(frame.header)

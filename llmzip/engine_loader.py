@@ -10,12 +10,12 @@ import os
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.errors import DictionaryError, LLMZipError, ModelMismatchError
+from llmzip.exclusive import new_lock
 from llmzip.extras import needing
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
 from llmzip.predictor.dictionary import Dictionary, PreparedDictionary
 from llmzip.runtime import DEFAULT_RUNTIME, EngineName, Runtime
-from llmzip.turns import new_lock
 
 ModelLike = str | os.PathLike[str] | IntegerModel
 """A model, or what names one: a name, path, fingerprint or hub id (see `ModelStore.resolve`)."""

@@ -13,9 +13,9 @@ from llmzip.block_reader import BlockReader
 from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
+from llmzip.exclusive import ExclusiveCalls, NotCopyable
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 from llmzip.streams import write_all
-from llmzip.turns import NotCopied, Turns
 from llmzip.types import Progress
 
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
@@ -25,7 +25,7 @@ _MODES = ("r", "w", "x", "a", "rb", "wb", "xb", "ab")
 _CLOSED = "I/O operation on a closed file"
 
 
-class LLMZipFile(NotCopied, io.BufferedIOBase):
+class LLMZipFile(NotCopyable, io.BufferedIOBase):
     """A compressed file: reading with random access by block, or writing.
 
     Reading in order verifies each frame's content check; a read after a seek relies on the blocks'
@@ -88,7 +88,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
             of_reading={"max_memory": max_memory, "max_output": max_output},
         )
         _check_file(file, "read" if kind == "r" else "write")
-        self._turns = Turns("file")  # for writing; a BufferedReader sees to it itself
+        self._calls = ExclusiveCalls("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
             loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
             decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
@@ -213,7 +213,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         """Compress more data; the number of its bytes."""
         compressor = self._target()
         piece = flat(data, "write")
-        self._turns.take(lambda: self._put(compressor.compress(piece), piece.nbytes))
+        self._calls.run(lambda: self._put(compressor.compress(piece), piece.nbytes))
         return piece.nbytes
 
     def flush(self) -> None:
@@ -223,7 +223,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         """
         super().flush()  # raises ValueError where the file is closed
         if self._compressor is not None:
-            self._turns.take(self._flush)
+            self._calls.run(self._flush)
 
     def _flush(self) -> None:
         compressor = self._target()
@@ -251,7 +251,7 @@ class LLMZipFile(NotCopied, io.BufferedIOBase):
         try:
             if self._compressor is not None:
                 compressor = self._compressor
-                self._turns.take(lambda: self._put(compressor.flush()), then=_CLOSED)
+                self._calls.run(lambda: self._put(compressor.flush()), then=_CLOSED)
         finally:
             self._compressor = None
             super().close()

@@ -8,7 +8,7 @@ from llmzip.block_decoder import BlockDecoder
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import FrameReader, read_frames
 from llmzip.errors import LLMZipError
-from llmzip.turns import Turns
+from llmzip.exclusive import ExclusiveCalls
 
 
 class FrameStream:
@@ -20,7 +20,7 @@ class FrameStream:
         self._frames = read_frames(file)
         self._frame: FrameReader | None = None
         self._block: Block | None = None  # read, and not yet decoded
-        self._turns = Turns("reader of frames")
+        self._calls = ExclusiveCalls("reader of frames")
         self._error: LLMZipError | None = None
         self.start = 0
         """The position of the current block in the content of all frames."""
@@ -42,13 +42,13 @@ class FrameStream:
         if self._error:
             raise self._error.with_traceback(None)
         try:
-            self._turns.check()
+            self._calls.check()
             if self._block is None:
-                self._turns.take(self._read)
+                self._calls.run(self._read)
             if self._block is None:
                 return False
             data = self._decoder.attempt(self._block)
-            self._turns.take(lambda: self._note(data))
+            self._calls.run(lambda: self._note(data))
         except LLMZipError as error:
             self._error = error
             raise

@@ -99,4 +99,6 @@ def decompress_stream(
     stream = FrameStream(source, decoder)
     while stream.load():
         write_all(sink, stream.data)
-    return Totals(decoder.tally.bytes, stream.compressed_bytes, decoder.tally.tokens, stream.frames)
+    return Totals(
+        decoder.progress_counter.bytes, stream.compressed_bytes, decoder.progress_counter.tokens, stream.frames
+    )

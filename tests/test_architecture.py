@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("what everyone may use", {"errors", "types", "buffers", "turns"}),
     (
         "exact arithmetic; the bytes of a file; figures",
-        {"arithmetic", "container", "extras", "metrics", "runtime", "tally"},
+        {"arithmetic", "container", "extras", "metrics", "runtime", "progress_counter"},
     ),
     ("models and their tokenizers; levels", {"model", "levels"}),
     ("range coding, context mixing, what is made of models", {"coding", "mixing", "ltsc", "corpora", "tuning"}),

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from llmzip.engine.native_core import address, check
 from llmzip.engine.native_handle import NativeHandle
+from llmzip.exclusive import new_lock
 from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS
-from llmzip.turns import new_lock
 
 _MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from llmzip.engine.base import HeadInput
 from llmzip.engine.native_core import BAD_ARGUMENT, address, check
 from llmzip.engine.native_handle import NativeHandle
-from llmzip.turns import new_lock
+from llmzip.exclusive import new_lock
 
 _MAX_SIZE = 2**31 - 1
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-from llmzip.turns import new_lock
+from llmzip.exclusive import new_lock
 
 Work = Callable[..., tuple[Tensor, ...]]
 """Tensors of fixed shapes in and out.

@@ -18,7 +18,7 @@ import torch
 
 from llmzip.arithmetic.gemm import precise_products
 from llmzip.errors import LLMZipError
-from llmzip.turns import new_lock
+from llmzip.exclusive import new_lock
 
 _lock = new_lock()
 _working = 0  # threads

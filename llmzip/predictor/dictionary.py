@@ -13,11 +13,11 @@ import numpy as np
 
 from llmzip.buffers import flat
 from llmzip.engine.base import Engine, Session
+from llmzip.exclusive import new_lock
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import Start, encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout
-from llmzip.turns import new_lock
 
 CONTEXT_TOKENS = 512
 """How many of the dictionary's last tokens each stream has read, at most: never more than half of the model's positions."""

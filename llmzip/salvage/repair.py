@@ -131,9 +131,9 @@ class _Salvage:
         return RepairReport(
             frames=sum(frame.is_frame for frame in frames),
             blocks=self._blocks,
-            recovered_bytes=self._decoder.tally.bytes,
+            recovered_bytes=self._decoder.progress_counter.bytes,
             compressed_bytes=size,
-            tokens=self._decoder.tally.tokens,
+            tokens=self._decoder.progress_counter.tokens,
             damages=tuple(self._damages),
             verified=self._verified,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmzip.types import Progress
 
 
-class Tally:
+class ProgressCounter:
     """Uncompressed bytes and tokens that are done, reported over all blocks of a job.
 
     It is an object of its own: a codec that reported to its owner would keep it, and the mixers of both, alive until Python

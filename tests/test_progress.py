@@ -10,7 +10,7 @@ import pytest
 import llmzip
 from llmzip.codecs.llm import LLMCodec
 from llmzip.model.integer_model import IntegerModel
-from llmzip.tally import Tally
+from llmzip.progress import ProgressCounter
 from tests import golden
 
 
@@ -35,13 +35,13 @@ def test_decoders_and_compressors_leave_no_cycles(tiny_model: IntegerModel, monk
 
 def test_progress_never_goes_back() -> None:
     seen: list[tuple[int, int]] = []
-    tally = Tally(lambda *done: seen.append(done))
-    tally.report(10, 2)
-    tally.report(5, 1)  # the same block, worked on once more
-    tally.report(20, 4)
-    tally.end_block(20)
-    tally.report(7, 1)
-    tally.report(9)
-    tally.end_block(9)
+    progress_counter = ProgressCounter(lambda *done: seen.append(done))
+    progress_counter.report(10, 2)
+    progress_counter.report(5, 1)  # the same block, worked on once more
+    progress_counter.report(20, 4)
+    progress_counter.end_block(20)
+    progress_counter.report(7, 1)
+    progress_counter.report(9)
+    progress_counter.end_block(9)
     assert seen == [(10, 2), (20, 4), (27, 5), (29, 5)]
-    assert (tally.bytes, tally.tokens) == (29, 5)
+    assert (progress_counter.bytes, progress_counter.tokens) == (29, 5)

@@ -29,7 +29,7 @@ def new_lock() -> Any:
     return lock
 
 
-class Turns:
+class ExclusiveCalls:
     """The calls of one object: one at a time, and none after one that has not come to its end.
 
     Such a call may have done half of its work, and nobody knows which. In a forked process that holds for the call that
@@ -49,7 +49,7 @@ class Turns:
         if self._refusal:
             raise ValueError(self._refusal)
 
-    def take(self, work: Callable[[], Result], then: str = "") -> Result:
+    def run(self, work: Callable[[], Result], then: str = "") -> Result:
         """Wait for the other threads' calls, then do the work. Raises ValueError as `check` does.
 
         then: why no call is allowed after this one; empty: further calls are.
@@ -65,7 +65,7 @@ class Turns:
             self._refusal = self._refusal or self._unfinished
             raise
 
-    def attempt(self, work: Callable[[], Result]) -> Result:
+    def run_repeatable(self, work: Callable[[], Result]) -> Result:
         """The same for work that may be done again after an exception has ended it, but not after one that loses its result."""
         done = False
         try:
@@ -82,7 +82,7 @@ class Turns:
             raise
 
 
-class NotCopied:
+class NotCopyable:
     """A base of classes whose objects cannot be copied or pickled, as those of bz2 and lzma."""
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
