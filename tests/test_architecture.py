@@ -17,10 +17,10 @@ from tests.import_graph import NAMED, PACKAGE, RUNTIME, TYPING
 from tests.native_sources import NATIVE
 
 LAYERS: tuple[tuple[str, set[str]], ...] = (
-    ("what everyone may use", {"errors", "types", "buffers", "turns"}),
+    ("what everyone may use", {"errors", "types", "buffers", "exclusive"}),
     (
         "exact arithmetic; the bytes of a file; figures",
-        {"arithmetic", "container", "extras", "metrics", "runtime", "progress_counter"},
+        {"arithmetic", "container", "extras", "metrics", "runtime", "progress"},
     ),
     ("models and their tokenizers; levels", {"model", "levels"}),
     ("range coding, context mixing, what is made of models", {"coding", "mixing", "ltsc", "corpora", "tuning"}),
