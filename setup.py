@@ -1,6 +1,7 @@
 """Builds the C core of the native engine; everything else is in pyproject.toml.
 
-The core uses nothing of Python's C interface: it is loaded with ctypes, so one build serves every Python version.
+The core uses nothing of Python's C interface: it is loaded with ctypes, so one build serves every
+Python version.
 """
 
 import pathlib

@@ -18,8 +18,15 @@ from llmzip.codecs.registry import codec_names, get_codec
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--bytes", "size", type=int, default=None, help="Only the first so many bytes of each file.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+)
+@click.option(
+    "--bytes", "size", type=int, default=None, help="Only the first so many bytes of each file."
+)
 @click.option("--codecs", default=",".join(codec_names()), help="Names, separated by commas.")
 def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None:
     """Measure codecs on FILES."""
@@ -30,7 +37,9 @@ def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None
         )
         for name in codecs.split(","):
             coder = get_codec(name).payload_codec
-            coder.decode(coder.encode(data[:100]), len(data[:100]))  # what is loaded with the first use
+            coder.decode(
+                coder.encode(data[:100]), len(data[:100])
+            )  # what is loaded with the first use
             times = [time.perf_counter()]
             payload = coder.encode(data)
             times.append(time.perf_counter())
@@ -38,7 +47,10 @@ def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None
                 raise SystemExit(f"{name}: the round trip failed")
             times.append(time.perf_counter())
             there, back = (len(data) / 1000 / (b - a) for a, b in itertools.pairwise(times))
-            print(f"| {name} | {len(payload) * 8 / len(data):.3f} | {there:,.1f} | {back:,.1f} |", flush=True)
+            print(
+                f"| {name} | {len(payload) * 8 / len(data):.3f} | {there:,.1f} | {back:,.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -70,7 +70,9 @@ def llmzip_levels(
     for level in levels:
         name = f"llmzip -{level}" + (" --solid" if solid else "")
         task = LevelTask(level, model, threads, solid)
-        found.append(Compressor(name, name + (f" -m {model}" if model else ""), task, version=_own_version()))
+        found.append(
+            Compressor(name, name + (f" -m {model}" if model else ""), task, version=_own_version())
+        )
     return found
 
 
@@ -89,7 +91,9 @@ def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Comp
             missing = str(error)
         values = "".join(f", {key}={value!r}" for key, value in parameters.items())
         command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}{values}).encode(...)"'
-        version = _own_version() + (f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else "")
+        version = _own_version() + (
+            f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else ""
+        )
         task = CodecTask(name, parameters)
         found.append(Compressor(f"codec {text}", command, task, missing, version))
     return found
@@ -117,11 +121,18 @@ def programs(llama_model: str | None) -> list[Compressor]:
         rows.append(("llama-zip", f"{call} -c", f"{call} -d"))
     found = [_program(*row) for row in rows]
     if not llama_model and shutil.which("llama-zip"):
-        found.append(Compressor("llama-zip", "", ProgramTask("", ""), "needs --llama-model FILE.gguf"))
+        found.append(
+            Compressor("llama-zip", "", ProgramTask("", ""), "needs --llama-model FILE.gguf")
+        )
     for library in ("gptzip", "nnzip"):
         if importlib.util.find_spec(library):
             found.append(
-                Compressor(library, "", ProgramTask("", ""), "has no command on files of its own: give one as --extra")
+                Compressor(
+                    library,
+                    "",
+                    ProgramTask("", ""),
+                    "has no command on files of its own: give one as --extra",
+                )
             )
     return found
 
@@ -148,7 +159,11 @@ def _version(program: str) -> str:
     """The first line of `--version` that holds a digit; zpaq says it only in its help."""
     try:
         ran = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

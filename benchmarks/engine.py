@@ -29,7 +29,12 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 
 WINDOW = 2048
-PRODUCTS = {"q": "qkv", "o": "o", "gate": "gate+up", "down": "down"}  # first tensor of each stacked product
+PRODUCTS = {
+    "q": "qkv",
+    "o": "o",
+    "gate": "gate+up",
+    "down": "down",
+}  # first tensor of each stacked product
 
 
 def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
@@ -59,12 +64,18 @@ class Products:
         self.columns = max(-(-n // 32) * 32 for n, _ in shapes) + 64
 
     def torch_seconds(self, rows: int) -> float:
-        inputs = {w.shape[0]: torch.randint(-127, 128, (rows, w.shape[0]), dtype=torch.int8) for w in self.weights}
+        inputs = {
+            w.shape[0]: torch.randint(-127, 128, (rows, w.shape[0]), dtype=torch.int8)
+            for w in self.weights
+        }
         return median_seconds(lambda: [torch._int_mm(inputs[w.shape[0]], w) for w in self.weights])
 
     def native_seconds(self, rows: int) -> float:
         engine, layers = self.engine, self.engine.model.spec.layers
-        x, out = np.full((rows, self.widest), 200, np.uint8), np.empty((rows, self.columns), np.float32)
+        x, out = (
+            np.full((rows, self.widest), 200, np.uint8),
+            np.empty((rows, self.columns), np.float32),
+        )
 
         def step() -> None:
             for layer in range(layers):
@@ -77,16 +88,26 @@ class Products:
 
 def filled_session(engine: NativeEngine, streams: int, context: int, chunk: int) -> NativeSession:
     session = engine.session(streams, WINDOW, chunk)
-    tokens = np.random.default_rng(0).integers(0, engine.model.spec.vocab, (streams, context)).astype(np.int32)
+    tokens = (
+        np.random.default_rng(0)
+        .integers(0, engine.model.spec.vocab, (streams, context))
+        .astype(np.int32)
+    )
     for start in range(0, context, chunk):
         session.advance(tokens[:, start : start + chunk])
     return session
 
 
-def decode_seconds(engine: NativeEngine, streams: int, context: int, steps: int) -> tuple[float, dict[str, float]]:
+def decode_seconds(
+    engine: NativeEngine, streams: int, context: int, steps: int
+) -> tuple[float, dict[str, float]]:
     """Median seconds of a step, and the mean seconds of its parts."""
     session = filled_session(engine, streams, context, 32)
-    tokens = np.random.default_rng(1).integers(0, engine.model.spec.vocab, (streams, steps)).astype(np.int32)
+    tokens = (
+        np.random.default_rng(1)
+        .integers(0, engine.model.spec.vocab, (streams, steps))
+        .astype(np.int32)
+    )
     times = []
     engine.profile()
     for t in range(steps):
@@ -98,23 +119,35 @@ def decode_seconds(engine: NativeEngine, streams: int, context: int, steps: int)
     return statistics.median(times), {part: s / steps for part, s in engine.profile().items()}
 
 
-def encode_seconds(engine: NativeEngine, streams: int, chunk: int, context: int) -> tuple[float, dict[str, float]]:
+def encode_seconds(
+    engine: NativeEngine, streams: int, chunk: int, context: int
+) -> tuple[float, dict[str, float]]:
     """Mean seconds of a chunk over the whole context, from empty to full, and of its parts."""
     session = engine.session(streams, WINDOW, chunk)
-    tokens = np.random.default_rng(2).integers(0, engine.model.spec.vocab, (streams, context)).astype(np.int32)
+    tokens = (
+        np.random.default_rng(2)
+        .integers(0, engine.model.spec.vocab, (streams, context))
+        .astype(np.int32)
+    )
     engine.profile()
     start = time.perf_counter()
     for position in range(0, context, chunk):
         part = tokens[:, position : position + chunk]
         head = session.advance(part)
-        vectors, scales, known = head.vectors.reshape(part.size, -1), head.scales.ravel(), part.ravel() // 256
+        vectors, scales, known = (
+            head.vectors.reshape(part.size, -1),
+            head.scales.ravel(),
+            part.ravel() // 256,
+        )
         for row in range(0, part.size, ROWS_AT_ONCE):
             rows = slice(row, row + ROWS_AT_ONCE)
             tables = engine.distributions(vectors[rows], scales[rows])
             tables.bucket_frequencies()
             tables.token_frequencies(known[rows])
     steps = context // chunk
-    return (time.perf_counter() - start) / steps, {part: s / steps for part, s in engine.profile().items()}
+    return (time.perf_counter() - start) / steps, {
+        part: s / steps for part, s in engine.profile().items()
+    }
 
 
 def llama_rate(path: str, threads: int, context: int, steps: int) -> str:
@@ -133,7 +166,9 @@ def llama_rate(path: str, threads: int, context: int, steps: int) -> str:
         start = time.perf_counter()
         llama.eval([token])
         times.append(time.perf_counter() - start)
-    return f"{1 / statistics.median(times):.0f} tokens/s, one stream (llama-cpp-python {__version__})"
+    return (
+        f"{1 / statistics.median(times):.0f} tokens/s, one stream (llama-cpp-python {__version__})"
+    )
 
 
 def parts_text(parts: dict[str, float]) -> str:
@@ -141,10 +176,14 @@ def parts_text(parts: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32, 64, 128])
-    parser.add_argument("--encode", type=int, nargs=2, default=[32, 16], metavar=("STREAMS", "CHUNK"))
+    parser.add_argument(
+        "--encode", type=int, nargs=2, default=[32, 16], metavar=("STREAMS", "CHUNK")
+    )
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int)
@@ -157,12 +196,16 @@ def main() -> None:
     products = Products(engine)
     encode_rows = arguments.encode[0] * arguments.encode[1]
     print(f"{engine.kernels} kernels, {engine.threads} threads; milliseconds per step\n")
-    print(f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} {'tokens/s':>9} {'of ceiling':>10}   parts")
+    print(
+        f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} {'tokens/s':>9} {'of ceiling':>10}   parts"
+    )
 
     def report(label: str, rows: int, timed: tuple[float, dict[str, float]]) -> None:
         ceiling, native = products.torch_seconds(rows), products.native_seconds(rows)
         seconds, parts = timed
-        numbers = f"{ceiling * 1e3:9.2f} {native * 1e3:9.2f} {seconds * 1e3:9.2f} {rows / seconds:9.0f}"
+        numbers = (
+            f"{ceiling * 1e3:9.2f} {native * 1e3:9.2f} {seconds * 1e3:9.2f} {rows / seconds:9.0f}"
+        )
         print(f"{label:>14} {numbers} {ceiling / seconds:10.0%}   {parts_text(parts)}", flush=True)
 
     for streams in arguments.streams:
@@ -173,7 +216,10 @@ def main() -> None:
     report(f"encode {streams}x{chunk}", encode_rows, timed)
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.llama:
-        print("llama.cpp:", llama_rate(arguments.llama, engine.threads, arguments.context, arguments.steps))
+        print(
+            "llama.cpp:",
+            llama_rate(arguments.llama, engine.threads, arguments.context, arguments.steps),
+        )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,12 @@ def described(device: torch.device) -> str:
     driver = "unknown"
     if program := shutil.which("nvidia-smi"):
         asked = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-        driver = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.partition("\n")[0] or driver
+        driver = (
+            subprocess.run(asked, capture_output=True, text=True, check=False).stdout.partition(
+                "\n"
+            )[0]
+            or driver
+        )
     return (
         f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, capability {properties.major}."
         f"{properties.minor}; driver {driver}, CUDA {torch.version.cuda}; {versions}"
@@ -62,12 +67,21 @@ def described(device: torch.device) -> str:
 
 
 def random_tokens(engine: Engine, streams: int, count: int, seed: int) -> npt.NDArray[np.int32]:
-    return np.random.default_rng(seed).integers(0, engine.model.spec.vocab, (streams, count)).astype(np.int32)
+    return (
+        np.random.default_rng(seed)
+        .integers(0, engine.model.spec.vocab, (streams, count))
+        .astype(np.int32)
+    )
 
 
-def predicted(engine: Engine, head: HeadInput, tokens: npt.NDArray[np.int32]) -> list[npt.NDArray[np.generic]]:
+def predicted(
+    engine: Engine, head: HeadInput, tokens: npt.NDArray[np.int32]
+) -> list[npt.NDArray[np.generic]]:
     """All that the tokens after a head input depend on."""
-    vectors, scales = np.ascontiguousarray(head.vectors[:, -1]), np.ascontiguousarray(head.scales[:, -1])
+    vectors, scales = (
+        np.ascontiguousarray(head.vectors[:, -1]),
+        np.ascontiguousarray(head.scales[:, -1]),
+    )
     tables = engine.distributions(vectors, scales)
     coded = [tables.bucket_frequencies(), tables.token_frequencies(tokens[:, -1] // 256)]
     return [
@@ -80,7 +94,9 @@ def predicted(engine: Engine, head: HeadInput, tokens: npt.NDArray[np.int32]) ->
     ]
 
 
-def same_bits(reference: Engine, engine: TorchEngine, streams: int, window: int, chunks: list[int], steps: int) -> bool:
+def same_bits(
+    reference: Engine, engine: TorchEngine, streams: int, window: int, chunks: list[int], steps: int
+) -> bool:
     """Whether two engines agree on everything; the last step goes without the last stream."""
     tokens = random_tokens(engine, streams, sum(chunks) + steps, streams)
     sessions = [e.session(streams, window, max(chunks)) for e in (reference, engine)]
@@ -88,13 +104,18 @@ def same_bits(reference: Engine, engine: TorchEngine, streams: int, window: int,
     for start, end in zip([0, *ends], ends, strict=False):
         active = max(1, streams - 1) if end == ends[-1] else streams
         part = tokens[:active, start:end]
-        both = [predicted(e, s.advance(part), part) for e, s in zip((reference, engine), sessions, strict=True)]
+        both = [
+            predicted(e, s.advance(part), part)
+            for e, s in zip((reference, engine), sessions, strict=True)
+        ]
         if not all(np.array_equal(a, b) for a, b in zip(*both, strict=True)):
             return False
     return True
 
 
-def parity(model: IntegerModel, engine: TorchEngine, size: int, steps: int) -> Iterator[tuple[str, bool]]:
+def parity(
+    model: IntegerModel, engine: TorchEngine, size: int, steps: int
+) -> Iterator[tuple[str, bool]]:
     """What was compared, and whether it was equal."""
     reference = EngineLoader(model).for_compression()
     for replays in (False, True):
@@ -103,13 +124,27 @@ def parity(model: IntegerModel, engine: TorchEngine, size: int, steps: int) -> I
         for streams, window, chunks in CASES:
             chosen = min(window, model.spec.max_positions // 2)
             equal = same_bits(reference, engine, streams, chosen, chunks, steps)
-            yield f"{streams} streams, window {chosen}, chunks of {chunks}, then {steps} {kind}", equal
+            yield (
+                f"{streams} streams, window {chosen}, chunks of {chunks}, then {steps} {kind}",
+                equal,
+            )
     text = "\n".join(pydoc_data.topics.topics.values()).encode()[:size]
     here, there = Runtime(), Runtime(engine="torch", device=str(engine.device))
-    from_here, from_there = (llmzip.compress(text, 1, model=model, runtime=runtime) for runtime in (here, there))
-    yield f"a text of {size} bytes, compressed on both sides: {len(from_here)} bytes", from_here == from_there
-    yield "the CPU's file restored on the device", llmzip.decompress(from_here, model=model, runtime=there) == text
-    yield "the device's file restored on the CPU", llmzip.decompress(from_there, model=model, runtime=here) == text
+    from_here, from_there = (
+        llmzip.compress(text, 1, model=model, runtime=runtime) for runtime in (here, there)
+    )
+    yield (
+        f"a text of {size} bytes, compressed on both sides: {len(from_here)} bytes",
+        from_here == from_there,
+    )
+    yield (
+        "the CPU's file restored on the device",
+        llmzip.decompress(from_here, model=model, runtime=there) == text,
+    )
+    yield (
+        "the device's file restored on the CPU",
+        llmzip.decompress(from_there, model=model, runtime=here) == text,
+    )
 
 
 def bytes_per_second(device: torch.device) -> float:
@@ -133,8 +168,14 @@ def products_seconds(engine: TorchEngine, rows: int) -> float:
     """The int8 products of a step and nothing else, in shapes that CUDA takes."""
     rows = max(32, -(-rows // 8) * 8)
     shapes = [(-(-n // 8) * 8, -(-k // 8) * 8) for n, k in product_shapes(engine.model.spec)]
-    weights = [torch.randint(-127, 128, shape, dtype=torch.int8, device=engine.device).t() for shape in shapes]
-    inputs = {k: torch.randint(-127, 128, (rows, k), dtype=torch.int8, device=engine.device) for _, k in shapes}
+    weights = [
+        torch.randint(-127, 128, shape, dtype=torch.int8, device=engine.device).t()
+        for shape in shapes
+    ]
+    inputs = {
+        k: torch.randint(-127, 128, (rows, k), dtype=torch.int8, device=engine.device)
+        for _, k in shapes
+    }
     replay = Replay(engine.device)
 
     def work() -> tuple[torch.Tensor, ...]:
@@ -165,7 +206,9 @@ def filled_session(engine: TorchEngine, streams: int, context: int) -> TorchSess
     return session
 
 
-def decode_seconds(engine: TorchEngine, streams: int, context: int, steps: int) -> tuple[float, bool]:
+def decode_seconds(
+    engine: TorchEngine, streams: int, context: int, steps: int
+) -> tuple[float, bool]:
     """Median seconds of a step, and whether steps were recorded as a graph."""
     session = filled_session(engine, streams, context)
     tokens = random_tokens(engine, streams, steps + 2, 1)
@@ -188,7 +231,11 @@ def encode_seconds(engine: TorchEngine, streams: int, context: int) -> float:
     for position in range(0, context, chunk):
         part = tokens[:, position : position + chunk]
         head = session.advance(part)
-        vectors, scales, known = head.vectors.reshape(part.size, -1), head.scales.ravel(), part.ravel() // 256
+        vectors, scales, known = (
+            head.vectors.reshape(part.size, -1),
+            head.scales.ravel(),
+            part.ravel() // 256,
+        )
         for row in range(0, part.size, engine.batches.tables):
             rows = slice(row, row + engine.batches.tables)
             tables = engine.distributions(vectors[rows], scales[rows])
@@ -209,9 +256,14 @@ def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, step
         f"\n{type(engine).__name__}, {engine.transformer.kernel.name} products, {engine.transformer.float_type} attention; "
         f"copies at {rate / 1e9:.0f} GB/s; ms per step"
     )
-    print(f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} {'tokens/s':>9} {'of ceiling':>10}")
+    print(
+        f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} {'tokens/s':>9} {'of ceiling':>10}"
+    )
     for count in streams:
-        products, memory = products_seconds(engine, count), step_bytes(engine, count, context) / rate
+        products, memory = (
+            products_seconds(engine, count),
+            step_bytes(engine, count, context) / rate,
+        )
         seconds = {}
         for replays in (False, True):
             engine.replays = replays
@@ -236,35 +288,49 @@ def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, step
 
 def device_engine(model: IntegerModel, device: torch.device) -> TorchEngine:
     """What `--device` gives: with kernels where there is Triton."""
-    engine = EngineLoader(model, runtime=Runtime(engine="torch", device=str(device))).for_compression()
+    engine = EngineLoader(
+        model, runtime=Runtime(engine="torch", device=str(device))
+    ).for_compression()
     assert isinstance(engine, TorchEngine)
     return engine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32, 64, 128])
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--bytes", type=int, default=4000, help="of the text that is compressed and restored")
-    parser.add_argument("--torch", action="store_true", help="torch alone, also where there is Triton")
+    parser.add_argument(
+        "--bytes", type=int, default=4000, help="of the text that is compressed and restored"
+    )
+    parser.add_argument(
+        "--torch", action="store_true", help="torch alone, also where there is Triton"
+    )
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error(f"torch {torch.__version__} finds no CUDA device; --device cpu tries the script itself")
+        parser.error(
+            f"torch {torch.__version__} finds no CUDA device; --device cpu tries the script itself"
+        )
     print(described(device))
     model = IntegerModel.load(options.model)
     engine = (
-        TorchEngine(model, options.device) if options.torch or device.type == "cpu" else device_engine(model, device)
+        TorchEngine(model, options.device)
+        if options.torch or device.type == "cpu"
+        else device_engine(model, device)
     )
 
     equal = True
     for what, same in parity(model, engine, options.bytes, options.steps):
         print(f"{'equal' if same else 'DIFFERENT':>9}  {what}", flush=True)
         equal &= same
-    report_speed(engine, options.streams, min(options.context, model.spec.max_positions // 2), options.steps)
+    report_speed(
+        engine, options.streams, min(options.context, model.spec.max_positions // 2), options.steps
+    )
     return 0 if equal else 1
 
 

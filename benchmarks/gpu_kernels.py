@@ -43,12 +43,18 @@ def versions(report: Report, figures: Results) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", type=pathlib.Path, help="an integer model; without it, random weights")
+    which.add_argument(
+        "--model", type=pathlib.Path, help="an integer model; without it, random weights"
+    )
     which.add_argument("--random", action="store_true", help="random weights (the default)")
     parser.add_argument("--rows", type=int, nargs="+", default=[512, 1024, 256, 64, 2048])
-    parser.add_argument("--seconds", type=float, default=150.0, help="after which no section begins")
+    parser.add_argument(
+        "--seconds", type=float, default=150.0, help="after which no section begins"
+    )
     parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -59,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     engine = TritonEngine(model, "cuda", operations=Operations(model.spec))
     rate = copy_rate()
     report.results["copy_GB/s"] = rate / 1e9
-    report.say(f"{engine.transformer.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s")
+    report.say(
+        f"{engine.transformer.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s"
+    )
 
     def with_kernels(work: Callable[..., None], *given: object) -> Callable[[Results], None]:
         def run(figures: Results) -> None:

@@ -43,23 +43,35 @@ def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> Non
     figures["equal"] = not figures
 
 
-def told(engine: Engine, session: Any, tokens: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[Any]]:
+def told(
+    engine: Engine, session: Any, tokens: npt.NDArray[np.int32]
+) -> dict[str, npt.NDArray[Any]]:
     """All that a step gives."""
     head = session.advance(tokens)
-    tables = engine.distributions(np.ascontiguousarray(head.vectors[:, -1]), np.ascontiguousarray(head.scales[:, -1]))
+    tables = engine.distributions(
+        np.ascontiguousarray(head.vectors[:, -1]), np.ascontiguousarray(head.scales[:, -1])
+    )
     top = tables.top_tokens()
     found = {"vectors": head.vectors, "scales": head.scales, "top": top, "totals": tables.totals()}
     found["weights"] = tables.weights_of(0, top)
     found["buckets"] = tables.bucket_frequencies()
     found["tokens"] = tables.token_frequencies(tokens[:, -1] // 256)
-    tables.replace(0, np.ascontiguousarray(top[:, :3]), found["weights"][:, :3].astype(np.int64) * 1000)
+    tables.replace(
+        0, np.ascontiguousarray(top[:, :3]), found["weights"][:, :3].astype(np.int64) * 1000
+    )
     found["mixed buckets"] = tables.bucket_frequencies()
     found["mixed tokens"] = tables.token_frequencies(top[:, 0] // 256)
     return found
 
 
 def compare_steps(
-    report: Report, engine: Engine, other: Engine, streams: int, window: int, chunks: list[int], figures: Results
+    report: Report,
+    engine: Engine,
+    other: Engine,
+    streams: int,
+    window: int,
+    chunks: list[int],
+    figures: Results,
 ) -> None:
     """Chunks, then single tokens, the last ones of fewer streams; every difference is counted."""
     rng = np.random.default_rng(streams)
@@ -78,7 +90,9 @@ def compare_steps(
                 if name not in wrong:
                     report.say(f"  {name}: first differs in step {i}, {unequal} of {value.size}")
                 wrong[name] = wrong.get(name, 0) + unequal
-    label = f"{streams} streams, window {window}, {len(chunks)} steps against {type(other).__name__}"
+    label = (
+        f"{streams} streams, window {window}, {len(chunks)} steps against {type(other).__name__}"
+    )
     report.say(f"{label}: {'DIFFERENT ' + str(wrong) if wrong else 'equal'}")
     report.wrong |= bool(wrong)
     figures[label] = wrong or "equal"

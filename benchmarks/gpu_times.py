@@ -71,7 +71,9 @@ def filled(engine: TritonEngine, rows: int) -> TritonSession:
     return made
 
 
-def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
+def operation_table(
+    report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results
+) -> None:
     """Microseconds of each kernel alone."""
     made = filled(engine, rows)
     spec, transformer, run = engine.model.spec, engine.transformer, engine.transformer.operations
@@ -141,14 +143,28 @@ def operation_table(report: Report, engine: TritonEngine, rows: int, rate: float
         layer += seconds * {"rms_norm": 2}.get(name, 1) * (name in _IN_LAYERS)
         rates = f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   {2 * products / seconds / 1e12:6.1f} Tops"
         report.say(f"{name:14} {seconds * 1e6:8.1f} us   {rates}")
-        figures[name] = {"us": seconds * 1e6, "GB/s": size / seconds / 1e9, "Tops": 2 * products / seconds / 1e12}
+        figures[name] = {
+            "us": seconds * 1e6,
+            "GB/s": size / seconds / 1e9,
+            "Tops": 2 * products / seconds / 1e12,
+        }
     report.say(
         f"a layer, one kernel after the other: {layer * 1e6:.1f} us, of {spec.layers}: {layer * spec.layers * 1e3:.2f} ms"
     )
     figures["layers_ms"] = layer * spec.layers * 1e3
 
 
-_IN_LAYERS = {"rms_norm", "qkv", "scores", "values", "merge", "residual o", "gate_up", "rotate", "residual down"}
+_IN_LAYERS = {
+    "rms_norm",
+    "qkv",
+    "scores",
+    "values",
+    "merge",
+    "residual o",
+    "gate_up",
+    "rotate",
+    "residual down",
+}
 
 
 def used_slots(made: TritonSession) -> int:
@@ -163,7 +179,12 @@ def step_bytes(spec: ModelSpec, rows: int, slots: int) -> int:
 
 
 def time_steps(
-    report: Report, engine: TritonEngine, made: TritonSession, rate: float, label: str, figures: Results
+    report: Report,
+    engine: TritonEngine,
+    made: TritonSession,
+    rate: float,
+    label: str,
+    figures: Results,
 ) -> None:
     """Of whole steps: the recorded graph alone, and with all that the host does."""
     spec, rows = engine.model.spec, made.streams
@@ -192,7 +213,9 @@ def time_steps(
     }  # fmt: skip
 
 
-def time_rows(report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results) -> None:
+def time_rows(
+    report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results
+) -> None:
     """Whole steps of so many rows."""
     time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
 
@@ -237,7 +260,11 @@ def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> N
             )
         else:
             work = functools.partial(run.values, space.scores, space.maxima, cache, used, parts)
-        changed = {k: v for k, v in vars(tuning).items() if k.startswith("scores" if is_scores else "values")}
+        changed = {
+            k: v
+            for k, v in vars(tuning).items()
+            if k.startswith("scores" if is_scores else "values")
+        }
         try:
             seconds = recorded_seconds(work)
         except Exception as error:

@@ -40,7 +40,9 @@ def tar_of(folder: pathlib.Path, names: tuple[str, ...]) -> bytes:
 @click.option("--block-size", type=int, default=None)
 @click.option("--solid", is_flag=True)
 @click.option("--threads", type=int, default=None)
-@click.option("--bytes", "size", type=int, default=None, help="With --min-match: only the first so many.")
+@click.option(
+    "--bytes", "size", type=int, default=None, help="With --min-match: only the first so many."
+)
 @click.option("--min-match", type=int, multiple=True, help="Bytes of the shortest match.")
 def main(
     folder: str,
@@ -57,12 +59,18 @@ def main(
     if min_match:
         data = (files.read_bytes() if files.is_file() else tar_of(files, ("first",)))[:size]
         for length in min_match:
-            coder = get_codec("ldm", inner="llm", min_match=length, level=level, runtime=runtime).payload_codec
+            coder = get_codec(
+                "ldm", inner="llm", min_match=length, level=level, runtime=runtime
+            ).payload_codec
             print(
-                f"{files.name}, {len(data):,} bytes, matches from {length} on: {len(coder.encode(data)):,}", flush=True
+                f"{files.name}, {len(data):,} bytes, matches from {length} on: {len(coder.encode(data)):,}",
+                flush=True,
             )
         return
-    llmzip.decompress(llmzip.compress(b"The model is loaded by the first text.", 1, runtime=runtime), runtime=runtime)
+    llmzip.decompress(
+        llmzip.compress(b"The model is loaded by the first text.", 1, runtime=runtime),
+        runtime=runtime,
+    )
     titles = ("", "bytes", "compressed", "blocks", "compression s", "decompression s")
     print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
     for title, names in (("once", ("first",)), ("twice", ("first", "second"))):
@@ -74,7 +82,14 @@ def main(
             raise SystemExit("the round trip failed")
         end = time.process_time()
         blocks = ", ".join(llmzip.list_frames(io.BytesIO(packed))[0].codecs)
-        row = (title, f"{len(data):,}", f"{len(packed):,}", blocks, f"{middle - start:.1f}", f"{end - middle:.1f}")
+        row = (
+            title,
+            f"{len(data):,}",
+            f"{len(packed):,}",
+            blocks,
+            f"{middle - start:.1f}",
+            f"{end - middle:.1f}",
+        )
         print(f"| {' | '.join(row)} |", flush=True)
 
 

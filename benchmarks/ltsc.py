@@ -3,10 +3,10 @@
 
     python -m benchmarks.ltsc [FILE...] [--lengths 1024,2048,4096,8192] [--segments 0] [--model NAME]
 
-Without FILE: the modules of Python's library. The text is split into tokens by the model's tokenizer,
-the tokens into consecutive segments of each length; the reduction is 1 − tokens after / tokens
-before, dictionary and markers included, averaged over segments. Every sequence is restored and
-compared. delta-ltsc runs as it comes, and with two other settings.
+Without FILE: the modules of Python's library. The text is split into tokens by the model's
+tokenizer, the tokens into consecutive segments of each length; the reduction is 1 − tokens after /
+tokens before, dictionary and markers included, averaged over segments. Every sequence is restored
+and compared. delta-ltsc runs as it comes, and with two other settings.
 """
 
 from __future__ import annotations
@@ -44,12 +44,22 @@ def delta(ids: np.ndarray, **options: object) -> int:
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--lengths", default="1024,2048,4096,8192", help="Tokens per segment, separated by commas.")
-@click.option("--segments", default=0, help="So many segments, evenly spread, of each length; 0: all.")
-@click.option("--alone", is_flag=True, help="Without delta-ltsc, which takes some thousand times longer.")
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
+)
+@click.option(
+    "--lengths", default="1024,2048,4096,8192", help="Tokens per segment, separated by commas."
+)
+@click.option(
+    "--segments", default=0, help="So many segments, evenly spread, of each length; 0: all."
+)
+@click.option(
+    "--alone", is_flag=True, help="Without delta-ltsc, which takes some thousand times longer."
+)
 @click.option("--model", default=None, help="The model whose tokenizer splits.")
-def main(files: tuple[pathlib.Path, ...], lengths: str, segments: int, alone: bool, model: str | None) -> None:
+def main(
+    files: tuple[pathlib.Path, ...], lengths: str, segments: int, alone: bool, model: str | None
+) -> None:
     """Measure the reduction by meta-tokens."""
     data = b"".join(file.read_bytes() for file in files) or python_sources()
     chosen = ModelStore().resolve(model)
@@ -63,7 +73,10 @@ def main(files: tuple[pathlib.Path, ...], lengths: str, segments: int, alone: bo
         methods |= {
             "delta-ltsc": delta,
             "delta-ltsc, flat, length 16": lambda part: delta(
-                part, max_subsequence_length=16, hierarchical_enabled=False, dict_length_enabled=False
+                part,
+                max_subsequence_length=16,
+                hierarchical_enabled=False,
+                dict_length_enabled=False,
             ),
             "delta-ltsc, length 16": lambda part: delta(part, max_subsequence_length=16),
         }

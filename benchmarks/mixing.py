@@ -31,14 +31,21 @@ SUBSETS: dict[str, Sequence[str]] = {"+ " + name: (name,) for name in EXPERTS}
 
 
 def layout_of(engine: Engine, count: int, segment: int | None) -> StreamLayout:
-    """The layout of the default level, or of segments of so many tokens that see all of themselves."""
+    """The layout of the default level, or of segments of so many tokens that see all of
+    themselves.
+    """
     if segment is None:
-        return StreamLayout.for_level(levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec)
+        return StreamLayout.for_level(
+            levels.level_parameters(levels.DEFAULT_LEVEL), count, engine.model.spec
+        )
     return StreamLayout(count, -(-count // segment), segment)
 
 
 def coded_bytes(
-    engine: Engine, tokens: Tokens, layout: StreamLayout, mixers: tuple[ContextMixer | None, ContextMixer | None]
+    engine: Engine,
+    tokens: Tokens,
+    layout: StreamLayout,
+    mixers: tuple[ContextMixer | None, ContextMixer | None],
 ) -> tuple[int, float]:
     """The size of a verified encoding, and the seconds that encoding took."""
     begun = time.perf_counter()
@@ -54,7 +61,9 @@ def reference(engine: Engine, bits: int, experts: Sequence[str]) -> ContextMixer
     return ReferenceContextMixer(bits, spec.d_model, spec.vocab, spec.start_token, experts)
 
 
-def row(engine: Engine, data: bytes, segment: int | None, ablation: bool) -> dict[str, tuple[float, float]]:
+def row(
+    engine: Engine, data: bytes, segment: int | None, ablation: bool
+) -> dict[str, tuple[float, float]]:
     """Bits per byte and seconds for each choice of experts."""
     tokens = engine.model.tokenizer.encode(data)
     layout = layout_of(engine, len(tokens.ids), segment)
@@ -82,17 +91,28 @@ def file_bits(
     """Bits per byte of a whole verified file."""
     model, runtime = loader.model, loader.runtime
     known = llmzip.Dictionary(dictionary) if dictionary else None
-    packed = llmzip.compress(data, model=model, dictionary=known, block_size=block_size, solid=solid, runtime=runtime)
+    packed = llmzip.compress(
+        data, model=model, dictionary=known, block_size=block_size, solid=solid, runtime=runtime
+    )
     assert llmzip.decompress(packed, model=model, dictionary=known, runtime=runtime) == data
     return 8 * len(packed) / len(data)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path))
-@click.option("--bytes", "limit", type=int, default=300_000, help="Only the first so many bytes of each.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+)
+@click.option(
+    "--bytes", "limit", type=int, default=300_000, help="Only the first so many bytes of each."
+)
 @click.option("--segment", type=int, help="Streams of so many tokens; default: level 6.")
 @click.option("--no-ablation", is_flag=True, help="Only without and with the mixer.")
-@click.option("--files/--no-files", "whole", default=False, help="Also solid and files with a dictionary.")
+@click.option(
+    "--files/--no-files", "whole", default=False, help="Also solid and files with a dictionary."
+)
 @click.option("--model", help="As for llmzip.")
 @click.option("--threads", type=int, help="As for llmzip.")
 def main(
@@ -110,12 +130,18 @@ def main(
         data = path.read_bytes()[:limit]
         cells = row(engine, data, segment, not no_ablation)
         alone = cells["model"][0]
-        text = ", ".join(f"{name} {b:.4f} ({b / alone - 1:+.1%}, {s:.0f} s)" for name, (b, s) in cells.items())
+        text = ", ".join(
+            f"{name} {b:.4f} ({b / alone - 1:+.1%}, {s:.0f} s)" for name, (b, s) in cells.items()
+        )
         click.echo(f"{path.name}: {text}")
         if whole:
             half = len(data) // 2
-            blocks, solid = (file_bits(data, loader, block_size=BLOCK, solid=s) for s in (False, True))
-            second, after = (file_bits(data[half:], loader, dictionary=d) for d in (None, data[:half]))
+            blocks, solid = (
+                file_bits(data, loader, block_size=BLOCK, solid=s) for s in (False, True)
+            )
+            second, after = (
+                file_bits(data[half:], loader, dictionary=d) for d in (None, data[:half])
+            )
             click.echo(
                 f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
                 f"second half {second:.4f}, with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"

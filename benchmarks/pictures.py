@@ -38,7 +38,13 @@ def write_pictures(rows: Sequence[Row], folder: pathlib.Path) -> list[pathlib.Pa
 
 
 def _color(row: Row) -> str:
-    return _OURS if row.compressor.startswith("llmzip") else _MODEL if row.compressor in _MODEL_CODECS else _OTHERS
+    return (
+        _OURS
+        if row.compressor.startswith("llmzip")
+        else _MODEL
+        if row.compressor in _MODEL_CODECS
+        else _OTHERS
+    )
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -56,16 +62,27 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def pareto(rows: Sequence[Row], data: str) -> Figure:
     """Ratio against decompression speed for one text, and the front; what lies on it is in bold."""
-    measured = [row for row in rows if row.data == data and row.bits_per_byte and row.decode_bytes_per_s]
+    measured = [
+        row for row in rows if row.data == data and row.bits_per_byte and row.decode_bytes_per_s
+    ]
     made, axes = figure(
         f"{data}, {measured[0].data_bytes:,} bytes: ratio against speed",
         "decompression [bytes/s]",
         "bits/byte (lower is better)",
         9.0,
     )
-    points = {row.compressor: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0) for row in measured}
+    points = {
+        row.compressor: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0)
+        for row in measured
+    }
     best = front(list(points.values()))
-    axes.plot(*zip(*best, strict=True), color="0.6", linestyle="--", zorder=0, label="best ratio at a speed")
+    axes.plot(
+        *zip(*best, strict=True),
+        color="0.6",
+        linestyle="--",
+        zorder=0,
+        label="best ratio at a speed",
+    )
     levels = {name: point for name, point in points.items() if name.startswith("llmzip")}
     heights = _spread({name: point for name, point in points.items() if name not in levels})
     for row in measured:
@@ -75,7 +92,15 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
         bold = "bold" if point in best else "normal"
         if row.compressor in levels:
             name, offset = row.compressor.removeprefix("llmzip "), (0, -12)
-            axes.annotate(name, point, offset, textcoords="offset points", fontsize=7, fontweight=bold, ha="center")
+            axes.annotate(
+                name,
+                point,
+                offset,
+                textcoords="offset points",
+                fontsize=7,
+                fontweight=bold,
+                ha="center",
+            )
         else:
             at = point[0] * 1.12, heights[row.compressor]
             axes.annotate(row.compressor, point, at, fontsize=7, fontweight=bold, va="center")
@@ -93,7 +118,11 @@ def _spread(points: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     gap = 0.035 * max((bits for _, bits in points.values()), default=0.0)
     heights: dict[str, float] = {}
     for name, (speed, bits) in sorted(points.items(), key=lambda item: item[1][1]):
-        near = [heights[other] for other in heights if abs(math.log10(points[other][0] / speed)) < _DECADE]
+        near = [
+            heights[other]
+            for other in heights
+            if abs(math.log10(points[other][0] / speed)) < _DECADE
+        ]
         heights[name] = max([bits, *(height + gap for height in near)])
     return heights
 
@@ -103,7 +132,9 @@ def sizes(rows: Sequence[Row]) -> Figure:
     and the default.
     """
     groups = {
-        row.data: _shown([r for r in rows if r.data == row.data]) for row in rows if row.bits_per_byte is not None
+        row.data: _shown([r for r in rows if r.data == row.data])
+        for row in rows
+        if row.bits_per_byte is not None
     }
     made, panels = grid(len(groups), max(len(group) for group in groups.values()))
     for axes, (data, group) in zip(panels, groups.items(), strict=True):
@@ -116,9 +147,12 @@ def sizes(rows: Sequence[Row]) -> Figure:
 def _shown(rows: Sequence[Row]) -> list[Row]:
     """The rows that were measured, by size; codecs that stand beside their program are left out."""
     measured = sorted(
-        (row for row in rows if row.compressed_bytes is not None), key=lambda row: row.compressed_bytes or 0
+        (row for row in rows if row.compressed_bytes is not None),
+        key=lambda row: row.compressed_bytes or 0,
     )
-    programs = {row.compressor.split()[0] for row in measured if not row.compressor.startswith("codec ")}
+    programs = {
+        row.compressor.split()[0] for row in measured if not row.compressor.startswith("codec ")
+    }
     programs |= {"zlib"} if "gzip" in programs else set()
     programs |= {"ppmd"} if any(row.compressor.startswith("7z PPMd") for row in measured) else set()
     levels = [row for row in measured if row.compressor.startswith("llmzip")]
@@ -127,6 +161,9 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
     def is_shown(row: Row) -> bool:
         if row.compressor.startswith("llmzip"):
             return row.compressor in kept
-        return not row.compressor.startswith("codec ") or re.split("[ :]", row.compressor)[1] not in programs
+        return (
+            not row.compressor.startswith("codec ")
+            or re.split("[ :]", row.compressor)[1] not in programs
+        )
 
     return [row for row in measured if is_shown(row)]

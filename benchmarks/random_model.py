@@ -22,14 +22,32 @@ def random_model(layers: int = 30, positions: int = 2048) -> IntegerModel:
     )  # fmt: skip
     rng = np.random.default_rng(0)
     d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-    parts = {"q": (q, d), "k": (kv, d), "v": (kv, d), "o": (d, q), "gate": (f, d), "up": (f, d), "down": (d, f)}
+    parts = {
+        "q": (q, d),
+        "k": (kv, d),
+        "v": (kv, d),
+        "o": (d, q),
+        "gate": (f, d),
+        "up": (f, d),
+        "down": (d, f),
+    }
     shapes = {f"layers.{i}.{part}": shape for i in range(layers) for part, shape in parts.items()}
     shapes |= {"embedding": (spec.vocab, d), "head": (spec.vocab, d)}
-    angles = np.arange(positions)[:, None] * 1e5 ** (-np.arange(0, spec.head_dim, 2) / spec.head_dim)
+    angles = np.arange(positions)[:, None] * 1e5 ** (
+        -np.arange(0, spec.head_dim, 2) / spec.head_dim
+    )
     tensors: dict[str, npt.NDArray[Any]] = {
-        "rope": np.stack([np.floor(16384 * t + 0.5) for t in (np.cos(angles), np.sin(angles))], 1).astype(np.int16)
+        "rope": np.stack(
+            [np.floor(16384 * t + 0.5) for t in (np.cos(angles), np.sin(angles))], 1
+        ).astype(np.int16)
     }
-    sizes = {"q": 0.2, "gate": -1.44, "down": -1 / 1.44 / 512**0.5, "head": 3.0, "embedding": d**0.5}
+    sizes = {
+        "q": 0.2,
+        "gate": -1.44,
+        "down": -1 / 1.44 / 512**0.5,
+        "head": 3.0,
+        "embedding": d**0.5,
+    }
     for name, (rows, columns) in shapes.items():
         size = sizes.get(name.rpartition(".")[2], 1.0) / (73.0 * columns**0.5)
         tensors[f"{name}.weight"] = rng.integers(-127, 128, (rows, columns), np.int8)

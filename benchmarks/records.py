@@ -19,7 +19,14 @@ import zstandard
 import llmzip
 
 _SERVICES = ("checkout", "inventory", "gateway", "billing", "search", "mailer", "sessions")
-_PATHS = ("/v1/orders", "/v1/orders/{}/items", "/v2/users/{}", "/v2/users/{}/avatar", "/health", "/v1/search?q={}")
+_PATHS = (
+    "/v1/orders",
+    "/v1/orders/{}/items",
+    "/v2/users/{}",
+    "/v2/users/{}/avatar",
+    "/health",
+    "/v1/search?q={}",
+)
 _MESSAGES = (
     "request completed", "upstream timed out, will retry", "cache refreshed from replica", "payment authorized",
     "rate limit reached for client", "background job finished", "connection closed by peer",
@@ -49,7 +56,9 @@ def record(generator: random.Random, row: int) -> bytes:
 
 def trained(records: list[bytes]) -> zstandard.ZstdCompressor:
     dictionary = zstandard.train_dictionary(1 << 14, [*records])
-    return zstandard.ZstdCompressor(level=19, dict_data=dictionary, write_dict_id=False, write_content_size=False)
+    return zstandard.ZstdCompressor(
+        level=19, dict_data=dictionary, write_dict_id=False, write_content_size=False
+    )
 
 
 @click.command()
@@ -81,7 +90,9 @@ def main(count: int, others: int, threads: int | None) -> None:
             times.append((middle - begun, time.perf_counter() - middle))
             total += len(packed)
         there, back = (1000 * statistics.median(t) for t in zip(*times, strict=True))
-        click.echo(f"{name}: {8 * total / size:.3f} bits/byte, {there:.0f} ms to pack, {back:.0f} ms to unpack one")
+        click.echo(
+            f"{name}: {8 * total / size:.3f} bits/byte, {there:.0f} ms to pack, {back:.0f} ms to unpack one"
+        )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,10 @@ def read_csv(path: pathlib.Path) -> list[Row]:
     """The rows that `write_csv` has written."""
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
-    kinds: dict[str, Callable[[str], Any]] = {**dict.fromkeys(_INTEGERS, int), **dict.fromkeys(_FLOATS, float)}
+    kinds: dict[str, Callable[[str], Any]] = {
+        **dict.fromkeys(_INTEGERS, int),
+        **dict.fromkeys(_FLOATS, float),
+    }
 
     def value(name: str, text: str) -> Any:
         return (kinds[name](text) if text else None) if name in kinds else text
@@ -71,8 +74,14 @@ def markdown(rows: Sequence[Row]) -> str:
     commands: dict[str, int] = {}
     for data in dict.fromkeys(row.data for row in rows):
         group = sorted((row for row in rows if row.data == data), key=_by_size)
-        lines += [f"### {data}, {group[0].data_bytes:,} bytes (SHA-256 {group[0].data_sha256[:16]})", ""]
-        lines += ["| | bytes | bits/byte | compress B/s | decompress B/s | peak MiB |", "| --- |" + " ---: |" * 5]
+        lines += [
+            f"### {data}, {group[0].data_bytes:,} bytes (SHA-256 {group[0].data_sha256[:16]})",
+            "",
+        ]
+        lines += [
+            "| | bytes | bits/byte | compress B/s | decompress B/s | peak MiB |",
+            "| --- |" + " ---: |" * 5,
+        ]
         for row in group:
             if row.command and row.command not in commands:
                 commands[row.command] = len(commands) + 1
@@ -100,7 +109,10 @@ def write_sizes(rows: Iterable[Row], path: pathlib.Path) -> list[str]:
     known: dict[tuple[str, str, str], int] = {}
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
-            known = {(r["data"], r["data_sha256"], r["compressor"]): int(r["bytes"]) for r in csv.DictReader(file)}
+            known = {
+                (r["data"], r["data_sha256"], r["compressor"]): int(r["bytes"])
+                for r in csv.DictReader(file)
+            }
     changes = []
     for row in rows:
         key = row.data, row.data_sha256, row.compressor
@@ -108,7 +120,9 @@ def write_sizes(rows: Iterable[Row], path: pathlib.Path) -> list[str]:
             continue
         before = known.get(key)
         if before is not None and before != row.compressed_bytes:
-            changes.append(f"{row.data}, {row.compressor}: {before:,} -> {row.compressed_bytes:,} bytes")
+            changes.append(
+                f"{row.data}, {row.compressor}: {before:,} -> {row.compressed_bytes:,} bytes"
+            )
         known[key] = row.compressed_bytes
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -62,7 +62,14 @@ class ProgramTask:
                 subprocess.run(argv, check=True, capture_output=True, cwd=folder)
             else:
                 with files.source.open("rb") as reader, files.sink.open("wb") as writer:
-                    subprocess.run(argv, check=True, stdin=reader, stdout=writer, stderr=subprocess.DEVNULL, cwd=folder)
+                    subprocess.run(
+                        argv,
+                        check=True,
+                        stdin=reader,
+                        stdout=writer,
+                        stderr=subprocess.DEVNULL,
+                        cwd=folder,
+                    )
         except subprocess.CalledProcessError as error:
             raise SystemExit(f"{argv[0]} ends with exit status {error.returncode}") from error
         return Measured(time.perf_counter() - start, peak_bytes(of_children=True))
@@ -108,7 +115,9 @@ class LevelTask:
         data, out = io.BytesIO(files.source.read_bytes()), io.BytesIO()
         start = time.perf_counter()
         if direction == "compress":
-            llmzip.compress_stream(data, out, level=self.level, solid=self.solid, model=self.model, runtime=runtime)
+            llmzip.compress_stream(
+                data, out, level=self.level, solid=self.solid, model=self.model, runtime=runtime
+            )
         else:
             llmzip.decompress_stream(data, out, model=self.model, runtime=runtime)
         seconds = time.perf_counter() - start
@@ -118,7 +127,9 @@ class LevelTask:
 
 Task = ProgramTask | CodecTask | LevelTask
 
-_KINDS: dict[str, type[Task]] = {kind.__name__: kind for kind in (ProgramTask, CodecTask, LevelTask)}
+_KINDS: dict[str, type[Task]] = {
+    kind.__name__: kind for kind in (ProgramTask, CodecTask, LevelTask)
+}
 
 
 def run_in_a_process(task: Task, direction: Direction, files: Files) -> Measured:
@@ -148,7 +159,9 @@ def peak_bytes(of_children: bool) -> int:
     if of_children or not status.is_file():
         who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
         return resource.getrusage(who).ru_maxrss * 1024
-    line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
+    line = next(
+        line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:")
+    )
     return int(line.split()[1]) * 1024
 
 

@@ -47,4 +47,8 @@ class Arguments:
     @property
     def writes_beside(self) -> bool:
         """Whether the output of a file is a new file beside it."""
-        return self.action in (Action.COMPRESS, Action.DECOMPRESS) and not self.stdout and self.output is None
+        return (
+            self.action in (Action.COMPRESS, Action.DECOMPRESS)
+            and not self.stdout
+            and self.output is None
+        )

@@ -41,7 +41,9 @@ class Bar:
             parts.insert(1, f"[{'#' * cells}{'-' * (_CELLS - cells)}]")
             if done > self._first:
                 left = (now - self._begun) * (total - done) / (done - self._first)
-                parts.append(f"{max(left, 0) / 60:.0f} min left" if left >= 120 else f"{left:.0f} s left")
+                parts.append(
+                    f"{max(left, 0) / 60:.0f} min left" if left >= 120 else f"{left:.0f} s left"
+                )
         line = _cut(shown("  ".join(parts)), _columns() - 1)
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
         self._visible = True
@@ -62,7 +64,9 @@ def _columns() -> int:
 
 
 def _cut(text: str, columns: int) -> str:
-    """As much of a text as fits, so that it never goes on in a second line, which nothing would clear."""
+    """As much of a text as fits, so that it never goes on in a second line, which nothing would
+    clear.
+    """
     for index, char in enumerate(text):
         columns -= 2 if unicodedata.east_asian_width(char) in "WF" else 1
         if columns < 0:

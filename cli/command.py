@@ -1,4 +1,6 @@
-"""The kinds of commands: one whose --help is in sections, and the gzip-like one with sub-commands."""
+"""The kinds of commands: one whose --help is in sections, and the gzip-like one with
+sub-commands.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def _reporting() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         raise signals.Stopped(signal.SIGPIPE) from None
-    except (LLMZipError, OSError, MemoryError) as error:  # from a sub-command, a help, or from the last words of a list
+    except (
+        LLMZipError,
+        OSError,
+        MemoryError,
+    ) as error:  # from a sub-command, a help, or from the last words of a list
         say_error(None, error)
         raise click.exceptions.Exit(1) from None
 
@@ -36,9 +42,13 @@ def _reporting() -> Iterator[None]:
 class Command(click.Command):
     """A command on files whose --help is in sections."""
 
-    def __init__(self, name: str, sections: Mapping[str, options.Section], **attributes: Any) -> None:
+    def __init__(
+        self, name: str, sections: Mapping[str, options.Section], **attributes: Any
+    ) -> None:
         self.sections = sections
-        files = click.Argument(["files"], nargs=-1, metavar="[FILE]...", shell_complete=self.complete_file)
+        files = click.Argument(
+            ["files"], nargs=-1, metavar="[FILE]...", shell_complete=self.complete_file
+        )
         super().__init__(
             name,
             params=[files, *(option for section in sections.values() for option in section)],
@@ -46,7 +56,9 @@ class Command(click.Command):
             **attributes,
         )
 
-    def complete_file(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def complete_file(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Let the shell complete a FILE."""
         return [CompletionItem(incomplete, type="file")]
 
@@ -65,13 +77,19 @@ class GzipStyleGroup(Command):
     of one.
     """
 
-    def __init__(self, name: str, commands: Mapping[str, Callable[[], click.Command]], **attributes: Any) -> None:
+    def __init__(
+        self, name: str, commands: Mapping[str, Callable[[], click.Command]], **attributes: Any
+    ) -> None:
         """Take the sub-commands as functions, so that their modules load when they are used."""
         super().__init__(name, **attributes)
         self.commands = commands
 
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
     ) -> click.Context:
         """Make the context of the command that the arguments are for."""
         with _reporting():
@@ -89,9 +107,17 @@ class GzipStyleGroup(Command):
         """Write the sections, then the sub-commands."""
         super().format_options(ctx, formatter)
         with formatter.section("Commands (llmzip COMMAND --help)"):
-            formatter.write_dl([(name, load().get_short_help_str()) for name, load in self.commands.items()])
+            formatter.write_dl(
+                [(name, load().get_short_help_str()) for name, load in self.commands.items()]
+            )
 
-    def complete_file(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def complete_file(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Complete the names of the sub-commands too."""
-        names = [] if ctx.params["files"] else [name for name in self.commands if name.startswith(incomplete)]
+        names = (
+            []
+            if ctx.params["files"]
+            else [name for name in self.commands if name.startswith(incomplete)]
+        )
         return [*map(CompletionItem, names), *super().complete_file(ctx, param, incomplete)]

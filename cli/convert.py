@@ -95,7 +95,9 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
         return compress_with(compressor(arguments, progress), reader, sink)
 
 
-def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> tuple[Totals, IntegrityError | None]:
+def _decode(
+    reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments
+) -> tuple[Totals, IntegrityError | None]:
     """Decompress; the error is that of a damaged file of which all was written that is sound, as
     was asked for.
     """
@@ -103,7 +105,9 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
     from llmzip.streams import Totals, decompress_stream
 
     bar = _shows_bar(sink, arguments)
-    with file_progress(label, _content_bytes(reader) if bar else None, bar=bar, quiet=arguments.quiet) as progress:
+    with file_progress(
+        label, _content_bytes(reader) if bar else None, bar=bar, quiet=arguments.quiet
+    ) as progress:
         if not arguments.keep_going:
             with advising():
                 totals = decompress_stream(
@@ -133,7 +137,9 @@ def _decode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
     loss = report_loss(report)
     if loss and not report.blocks:
         raise loss  # and so keep nothing
-    return Totals(report.recovered_bytes, report.compressed_bytes, report.tokens, report.frames), loss
+    return Totals(
+        report.recovered_bytes, report.compressed_bytes, report.tokens, report.frames
+    ), loss
 
 
 @functools.cache
@@ -162,14 +168,20 @@ def _output(source: Source, reader: BinaryIO, arguments: Arguments) -> Iterator[
     """What the output of `source` is written to."""
     with _sink(output_of(source, arguments), source, reader, arguments) as sink:
         if arguments.action is Action.COMPRESS and sink.isatty() and not arguments.force:
-            raise RefusalError("compressed data is not written to a terminal (-o FILE, or -c -f; llmzip --help)")
+            raise RefusalError(
+                "compressed data is not written to a terminal (-o FILE, or -c -f; llmzip --help)"
+            )
         if arguments.remove and sink.draft is None:
-            raise RefusalError(f"--rm needs an output that can be read back, and {sink.label} is not a regular file")
+            raise RefusalError(
+                f"--rm needs an output that can be read back, and {sink.label} is not a regular file"
+            )
         yield sink
 
 
 @contextlib.contextmanager
-def _sink(target: Path | None, source: Source, reader: BinaryIO, arguments: Arguments) -> Iterator[Sink]:
+def _sink(
+    target: Path | None, source: Source, reader: BinaryIO, arguments: Arguments
+) -> Iterator[Sink]:
     if target is None:
         yield Sink(1, "stdout", closefd=False)
         return

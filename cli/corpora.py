@@ -25,7 +25,12 @@ def corpora() -> None:
 def list_corpora(as_json: bool) -> None:
     """List the built-in corpora and those that `fetch` knows."""
     rows: list[dict[str, object]] = [
-        {"name": name, "state": "built in", "license": "generated", "description": (make.__doc__ or "").strip()}
+        {
+            "name": name,
+            "state": "built in",
+            "license": "generated",
+            "description": (make.__doc__ or "").strip(),
+        }
         for name, make in BUILTIN.items()
     ]
     for row in rows[:2]:
@@ -73,6 +78,10 @@ def path(name: str) -> None:
 def _known(name: str) -> registry.Corpus:
     corpus = registry.by_name(name)
     if corpus is None:
-        kind = "is built in: it needs no fetching" if name in BUILTIN else "is no corpus that can be fetched"
+        kind = (
+            "is built in: it needs no fetching"
+            if name in BUILTIN
+            else "is no corpus that can be fetched"
+        )
         raise LLMZipError(f"{name} {kind}; known are {', '.join(c.name for c in registry.CORPORA)}")
     return corpus

@@ -72,7 +72,9 @@ def remove_all() -> None:
 def _remove_abandoned(folder: str) -> None:
     """Remove the drafts in `folder` that no living process writes, as far as that is allowed."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        found = [(entry.path, match[1]) for entry in entries if (match := _NAME.fullmatch(entry.name))]
+        found = [
+            (entry.path, match[1]) for entry in entries if (match := _NAME.fullmatch(entry.name))
+        ]
         for path, machine in found:
             with contextlib.suppress(OSError):
                 _remove_if_abandoned(Path(path), machine)
@@ -82,7 +84,8 @@ def _remove_if_abandoned(path: Path, machine: str) -> None:
     fd = _open_planted(path)
     try:
         status = os.fstat(fd)
-        # Some network file systems keep locks to the machine that has them: drafts of others must be old, too.
+        # Some network file systems keep locks to the machine that has them: drafts of others must
+        # be old, too.
         near = machine == _machine() or time.time() - status.st_mtime > _OLD_SECONDS
         if near and stat.S_ISREG(status.st_mode) and _lock(fd) and _is_at(path, fd):
             path.unlink()

@@ -43,7 +43,9 @@ def threads(given: int | None) -> int | None:
     """The number of threads that was given, else that of the environment, else None. Raises
     VariableError.
     """
-    return given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
+    return (
+        given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
+    )
 
 
 def _number(variable: str, what: str, low: int, high: int | None = None) -> int | None:
@@ -52,5 +54,7 @@ def _number(variable: str, what: str, low: int, high: int | None = None) -> int 
         return None
     number = int(text) if re.fullmatch(f"[0-9]{{1,{_MAX_DIGITS}}}", text) else -1
     if number < low or (high is not None and number > high):
-        raise VariableError(f"the environment variable {variable} is {text!r}, not {what}: correct it or unset it")
+        raise VariableError(
+            f"the environment variable {variable} is {text!r}, not {what}: correct it or unset it"
+        )
     return number

@@ -37,7 +37,11 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
         code = run_each(arguments, listing.add)
         listing.finish()
     else:
-        work = {Action.COMPRESS: convert.compress, Action.DECOMPRESS: convert.decompress, Action.TEST: convert.test}
+        work = {
+            Action.COMPRESS: convert.compress,
+            Action.DECOMPRESS: convert.decompress,
+            Action.TEST: convert.test,
+        }
         code = run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
     context.exit(code)
 
@@ -49,7 +53,9 @@ def _check(arguments: Arguments) -> None:
             raise click.UsageError("-c and -o FILE exclude each other")
         if len(arguments.files) > 1 or arguments.recursive:
             raise click.UsageError("-o FILE is for one input; use -c to write several into one")
-    if arguments.remove and (arguments.stdout or arguments.action not in (Action.COMPRESS, Action.DECOMPRESS)):
+    if arguments.remove and (
+        arguments.stdout or arguments.action not in (Action.COMPRESS, Action.DECOMPRESS)
+    ):
         raise click.UsageError("--rm needs an output file to compare with")
     if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")

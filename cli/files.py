@@ -35,7 +35,9 @@ class Sink(io.FileIO):
     `draft` is where what was written so far can be read, if anywhere.
     """
 
-    def __init__(self, fd: int, label: str, *, draft: Path | None = None, closefd: bool = True) -> None:
+    def __init__(
+        self, fd: int, label: str, *, draft: Path | None = None, closefd: bool = True
+    ) -> None:
         super().__init__(fd, "wb", closefd=closefd)
         self.label = label
         self.draft = draft
@@ -89,13 +91,17 @@ class Comparison(io.FileIO):
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         """Compare the next bytes."""
         if self.original.read(len(data)) != data:
-            raise IntegrityError("what was written does not decode to this file: nothing is kept of it")
+            raise IntegrityError(
+                "what was written does not decode to this file: nothing is kept of it"
+            )
         return len(data)
 
     def finish(self) -> None:
         """Compare the ends."""
         if self.original.read(1):
-            raise IntegrityError("what was written decodes to only a part of this file: nothing is kept of it")
+            raise IntegrityError(
+                "what was written decodes to only a part of this file: nothing is kept of it"
+            )
 
 
 @contextlib.contextmanager
@@ -116,7 +122,9 @@ def compressed_name(source: Path) -> Path:
 def restored_name(source: Path) -> Path:
     """Where `source` is decompressed to."""
     if not has_suffix(source):
-        raise RefusalError(f"unknown suffix ({SUFFIX} expected); name the output with -o FILE, or use -c")
+        raise RefusalError(
+            f"unknown suffix ({SUFFIX} expected); name the output with -o FILE, or use -c"
+        )
     return source.with_name(source.name.removesuffix(SUFFIX))
 
 
@@ -174,7 +182,9 @@ def _written_into(target: Path, force: bool) -> Iterator[Sink]:
         return
     with blaming(str(target)):
         mode = target.stat().st_mode
-        if not force and (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):  # the latter behind another process's descriptor
+        if not force and (
+            stat.S_ISBLK(mode) or stat.S_ISREG(mode)
+        ):  # the latter behind another process's descriptor
             raise _exists(target)
         fd = os.open(target, os.O_WRONLY | (os.O_TRUNC if stat.S_ISREG(mode) else 0))
     with Sink(fd, str(target)) as sink:
@@ -192,7 +202,9 @@ def remove_source(path: Path, read: os.stat_result) -> None:
     except FileNotFoundError:
         now = None
     if now is None or _version(now) != _version(read):
-        raise RefusalError("was changed, moved or replaced while it was read: it stays, beside the new file")
+        raise RefusalError(
+            "was changed, moved or replaced while it was read: it stays, beside the new file"
+        )
     path.unlink()
 
 

@@ -33,18 +33,32 @@ def _run(
     """
     given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
     runtime = Runtime(
-        engine=engine, device=device, threads=environment.threads(threads), offline=offline, download=not offline
+        engine=engine,
+        device=device,
+        threads=environment.threads(threads),
+        offline=offline,
+        download=not offline,
     )
     try:
         if codec is None:
             pieces = generate_by_model(
-                given, count, seed=seed, temperature=temperature, top_k=top_k, model=model, runtime=runtime
+                given,
+                count,
+                seed=seed,
+                temperature=temperature,
+                top_k=top_k,
+                model=model,
+                runtime=runtime,
             )
         else:
             if temperature != "1" or top_k is not None:
-                raise click.UsageError("--temperature and --top-k are for the model itself, without --codec")
+                raise click.UsageError(
+                    "--temperature and --top-k are for the model itself, without --codec"
+                )
             needs = {"model": model, "runtime": runtime} if find_codec(codec).needs_model else {}
-            pieces = generate_by_codec(get_codec(codec, **needs).payload_codec, given, count, seed=seed)
+            pieces = generate_by_codec(
+                get_codec(codec, **needs).payload_codec, given, count, seed=seed
+            )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     for piece in pieces:
@@ -58,11 +72,26 @@ generate = click.Command(
     help=_run.__doc__,
     params=[
         click.Argument(["prompt"], default=""),
-        click.Option(["-n", "--count"], type=WholeNumber(min=0), default=100, help="Tokens; with --codec bytes."),
+        click.Option(
+            ["-n", "--count"],
+            type=WholeNumber(min=0),
+            default=100,
+            help="Tokens; with --codec bytes.",
+        ),
         click.Option(["--seed"], type=WholeNumber(0, 2**64 - 1), default=0, help="0 to 2^64 - 1."),
-        click.Option(["--temperature"], default="1", help="0 to 5 in steps of 0.1; 0 takes the likeliest token."),
-        click.Option(["--top-k"], type=WholeNumber(min=1), help="Draw from so many of the likeliest tokens."),
-        click.Option(["--codec"], type=click.Choice(codec_names()), help="By the code lengths of a codec: slow."),
+        click.Option(
+            ["--temperature"],
+            default="1",
+            help="0 to 5 in steps of 0.1; 0 takes the likeliest token.",
+        ),
+        click.Option(
+            ["--top-k"], type=WholeNumber(min=1), help="Draw from so many of the likeliest tokens."
+        ),
+        click.Option(
+            ["--codec"],
+            type=click.Choice(codec_names()),
+            help="By the code lengths of a codec: slow.",
+        ),
         options.OFFLINE,
         *options.ENGINE,
     ],

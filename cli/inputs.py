@@ -71,7 +71,12 @@ def check(source: Source, arguments: Arguments) -> None:
         raise RefusalError("is a directory: skipped (-r works on the files in it)")
     if (beside or arguments.remove) and not stat.S_ISREG(mode):
         raise RefusalError("is not a regular file: skipped (-c or -o FILE reads it, without --rm)")
-    if arguments.action is Action.COMPRESS and beside and has_suffix(source.path) and not arguments.force:
+    if (
+        arguments.action is Action.COMPRESS
+        and beside
+        and has_suffix(source.path)
+        and not arguments.force
+    ):
         raise RefusalError(f"already has the suffix {SUFFIX}: skipped (-f compresses it again)")
 
 
@@ -80,7 +85,9 @@ def reading(source: Source) -> Iterator[BinaryIO]:
     """The bytes of the input."""
     if source.path is None:
         stdin = Input(0, "stdin", closefd=False)
-        stdin.readinto(bytearray())  # fails where it is closed: who asks for its size first would call it empty
+        stdin.readinto(
+            bytearray()
+        )  # fails where it is closed: who asks for its size first would call it empty
         with io.BufferedReader(stdin) as file:
             yield file
     else:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from llmzip.container.frame_info import FrameSummary
 
 _COLUMNS = "{:>6}  {:>10}  {:>12}  {:>7}  {:>9}  {:<12}  {:<8}  {}"
-_TITLES = ("Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model", "Check", "Filename")
+_TITLES = (
+    "Frames",
+    "Compressed",
+    "Uncompressed",
+    "Ratio",
+    "bits/byte",
+    "Model",
+    "Check",
+    "Filename",
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,11 @@ def _record(listed: Listed) -> dict[str, Any]:
 def _filename(name: str) -> dict[str, str]:
     """The name as text; where that is not all of it, its bytes in hex, too."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return {"filename": text} if text == name else {"filename": text, "filename_hex": os.fsencode(name).hex()}
+    return (
+        {"filename": text}
+        if text == name
+        else {"filename": text, "filename_hex": os.fsencode(name).hex()}
+    )
 
 
 def _rates(listed: Listed) -> tuple[float | None, float | None]:
@@ -161,7 +174,10 @@ def _rates(listed: Listed) -> tuple[float | None, float | None]:
     is no byte.
     """
     compressed, uncompressed = listed.compressed_bytes, listed.uncompressed_bytes
-    return (uncompressed / compressed if compressed else None, 8 * compressed / uncompressed if uncompressed else None)
+    return (
+        uncompressed / compressed if compressed else None,
+        8 * compressed / uncompressed if uncompressed else None,
+    )
 
 
 def _only(values: Sequence[str]) -> str:

@@ -38,7 +38,11 @@ def _loader(location: str) -> Callable[[], click.Command]:
 
 
 def _subcommand(
-    action: Action, help: str, sections: Mapping[str, options.Section], name: str | None = None, **given: Any
+    action: Action,
+    help: str,
+    sections: Mapping[str, options.Section],
+    name: str | None = None,
+    **given: Any,
 ) -> Callable[[], click.Command]:
     sections = {**sections, "Messages": options.MESSAGES}
     callback = functools.partial(execute, action, **given)
@@ -51,9 +55,16 @@ _COMPRESSION = {
     "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.OFFLINE],
     "Model": [options.DICTIONARY, *options.ENGINE],
 }
-_DECODING = {"Limits": [*options.LIMITS, options.KEEP_GOING], "Model": [options.DICTIONARY, *options.ENGINE]}
+_DECODING = {
+    "Limits": [*options.LIMITS, options.KEEP_GOING],
+    "Model": [options.DICTIONARY, *options.ENGINE],
+}
 _REPAIR = {
-    "Output": [*(option for option in options.TARGETS if option.name != "remove"), *options.FOLDERS, options.JOIN],
+    "Output": [
+        *(option for option in options.TARGETS if option.name != "remove"),
+        *options.FOLDERS,
+        options.JOIN,
+    ],
     "Limits": options.LIMITS,
     "Model": [options.DICTIONARY, *options.ENGINE],
 }
@@ -73,9 +84,15 @@ llmzip = GzipStyleGroup(
         ),
         "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
         "repair": _subcommand(
-            Action.DECOMPRESS, "Get what is sound of damaged files.", _REPAIR, name="repair", keep_going=True
+            Action.DECOMPRESS,
+            "Get what is sound of damaged files.",
+            _REPAIR,
+            name="repair",
+            keep_going=True,
         ),
-        "list": _subcommand(Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}),
+        "list": _subcommand(
+            Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}
+        ),
         **{name: _loader(location) for name, location in _SUBCOMMANDS.items()},
     },
     callback=execute,

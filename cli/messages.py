@@ -14,7 +14,12 @@ from llmzip.errors import LLMZipError
 
 def say(message: str) -> None:
     """One line on stderr, however many `message` has."""
-    print("llmzip:", shown(" ".join(line.strip() for line in message.splitlines())), file=sys.stderr, flush=True)
+    print(
+        "llmzip:",
+        shown(" ".join(line.strip() for line in message.splitlines())),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def say_error(label: str | None, error: Exception) -> None:

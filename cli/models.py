@@ -34,7 +34,9 @@ def list_models(as_json: bool) -> None:
     cached = ModelStore().list()
     installed = {model.fingerprint for model in cached}
     rows = [_cached_row(model) for model in cached]
-    rows += [_available_row(entry) for entry in registry.REGISTRY if entry.fingerprint not in installed]
+    rows += [
+        _available_row(entry) for entry in registry.REGISTRY if entry.fingerprint not in installed
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -51,13 +53,19 @@ def list_models(as_json: bool) -> None:
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 @models.command()
 @click.argument("name", type=NAME)
-@click.option("--adapter", type=NAME, metavar="FILE", help="Merge an adapter that `llmzip tune` made.")
-@click.option("--name", "label", type=NAME, help="What the model is called; by default as its source is.")
+@click.option(
+    "--adapter", type=NAME, metavar="FILE", help="Merge an adapter that `llmzip tune` made."
+)
+@click.option(
+    "--name", "label", type=NAME, help="What the model is called; by default as its source is."
+)
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @reporting
 def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> None:
@@ -68,8 +76,13 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
     """
     with model_progress() as progress:
         store = ModelStore(offline=offline)
-        model = store.pull(name, progress, pathlib.Path(adapter) if adapter is not None else None, label)
-    click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})", err=True)
+        model = store.pull(
+            name, progress, pathlib.Path(adapter) if adapter is not None else None, label
+        )
+    click.echo(
+        f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})",
+        err=True,
+    )
 
 
 @models.command()
@@ -83,7 +96,11 @@ def show(name: str, as_json: bool) -> None:
     if details.registered:
         entry = details.registered
         facts |= _available_row(entry)
-        facts |= {"description": entry.description, "license": entry.license, "aliases": list(entry.aliases)}
+        facts |= {
+            "description": entry.description,
+            "license": entry.license,
+            "aliases": list(entry.aliases),
+        }
     if details.cached:
         facts |= _cached_row(details.cached)
     if details.spec:
@@ -122,7 +139,9 @@ def _available_row(entry: RegistryEntry) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return "-" if value is None else shown(", ".join(value) if isinstance(value, list) else str(value))
+    return (
+        "-" if value is None else shown(", ".join(value) if isinstance(value, list) else str(value))
+    )
 
 
 def _size(size_bytes: int | None) -> str:

@@ -19,5 +19,9 @@ class WholeNumber(click.IntRange):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            bounds = f" from {self.min} to {self.max}" if self.max is not None else f", {self.min} or more"
+            bounds = (
+                f" from {self.min} to {self.max}"
+                if self.max is not None
+                else f", {self.min} or more"
+            )
             self.fail(f"{str(value)[:_SHOWN]!r} is not a whole number{bounds}.", param, ctx)

@@ -38,13 +38,27 @@ def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -
 
 
 def _action(names: str, action: Action, help: str) -> click.Option:
-    return click.Option([*names.split(), "action"], flag_value=action, type=click.UNPROCESSED, default=None, help=help)
+    return click.Option(
+        [*names.split(), "action"],
+        flag_value=action,
+        type=click.UNPROCESSED,
+        default=None,
+        help=help,
+    )
 
 
 def _level(level: int) -> click.Option:
-    help = {MIN_LEVEL: f"Fastest, through -{DEFAULT_LEVEL}, the default, ...", MAX_LEVEL: "... to strongest."}
+    help = {
+        MIN_LEVEL: f"Fastest, through -{DEFAULT_LEVEL}, the default, ...",
+        MAX_LEVEL: "... to strongest.",
+    }
     return click.Option(
-        [f"-{level}", "digit"], flag_value=level, type=int, default=None, help=help.get(level), hidden=level not in help
+        [f"-{level}", "digit"],
+        flag_value=level,
+        type=int,
+        default=None,
+        help=help.get(level),
+        hidden=level not in help,
     )
 
 
@@ -52,14 +66,24 @@ ACTIONS = [
     _action("-z --compress", Action.COMPRESS, "Compress FILE to FILE.llmz; the default."),
     _action("-d --decompress", Action.DECOMPRESS, "Decompress FILE.llmz to FILE."),
     _action("-t --test", Action.TEST, "Decompress to nowhere: is the file sound?"),
-    _action("-l --list", Action.LIST, "Show sizes, model and checks without decoding; -lv shows the frames."),
+    _action(
+        "-l --list",
+        Action.LIST,
+        "Show sizes, model and checks without decoding; -lv shows the frames.",
+    ),
 ]
 TARGETS = [
     flag("-c", "--stdout", help="Write to standard output."),
-    click.Option(["-o", "--output"], type=NAME, metavar="FILE", help="Write to FILE (one input only)."),
+    click.Option(
+        ["-o", "--output"], type=NAME, metavar="FILE", help="Write to FILE (one input only)."
+    ),
     flag("-f", "--force", help="Overwrite; follow symbolic links; compressed data to a terminal."),
-    click.Option(["-k", "--keep"], is_flag=True, expose_value=False, help="Keep the input; always the case."),
-    flag("--rm", "remove", help="Remove the input once the output was decoded and compared with it."),
+    click.Option(
+        ["-k", "--keep"], is_flag=True, expose_value=False, help="Keep the input; always the case."
+    ),
+    flag(
+        "--rm", "remove", help="Remove the input once the output was decoded and compared with it."
+    ),
 ]
 FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
 OFFLINE = flag("--offline", help="Never download a model.")
@@ -70,7 +94,12 @@ COMPRESSION: Section = [
         type=WholeNumber(MIN_LEVEL, MAX_LEVEL),
         help=f"The same as a number; without it {environment.LEVEL} tells.",
     ),
-    click.Option(["--block-size"], type=parse_size, metavar="SIZE", help="Bytes of text that are coded as one block."),
+    click.Option(
+        ["--block-size"],
+        type=parse_size,
+        metavar="SIZE",
+        help="Bytes of text that are coded as one block.",
+    ),
     click.Option(
         ["--codec"],
         metavar="NAME",
@@ -84,7 +113,10 @@ COMPRESSION: Section = [
         default=True,
         help="Do not correct predictions by what has been coded.",
     ),
-    flag("--solid", help="Carry that mixer, and find repeats, from block to block: smaller, without random access."),
+    flag(
+        "--solid",
+        help="Carry that mixer, and find repeats, from block to block: smaller, without random access.",
+    ),
 ]
 """Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
 one there and here.
@@ -106,7 +138,12 @@ ENGINE = [
         type=WholeNumber(min=0),
         help=f"Number of threads, 0 for all cores, else {environment.THREADS}; the bytes stay the same.",
     ),
-    click.Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where the model runs."),
+    click.Option(
+        ["--device"],
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        help="Where the model runs.",
+    ),
     click.Option(
         ["--engine"],
         type=click.Choice(ENGINE_NAMES),
@@ -116,17 +153,26 @@ ENGINE = [
 ]
 LIMITS = [
     click.Option(
-        ["-M", "--max-memory"], type=parse_size, metavar="SIZE", help="Refuse files whose decoding needs more memory."
+        ["-M", "--max-memory"],
+        type=parse_size,
+        metavar="SIZE",
+        help="Refuse files whose decoding needs more memory.",
     ),
-    click.Option(["--max-output"], type=parse_size, metavar="SIZE", help="Refuse files with more content."),
+    click.Option(
+        ["--max-output"], type=parse_size, metavar="SIZE", help="Refuse files with more content."
+    ),
 ]
-KEEP_GOING = flag("--keep-going", help="Of a damaged file, get what is sound, as the command repair does.")
+KEEP_GOING = flag(
+    "--keep-going", help="Of a damaged file, get what is sound, as the command repair does."
+)
 JOIN = flag("--join", help="Leave out what is missing, instead of zeros in its place.")
 LIST = [flag("--json", help="With -l: as JSON.")]
 MESSAGES = [
     flag("-v", "--verbose", help="Say what was done."),
     flag("-q", "--quiet", help="Only errors."),
-    click.Option(["--progress/--no-progress"], default=True, help="Progress on stderr if that is a terminal."),
+    click.Option(
+        ["--progress/--no-progress"], default=True, help="Progress on stderr if that is a terminal."
+    ),
     click.Option(
         ["-V", "--version"],
         is_flag=True,

@@ -23,7 +23,9 @@ def from_name(name: str) -> Path:
     takes for the current folder.
     """
     if not name:
-        raise FileNotFoundError(errno.ENOENT, "No such file or directory (an empty name: is a variable unset?)", "''")
+        raise FileNotFoundError(
+            errno.ENOENT, "No such file or directory (an empty name: is a variable unset?)", "''"
+        )
     return Path(name)
 
 

@@ -28,7 +28,9 @@ def output_of(source: Source, arguments: Arguments) -> Path | None:
     if source.path is None or arguments.stdout:
         return None
     return (
-        files.compressed_name(source.path) if arguments.action is Action.COMPRESS else files.restored_name(source.path)
+        files.compressed_name(source.path)
+        if arguments.action is Action.COMPRESS
+        else files.restored_name(source.path)
     )
 
 
@@ -91,12 +93,16 @@ def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], 
             return  # of this input alone: the work will meet it
         file = 1 if target is None else target
         identity = paths.identity_of(file, regular=True)
-        if identity is None or not (arguments.force or target is None or files.is_written_into(target)):
+        if identity is None or not (
+            arguments.force or target is None or files.is_written_into(target)
+        ):
             return  # nothing is overwritten
         if identity == paths.identity_of(source.path_or_descriptor):
             raise RefusalError("is also the output")
         other = inputs.get(identity)
-        if other and (other.named or target is not None):  # else that one is left out, and this one can be worked on
+        if other and (
+            other.named or target is not None
+        ):  # else that one is left out, and this one can be worked on
             raise RefusalError(f"its output would overwrite {other.label}, which is an input, too")
         if what := needed().name(file):
             raise RefusalError(f"its output would overwrite {what}, which decompression needs")
@@ -112,9 +118,15 @@ class _Needed:
 
         model = arguments.model or os.environ.get(MODEL_VARIABLE)
         store = ModelStore().cache.root
-        names = {"the dictionary": arguments.dictionary, "the model": model, "part of the store of models": store}
+        names = {
+            "the dictionary": arguments.dictionary,
+            "the model": model,
+            "part of the store of models": store,
+        }
         self._names = {
-            identity: what for what, path in names.items() if path and (identity := paths.identity_of(path)) is not None
+            identity: what
+            for what, path in names.items()
+            if path and (identity := paths.identity_of(path)) is not None
         }
 
     def name(self, file: Path | int) -> str | None:

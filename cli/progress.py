@@ -36,7 +36,9 @@ class FileProgress:
 
 
 @contextlib.contextmanager
-def file_progress(label: str, total_bytes: int | None, *, bar: bool, quiet: bool) -> Iterator[FileProgress]:
+def file_progress(
+    label: str, total_bytes: int | None, *, bar: bool, quiet: bool
+) -> Iterator[FileProgress]:
     """The progress of one file of `total_bytes` uncompressed bytes; without `bar` only downloads
     are announced.
     """
@@ -67,7 +69,9 @@ class _Announcer:
 
 
 class _Bars(_Announcer):
-    """A bar that appears with the first report and leaves when it is stopped; announcements stay."""
+    """A bar that appears with the first report and leaves when it is stopped; announcements
+    stay.
+    """
 
     def __init__(self, label: str, total_bytes: int | None) -> None:
         super().__init__()
@@ -146,7 +150,9 @@ class MeasurementProgress:
 
 
 class CorpusProgress:
-    """The bytes of a corpus that is downloaded: a line that counts on a terminal, else one line when it begins."""
+    """The bytes of a corpus that is downloaded: a line that counts on a terminal, else one line
+    when it begins.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -156,7 +162,11 @@ class CorpusProgress:
         """So many bytes are there; total: of how many, where that is known."""
         of_total = f" of {format_size(total)}" if total else ""
         if sys.stderr.isatty():
-            print(f"\r{self.name}: {format_size(done)}{of_total}  ", end="" if done != total else "\n", file=sys.stderr)
+            print(
+                f"\r{self.name}: {format_size(done)}{of_total}  ",
+                end="" if done != total else "\n",
+                file=sys.stderr,
+            )
         elif not self.announced:
             say(f"downloading {self.name}{f' ({format_size(total)})' if total else ''}")
         self.announced = True

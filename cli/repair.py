@@ -46,8 +46,12 @@ def loss(report: RepairReport) -> IntegrityError | None:
         return None
     got = f"{report.recovered_bytes:,} bytes in {report.blocks:,} blocks were recovered"
     if not report.holes:
-        return IntegrityError(f"{got}, and none is known to be missing, but no content check confirms it")
+        return IntegrityError(
+            f"{got}, and none is known to be missing, but no content check confirms it"
+        )
     known = sum(hole.size or 0 for hole in report.holes)
     unknown = sum(hole.size is None for hole in report.holes)
-    parts = [f"{known:,} bytes"] * bool(known) + [f"{unknown} parts of unknown length"] * bool(unknown)
+    parts = [f"{known:,} bytes"] * bool(known) + [f"{unknown} parts of unknown length"] * bool(
+        unknown
+    )
     return IntegrityError(f"{got}, {' and '.join(parts)} are missing")

@@ -14,9 +14,13 @@ def parse_size(text: str) -> int:
     """Read a size; K and KiB are 1024 bytes. KB is refused because half of its readers mean
     1000.
     """
-    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(?:iB)?|B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(
+        r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(?:iB)?|B)?", text.strip(), re.IGNORECASE
+    )
     if match is None:
-        raise click.BadParameter(f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB or TiB.")
+        raise click.BadParameter(
+            f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB or TiB."
+        )
     return int(Decimal(match[1]) * 1024 ** _UNITS.index((match[2] or "").upper()))
 
 

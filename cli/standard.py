@@ -54,7 +54,10 @@ def prepare() -> None:
     )
     output, messages = _Text(1, "stdout", closefd=False), _Messages(2, "stderr", closefd=False)
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(output), _encoding(sys.stdout), "backslashreplace", line_buffering=output.isatty()
+        io.BufferedWriter(output),
+        _encoding(sys.stdout),
+        "backslashreplace",
+        line_buffering=output.isatty(),
     )
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(messages), _encoding(sys.stderr), "backslashreplace", line_buffering=True

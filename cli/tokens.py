@@ -15,7 +15,9 @@ from llmzip.ltsc.prompts import ShortPrompt, load_tokenizer, shorten
 from llmzip.ltsc.transform import attention_saving, reduction
 
 _FILE = click.argument("file", type=NAME, default="-")
-_OUTPUT = click.option("-o", "--output", type=NAME, default="-", metavar="FILE", help="Write to this file.")
+_OUTPUT = click.option(
+    "-o", "--output", type=NAME, default="-", metavar="FILE", help="Write to this file."
+)
 _FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite it.")
 _TOKENIZER = click.option(
     "-t",
@@ -36,10 +38,14 @@ def tokens() -> None:
 @_OUTPUT
 @_FORCE
 @_TOKENIZER
-@click.option("--hierarchical", is_flag=True, help="Let meta-tokens stand for meta-tokens: fewer tokens.")
+@click.option(
+    "--hierarchical", is_flag=True, help="Let meta-tokens stand for meta-tokens: fewer tokens."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Do not say what was saved.")
 @reporting
-def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarchical: bool, quiet: bool) -> None:
+def compress(
+    file: str, output: str, force: bool, tokenizer: str | None, hierarchical: bool, quiet: bool
+) -> None:
     """Split FILE into tokens and replace repeats; JSON with the ids, dictionary first.
 
     With V the size of the vocabulary, V begins and V + 1 ends the dictionary, and V + 2 + k is
@@ -57,7 +63,9 @@ def compress(file: str, output: str, force: bool, tokenizer: str | None, hierarc
             f"{100 * attention_saving(share):.1f} % less attention"
         )
     if chosen.decode(tokens) != data:
-        say("this tokenizer does not keep the text: expand restores its tokens, and the text as it joins them")
+        say(
+            "this tokenizer does not keep the text: expand restores its tokens, and the text as it joins them"
+        )
 
 
 @tokens.command()
@@ -86,7 +94,12 @@ def _write(data: bytes, file: str, output: str, force: bool) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    if file != "-" and paths.identity_of(file, regular=True) == paths.identity_of(output, regular=True) is not None:
+    if (
+        file != "-"
+        and paths.identity_of(file, regular=True)
+        == paths.identity_of(output, regular=True)
+        is not None
+    ):
         raise RefusalError(f"{output}: is also the input")
     with files.writing(Path(output), force=force, like=None) as sink:
         sink.write(data)

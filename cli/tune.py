@@ -63,11 +63,17 @@ def _run(
     if not (work / tune.TOKENS_FILE).exists():
         say(f"tokenizing {len(texts)} files")
         tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
-    state = tune.train(work, base.path, wanted, device, initial=base.adapter(), progress=TrainingProgress().show)
+    state = tune.train(
+        work, base.path, wanted, device, initial=base.adapter(), progress=TrainingProgress().show
+    )
     installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)
     first, best = state.curve[0]["mean"], state.best
-    say(f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)")
-    say(f"{installed.name} {installed.fingerprint[:16]} is installed; the adapter is {work / tune.ADAPTER_FILE}")
+    say(
+        f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)"
+    )
+    say(
+        f"{installed.name} {installed.fingerprint[:16]} is installed; the adapter is {work / tune.ADAPTER_FILE}"
+    )
 
 
 def _files(names: tuple[str, ...]) -> list[pathlib.Path]:
@@ -85,28 +91,63 @@ tune = click.Command(
     help=_run.__doc__,
     params=[
         click.Argument(["files"], type=NAME, nargs=-1, metavar="[FILES]..."),
-        click.Option(["--data"], type=NAME, multiple=True, metavar="FILE", help="The same as FILES; may be repeated."),
         click.Option(
-            ["--valid"], type=NAME, multiple=True, metavar="FILE", help="Only measured; without, 5 % of the documents."
+            ["--data"],
+            type=NAME,
+            multiple=True,
+            metavar="FILE",
+            help="The same as FILES; may be repeated.",
         ),
         click.Option(
-            ["-m", "--model"], type=NAME, help="The base: a registered name, .gguf file, model directory, hub id."
+            ["--valid"],
+            type=NAME,
+            multiple=True,
+            metavar="FILE",
+            help="Only measured; without, 5 % of the documents.",
         ),
         click.Option(
-            ["-o", "--output"], type=NAME, required=True, metavar="NAME", help="What the new model is called."
+            ["-m", "--model"],
+            type=NAME,
+            help="The base: a registered name, .gguf file, model directory, hub id.",
         ),
         click.Option(
-            ["--folder"], type=NAME, metavar="FOLDER", help="For checkpoints, curve and adapter; NAME.tuning."
+            ["-o", "--output"],
+            type=NAME,
+            required=True,
+            metavar="NAME",
+            help="What the new model is called.",
         ),
-        click.Option(["--full"], is_flag=True, help="Train all numbers: a file of two bytes for each."),
-        click.Option(["--rank"], type=WholeNumber(1, 512), default=36, help="Of the low-rank products."),
-        click.Option(["--minutes"], type=click.FloatRange(min=0, min_open=True), help="At most so long."),
+        click.Option(
+            ["--folder"],
+            type=NAME,
+            metavar="FOLDER",
+            help="For checkpoints, curve and adapter; NAME.tuning.",
+        ),
+        click.Option(
+            ["--full"], is_flag=True, help="Train all numbers: a file of two bytes for each."
+        ),
+        click.Option(
+            ["--rank"], type=WholeNumber(1, 512), default=36, help="Of the low-rank products."
+        ),
+        click.Option(
+            ["--minutes"], type=click.FloatRange(min=0, min_open=True), help="At most so long."
+        ),
         click.Option(["--steps"], type=WholeNumber(min=1), default=1000, help="At most so many."),
         click.Option(["--batch"], type=WholeNumber(min=1), default=16, help="Sequences of a step."),
-        click.Option(["--micro-batch"], type=WholeNumber(min=1), default=4, help="Of them at once: memory."),
-        click.Option(["--length"], type=WholeNumber(min=16), default=2048, help="Tokens of a sequence."),
-        click.Option(["--rate"], type=click.FloatRange(min=0, min_open=True), help="The highest learning rate."),
-        click.Option(["--seed"], type=WholeNumber(min=0), default=0, help="The same seed, the same order."),
+        click.Option(
+            ["--micro-batch"], type=WholeNumber(min=1), default=4, help="Of them at once: memory."
+        ),
+        click.Option(
+            ["--length"], type=WholeNumber(min=16), default=2048, help="Tokens of a sequence."
+        ),
+        click.Option(
+            ["--rate"],
+            type=click.FloatRange(min=0, min_open=True),
+            help="The highest learning rate.",
+        ),
+        click.Option(
+            ["--seed"], type=WholeNumber(min=0), default=0, help="The same seed, the same order."
+        ),
         click.Option(["--device"], default="cpu", help="cpu or cuda."),
         options.OFFLINE,
     ],

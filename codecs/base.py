@@ -59,7 +59,8 @@ class PayloadCodec(abc.ABC):
 
     @classmethod
     def create(cls, *args: Any, **parameters: Any) -> PayloadCodec:
-        """A codec with these parameters. Raises ValueError for one out of range, TypeError for an unknown one.
+        """A codec with these parameters. Raises ValueError for one out of range, TypeError for an
+        unknown one.
 
         A subclass that overrides it names its parameters, all of them keywords.
         """
@@ -67,18 +68,25 @@ class PayloadCodec(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, data: bytes) -> bytes:
-        """Compress at least one byte into a payload. Raises LimitError for more than the codec takes at once."""
+        """Compress at least one byte into a payload. Raises LimitError for more than the codec
+        takes at once.
+        """
 
     @abc.abstractmethod
     def decode(self, payload: bytes, size: int) -> bytes:
-        """Decompress a payload into its `size` bytes. Raises IntegrityError or FormatError where it does not yield them."""
+        """Decompress a payload into its `size` bytes. Raises IntegrityError or FormatError where it
+        does not yield them.
+        """
 
     def get_config(self) -> dict[str, Any]:
-        """The parameters, as JSON has them, with which `create` makes a codec that reads and writes the same payloads."""
+        """The parameters, as JSON has them, with which `create` makes a codec that reads and writes
+        the same payloads.
+        """
         return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
 
     def decoder_bytes(self, payload: bytes, size: int) -> int:
-        """What decoding allocates beyond what every block takes (`accounting`). Raises FormatError for an impossible payload.
+        """What decoding allocates beyond what every block takes (`accounting`). Raises FormatError
+        for an impossible payload.
 
         Only for codecs with a number: files state it.
         """

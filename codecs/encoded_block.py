@@ -15,11 +15,15 @@ class EncodedBlock(Block):
     """A block that may become the next one of a frame."""
 
     decoder_bytes: int = 0
-    """What decoding the payload allocates beyond what every block takes (`accounting`): of a codec that needs a model."""
+    """What decoding the payload allocates beyond what every block takes (`accounting`): of a codec
+    that needs a model.
+    """
     match_bytes: int = 0
     """Bytes of the payload that are matches; the payload of the literals follows."""
     solid_only: bool = False
-    """Whether only a solid frame may hold the block: its mixer is larger than other frames allow."""
+    """Whether only a solid frame may hold the block: its mixer is larger than other frames
+    allow.
+    """
     lookback: int = 0
     """How many bytes before the block its matches need."""
     mixer: ContextMixer | None = None
@@ -30,5 +34,7 @@ class BlockObserver(CodingObserver, Protocol):
     """Is told what is coded, and of each block that is written."""
 
     def block(self, block: EncodedBlock) -> None:
-        """The next block of the file: one of those whose payloads were told before, or of another codec."""
+        """The next block of the file: one of those whose payloads were told before, or of another
+        codec.
+        """
         ...

@@ -1,4 +1,5 @@
-"""Equal-Info Windows (arXiv 2404.03626): text as numbers of W bits, each of which a model decodes by itself.
+"""Equal-Info Windows (arXiv 2404.03626): text as numbers of W bits, each of which a model decodes
+by itself.
 
 Coder and context begin anew with every window, so any window can be read alone, and an error stays
 in one. docs/codecs.md has the rules and the wire form.
@@ -45,7 +46,9 @@ class EqualInfoCodec(PayloadCodec):
     def __init__(self, engine: Engine, bits: int = 64) -> None:
         """bits: W, a multiple of 8 from 32 to 256. Raises ValueError for others."""
         if not MIN_BITS <= bits <= MAX_BITS or bits % 8:
-            raise ValueError(f"windows of {bits} bits: multiples of 8 from {MIN_BITS} to {MAX_BITS}")
+            raise ValueError(
+                f"windows of {bits} bits: multiples of 8 from {MIN_BITS} to {MAX_BITS}"
+            )
         self._engine = engine
         self._bits = bits
         self._spec = engine.model.spec
@@ -66,11 +69,15 @@ class EqualInfoCodec(PayloadCodec):
     # ---- encoding ----------------------------------------------------------------------------------------------------
 
     def encode(self, data: bytes) -> bytes:
-        """See `PayloadCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the windows."""
+        """See `PayloadCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the
+        windows.
+        """
         parts, tokens = self._parts(data)
         counts = [self._bits // 8, tokens, len(parts), *(len(part.numbers) for part in parts)]
         size = self._bits // 8
-        windows = b"".join(number.to_bytes(size, "big") for part in parts for number in part.numbers)
+        windows = b"".join(
+            number.to_bytes(size, "big") for part in parts for number in part.numbers
+        )
         return b"".join(map(varint, counts)) + windows
 
     def statistics(self, data: bytes) -> WindowStatistics:
@@ -82,7 +89,9 @@ class EqualInfoCodec(PayloadCodec):
         return WindowStatistics(self._bits, len(data), tokens, windows, escaped, information)
 
     def _parts(self, data: bytes) -> tuple[list[Part], int]:
-        """Parts of the text advance together, a window of each at a time: the model serves them all at once."""
+        """Parts of the text advance together, a window of each at a time: the model serves them all
+        at once.
+        """
         symbols = _symbols(self._engine.model.tokenizer.encode(data), self._spec.escape_token)
         parts = [Part(symbols[a:b], self._bits) for a, b in part_bounds(len(symbols))]
         guess = max(4, self._bits // 8)
@@ -93,7 +102,9 @@ class EqualInfoCodec(PayloadCodec):
     def _next_windows(self, parts: list[Part], chunk: int) -> None:
         """Add a window to each part; the model looks `chunk` tokens ahead at a time."""
         session = self._engine.session(len(parts), self._longest, chunk)
-        walks = [Walk(part.symbols[part.done : part.done + self._longest], self._bits) for part in parts]
+        walks = [
+            Walk(part.symbols[part.done : part.done + self._longest], self._bits) for part in parts
+        ]
         length = max(len(walk.ahead) for walk in walks)
         fed = np.zeros((len(parts), length), np.int32)
         for row, walk in enumerate(walks):
@@ -109,12 +120,16 @@ class EqualInfoCodec(PayloadCodec):
             vectors, scales = head.vectors.reshape(buckets.size, -1), head.scales.reshape(-1)
             tables = self._engine.distributions(vectors, scales)
             first = interval_starts(tables.bucket_frequencies()).reshape(len(parts), steps, -1)
-            second = interval_starts(tables.token_frequencies(buckets.reshape(-1))).reshape(len(parts), steps, -1)
+            second = interval_starts(tables.token_frequencies(buckets.reshape(-1))).reshape(
+                len(parts), steps, -1
+            )
             for row, walk in enumerate(walks):
                 for step in range(min(steps, len(walk.ahead) - start)):
                     if not walk.open:
                         break
-                    walk.inputs.append((head.vectors[row, step : step + 1], head.scales[row, step : step + 1]))
+                    walk.inputs.append(
+                        (head.vectors[row, step : step + 1], head.scales[row, step : step + 1])
+                    )
                     walk.add(first[row, step], second[row, step], self._spec.escape_token)
             if not any(walk.open and start + steps < len(walk.ahead) for walk in walks):
                 break
@@ -122,7 +137,9 @@ class EqualInfoCodec(PayloadCodec):
             self._close(part, walk)
 
     def _close(self, part: Part, walk: Walk) -> None:
-        """Choose the window's number: the most tokens for which one ends the window by the decoder's rule."""
+        """Choose the window's number: the most tokens for which one ends the window by the
+        decoder's rule.
+        """
         if walk.open:  # the part or the longest window ends here: the decoder knows
             part.add(len(walk.intervals) - 1, walk.intervals[-1], walk.intervals[-1].first_number())
             return
@@ -137,8 +154,12 @@ class EqualInfoCodec(PayloadCodec):
         part.numbers += [self._escape_number, verbatim]
         part.done += 1
 
-    def _ending(self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> int | None:
-        """A number in the interval after which the decoder, by [1, d] and [1], finds no token that fits, or None."""
+    def _ending(
+        self, interval: Interval, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> int | None:
+        """A number in the interval after which the decoder, by [1, d] and [1], finds no token that
+        fits, or None.
+        """
         weights = self._engine.distributions(vectors, scales)
         buckets = interval_starts(weights.bucket_frequencies())[0]
         for number in interval.numbers():
@@ -177,11 +198,14 @@ class EqualInfoCodec(PayloadCodec):
             first += count
         data = self._text(symbols)
         if len(data) != size:
-            raise IntegrityError(f"the windows hold {len(data)} bytes instead of {size}: the data is damaged")
+            raise IntegrityError(
+                f"the windows hold {len(data)} bytes instead of {size}: the data is damaged"
+            )
         return data
 
     def decode_window(self, payload: bytes, index: int) -> bytes:
-        """The text of one window of a payload, read without the others; the last one of a part may go on too far.
+        """The text of one window of a payload, read without the others; the last one of a part may
+        go on too far.
 
         Nothing for the first of two windows that hold one token. Raises IndexError for a window
         that does not exist.
@@ -195,7 +219,9 @@ class EqualInfoCodec(PayloadCodec):
     def _read(self, payload: bytes) -> tuple[int, list[int], list[int]]:
         """Tokens, windows of each part, and the windows."""
         reader = ByteReader(io.BytesIO(payload))
-        width, tokens, parts = (reader.varint(f"the {what}") for what in ("window size", "tokens", "parts"))
+        width, tokens, parts = (
+            reader.varint(f"the {what}") for what in ("window size", "tokens", "parts")
+        )
         if width * 8 != self._bits or parts != len(part_bounds(tokens)):
             raise FormatError(
                 f"not windows of {self._bits} bits, or damaged: {8 * width} bits, {tokens} tokens, {parts} parts"
@@ -203,7 +229,9 @@ class EqualInfoCodec(PayloadCodec):
         counts = [reader.varint("the windows") for _ in range(parts)]
         packed = payload[reader.offset :]
         if sum(counts) * width != len(packed):
-            raise FormatError(f"{len(packed)} bytes of windows instead of {sum(counts) * width}: the data is damaged")
+            raise FormatError(
+                f"{len(packed)} bytes of windows instead of {sum(counts) * width}: the data is damaged"
+            )
         return (
             tokens,
             counts,
@@ -221,14 +249,20 @@ class EqualInfoCodec(PayloadCodec):
                 coded.append(i)
         for start in range(0, len(coded), _BATCH):
             batch = coded[start : start + _BATCH]
-            for i, window in zip(batch, self._decode_batch([numbers[i] for i in batch]), strict=True):
+            for i, window in zip(
+                batch, self._decode_batch([numbers[i] for i in batch]), strict=True
+            ):
                 windows[i] = window
         return windows
 
     def _verbatim(self, number: int) -> Symbol:
         if number >= self._spec.vocab + 256 or number == self._spec.escape_token:
             raise IntegrityError("a window holds no token: the data is damaged")
-        return (self._spec.escape_token, number - self._spec.vocab) if number >= self._spec.vocab else (number, 0)
+        return (
+            (self._spec.escape_token, number - self._spec.vocab)
+            if number >= self._spec.vocab
+            else (number, 0)
+        )
 
     def _decode_batch(self, numbers: list[int]) -> list[list[Symbol]]:
         """Windows in lockstep, each until a token does not fit."""
@@ -239,15 +273,21 @@ class EqualInfoCodec(PayloadCodec):
         for _ in range(self._longest):
             head = session.advance(fed)
             tables = self._engine.distributions(head.vectors[:, 0], head.scales[:, 0])
-            intervals, buckets = _step(intervals, numbers, interval_starts(tables.bucket_frequencies()))
-            intervals, slots = _step(intervals, numbers, interval_starts(tables.token_frequencies(buckets)))
+            intervals, buckets = _step(
+                intervals, numbers, interval_starts(tables.bucket_frequencies())
+            )
+            intervals, slots = _step(
+                intervals, numbers, interval_starts(tables.token_frequencies(buckets))
+            )
             tokens = buckets << BUCKET_BITS | slots
             for row, interval in enumerate(intervals):
                 literal = 0
                 if interval is not None and tokens[row] == self._spec.escape_token:
                     literal = min(interval.quantile(numbers[row]) // LITERAL_FREQUENCY, 256)
                     interval = (
-                        interval.narrowed(literal * LITERAL_FREQUENCY, LITERAL_FREQUENCY) if literal < 256 else None
+                        interval.narrowed(literal * LITERAL_FREQUENCY, LITERAL_FREQUENCY)
+                        if literal < 256
+                        else None
                     )
                 if interval is None or not interval.fits or tokens[row] >= self._spec.vocab:
                     intervals[row] = None
@@ -273,7 +313,9 @@ def _symbols(tokens: Tokens, escape: int) -> list[Symbol]:
 def _step(
     intervals: list[Interval | None], numbers: list[int], starts: npt.NDArray[np.int64]
 ) -> tuple[list[Interval | None], npt.NDArray[np.int64]]:
-    """One table for each window: what is left, None where the window has ended, and the symbols (0 there)."""
+    """One table for each window: what is left, None where the window has ended, and the symbols (0
+    there).
+    """
     left: list[Interval | None] = []
     symbols = np.zeros(len(numbers), np.int64)
     for row, interval in enumerate(intervals):

@@ -28,11 +28,15 @@ class BrotliCodec(PayloadCodec):
     def __post_init__(self) -> None:
         _package("brotli")
         if not 0 <= self.quality <= 11 or not 10 <= self.window_bits <= 24:
-            raise ValueError(f"brotli quality {self.quality}, window {self.window_bits}: 0 to 11 and 10 to 24")
+            raise ValueError(
+                f"brotli quality {self.quality}, window {self.window_bits}: 0 to 11 and 10 to 24"
+            )
 
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`."""
-        return bytes(_package("brotli").compress(data, quality=self.quality, lgwin=self.window_bits))
+        return bytes(
+            _package("brotli").compress(data, quality=self.quality, lgwin=self.window_bits)
+        )
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""
@@ -40,7 +44,9 @@ class BrotliCodec(PayloadCodec):
         decoder = brotli.Decompressor()
         data = b""
         try:
-            while len(data) <= size and (more := decoder.process(payload, output_buffer_limit=size + 1)):
+            while len(data) <= size and (
+                more := decoder.process(payload, output_buffer_limit=size + 1)
+            ):
                 data, payload = data + more, b""
         except brotli.error as error:
             raise IntegrityError(f"brotli data does not decode ({error}): damaged") from error
@@ -62,7 +68,9 @@ class PpmdCodec(PayloadCodec):
     def __post_init__(self) -> None:
         _package("pyppmd")
         if not 2 <= self.order <= 64 or not 1 << 11 <= self.memory <= (1 << 32) - 37:
-            raise ValueError(f"ppmd order {self.order}, memory {self.memory}: 2 to 64, and 2 KiB to 4 GiB")
+            raise ValueError(
+                f"ppmd order {self.order}, memory {self.memory}: 2 to 64, and 2 KiB to 4 GiB"
+            )
 
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`."""

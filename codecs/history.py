@@ -1,4 +1,6 @@
-"""The bytes before a block, where its matches may begin: the same for encoder and decoder (docs/format.md, "ldm")."""
+"""The bytes before a block, where its matches may begin: the same for encoder and decoder
+(docs/format.md, "ldm").
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ _PIECE = 1 << 20  # pieces are at least so large, so that there are few
 
 
 class History:
-    """The last `MAX_LOOKBACK` bytes before a block, and some more: of the dictionary, where there is one, and of the frame.
+    """The last `MAX_LOOKBACK` bytes before a block, and some more: of the dictionary, where there
+    is one, and of the frame.
 
     They lie in pieces, so that nothing moves when more come, and a match costs its length, wherever
     it begins.
@@ -20,7 +23,9 @@ class History:
     def __init__(self, first: bytes = b"") -> None:
         """first: what lies before the frame's first block."""
         self._pieces: deque[bytes | bytearray] = deque()
-        self._starts: deque[int] = deque()  # of the pieces, counted from the first byte that has ever been held
+        self._starts: deque[int] = (
+            deque()
+        )  # of the pieces, counted from the first byte that has ever been held
         self.end = 0
         """The position of the next byte, counted from the first that has ever been held."""
         self.extend(first[-MAX_LOOKBACK:])
@@ -33,7 +38,11 @@ class History:
         """The next block's bytes are history now."""
         if not data:
             return
-        if self._pieces and isinstance(self._pieces[-1], bytearray) and len(self._pieces[-1]) < _PIECE:
+        if (
+            self._pieces
+            and isinstance(self._pieces[-1], bytearray)
+            and len(self._pieces[-1]) < _PIECE
+        ):
             self._pieces[-1] += data
         else:
             self._pieces.append(bytearray(data) if len(data) < _PIECE else data)

@@ -1,4 +1,6 @@
-"""The language-model codec: bytes -> tokens -> lockstep streams, corrected by a mixer -> range coder (docs/format.md)."""
+"""The language-model codec: bytes -> tokens -> lockstep streams, corrected by a mixer -> range
+coder (docs/format.md).
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,14 @@ from llmzip.types import Progress, TokenProgress
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
 
 SOLID_CAPACITY_BITS = 18
-"""The least capacity of a mixer that is carried from block to block; larger blocks get as many positions as bytes."""
+"""The least capacity of a mixer that is carried from block to block; larger blocks get as many
+positions as bytes.
+"""
 
 
 class LLMCodec(PayloadCodec):
-    """Codes blocks of text with one model at one level; decoding takes its parameters from the payload.
+    """Codes blocks of text with one model at one level; decoding takes its parameters from the
+    payload.
 
     No call leaves a trace, so threads may share one: what a solid frame carries from block to
     block, its owner hands over.
@@ -55,7 +60,8 @@ class LLMCodec(PayloadCodec):
         progress: Progress | None = None,
         observer: CodingObserver | None = None,
     ) -> None:
-        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for encoding and decoding.
+        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for
+        encoding and decoding.
 
         observer: is told what encoding codes.
         """
@@ -96,7 +102,9 @@ class LLMCodec(PayloadCodec):
         return {"level": self._level.number, "model": self.model.fingerprint.hex()}
 
     def encode(self, data: bytes) -> bytes:
-        """See `PayloadCodec.encode`. Raises LimitError for more than one block can hold: see `encode_block`."""
+        """See `PayloadCodec.encode`. Raises LimitError for more than one block can hold: see
+        `encode_block`.
+        """
         block = self.encode_block(data)
         if block.size < len(data):
             raise LimitError(
@@ -154,7 +162,8 @@ class LLMCodec(PayloadCodec):
     def decode_block(
         self, payload: bytes, size: int, carried: ContextMixer | None
     ) -> tuple[bytes, ContextMixer | None]:
-        """The same, and the mixer for the next block of a solid frame: the block's own, or `carried` where it has none.
+        """The same, and the mixer for the next block of a solid frame: the block's own, or
+        `carried` where it has none.
 
         carried: what the blocks before have taught; it learns the block.
         """
@@ -165,19 +174,25 @@ class LLMCodec(PayloadCodec):
         tokens = decode_tokens(self._engine, coded, layout, mixer, start, report)
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
-            raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
+            raise IntegrityError(
+                f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged"
+            )
         return data, carried if mixer is None else mixer
 
     def decoder_bytes(self, payload: bytes, size: int) -> int:
         """See `PayloadCodec.decoder_bytes`."""
-        return self._read_layout(payload, size)[0].decoder_bytes(self.model.spec, self._dictionary is not None)
+        return self._read_layout(payload, size)[0].decoder_bytes(
+            self.model.spec, self._dictionary is not None
+        )
 
     def bound(self) -> int:
         """At least the `decoder_bytes` of any payload that this codec makes."""
         bits = self._capacity_bits(0) if self._solid or not self._has_mixing else None
         if bits is None and self._dictionary:
             bits = self._capacity_bits(self._level.block_size)
-        return decoder_bytes_bound(self._level, self.model.spec, self._context, bits, self._dictionary is not None)
+        return decoder_bytes_bound(
+            self._level, self.model.spec, self._context, bits, self._dictionary is not None
+        )
 
     @property
     def _context(self) -> int:
@@ -197,12 +212,16 @@ class LLMCodec(PayloadCodec):
         return capacity_bits_for(tokens + (self._dictionary.tokens if self._dictionary else 0))
 
     def _mixer(self, bits: int, carried: ContextMixer | None) -> ContextMixer | None:
-        """The mixer that a block starts with: the one carried on, one that has learned the dictionary, or an empty one."""
+        """The mixer that a block starts with: the one carried on, one that has learned the
+        dictionary, or an empty one.
+        """
         if not bits:
             return None
         if carried is not None:
             if carried.capacity_bits != bits:
-                raise FormatError("the mixing capacity changes between the blocks of a frame: the file is damaged")
+                raise FormatError(
+                    "the mixing capacity changes between the blocks of a frame: the file is damaged"
+                )
             return carried
         return self._dictionary.mixer(bits) if self._dictionary else self._engine.mixer(bits)
 
@@ -211,7 +230,9 @@ class LLMCodec(PayloadCodec):
         return StreamLayout.usual(tokens, self._context, self._bits_for_all(tokens))
 
     def _read_layout(self, payload: bytes, size: int) -> tuple[StreamLayout, bytes]:
-        """The layout of a payload, and what is coded. Raises FormatError for what docs/format.md does not allow."""
+        """The layout of a payload, and what is coded. Raises FormatError for what docs/format.md
+        does not allow.
+        """
         reader = ByteReader(io.BytesIO(payload))
         layout = StreamLayout.read(reader, self._context, self._usual_layout)
         coded = payload[reader.offset :]

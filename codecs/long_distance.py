@@ -1,4 +1,5 @@
-"""Long-distance matches (zstd's LDM): repeats are written as matches, another codec codes the literals between them.
+"""Long-distance matches (zstd's LDM): repeats are written as matches, another codec codes the
+literals between them.
 
 The payload is described in docs/format.md, "Payload of the ldm codec".
 """
@@ -52,7 +53,9 @@ class LongDistanceCodec(PayloadCodec):
         min_match_with_zeros: int = WINDOW,
         **parameters: Any,
     ) -> LongDistanceCodec:
-        """Take `inner`, the name of a codec that blocks can have, and its parameters beside the codec's own."""
+        """Take `inner`, the name of a codec that blocks can have, and its parameters beside the
+        codec's own.
+        """
         return cls(payload_codec(inner, **parameters), min_match, min_match_with_zeros)
 
     def get_config(self) -> dict[str, Any]:
@@ -91,7 +94,9 @@ def literals_of(data: bytes, matches: Sequence[Match]) -> bytes:
 
 
 def leading_matches(matches: Sequence[Match], literals_size: int) -> tuple[list[Match], int]:
-    """The matches that begin before or right behind the first `literals_size` literals, and the size of the block of both."""
+    """The matches that begin before or right behind the first `literals_size` literals, and the
+    size of the block of both.
+    """
     size = literals_size
     for i, match in enumerate(matches):
         if match.literal_length > literals_size:
@@ -101,8 +106,12 @@ def leading_matches(matches: Sequence[Match], literals_size: int) -> tuple[list[
     return list(matches), size
 
 
-def block_with_matches(matches: Sequence[Match], literals: EncodedBlock | None, size: int) -> EncodedBlock:
-    """The block of `size` bytes that consists of matches, at least one, and of the literals, if there are any."""
+def block_with_matches(
+    matches: Sequence[Match], literals: EncodedBlock | None, size: int
+) -> EncodedBlock:
+    """The block of `size` bytes that consists of matches, at least one, and of the literals, if
+    there are any.
+    """
     inner, inner_payload = (literals.codec, literals.payload) if literals else (NO_LITERALS, b"")
     position = lookback = 0
     for match in matches:
@@ -149,7 +158,9 @@ class ParsedPayload:
 
 
 def parse_payload(payload: bytes, size: int) -> ParsedPayload:
-    """Parse the payload of a block of `size` bytes. Raises FormatError for what docs/format.md does not allow."""
+    """Parse the payload of a block of `size` bytes. Raises FormatError for what docs/format.md does
+    not allow.
+    """
     reader = ByteReader(io.BytesIO(payload))
     position = matched = lookback = 0
     for match in _read_matches(reader):
@@ -168,7 +179,11 @@ def parse_payload(payload: bytes, size: int) -> ParsedPayload:
         matched += match.match_length
     inner, inner_payload = payload[0], payload[reader.offset :]
     has_literals = matched < size
-    if inner == CodecId.LONG_DISTANCE or (inner != NO_LITERALS) != has_literals or (inner_payload and not has_literals):
+    if (
+        inner == CodecId.LONG_DISTANCE
+        or (inner != NO_LITERALS) != has_literals
+        or (inner_payload and not has_literals)
+    ):
         raise FormatError(
             f"matches with impossible literals (codec {inner}, {size - matched} bytes): the file is damaged"
         )
@@ -176,7 +191,9 @@ def parse_payload(payload: bytes, size: int) -> ParsedPayload:
 
 
 def _read_matches(reader: ByteReader) -> Iterator[Match]:
-    """From the beginning of a payload; not as a list, which could be many times as large as the block."""
+    """From the beginning of a payload; not as a list, which could be many times as large as the
+    block.
+    """
     what = "a block's matches"
     offset = 0
     try:
@@ -196,7 +213,8 @@ def _read_matches(reader: ByteReader) -> Iterator[Match]:
 def decode_matches(
     parsed: ParsedPayload, history: History, decode_literals: Callable[[int, bytes, int], bytes]
 ) -> bytes:
-    """The bytes of a block; `decode_literals` gets codec, payload and size of the literals. Raises what that raises.
+    """The bytes of a block; `decode_literals` gets codec, payload and size of the literals. Raises
+    what that raises.
 
     history: what lies before the block. Raises FormatError where a match begins before it.
     """

@@ -1,4 +1,5 @@
-"""Finds long-distance matches: where the bytes of a block occur before, in the block itself or in its history.
+"""Finds long-distance matches: where the bytes of a block occur before, in the block itself or in
+its history.
 
 An index holds every window of `WINDOW` bytes whose position is a multiple of `WINDOW`; the windows
 at all positions of the block are looked up in it (Bentley and McIlroy 1999). A repeat of 2 · WINDOW
@@ -33,13 +34,17 @@ Positions = npt.NDArray[np.int64]
 
 
 class Match(NamedTuple):
-    """Literals, then bytes that are those `offset` bytes before them: a sequence, as zstd calls it."""
+    """Literals, then bytes that are those `offset` bytes before them: a sequence, as zstd calls
+    it.
+    """
 
     literal_length: int
     """Bytes between the match before and this one."""
     match_length: int
     offset: int
-    """At least 1; where it is less than `match_length`, the match repeats what it has begun with."""
+    """At least 1; where it is less than `match_length`, the match repeats what it has begun
+    with.
+    """
 
 
 class MatchFinder:
@@ -49,10 +54,15 @@ class MatchFinder:
         """history: what lies before the next block; the caller extends it."""
         self.history = history
         self._hashes: Hashes = np.empty(0, np.uint64)  # ascending
-        self._positions: Positions = np.empty(0, np.int64)  # as the history counts; those of equal hashes ascending
+        self._positions: Positions = np.empty(
+            0, np.int64
+        )  # as the history counts; those of equal hashes ascending
 
-    def find(self, data: bytes, min_match: int = WINDOW, min_match_with_zeros: int = WINDOW) -> list[Match]:
-        """Matches of at least `min_match` bytes, or so many where there is a zero byte in them, in order.
+    def find(
+        self, data: bytes, min_match: int = WINDOW, min_match_with_zeros: int = WINDOW
+    ) -> list[Match]:
+        """Matches of at least `min_match` bytes, or so many where there is a zero byte in them, in
+        order.
 
         The search is greedy from the left; below `WINDOW` bytes it finds nothing.
         """
@@ -69,13 +79,23 @@ class MatchFinder:
             i = 0
             while (i := bisect.bisect_left(positions, end, i)) < len(positions):
                 position = positions[i]
-                stop = low[i] + int(self._positions[low[i] : high[i]].searchsorted(position + origin))
-                sources = (self._positions[max(low[i], stop - _CANDIDATES) : stop] - origin).tolist()
+                stop = low[i] + int(
+                    self._positions[low[i] : high[i]].searchsorted(position + origin)
+                )
+                sources = (
+                    self._positions[max(low[i], stop - _CANDIDATES) : stop] - origin
+                ).tolist()
                 if offset:
                     sources.append(position - offset)
-                length, ahead, source = max(_common_around(octets, text, position, s, end) for s in sources)
+                length, ahead, source = max(
+                    _common_around(octets, text, position, s, end) for s in sources
+                )
                 begin = position + ahead - length
-                needed = min_match_with_zeros if text.find(0, begin, position + ahead) >= 0 else min_match
+                needed = (
+                    min_match_with_zeros
+                    if text.find(0, begin, position + ahead) >= 0
+                    else min_match
+                )
                 if length < needed:  # on with the next window that reaches beyond this match
                     i = bisect.bisect_left(positions, position + max(ahead - WINDOW, 0) + 1, i)
                     continue
@@ -93,7 +113,9 @@ class MatchFinder:
         count = max(origin + len(octets) - first, 0) // WINDOW
         rows = octets[first - origin :][: count * WINDOW].reshape(count, WINDOW)
         step = _CHUNK // WINDOW
-        hashes = np.concatenate([hashes, *(_hashes_of_rows(rows[i : i + step]) for i in range(0, count, step))])
+        hashes = np.concatenate(
+            [hashes, *(_hashes_of_rows(rows[i : i + step]) for i in range(0, count, step))]
+        )
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
         self._positions = np.concatenate([positions, first + WINDOW * np.arange(count)])[order]
@@ -101,7 +123,8 @@ class MatchFinder:
     def _known_windows(
         self, octets: ByteArray, start: int, origin: int
     ) -> Iterator[tuple[list[int], list[int], list[int]]]:
-        """Windows of a text that the index has from before: [position], and where the index has them: [low], [high].
+        """Windows of a text that the index has from before: [position], and where the index has
+        them: [low], [high].
 
         In chunks, from position `start` on.
         """
@@ -142,8 +165,11 @@ def _hashes_of_rows(rows: ByteArray) -> Hashes:
     return hashes[:, 0]
 
 
-def _common_around(octets: ByteArray, text: bytes, position: int, source: int, end: int) -> tuple[int, int, int]:
-    """How many bytes around `position` are as those around `source`, how many of them from there on, and the source.
+def _common_around(
+    octets: ByteArray, text: bytes, position: int, source: int, end: int
+) -> tuple[int, int, int]:
+    """How many bytes around `position` are as those around `source`, how many of them from there
+    on, and the source.
 
     They begin at `end` at the earliest. The longest match is the greatest; of equal ones the
     nearest.
@@ -151,7 +177,11 @@ def _common_around(octets: ByteArray, text: bytes, position: int, source: int, e
     if source < 0:
         return 0, 0, source
     ahead = _common_ahead(octets, text, position, source)
-    back = _common_back(octets, position, source, min(position - end, source)) if ahead >= WINDOW else 0
+    back = (
+        _common_back(octets, position, source, min(position - end, source))
+        if ahead >= WINDOW
+        else 0
+    )
     return back + ahead, ahead, source
 
 

@@ -51,7 +51,9 @@ class MetaTokenCodec(PayloadCodec):
         self.model = model
 
     @classmethod
-    def create(cls, *, model: ModelLike | None = None, runtime: Runtime | None = None) -> MetaTokenCodec:
+    def create(
+        cls, *, model: ModelLike | None = None, runtime: Runtime | None = None
+    ) -> MetaTokenCodec:
         """Take parameters as `llmzip.compress` does; only the vocabulary of the model serves."""
         return cls(EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).chosen_model())
 
@@ -86,11 +88,15 @@ class MetaTokenCodec(PayloadCodec):
         try:
             ids = made.expand(count)
         except LimitError as error:
-            raise IntegrityError(f"a block holds more than its {count} tokens: the file is damaged") from error
+            raise IntegrityError(
+                f"a block holds more than its {count} tokens: the file is damaged"
+            ) from error
         literals = decode_bytes(coder, int(np.count_nonzero(ids == self.model.spec.escape_token)))
         data = self.model.tokenizer.decode(Tokens(ids, literals))
         if len(data) != size or len(made.entries) != metas:
-            raise IntegrityError(f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged")
+            raise IntegrityError(
+                f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged"
+            )
         return data
 
     def decoder_bytes(self, payload: bytes, size: int) -> int:
@@ -99,14 +105,20 @@ class MetaTokenCodec(PayloadCodec):
 
 
 def _counts(payload: bytes, size: int) -> tuple[tuple[int, int, int], bytes]:
-    """Tokens, symbols and meta-tokens of a payload, and what is coded. Raises FormatError for impossible ones."""
+    """Tokens, symbols and meta-tokens of a payload, and what is coded. Raises FormatError for
+    impossible ones.
+    """
     reader = ByteReader(io.BytesIO(payload))
-    count, symbols, metas = (reader.varint(f"a block's {what}") for what in ("tokens", "symbols", "meta-tokens"))
+    count, symbols, metas = (
+        reader.varint(f"a block's {what}") for what in ("tokens", "symbols", "meta-tokens")
+    )
     coded = payload[reader.offset :]
     if (
         not 1 <= count <= size
         or not 1 <= symbols <= _MAX_SYMBOLS_PER_TOKEN * count
-        or not 0 <= 3 * metas < symbols  # a bracket is two symbols, and one more is inside than there are brackets
+        or not 0
+        <= 3 * metas
+        < symbols  # a bracket is two symbols, and one more is inside than there are brackets
         or has_too_many(symbols, coded)
     ):
         raise FormatError(
@@ -117,6 +129,8 @@ def _counts(payload: bytes, size: int) -> tuple[tuple[int, int, int], bytes]:
 
 
 def _first_weights(vocabulary: int, metas: int) -> npt.NDArray[np.int64]:
-    """Tokens by rank, which in vocabularies follows frequency; then the markers; then meta-tokens as if seen once."""
+    """Tokens by rank, which in vocabularies follows frequency; then the markers; then meta-tokens
+    as if seen once.
+    """
     ranked = _RANK_SCALE // (np.arange(vocabulary, dtype=np.int64) + _RANK_OFFSET)
     return np.concatenate([ranked, np.full(MARKERS, _MARKER_WEIGHT), np.full(metas, SEEN_WEIGHT)])

@@ -50,7 +50,9 @@ def leading_run(data: bytes) -> tuple[Kind, int]:
 
 
 def _uniform_prefix(data: bytes) -> int:
-    """The length of the prefix in which text does not become binary, or binary text, for two segments and more."""
+    """The length of the prefix in which text does not become binary, or binary text, for two
+    segments and more.
+    """
     other = 0
     first = looks_like_text(data[:SEGMENT])
     for start in range(SEGMENT, len(data), SEGMENT):
@@ -61,11 +63,15 @@ def _uniform_prefix(data: bytes) -> int:
 
 
 def looks_like_text(data: bytes) -> bool:
-    """Whether these bytes are mostly printable UTF-8, or a little Latin-1 among it, or an archive of such."""
+    """Whether these bytes are mostly printable UTF-8, or a little Latin-1 among it, or an archive
+    of such.
+    """
     text = data.decode("utf-8", "replace")
     zeros, runs = text.count("\0"), len(_PADDING.findall(text))
     strange = len(_STRANGE.findall(text)) + runs
-    return zeros <= _MAX_PADDING * len(text) and strange <= _MAX_STRANGE_SHARE * (len(text) - zeros + runs)
+    return zeros <= _MAX_PADDING * len(text) and strange <= _MAX_STRANGE_SHARE * (
+        len(text) - zeros + runs
+    )
 
 
 def _kind(data: bytes) -> Kind:
@@ -87,15 +93,20 @@ def _sample(data: bytes) -> bytes:
 
 
 def _is_noise(data: bytes, sample: bytes) -> bool:
-    """Whether neither a fast coder finds repeats in the whole nor a strong one anything in a sample."""
+    """Whether neither a fast coder finds repeats in the whole nor a strong one anything in a
+    sample.
+    """
     if len(zstandard.ZstdCompressor(level=3).compress(data)) < _INCOMPRESSIBLE * len(data):
         return False
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
-    return len(lzma.compress(sample, lzma.FORMAT_RAW, filters=filters)) >= _INCOMPRESSIBLE * len(sample)
+    return len(lzma.compress(sample, lzma.FORMAT_RAW, filters=filters)) >= _INCOMPRESSIBLE * len(
+        sample
+    )
 
 
 def _is_memoryless(sample: bytes) -> bool:
-    """Whether a letter says nothing about the next, as in hexadecimal digits, base64 of noise, genomes.
+    """Whether a letter says nothing about the next, as in hexadecimal digits, base64 of noise,
+    genomes.
 
     Compares the entropy of letters with that of letters given the one before, both corrected for
     the size of the sample (Miller and Madow 1955: half a nat per cell and observation).
@@ -108,7 +119,9 @@ def _is_memoryless(sample: bytes) -> bool:
 
 
 def _is_encoded(sample: bytes) -> bool:
-    """Whether nearly all is in words as no language has, as in base64 of something that is no noise."""
+    """Whether nearly all is in words as no language has, as in base64 of something that is no
+    noise.
+    """
     return sum(map(len, _ENCODED.findall(sample))) >= _ENCODED_SHARE * len(sample)
 
 

@@ -1,4 +1,5 @@
-"""LLMZip's first scheme (arXiv 2306.04050): the rank of each token among the model's guesses, then Deflate.
+"""LLMZip's first scheme (arXiv 2306.04050): the rank of each token among the model's guesses, then
+Deflate.
 
 A baseline: it costs half as much again as coding by probabilities. Ranks are exact here, so any
 machine decodes them.
@@ -39,7 +40,9 @@ class RankCodec(PayloadCodec):
     needs_model = True
 
     def __init__(self, engine: Engine, level: levels.Level = _DEFAULT_LEVEL) -> None:
-        """level: how many streams and how wide a window encoding takes; decoding finds both in the payload."""
+        """level: how many streams and how wide a window encoding takes; decoding finds both in the
+        payload.
+        """
         self._engine = engine
         self._level = level
 
@@ -64,17 +67,22 @@ class RankCodec(PayloadCodec):
     def ranks(self, data: bytes) -> npt.NDArray[np.int64]:
         """The rank of each token of a text, in order: [n]."""
         tokens = self._engine.model.tokenizer.encode(data)
-        return self._ranks(tokens, StreamLayout.for_level(self._level, len(tokens.ids), self._engine.model.spec))
+        return self._ranks(
+            tokens, StreamLayout.for_level(self._level, len(tokens.ids), self._engine.model.spec)
+        )
 
     def encode(self, data: bytes) -> bytes:
-        """See `PayloadCodec.encode`: tokens, streams, window ÷ 64 as varints, then raw Deflate of the ranks and literals.
+        """See `PayloadCodec.encode`: tokens, streams, window ÷ 64 as varints, then raw Deflate of
+        the ranks and literals.
 
         Raises LimitError for more tokens than the streams may have positions.
         """
         spec = self._engine.model.spec
         tokens = self._engine.model.tokenizer.encode(data)
         if len(tokens.ids) > max_tokens(self._level, spec):
-            raise LimitError(f"{len(tokens.ids)} tokens are more than one payload holds; cut the data into pieces")
+            raise LimitError(
+                f"{len(tokens.ids)} tokens are more than one payload holds; cut the data into pieces"
+            )
         layout = StreamLayout.for_level(self._level, len(tokens.ids), spec)
         ranked = b"".join(map(varint, self._ranks(tokens, layout).tolist())) + tokens.literals
         return layout.write() + deflate(ranked, _LEVEL)
@@ -90,7 +98,9 @@ class RankCodec(PayloadCodec):
         for start in range(0, schedule.steps, chunk):
             head = session.advance(fed[:, start : start + chunk])
             part = rows[:, start : start + chunk]
-            weights = self._engine.token_weights(head.vectors.reshape(part.size, -1), head.scales.reshape(-1))
+            weights = self._engine.token_weights(
+                head.vectors.reshape(part.size, -1), head.scales.reshape(-1)
+            )
             wanted = part.reshape(-1, 1)
             own = np.take_along_axis(weights, wanted, axis=1)
             before = (weights > own) | ((weights == own) & (np.arange(weights.shape[1]) < wanted))
@@ -103,7 +113,9 @@ class RankCodec(PayloadCodec):
         reader = ByteReader(io.BytesIO(payload))
         layout = StreamLayout.read(reader)
         layout.validate(size, spec)
-        listed = io.BytesIO(_inflated(payload[reader.offset :], _MAX_RANK_BYTES * layout.tokens + size))
+        listed = io.BytesIO(
+            _inflated(payload[reader.offset :], _MAX_RANK_BYTES * layout.tokens + size)
+        )
         ranks = ByteReader(listed)
         wanted = np.array([ranks.varint("the ranks") for _ in range(layout.tokens)])
         if wanted.max() >= spec.vocab:
@@ -114,7 +126,9 @@ class RankCodec(PayloadCodec):
             raise IntegrityError("the literal bytes do not match the ranks: the data is damaged")
         data = self._engine.model.tokenizer.decode(Tokens(ids, literals))
         if len(data) != size:
-            raise IntegrityError(f"the ranks stand for {len(data)} bytes instead of {size}: the data is damaged")
+            raise IntegrityError(
+                f"the ranks stand for {len(data)} bytes instead of {size}: the data is damaged"
+            )
         return data
 
     def _tokens(self, ranks: npt.NDArray[np.int32], layout: StreamLayout) -> npt.NDArray[np.int32]:

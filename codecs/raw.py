@@ -23,5 +23,7 @@ class RawCodec(PayloadCodec):
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""
         if len(payload) != size:
-            raise FormatError(f"a stored block holds {len(payload)} bytes instead of {size}: the file is damaged")
+            raise FormatError(
+                f"a stored block holds {len(payload)} bytes instead of {size}: the file is damaged"
+            )
         return payload

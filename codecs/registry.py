@@ -35,14 +35,18 @@ _CODECS: dict[str, str | type[PayloadCodec]] = {
     "brotli": "llmzip.codecs.extra:BrotliCodec",
     "ppmd": "llmzip.codecs.extra:PpmdCodec",
 }
-"""Name -> class, or where it is: a module is imported when its codec is first asked for. A new codec gets a line here."""
+"""Name -> class, or where it is: a module is imported when its codec is first asked for. A new
+codec gets a line here.
+"""
 
 _CHECK_BYTES = 4
 _MAX_SIZE = 1 << 40  # of anything framed: far from where sizes overflow
 
 
 def register_codec(codec: type[PayloadCodec]) -> None:
-    """Make a codec of another package known by its name. Raises ValueError where another one has that name."""
+    """Make a codec of another package known by its name. Raises ValueError where another one has
+    that name.
+    """
     if _CODECS.setdefault(codec.name, codec) is not codec:
         raise ValueError(f"codec {codec.name!r}: another codec has that name")
 
@@ -70,7 +74,8 @@ def payload_codec(name: str, **parameters: Any) -> PayloadCodec:
 
 @dataclasses.dataclass(frozen=True)
 class FramedCodec:
-    """A payload codec whose output says by itself how long the data is, and whether it is sound: numcodecs' contract.
+    """A payload codec whose output says by itself how long the data is, and whether it is sound:
+    numcodecs' contract.
 
     What it writes is `varint(size) payload CRC-32`, the check little-endian over all that precedes
     it; no bytes at all have no payload. Two framed codecs with the same configuration read each
@@ -86,24 +91,34 @@ class FramedCodec:
         return self.payload_codec.name
 
     def encode(self, data: Buffer) -> bytes:
-        """Compress. Raises TypeError for a str, LimitError for more than the codec takes at once."""
+        """Compress. Raises TypeError for a str, LimitError for more than the codec takes at
+        once.
+        """
         data = bytes(flat(data, "encode"))
         body = varint(len(data)) + (self.payload_codec.encode(data) if data else b"")
         return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")
 
     def decode(self, data: Buffer) -> bytes:
-        """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not made."""
+        """Decompress. Raises IntegrityError or FormatError for anything that `encode` has not
+        made.
+        """
         data = bytes(flat(data, "decode"))
         if len(data) <= _CHECK_BYTES:
-            raise TruncatedError(f"{len(data)} bytes are too few for anything that {self.name} has made")
+            raise TruncatedError(
+                f"{len(data)} bytes are too few for anything that {self.name} has made"
+            )
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
         if zlib.crc32(body).to_bytes(_CHECK_BYTES, "little") != check:
-            raise IntegrityError(f"checksum mismatch: the data is damaged, cut short, or not made by {self.name}")
+            raise IntegrityError(
+                f"checksum mismatch: the data is damaged, cut short, or not made by {self.name}"
+            )
         reader = ByteReader(io.BytesIO(body))
         size = reader.varint("the size")
         payload = body[reader.offset :]
         if size > _MAX_SIZE:
-            raise FormatError(f"data of impossible size ({size} bytes): damaged, or not made by {self.name}")
+            raise FormatError(
+                f"data of impossible size ({size} bytes): damaged, or not made by {self.name}"
+            )
         if not size:
             if payload:
                 raise IntegrityError("data of no bytes has a payload: damaged")
@@ -111,10 +126,14 @@ class FramedCodec:
         try:
             return self.payload_codec.decode(payload, size)
         except OverflowError as error:
-            raise FormatError(f"{size} bytes are more than {self.name} can have made: the data is damaged") from error
+            raise FormatError(
+                f"{size} bytes are more than {self.name} can have made: the data is damaged"
+            ) from error
 
     def get_config(self) -> dict[str, Any]:
-        """The configuration as JSON has it, of which `registry.from_config` makes an equal codec: `id` and the parameters."""
+        """The configuration as JSON has it, of which `registry.from_config` makes an equal codec:
+        `id` and the parameters.
+        """
         return {"id": self.name, **self.payload_codec.get_config()}
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -1,4 +1,5 @@
-"""Which codec a block gets: the smallest of those that suit its kind of data, the model asked only where it can win.
+"""Which codec a block gets: the smallest of those that suit its kind of data, the model asked only
+where it can win.
 
 Long-distance matches are made first where that pays: the codecs then code the literals between
 them.
@@ -21,10 +22,13 @@ from llmzip.container.header import FINGERPRINT_PREFIX
 from llmzip.mixing.base import ContextMixer
 
 _ALREADY_SMALL = 128
-"""A model is not asked about a block that shrinks to this part without one: it would gain next to nothing of the size."""
+"""A model is not asked about a block that shrinks to this part without one: it would gain next to
+nothing of the size.
+"""
 
 _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS = 256, 32
-"""Bytes of the shortest match in text: mixing makes a model good at repeats, but not at the padding of archives.
+"""Bytes of the shortest match in text: mixing makes a model good at repeats, but not at the padding
+of archives.
 
 docs/codecs.md, "Long-distance matches", has the measurements.
 """
@@ -64,7 +68,8 @@ def encode_block(
 def encode_block_as(
     codec: PayloadCodec, data: bytes, finder: MatchFinder, carried: ContextMixer | None = None
 ) -> EncodedBlock:
-    """The same with a codec that was chosen; data that it would enlarge beyond what the format allows is stored.
+    """The same with a codec that was chosen; data that it would enlarge beyond what the format
+    allows is stored.
 
     Before the model, too, long-distance matches are made.
     """
@@ -73,7 +78,9 @@ def encode_block_as(
         block, _ = _with_model(codec, data, matches, carried)
     else:
         block = codec.encode_block(data)
-    return block if len(block.payload) <= block.size + MAX_EXPANSION else _stored(data[: block.size])
+    return (
+        block if len(block.payload) <= block.size + MAX_EXPANSION else _stored(data[: block.size])
+    )
 
 
 def _with_model(
@@ -93,7 +100,9 @@ def _without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[En
     candidates = _dictionary_coded(data, kind)
     if matches:
         literals = literals_of(data, matches)
-        coded: Sequence[EncodedBlock | None] = _dictionary_coded(literals, kind) if literals else [None]
+        coded: Sequence[EncodedBlock | None] = (
+            _dictionary_coded(literals, kind) if literals else [None]
+        )
         candidates += [block_with_matches(matches, block, len(data)) for block in coded]
     return candidates
 

@@ -1,4 +1,6 @@
-"""The bookkeeping of Equal-Info Windows: parts of a text, the tokens that a window may take, and statistics."""
+"""The bookkeeping of Equal-Info Windows: parts of a text, the tokens that a window may take, and
+statistics.
+"""
 
 from __future__ import annotations
 
@@ -76,12 +78,16 @@ class Walk:
         self.open = True
         """Whether all tokens so far have fitted."""
 
-    def add(self, buckets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], escape: int) -> None:
+    def add(
+        self, buckets: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], escape: int
+    ) -> None:
         """Append the next token, given the starts of the intervals in its two tables."""
         token, literal = self.ahead[len(self.intervals) - 1]
         interval = self.intervals[-1]
         for starts, symbol in ((buckets, token >> BUCKET_BITS), (slots, token & (BUCKET_SIZE - 1))):
-            interval = interval.narrowed(int(starts[symbol]), int(starts[symbol + 1] - starts[symbol]))
+            interval = interval.narrowed(
+                int(starts[symbol]), int(starts[symbol + 1] - starts[symbol])
+            )
         if token == escape:
             interval = interval.narrowed(literal * LITERAL_FREQUENCY, LITERAL_FREQUENCY)
         if interval.fits:

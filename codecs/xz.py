@@ -1,4 +1,6 @@
-"""LZMA2, as in .xz files: smaller than Zstandard on most binary data, and in Python's standard library."""
+"""LZMA2, as in .xz files: smaller than Zstandard on most binary data, and in Python's standard
+library.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,18 @@ class XzCodec(PayloadCodec):
         try:
             data = decoder.decompress(payload[1:], size + 1)
         except lzma.LZMAError as error:
-            raise IntegrityError(f"an xz block does not decode ({error}): the file is damaged") from error
+            raise IntegrityError(
+                f"an xz block does not decode ({error}): the file is damaged"
+            ) from error
         if len(data) != size or not decoder.eof or decoder.unused_data:
             raise IntegrityError(f"an xz block does not hold its {size} bytes: the file is damaged")
         return data
 
 
 def _filters(kind: int, size: int, **options: int) -> list[dict[str, Any]]:
-    """liblzma's filter chain; the dictionary is as large as the data needs, so that both sides know it."""
+    """liblzma's filter chain; the dictionary is as large as the data needs, so that both sides know
+    it.
+    """
     dictionary = min(max(1 << (size - 1).bit_length(), _MIN_DICTIONARY), _MAX_DICTIONARY)
     lzma2 = {"id": lzma.FILTER_LZMA2, "dict_size": dictionary, **options}
     return [{"id": lzma.FILTER_X86}, lzma2] if kind == _X86 else [lzma2]

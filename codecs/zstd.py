@@ -28,7 +28,9 @@ class ZstdCodec(PayloadCodec):
 
     def __post_init__(self) -> None:
         if not 1 <= self.level <= zstandard.MAX_COMPRESSION_LEVEL:
-            raise ValueError(f"zstd level {self.level}: levels are 1 to {zstandard.MAX_COMPRESSION_LEVEL}")
+            raise ValueError(
+                f"zstd level {self.level}: levels are 1 to {zstandard.MAX_COMPRESSION_LEVEL}"
+            )
 
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`."""
@@ -41,22 +43,32 @@ class ZstdCodec(PayloadCodec):
         return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
     def decode(self, payload: bytes, size: int) -> bytes:
-        """See `PayloadCodec.decode`. Neither the output nor the window is larger than a block of `size` bytes needs."""
+        """See `PayloadCodec.decode`. Neither the output nor the window is larger than a block of
+        `size` bytes needs.
+        """
         window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
-        decoder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
+        decoder = zstandard.ZstdDecompressor(
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window
+        )
         if _frame_bytes(payload) != len(payload):
             raise IntegrityError("a zstd block is not one Zstandard frame: the file is damaged")
         try:
             data = _read(decoder.stream_reader(io.BytesIO(payload)), size + 1)
         except zstandard.ZstdError as error:
-            raise IntegrityError(f"a zstd block does not decode ({error}): the file is damaged") from error
+            raise IntegrityError(
+                f"a zstd block does not decode ({error}): the file is damaged"
+            ) from error
         if len(data) != size:
-            raise IntegrityError(f"a zstd block does not hold its {size} bytes: the file is damaged")
+            raise IntegrityError(
+                f"a zstd block does not hold its {size} bytes: the file is damaged"
+            )
         return data
 
 
 def _read(source: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
-    """Up to `limit` bytes, in pieces: the reader allocates all that it is asked for, whether there is so much or not."""
+    """Up to `limit` bytes, in pieces: the reader allocates all that it is asked for, whether there
+    is so much or not.
+    """
     out = io.BytesIO()
     while limit and (piece := source.read(min(limit, _PIECE_BYTES))):
         out.write(piece)
@@ -65,7 +77,9 @@ def _read(source: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
 
 
 def _frame_bytes(payload: bytes) -> int | None:
-    """How long the frame is that begins a payload, None where it does not end in it (RFC 8878, 3.1.1, without the magic)."""
+    """How long the frame is that begins a payload, None where it does not end in it (RFC 8878,
+    3.1.1, without the magic).
+    """
     if not payload:
         return None
     descriptor = payload[0]

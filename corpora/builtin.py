@@ -1,6 +1,7 @@
 """Texts that every machine has, so that everything runs without a network: name -> bytes.
 
-The two that are Python's own differ a little between its versions; results name the digest of what they measured.
+The two that are Python's own differ a little between its versions; results name the digest of what
+they measured.
 """
 
 from __future__ import annotations
@@ -13,8 +14,26 @@ from collections.abc import Callable
 
 GENERATED_BYTES = 1 << 20
 
-_NAMES = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett")
-_EVENTS = ("session opened", "session closed", "request served", "cache miss", "connection reset", "retry scheduled")
+_NAMES = (
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+    "juliett",
+)
+_EVENTS = (
+    "session opened",
+    "session closed",
+    "request served",
+    "cache miss",
+    "connection reset",
+    "retry scheduled",
+)
 
 
 def python_topics() -> bytes:
@@ -29,7 +48,9 @@ def python_sources() -> bytes:
 
 
 def _generated(line: Callable[[random.Random, int], str]) -> bytes:
-    """Lines from a fixed seed; only `Random.random`, which is the same in all versions of Python, decides them."""
+    """Lines from a fixed seed; only `Random.random`, which is the same in all versions of Python,
+    decides them.
+    """
     generator = random.Random(0)
     out = bytearray()
     row = 0
@@ -80,8 +101,14 @@ def csv_table() -> bytes:
     def line(generator: random.Random, row: int) -> str:
         if row == 0:
             return "sample,site,temperature,pressure,humidity\n"
-        numbers = (20 + generator.random() * 10, 990 + generator.random() * 40, generator.random() * 100)
-        return f"{row},{_pick(generator, _NAMES)},{numbers[0]:.2f},{numbers[1]:.1f},{numbers[2]:.0f}\n"
+        numbers = (
+            20 + generator.random() * 10,
+            990 + generator.random() * 40,
+            generator.random() * 100,
+        )
+        return (
+            f"{row},{_pick(generator, _NAMES)},{numbers[0]:.2f},{numbers[1]:.1f},{numbers[2]:.0f}\n"
+        )
 
     return _generated(line)
 

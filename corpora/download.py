@@ -26,7 +26,9 @@ def download(url: str, target: pathlib.Path, progress: TransferProgress | None =
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
             if response.status != http.client.PARTIAL_CONTENT:
                 have = 0  # the server sends everything
-            elif not response.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-"):
+            elif not response.headers.get("Content-Range", f"bytes {have}-").startswith(
+                f"bytes {have}-"
+            ):
                 raise LLMZipError(
                     f"{url}: the server sends another part than was asked for; delete {part} and try again"
                 )
@@ -48,7 +50,9 @@ def download(url: str, target: pathlib.Path, progress: TransferProgress | None =
         download(url, target, progress)
         return
     except (OSError, http.client.HTTPException) as error:
-        raise LLMZipError(f"{url}: the download stopped ({error}); run the same again to continue it") from error
+        raise LLMZipError(
+            f"{url}: the download stopped ({error}); run the same again to continue it"
+        ) from error
     if total is not None and have < total:
         raise LLMZipError(
             f"{url}: the download stopped after {have} of {total} bytes; run the same again to continue it"

@@ -1,7 +1,7 @@
 """The user's corpora: fetched once, verified, unpacked, and read by name.
 
-<cache>/corpora/<name>/...           the corpus's files
-<cache>/corpora/<name>.sha256        the digest of the archive, or of the joined text, that they are from
+<cache>/corpora/<name>/...           the corpus's files <cache>/corpora/<name>.sha256        the
+digest of the archive, or of the joined text, that they are from
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ def folder_of(corpus: Corpus) -> pathlib.Path:
     return cache_base() / "corpora" / corpus.name
 
 
-def fetch(corpus: Corpus, progress: TransferProgress | None = None, say: Callable[[str], None] = print) -> pathlib.Path:
+def fetch(
+    corpus: Corpus, progress: TransferProgress | None = None, say: Callable[[str], None] = print
+) -> pathlib.Path:
     """Download, verify and unpack a corpus unless it is here; its folder.
 
-    `say` is told a digest that is trusted because nothing is known to compare it with. Raises LLMZipError when the
-    download fails (again goes on), IntegrityError when the archive is not the one that the registry, or an earlier
-    download, names.
+    `say` is told a digest that is trusted because nothing is known to compare it with. Raises
+    LLMZipError when the download fails (again goes on), IntegrityError when the archive is not the
+    one that the registry, or an earlier download, names.
     """
     folder = folder_of(corpus)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = _download_parts(corpus, progress) if corpus.parts else _download_archive(corpus, progress)
+    archive = (
+        _download_parts(corpus, progress) if corpus.parts else _download_archive(corpus, progress)
+    )
     with archive.open("rb") as file:
         digest = hashlib.sha256()
         while part := file.read(1 << 20):
@@ -56,7 +60,9 @@ def fetch(corpus: Corpus, progress: TransferProgress | None = None, say: Callabl
     elif digest.hexdigest() != known:
         archive.unlink()
         hint = "" if corpus.sha256 else f"; delete {record} to trust the new one"
-        raise IntegrityError(f"{corpus.url} has SHA-256 {digest.hexdigest()}, expected {known}{hint}")
+        raise IntegrityError(
+            f"{corpus.url} has SHA-256 {digest.hexdigest()}, expected {known}{hint}"
+        )
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as name:
         scratch = pathlib.Path(name, corpus.name)
         if corpus.parts:
@@ -64,7 +70,9 @@ def fetch(corpus: Corpus, progress: TransferProgress | None = None, say: Callabl
             shutil.copyfile(archive, scratch / f"{corpus.name}{corpus.suffix}")
         else:
             _unpack(archive, scratch)
-        for path in [p for p in scratch.rglob("*") if p.is_file() and not p.name.endswith(corpus.suffix)]:
+        for path in [
+            p for p in scratch.rglob("*") if p.is_file() and not p.name.endswith(corpus.suffix)
+        ]:
             path.unlink()
         scratch.rename(folder)
     record.write_text(digest.hexdigest() + "\n", "ascii")
@@ -80,7 +88,9 @@ def _download_archive(corpus: Corpus, progress: TransferProgress | None) -> path
 
 
 def _download_parts(corpus: Corpus, progress: TransferProgress | None) -> pathlib.Path:
-    """The parts joined in one file; parts that an interrupted download has brought are not fetched again."""
+    """The parts joined in one file; parts that an interrupted download has brought are not fetched
+    again.
+    """
     folder = folder_of(corpus).with_name(f"{corpus.name}.parts")
     folder.mkdir(exist_ok=True)
     joined = folder.with_name(f"{corpus.name}.joined")
@@ -109,11 +119,14 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
                 tarred.extractall(folder, filter="data")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise IntegrityError(f"{archive}: does not unpack ({error}); delete it and fetch again") from error
+        raise IntegrityError(
+            f"{archive}: does not unpack ({error}); delete it and fetch again"
+        ) from error
 
 
 def texts(name: str) -> Mapping[str, bytes]:
-    """Name -> bytes of a built-in corpus, a fetched one, a file, or the files of a folder, in a fixed order.
+    """Name -> bytes of a built-in corpus, a fetched one, a file, or the files of a folder, in a
+    fixed order.
 
     Raises LLMZipError for a name that is none of these, or a corpus that is not fetched.
     """
@@ -140,7 +153,9 @@ def _files(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def month_of(name: str, data: bytes) -> str | None:
-    """The month (`2026-03`) that a text is from: its name's date, or the `date:` or `path:` of its front matter."""
+    """The month (`2026-03`) that a text is from: its name's date, or the `date:` or `path:` of its
+    front matter.
+    """
     found = _DATE.search(pathlib.PurePosixPath(name).name)
     if found:
         return f"{found[1]}-{found[2]}"

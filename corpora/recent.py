@@ -1,6 +1,8 @@
-"""Texts that are newer than the default model, joined from files of public repositories at a fixed commit.
+"""Texts that are newer than the default model, joined from files of public repositories at a fixed
+commit.
 
-A commit's files never change, and each text has a digest: whoever repeats a measurement has the same bytes.
+A commit's files never change, and each text has a digest: whoever repeats a measurement has the
+same bytes.
 """
 
 EIPS_COMMIT = "f767a1e8078e17c9b381a91d35a09492189ede1b"
@@ -39,7 +41,9 @@ EIPS_2026 = (
     8368,
     8372,
 )
-"""Ethereum Improvement Proposals created from January to August 2026: about every second, in their numbers' order."""
+"""Ethereum Improvement Proposals created from January to August 2026: about every second, in their
+numbers' order.
+"""
 
 RUST_BLOG_COMMIT = "0243724c2e50ad2b7ebd3d9dbc7cd88aed7605a3"
 """Of github.com/rust-lang/blog.rust-lang.org, August 2026."""

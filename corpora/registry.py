@@ -1,9 +1,10 @@
 """The public corpora that llmzip fetches on demand, as data.
 
-Digests of archives are of the downloaded file, each found in several independent public sources. Where there is none, what is
-first downloaded is recorded and held to from then on ("trust on first use"). Digests of joined texts are of the text, made from
-the repositories themselves. None of the downloads has been tried by the project's tests, which run without a network: an address
-may have moved. A wrong digest refuses a file; it never lets one through.
+Digests of archives are of the downloaded file, each found in several independent public sources.
+Where there is none, what is first downloaded is recorded and held to from then on ("trust on first
+use"). Digests of joined texts are of the text, made from the repositories themselves. None of the
+downloads has been tried by the project's tests, which run without a network: an address may have
+moved. A wrong digest refuses a file; it never lets one through.
 """
 
 from __future__ import annotations

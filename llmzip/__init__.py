@@ -112,7 +112,9 @@ _NAMES = {
     "streams": ("Totals", "compress_stream", "decompress_stream"),
     "types": ("Progress",),
 }
-"""Module -> the public names in it: it is imported when one of them is first used, so that what is light stays light."""
+"""Module -> the public names in it: it is imported when one of them is first used, so that what is
+light stays light.
+"""
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,4 +1,5 @@
-"""The memory that decoding a block takes, computed before anything is allocated (docs/format.md, "Memory").
+"""The memory that decoding a block takes, computed before anything is allocated (docs/format.md,
+"Memory").
 
 One account for all: encoders state it in a frame's header, decoders hold it against the header and
 against what their caller allows. It counts what a file can make larger or smaller; the program, the
@@ -18,12 +19,18 @@ from llmzip.model.spec import ModelSpec
 _BASE_BYTES = 1 << 22
 """Of any block: what coders need for one byte, and what allocators round up."""
 _BYTES_PER_BYTE = 8
-"""A block and its payload on their ways from the file to the caller, with the dictionary of zstd or xz."""
+"""A block and its payload on their ways from the file to the caller, with the dictionary of zstd or
+xz.
+"""
 
 SLOT_UNIT = 32
 """Positions of the cache, and dimensions of a head, that lie together."""
-_STREAM_BYTES = 1 << 17  # candidates and features of a stream's step, most of it in the reference mixer
-_BYTES_PER_BUCKET = 4 * BUCKET_SIZE + 64  # of a stream: the head's sums, the buckets' weights and frequencies
+_STREAM_BYTES = (
+    1 << 17
+)  # candidates and features of a stream's step, most of it in the reference mixer
+_BYTES_PER_BUCKET = (
+    4 * BUCKET_SIZE + 64
+)  # of a stream: the head's sums, the buckets' weights and frequencies
 _BYTES_PER_TOKEN = 64
 # Of the meta-token codec: tokens, and what codes them.
 _BYTES_PER_EXPANDED, _BYTES_PER_SYMBOL, _BYTES_PER_META = 16, 64, 256
@@ -31,11 +38,15 @@ _DICTIONARY_MIXERS = 3  # the block's, and those of the dictionary that are kept
 
 
 def block_bytes(size: int, solid: bool, decoder_bytes: int = 0) -> int:
-    """The memory for a block of `size` bytes; decoder_bytes: of that, what a codec with a model takes."""
+    """The memory for a block of `size` bytes; decoder_bytes: of that, what a codec with a model
+    takes.
+    """
     return _BASE_BYTES + _BYTES_PER_BYTE * size + decoder_bytes + (MAX_LOOKBACK if solid else 0)
 
 
-def llm_bytes(tokens: int, streams: int, slots: int, capacity_bits: int, spec: ModelSpec, has_dictionary: bool) -> int:
+def llm_bytes(
+    tokens: int, streams: int, slots: int, capacity_bits: int, spec: ModelSpec, has_dictionary: bool
+) -> int:
     """The memory for a payload of the llm codec: see `StreamLayout.decoder_bytes`.
 
     slots: positions of the cache, over all streams. capacity_bits: of its mixer, 0 for none.
@@ -53,7 +64,11 @@ def llm_bytes(tokens: int, streams: int, slots: int, capacity_bits: int, spec: M
 
 def meta_token_bytes(tokens: int, symbols: int, metas: int, vocab: int) -> int:
     """The memory for a payload of the meta-token codec."""
-    return _BYTES_PER_EXPANDED * tokens + _BYTES_PER_SYMBOL * (symbols + vocab) + _BYTES_PER_META * metas
+    return (
+        _BYTES_PER_EXPANDED * tokens
+        + _BYTES_PER_SYMBOL * (symbols + vocab)
+        + _BYTES_PER_META * metas
+    )
 
 
 def meta_token_bound(level: Level, vocab: int) -> int:

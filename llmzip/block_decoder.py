@@ -23,7 +23,9 @@ from llmzip.types import Progress
 
 
 class BlockDecoder:
-    """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of a stream."""
+    """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of
+    a stream.
+    """
 
     def __init__(
         self,
@@ -59,14 +61,17 @@ class BlockDecoder:
         return data
 
     def attempt(self, block: Block) -> bytes:
-        """The content of a block. Raises LimitError, IntegrityError, FormatError, or what finding a model raises.
+        """The content of a block. Raises LimitError, IntegrityError, FormatError, or what finding a
+        model raises.
 
         After an exception it can be tried again, but for blocks of a solid frame, which change what
         the next one builds on: then ValueError is raised.
         """
         assert self._header is not None
         if self._unsure:
-            raise ValueError("a block of a solid frame was interrupted: begin again at the frame's first block")
+            raise ValueError(
+                "a block of a solid frame was interrupted: begin again at the frame's first block"
+            )
         self._unsure = self._header.solid
         self._limits.check_output(self.progress_counter.bytes, block)
         self.progress_counter.begin_block()
@@ -94,7 +99,9 @@ class BlockDecoder:
         if codec == CodecId.LONG_DISTANCE:
             parsed = parse_payload(payload, size)
             codec, payload, size = parsed.inner, parsed.inner_payload, parsed.literals_size
-        decoder_bytes = 0 if codec == NO_LITERALS else self._codec(codec).decoder_bytes(payload, size)
+        decoder_bytes = (
+            0 if codec == NO_LITERALS else self._codec(codec).decoder_bytes(payload, size)
+        )
         need = block_bytes(block.size, self._header.solid, decoder_bytes)
         self._limits.check_block(need, self._header)
         try:
@@ -120,15 +127,21 @@ class BlockDecoder:
         return data
 
     def _dictionary_content(self) -> bytes:
-        """The bytes before the frame's first block: of the dictionary, if it is the one that the frame names."""
+        """The bytes before the frame's first block: of the dictionary, if it is the one that the
+        frame names.
+        """
         assert self._header is not None
         if not self._header.dictionary_id:
             return b""
-        self._loader.dictionary_for(self._loader.for_fingerprint(self._header.fingerprint), self._header.dictionary_id)
+        self._loader.dictionary_for(
+            self._loader.for_fingerprint(self._header.fingerprint), self._header.dictionary_id
+        )
         return self._loader.dictionary_content
 
     def _codec(self, number: int) -> PayloadCodec:
-        """The codec with this number for the frame's blocks. Raises FormatError where they cannot have it."""
+        """The codec with this number for the frame's blocks. Raises FormatError where they cannot
+        have it.
+        """
         if number in MODEL_FREE:
             return MODEL_FREE[number]
         assert self._header is not None
@@ -137,7 +150,9 @@ class BlockDecoder:
             CodecId.META_TOKEN: self._meta_token,
         }
         if number not in makers or not self._header.fingerprint:
-            raise FormatError(f"a block of codec {number}, unknown or of a model that the frame does not name: damaged")
+            raise FormatError(
+                f"a block of codec {number}, unknown or of a model that the frame does not name: damaged"
+            )
         if number not in self._codecs:
             self._codecs[number] = makers[number]()
         return self._codecs[number]

@@ -46,14 +46,18 @@ class CompressionOptions:
         if self.codec is not None and self.codec not in CHOICES:
             raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")
         if self.solid and not self.mixing:
-            raise ValueError("solid compression carries the mixer on: leave out --no-mixing, or mixing=False in Python")
+            raise ValueError(
+                "solid compression carries the mixer on: leave out --no-mixing, or mixing=False in Python"
+            )
 
 
 DEFAULT_OPTIONS = CompressionOptions()
 
 
 class BlockEncoder:
-    """Chooses codecs, loads the model when the first text needs it, and keeps what blocks of solid frames build on."""
+    """Chooses codecs, loads the model when the first text needs it, and keeps what blocks of solid
+    frames build on.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class BlockEncoder:
         progress: Progress,
         observer: CodingObserver | None = None,
     ) -> None:
-        """loader: finds the model, when a block needs it. progress, observer: as of `LLMZipCompressor`."""
+        """loader: finds the model, when a block needs it. progress, observer: as of
+        `LLMZipCompressor`.
+        """
         self.loader = loader
         self._level = levels.level_parameters(options.level, options.block_size)
         self._forced = options.codec
@@ -90,7 +96,9 @@ class BlockEncoder:
         return self._llm_codec is not None
 
     def encode(self, data: bytes) -> EncodedBlock:
-        """A block that holds a prefix of the data, and may become the next one of the frame, or the first one of a frame."""
+        """A block that holds a prefix of the data, and may become the next one of the frame, or the
+        first one of a frame.
+        """
         if self._forced is None:
             return encode_block(data, self._llm, self._matches, self._carried)
         return encode_block_as(self._named(self._forced), data, self._matches, self._carried)

@@ -61,7 +61,9 @@ class BlockReader(io.RawIOBase):
 
     def _piece(self, size: int) -> bytes:
         """Up to `size` bytes from the current position on, as far as the block at hand has them."""
-        start, data = (self._stream.start, self._stream.data) if self._table is None else self._block
+        start, data = (
+            (self._stream.start, self._stream.data) if self._table is None else self._block
+        )
         begin = self._position - start
         return data[begin : begin + size] if begin >= 0 else b""
 
@@ -73,7 +75,9 @@ class BlockReader(io.RawIOBase):
             self._table = SeekTable(self._file, self._origin)
         bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._table.size}
         if whence not in bases:
-            raise ValueError(f"whence {whence}: positions count from 0, the beginning, 1, the position, or 2, the end")
+            raise ValueError(
+                f"whence {whence}: positions count from 0, the beginning, 1, the position, or 2, the end"
+            )
         base = bases[whence]
         if base + offset < 0:
             raise ValueError(f"position {base + offset} lies before the beginning")
@@ -85,7 +89,9 @@ class BlockReader(io.RawIOBase):
         return self._stream.load() if self._table is None else self._load_by(self._table)
 
     def _load_by(self, table: SeekTable) -> bool:
-        """Decode the block that holds the position, and in a solid frame those that it builds on."""
+        """Decode the block that holds the position, and in a solid frame those that it builds
+        on.
+        """
         wanted = table.find(self._position)
         if wanted is None:
             return False

@@ -16,7 +16,9 @@ def flat(data: Buffer, function: str) -> memoryview:
         view = memoryview(data)
     except TypeError:
         advice = ": encode the text" if isinstance(data, str) else ""
-        raise TypeError(f"{function}() takes bytes, or another buffer, not {type(data).__name__!r}{advice}") from None
+        raise TypeError(
+            f"{function}() takes bytes, or another buffer, not {type(data).__name__!r}{advice}"
+        ) from None
     if view.ndim == 1 and view.c_contiguous and view.format == "B":
         return view
     if "O" in view.format:

@@ -72,7 +72,9 @@ class LLMZipCompressor(NotCopyable):
         have.
         """
         options = CompressionOptions(level, block_size, codec, mixing, solid)
-        self._start(options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer)
+        self._start(
+            options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer
+        )
 
     @classmethod
     def with_options(
@@ -126,7 +128,9 @@ class LLMZipCompressor(NotCopyable):
         """
         piece = flat(data, "compress")
         _check_mode(mode, self.CONTINUE, self.FLUSH_BLOCK, self.FLUSH_FRAME)
-        return self._calls.run(lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else "")
+        return self._calls.run(
+            lambda: self._compress(piece, mode), then=_ENDED if mode == self.FLUSH_FRAME else ""
+        )
 
     def flush(self, mode: int = FLUSH_FRAME) -> bytes:
         """Return all the rest and end the stream; with FLUSH_BLOCK end the block only.
@@ -142,13 +146,17 @@ class LLMZipCompressor(NotCopyable):
 
     def _compress(self, data: memoryview, mode: int) -> bytes:
         self._pending += data
-        kept = self._encoder.block_size if mode == self.CONTINUE else 0  # the last block waits: it may be the only one
+        kept = (
+            self._encoder.block_size if mode == self.CONTINUE else 0
+        )  # the last block waits: it may be the only one
         out = []
         while len(self._pending) > kept:
             out.append(self._next_block(mode))
         if mode == self.FLUSH_FRAME:
             if self._frame is None:  # no data at all
-                out.append(self._begin_frame(FrameHeader(single_block=False, memory_code=0)).begin())
+                out.append(
+                    self._begin_frame(FrameHeader(single_block=False, memory_code=0)).begin()
+                )
             out.append(self._end_frame())
         return b"".join(out)
 

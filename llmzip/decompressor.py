@@ -33,14 +33,17 @@ class LLMZipDecompressor(NotCopyable):
         runtime: Runtime | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare to decompress; the model is looked up by the frame's fingerprint when the first block needs it.
+        """Prepare to decompress; the model is looked up by the frame's fingerprint when the first
+        block needs it.
 
         model: only to insist on a certain one. dictionary: that of the frames. max_memory: bytes of
         key/value cache and memory allowed. max_output: bytes of output allowed. runtime: how and
         where to compute. progress: called with the uncompressed bytes and tokens done.
         """
         loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
-        self._decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
+        self._decoder = BlockDecoder(
+            loader, max_memory=max_memory, max_output=max_output, progress=progress
+        )
         self._frame: FrameReader | None = None
         self._blocks = 0  # of the frame, of which the content is in the output
         self._input = PieceReader()
@@ -85,7 +88,11 @@ class LLMZipDecompressor(NotCopyable):
         if self._error:
             raise self._error.with_traceback(None)
         self._input.feed(data)
-        while not self._complete and not 0 <= max_length <= len(self._output) and len(self._input) >= self._wanted:
+        while (
+            not self._complete
+            and not 0 <= max_length <= len(self._output)
+            and len(self._input) >= self._wanted
+        ):
             try:
                 self._read_part()
             except LLMZipError as error:
@@ -100,7 +107,8 @@ class LLMZipDecompressor(NotCopyable):
         return out
 
     def _read_part(self) -> None:
-        """Parse one header, block or frame end from the input, and drop it there; if it is not complete, note what it wants.
+        """Parse one header, block or frame end from the input, and drop it there; if it is not
+        complete, note what it wants.
 
         Only the steps change anything: an exception before them leaves all as it was.
         """

@@ -25,17 +25,19 @@ DictionaryLike = Dictionary | bytes | bytearray | memoryview
 
 _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
 
-_TO_COMPILE = (
-    "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-deps --no-cache-dir llmzip` again"
-)
+_TO_COMPILE = "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-deps --no-cache-dir llmzip` again"
 
 _log = logging.getLogger("llmzip")
 _lock = new_lock()
 _loaded: tuple[tuple[bytes, str, str, str, int | None], Engine] | None = None
-"""The engine loaded last, and what it was asked for by: replaced as a whole, so that threads may look without the lock."""
+"""The engine loaded last, and what it was asked for by: replaced as a whole, so that threads may
+look without the lock.
+"""
 
 _resolved: dict[tuple[str | None, str | None, str | None], tuple[bytes, str]] = {}
-"""Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint and rules: looked up once, so that short messages are quick."""
+"""Name, LLMZIP_MODEL and LLMZIP_CACHE -> fingerprint and rules: looked up once, so that short
+messages are quick.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,9 @@ class EngineLoader:
 
     def __post_init__(self) -> None:
         if self.dictionary is not None and not isinstance(self.dictionary, Dictionary):
-            object.__setattr__(self, "dictionary", Dictionary(self.dictionary))  # kept, so that it is read only once
+            object.__setattr__(
+                self, "dictionary", Dictionary(self.dictionary)
+            )  # kept, so that it is read only once
 
     @property
     def dictionary_content(self) -> bytes:
@@ -61,7 +65,9 @@ class EngineLoader:
         return self.dictionary.on(engine) if isinstance(self.dictionary, Dictionary) else None
 
     def dictionary_for(self, engine: Engine, digest: bytes) -> PreparedDictionary | None:
-        """The one that a frame names by this digest; it may name none. Raises DictionaryError where it is missing or another."""
+        """The one that a frame names by this digest; it may name none. Raises DictionaryError where
+        it is missing or another.
+        """
         if not digest:
             return None
         prepared = self.prepared_dictionary(engine)
@@ -72,7 +78,9 @@ class EngineLoader:
             )
         if prepared.digest != digest:
             assert isinstance(self.dictionary, Dictionary)
-            otherwise = self.dictionary.split_otherwise(engine, digest, ModelStore().tokenizer_rules)
+            otherwise = self.dictionary.split_otherwise(
+                engine, digest, ModelStore().tokenizer_rules
+            )
             if otherwise:
                 return otherwise
             raise DictionaryError(
@@ -86,11 +94,15 @@ class EngineLoader:
         return self._engine(self.chosen_model())
 
     def for_fingerprint(self, prefix: bytes) -> Engine:
-        """The engine of the model that a frame names. Raises ModelNotFoundError or ModelMismatchError."""
+        """The engine of the model that a frame names. Raises ModelNotFoundError or
+        ModelMismatchError.
+        """
         return self._engine(self.model_for_fingerprint(prefix))
 
     def model_for_fingerprint(self, prefix: bytes) -> IntegerModel:
-        """The model itself, for codecs that do not evaluate it. Raises ModelNotFoundError or ModelMismatchError."""
+        """The model itself, for codecs that do not evaluate it. Raises ModelNotFoundError or
+        ModelMismatchError.
+        """
         if self.model is None:
             return _kept_model(prefix) or ModelStore().find(prefix)
         model = self.chosen_model()
@@ -110,7 +122,9 @@ class EngineLoader:
         kept = _kept_model(*_resolved[key]) if key in _resolved else None
         if kept is None:
             how = self.runtime
-            kept = ModelStore(offline=how.offline).resolve(name, download=how.download, progress=how.download_progress)
+            kept = ModelStore(offline=how.offline).resolve(
+                name, download=how.download, progress=how.download_progress
+            )
             _resolved[key] = kept.fingerprint, kept.vocabulary.rules
         return kept
 
@@ -126,12 +140,18 @@ class EngineLoader:
 
 
 def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
-    """The model of the loaded engine, if it has this fingerprint and, where that matters, these tokenizer rules."""
+    """The model of the loaded engine, if it has this fingerprint and, where that matters, these
+    tokenizer rules.
+    """
     loaded = _loaded
     if loaded is None:
         return None
     model = loaded[1].model
-    return model if model.fingerprint.startswith(prefix) and rules in (None, model.vocabulary.rules) else None
+    return (
+        model
+        if model.fingerprint.startswith(prefix) and rules in (None, model.vocabulary.rules)
+        else None
+    )
 
 
 def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | None) -> Engine:

@@ -1,4 +1,6 @@
-"""Objects that several threads call, that an exception interrupts, or that a fork copies in the middle of a call."""
+"""Objects that several threads call, that an exception interrupts, or that a fork copies in the
+middle of a call.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def new_lock() -> Any:
-    """A lock (`threading.RLock`) that is free in a forked process: the thread that held it does not exist there."""
+    """A lock (`threading.RLock`) that is free in a forked process: the thread that held it does not
+    exist there.
+    """
     lock = threading.RLock()
     _locks.add(lock)
     return lock
@@ -32,15 +36,13 @@ def new_lock() -> Any:
 class ExclusiveCalls:
     """The calls of one object: one at a time, and none after one that has not come to its end.
 
-    Such a call may have done half of its work, and nobody knows which. In a forked process that holds for the call that
-    another thread was making, too.
+    Such a call may have done half of its work, and nobody knows which. In a forked process that
+    holds for the call that another thread was making, too.
     """
 
     def __init__(self, what: str) -> None:
         """what: the object, as messages call it."""
-        self._unfinished = (
-            f"the {what} was interrupted in the middle of a call, or is called from within one: make a new one"
-        )
+        self._unfinished = f"the {what} was interrupted in the middle of a call, or is called from within one: make a new one"
         self._refusal = ""
         self._lock = new_lock()
 
@@ -66,7 +68,9 @@ class ExclusiveCalls:
             raise
 
     def run_repeatable(self, work: Callable[[], Result]) -> Result:
-        """The same for work that may be done again after an exception has ended it, but not after one that loses its result."""
+        """The same for work that may be done again after an exception has ended it, but not after
+        one that loses its result.
+        """
         done = False
         try:
             with self._lock:
@@ -87,4 +91,6 @@ class NotCopyable:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         """Raise TypeError."""
-        raise TypeError(f"cannot pickle or copy a {type(self).__name__}: it is in the middle of its stream")
+        raise TypeError(
+            f"cannot pickle or copy a {type(self).__name__}: it is in the middle of its stream"
+        )

@@ -91,7 +91,9 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         self._calls = ExclusiveCalls("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
             loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
-            decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
+            decoder = BlockDecoder(
+                loader, max_memory=max_memory, max_output=max_output, progress=progress
+            )
             self._file = self._open(file, kind)
             self._reader = io.BufferedReader(BlockReader(self._file, decoder))
         else:
@@ -279,7 +281,9 @@ def _check_file(file: object, method: str) -> None:
         raise TypeError(f"file must be a path, or a binary file with {method}(), not {kind!r}")
 
 
-def _check_options(reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]) -> None:
+def _check_options(
+    reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]
+) -> None:
     """Raise TypeError for an option that is not None and that the mode has no use for."""
     for name, value in (of_writing if reading else of_reading).items():
         if value is not None:

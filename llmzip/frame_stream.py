@@ -12,7 +12,9 @@ from llmzip.exclusive import ExclusiveCalls
 
 
 class FrameStream:
-    """The decoded blocks of all frames of a file, in order; each frame's content check is verified at its end."""
+    """The decoded blocks of all frames of a file, in order; each frame's content check is verified
+    at its end.
+    """
 
     def __init__(self, file: BinaryIO, decoder: BlockDecoder) -> None:
         """Prepare to read; nothing is read yet."""

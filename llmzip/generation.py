@@ -1,4 +1,6 @@
-"""Text from a model, or from any codec, in integers: the same seed is the same text on every machine."""
+"""Text from a model, or from any codec, in integers: the same seed is the same text on every
+machine.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ _ROOT_BITS = 16  # what a weight keeps behind the point when a root is taken of 
 class Randomness:
     """Uniform integers from SHA-256 in counter mode.
 
-    Number i is ⌊u · n / 2^64⌋, u being the first 8 bytes, little-endian, of the digest of `llmzip generate`, the seed and i
-    (8 bytes each, little-endian).
+    Number i is ⌊u · n / 2^64⌋, u being the first 8 bytes, little-endian, of the digest of `llmzip
+    generate`, the seed and i (8 bytes each, little-endian).
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,17 +43,25 @@ class Randomness:
 
     def below(self, bound: int) -> int:
         """The next number, 0 to bound − 1."""
-        message = b"llmzip generate" + self._seed.to_bytes(8, "little") + next(self._counter).to_bytes(8, "little")
+        message = (
+            b"llmzip generate"
+            + self._seed.to_bytes(8, "little")
+            + next(self._counter).to_bytes(8, "little")
+        )
         return int.from_bytes(hashlib.sha256(message).digest()[:8], "little") * bound >> 64
 
     def choose(self, weights: Sequence[int]) -> int:
-        """An index, each with a probability in proportion to its weight (non-negative integers, not all 0)."""
+        """An index, each with a probability in proportion to its weight (non-negative integers, not
+        all 0).
+        """
         sums = list(itertools.accumulate(weights))
         drawn = self.below(sums[-1]) if sums[-1] < 1 << 64 else self._long(sums[-1])
         return next(i for i, total in enumerate(sums) if drawn < total)
 
     def _long(self, bound: int) -> int:
-        """The same for bounds of more than 64 bits: as many numbers as it takes, the first one on top."""
+        """The same for bounds of more than 64 bits: as many numbers as it takes, the first one on
+        top.
+        """
         words = -(-bound.bit_length() // 64) + 1
         value = 0
         for _ in range(words):
@@ -71,11 +81,11 @@ def generate(
 ) -> Iterator[bytes]:
     """Text that a model takes for likely: `count` tokens that follow a prompt, each as its bytes.
 
-    The same seed is the same text on every machine. seed, temperature, top_k: as for `generate_by_engine`; model, runtime: as
-    for `LLMZipCompressor`.
+    The same seed is the same text on every machine. seed, temperature, top_k: as for
+    `generate_by_engine`; model, runtime: as for `LLMZipCompressor`.
 
-    Raises TypeError for a str, ValueError for parameters out of range, LimitError where prompt and text exceed the model's
-    positions, ModelNotFoundError where the model is not installed.
+    Raises TypeError for a str, ValueError for parameters out of range, LimitError where prompt and
+    text exceed the model's positions, ModelNotFoundError where the model is not installed.
 
     >>> b"".join(llmzip.generate(b"Once upon a time", 20, temperature=0.7))
     """
@@ -85,15 +95,23 @@ def generate(
 
 
 def generate_by_engine(
-    engine: Engine, prompt: bytes, count: int, *, seed: int = 0, temperature: float | str = 1, top_k: int | None = None
+    engine: Engine,
+    prompt: bytes,
+    count: int,
+    *,
+    seed: int = 0,
+    temperature: float | str = 1,
+    top_k: int | None = None,
 ) -> Iterator[bytes]:
-    """`count` tokens that follow a prompt, each as its bytes, drawn from the weights of docs/arithmetic.md, section 4.8.
+    """`count` tokens that follow a prompt, each as its bytes, drawn from the weights of
+    docs/arithmetic.md, section 4.8.
 
-    temperature: a multiple of 0.1 from 0, always the likeliest token, to 5; other than 1, weights w become ⌊2^16 · w^(1/T)⌋.
-    top_k: only so many tokens of the greatest weights (of equal ones the lower ids) may be drawn. Tokens that stand for no
-    text are never drawn.
+    temperature: a multiple of 0.1 from 0, always the likeliest token, to 5; other than 1, weights w
+    become ⌊2^16 · w^(1/T)⌋. top_k: only so many tokens of the greatest weights (of equal ones the
+    lower ids) may be drawn. Tokens that stand for no text are never drawn.
 
-    Raises ValueError for parameters out of range, LimitError where prompt and text exceed the model's positions.
+    Raises ValueError for parameters out of range, LimitError where prompt and text exceed the
+    model's positions.
     """
     power = _power(temperature)
     if count < 0 or (top_k is not None and top_k < 1):
@@ -102,7 +120,9 @@ def generate_by_engine(
     spec = engine.model.spec
     ids = [spec.start_token, *engine.model.tokenizer.encode(prompt).ids.tolist()]
     if len(ids) + count > spec.max_positions:
-        raise LimitError(f"{len(ids)} + {count} tokens are more than the model's {spec.max_positions} positions")
+        raise LimitError(
+            f"{len(ids)} + {count} tokens are more than the model's {spec.max_positions} positions"
+        )
     return _generate(engine, ids, count, random, power, top_k)
 
 
@@ -118,7 +138,12 @@ def _power(temperature: float | str) -> Fraction | None:
 
 
 def _generate(
-    engine: Engine, ids: list[int], count: int, random: Randomness, power: Fraction | None, top_k: int | None
+    engine: Engine,
+    ids: list[int],
+    count: int,
+    random: Randomness,
+    power: Fraction | None,
+    top_k: int | None,
 ) -> Iterator[bytes]:
     token_bytes = engine.model.vocabulary.token_bytes
     silent = np.array([not piece for piece in token_bytes])
@@ -139,7 +164,9 @@ def _fed(session: Session, ids: list[int]) -> HeadInput:
     return head
 
 
-def _drawn(weights: npt.NDArray[np.int64], random: Randomness, power: Fraction | None, top_k: int | None) -> int:
+def _drawn(
+    weights: npt.NDArray[np.int64], random: Randomness, power: Fraction | None, top_k: int | None
+) -> int:
     """A token by its weight [V]."""
     best = np.argsort(-weights, kind="stable")[: 1 if power is None else top_k]
     best = best[weights[best] > 0]
@@ -169,18 +196,24 @@ def _root(number: int, degree: int) -> int:
         guess = better
 
 
-def generate_by_codec(codec: PayloadCodec, prompt: bytes, count: int, *, seed: int = 0) -> Iterator[bytes]:
-    """`count` bytes that follow a prompt, by the code lengths ℓ of any codec: p(b | x) ∝ 2^(ℓ(x) − ℓ(xb)).
+def generate_by_codec(
+    codec: PayloadCodec, prompt: bytes, count: int, *, seed: int = 0
+) -> Iterator[bytes]:
+    """`count` bytes that follow a prompt, by the code lengths ℓ of any codec: p(b | x) ∝ 2^(ℓ(x) −
+    ℓ(xb)).
 
-    "Language Modeling Is Compression" (arXiv 2309.10668), section 3.4. Lengths are whole bytes, so most codecs know little of
-    the next byte. Every byte takes 256 compressions. Raises ValueError for parameters out of range.
+    "Language Modeling Is Compression" (arXiv 2309.10668), section 3.4. Lengths are whole bytes, so
+    most codecs know little of the next byte. Every byte takes 256 compressions. Raises ValueError
+    for parameters out of range.
     """
     if count < 0:
         raise ValueError(f"{count} bytes: at least 0")
     return _generate_by_codec(codec, prompt, count, Randomness(seed))
 
 
-def _generate_by_codec(codec: PayloadCodec, text: bytes, count: int, random: Randomness) -> Iterator[bytes]:
+def _generate_by_codec(
+    codec: PayloadCodec, text: bytes, count: int, random: Randomness
+) -> Iterator[bytes]:
     for _ in range(count):
         sizes = [len(codec.encode(text + bytes([byte]))) for byte in range(256)]
         byte = bytes([random.choose([1 << 8 * (max(sizes) - size) for size in sizes])])

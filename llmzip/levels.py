@@ -45,7 +45,9 @@ LEVELS = {
 
 
 def chosen_level(level: int | None, compresslevel: int | None) -> int:
-    """The level by the one name or the other, the default where neither is given. Raises TypeError for both."""
+    """The level by the one name or the other, the default where neither is given. Raises TypeError
+    for both.
+    """
     if level is not None and compresslevel is not None:
         raise TypeError("level= and compresslevel= are two names for one thing: give one of them")
     given = compresslevel if level is None else level
@@ -63,5 +65,7 @@ def level_parameters(level: int, block_size: int | None = None) -> Level:
     if block_size is None:
         return chosen
     if not MIN_BLOCK_SIZE <= operator.index(block_size) <= MAX_BLOCK_SIZE:
-        raise ValueError(f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes")
+        raise ValueError(
+            f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes"
+        )
     return dataclasses.replace(chosen, block_size=block_size)

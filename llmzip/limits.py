@@ -1,4 +1,6 @@
-"""Limits on a decoder's memory and output: its caller's, or else derived from the machine and the file's size."""
+"""Limits on a decoder's memory and output: its caller's, or else derived from the machine and the
+file's size.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from llmzip.container.header import FrameHeader
 from llmzip.errors import LimitError
 
 FREE_OUTPUT, OUTPUT_PER_BYTE = 1 << 30, 1 << 16
-"""Where the caller sets no limit, output is at most FREE_OUTPUT bytes and OUTPUT_PER_BYTE for each byte of the blocks.
+"""Where the caller sets no limit, output is at most FREE_OUTPUT bytes and OUTPUT_PER_BYTE for each
+byte of the blocks.
 
 Zeros shrink to a 20,000th in blocks of 1 MiB; the limit is for what was made to fill disks.
 """
@@ -29,12 +32,16 @@ class Limits:
     _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
 
     def check_frame(self, header: FrameHeader) -> None:
-        """Raise LimitError where a frame states that it needs more memory than the caller allows."""
+        """Raise LimitError where a frame states that it needs more memory than the caller
+        allows.
+        """
         if self.memory is not None:  # a frame may state more than its blocks then need
             self._check_memory(header.memory, "the frame")
 
     def check_output(self, done: int, block: Block) -> None:
-        """Raise LimitError where a block would make the output too long; `done` bytes precede it."""
+        """Raise LimitError where a block would make the output too long; `done` bytes precede
+        it.
+        """
         limit = self._allowed + _allowed_for(block) if self.output is None else self.output
         if done + block.size > limit:
             usual = "" if self.output is not None else " that is usual for so small a file"
@@ -48,7 +55,8 @@ class Limits:
         self._allowed += _allowed_for(block)
 
     def check_block(self, need: int, header: FrameHeader) -> None:
-        """Raise LimitError where a block needs more memory than its frame states or the caller allows.
+        """Raise LimitError where a block needs more memory than its frame states or the caller
+        allows.
 
         need: its bytes in the account.
         """

@@ -42,7 +42,9 @@ class _TextBuffer(LLMZipFile):
 class TextFile(io.TextIOWrapper):
     """Text on a compressed file."""
 
-    def __init__(self, binary: _TextBuffer, encoding: str, errors: str | None, newline: str | None) -> None:
+    def __init__(
+        self, binary: _TextBuffer, encoding: str, errors: str | None, newline: str | None
+    ) -> None:
         self._binary = binary
         binary.begins = binary.writable()
         super().__init__(binary, encoding, errors, newline)
@@ -200,4 +202,6 @@ def open(
         runtime=runtime,
         progress=progress,
     )
-    return TextFile(binary, encoding, errors, newline) if isinstance(binary, _TextBuffer) else binary
+    return (
+        TextFile(binary, encoding, errors, newline) if isinstance(binary, _TextBuffer) else binary
+    )

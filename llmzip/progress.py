@@ -8,8 +8,8 @@ from llmzip.types import Progress
 class ProgressCounter:
     """Uncompressed bytes and tokens that are done, reported over all blocks of a job.
 
-    It is an object of its own: a codec that reported to its owner would keep it, and the mixers of both, alive until Python
-    looks for cycles.
+    It is an object of its own: a codec that reported to its owner would keep it, and the mixers of
+    both, alive until Python looks for cycles.
     """
 
     def __init__(self, progress: Progress | None) -> None:
@@ -23,7 +23,9 @@ class ProgressCounter:
         self._block_bytes = self._block_tokens = 0
 
     def report(self, block_bytes: int, block_tokens: int | None = None) -> None:
-        """So much of the block is done; what it reports again, because it is worked on once more, is no news."""
+        """So much of the block is done; what it reports again, because it is worked on once more,
+        is no news.
+        """
         if block_bytes < self._block_bytes:
             return
         self._block_bytes = block_bytes

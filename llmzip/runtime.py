@@ -18,8 +18,8 @@ ENGINE_NAMES: tuple[EngineName, ...] = typing.get_args(EngineName)
 class Runtime:
     """How and where to compute.
 
-    A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid, block_size, codec) are
-    keywords of their own.
+    A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid,
+    block_size, codec) are keywords of their own.
 
     Raises ValueError for an unknown engine and a negative number of threads.
 
@@ -27,7 +27,9 @@ class Runtime:
     """
 
     engine: EngineName = "auto"
-    """What evaluates the model: "native", the C core; "torch", PyTorch; "auto": native on the CPU if it is built, else torch."""
+    """What evaluates the model: "native", the C core; "torch", PyTorch; "auto": native on the CPU
+    if it is built, else torch.
+    """
     device: str = "cpu"
     """Where the model is evaluated, as PyTorch names it: "cpu", "cuda", "cuda:1"."""
     threads: int | None = None
@@ -37,12 +39,16 @@ class Runtime:
     download: bool = False
     """Whether a missing model may be downloaded."""
     download_progress: DownloadProgress | None = None
-    """Called with the stage ("download", "convert"), what is done and the total, while a model is downloaded and converted."""
+    """Called with the stage ("download", "convert"), what is done and the total, while a model is
+    downloaded and converted.
+    """
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
-        object.__setattr__(self, "threads", self.threads or None)  # one engine for both ways to say all
+        object.__setattr__(
+            self, "threads", self.threads or None
+        )  # one engine for both ways to say all
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
 

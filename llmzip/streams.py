@@ -100,5 +100,8 @@ def decompress_stream(
     while stream.load():
         write_all(sink, stream.data)
     return Totals(
-        decoder.progress_counter.bytes, stream.compressed_bytes, decoder.progress_counter.tokens, stream.frames
+        decoder.progress_counter.bytes,
+        stream.compressed_bytes,
+        decoder.progress_counter.tokens,
+        stream.frames,
     )

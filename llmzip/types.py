@@ -14,7 +14,9 @@ TokenProgress = Callable[[int], None]
 """Called with the number of tokens that are done."""
 
 DownloadProgress = Callable[[str, int, int], None]
-"""Called with a stage (`download` in bytes, `convert` in layers), how much of it is done, and its total."""
+"""Called with a stage (`download` in bytes, `convert` in layers), how much of it is done, and its
+total.
+"""
 
 TransferProgress = Callable[[int, int | None], None]
 """Called with the bytes that have been transferred, and the total where it is known."""

@@ -1,4 +1,6 @@
-"""The command line in a folder of files: run in this process, or as a process where signals, pipes and streams matter."""
+"""The command line in a folder of files: run in this process, or as a process where signals, pipes
+and streams matter.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ MTIME_NS = 1_000_000_000_123_456_789
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in: a file, a link to it, its compressed form in a folder of its own, and junk."""
+    """A folder to work in: a file, a link to it, its compressed form in a folder of its own, and
+    junk.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path.with_name(tmp_path.name + "-cache")))
@@ -51,13 +55,17 @@ def run(*args: str) -> Result:
 
 def process(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run as a process."""
-    return subprocess.run([*LLMZIP, *args], capture_output="stdout" not in options, timeout=60, **options)
+    return subprocess.run(
+        [*LLMZIP, *args], capture_output="stdout" not in options, timeout=60, **options
+    )
 
 
 def shell(line: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of a shell, in which `llmzip` is this program."""
     program = f'llmzip() {{ "{sys.executable}" -m llmzip "$@"; }}\n'
-    return subprocess.run(["bash", "-c", program + line], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    return subprocess.run(
+        ["bash", "-c", program + line], capture_output=True, stdin=subprocess.DEVNULL, timeout=60
+    )
 
 
 def tree() -> set[str]:

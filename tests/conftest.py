@@ -52,7 +52,9 @@ class Module(pytest.Module):
             name = cause.name if isinstance(cause, ModuleNotFoundError) else None
             if name not in OPTIONAL:
                 raise
-        pytest.skip(f"{name} is not installed (the extra {OPTIONAL[name]})", allow_module_level=True)
+        pytest.skip(
+            f"{name} is not installed (the extra {OPTIONAL[name]})", allow_module_level=True
+        )
 
 
 def pytest_pycollect_makemodule(module_path: pathlib.Path, parent: pytest.Collector) -> Module:
@@ -62,7 +64,9 @@ def pytest_pycollect_makemodule(module_path: pathlib.Path, parent: pytest.Collec
 
 @functools.cache
 def tiny() -> IntegerModel:
-    """The committed tiny model: 2 layers, 600 tokens, 512 positions; it predicts English a little."""
+    """The committed tiny model: 2 layers, 600 tokens, 512 positions; it predicts English a
+    little.
+    """
     return convert(read_source(TINY_DIRECTORY))
 
 
@@ -109,8 +113,12 @@ def default_model() -> IntegerModel:
 
 
 @pytest.fixture
-def cache_with_tiny_model(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
-    """An empty cache of the test's own into which the tiny model is installed and chosen as the default."""
+def cache_with_tiny_model(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pathlib.Path]:
+    """An empty cache of the test's own into which the tiny model is installed and chosen as the
+    default.
+    """
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LLMZIP_MODEL", str(TINY_DIRECTORY))
     ModelStore().pull(str(TINY_DIRECTORY))

@@ -1,4 +1,6 @@
-"""The float32 model of transformers with the same weights as a `FloatModel`: what the integers approximate."""
+"""The float32 model of transformers with the same weights as a `FloatModel`: what the integers
+approximate.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ def load(source: FloatModel) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config).eval()
     names = {"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "head"}
     for i in range(spec.layers):
-        names |= {f"model.layers.{i}.{published}": f"layers.{i}.{part}" for part, (_, published) in LAYER_PARTS.items()}
-    weights = {f"{published}.weight": torch.tensor(source.tensor(name)) for published, name in names.items()}
+        names |= {
+            f"model.layers.{i}.{published}": f"layers.{i}.{part}"
+            for part, (_, published) in LAYER_PARTS.items()
+        }
+    weights = {
+        f"{published}.weight": torch.tensor(source.tensor(name))
+        for published, name in names.items()
+    }
     model.load_state_dict(weights)
     return model

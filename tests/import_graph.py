@@ -27,16 +27,24 @@ def modules(root: pathlib.Path = ROOT) -> dict[str, pathlib.Path]:
     folders = [root / PACKAGE]
     while folders:
         folder = folders.pop()
-        folders += [path for path in folder.iterdir() if path.is_dir() and (path / "__init__.py").exists()]
+        folders += [
+            path for path in folder.iterdir() if path.is_dir() and (path / "__init__.py").exists()
+        ]
         for path in folder.glob("*.py"):
             name = ".".join(path.relative_to(root).with_suffix("").parts)
             found[name.removesuffix(".__init__")] = path
-        folders += [path for path in folder.iterdir() if path.is_symlink() and not (path / "__init__.py").exists()]
+        folders += [
+            path
+            for path in folder.iterdir()
+            if path.is_symlink() and not (path / "__init__.py").exists()
+        ]
     return found
 
 
 def _imports(tree: ast.AST, kind: str = RUNTIME) -> Iterator[tuple[list[str], str]]:
-    """What a syntax tree imports, and the kind of each: the modules that may be meant, likeliest first."""
+    """What a syntax tree imports, and the kind of each: the modules that may be meant, likeliest
+    first.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (([alias.name], kind) for alias in node.names)
@@ -46,7 +54,9 @@ def _imports(tree: ast.AST, kind: str = RUNTIME) -> Iterator[tuple[list[str], st
             yield from (([f"{module}.{alias.name}", module], kind) for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield [node.value.partition(":")[0]], NAMED
-        elif isinstance(node, ast.If) and re.fullmatch(r"(typing\.)?TYPE_CHECKING", ast.unparse(node.test)):
+        elif isinstance(node, ast.If) and re.fullmatch(
+            r"(typing\.)?TYPE_CHECKING", ast.unparse(node.test)
+        ):
             yield from _imports(ast.Module(node.body, []), TYPING)
             yield from _imports(ast.Module(node.orelse, []), kind)
         else:
@@ -54,7 +64,9 @@ def _imports(tree: ast.AST, kind: str = RUNTIME) -> Iterator[tuple[list[str], st
 
 
 def imports(sources: Mapping[str, str]) -> set[tuple[str, str, str]]:
-    """Sources by module name -> (importing module, imported module, kind), of these modules only."""
+    """Sources by module name -> (importing module, imported module, kind), of these modules
+    only.
+    """
     found = set()
     for name, source in sources.items():
         for candidates, kind in _imports(ast.parse(source)):

@@ -21,7 +21,9 @@ def lines_of(work: Callable[[], object]) -> int:
 
 
 def interrupted_at(line: int, work: Callable[[], object]) -> bool:
-    """Do the work and raise KeyboardInterrupt before the line of that number; False where it ends before."""
+    """Do the work and raise KeyboardInterrupt before the line of that number; False where it ends
+    before.
+    """
     try:
         _Tracer(line).run(work)
     except KeyboardInterrupt:

@@ -47,7 +47,9 @@ def decode(
     """Decode in another process. warm: a frame that is decoded before anything is measured;
     options: `dictionary` is a file."""
     arguments = [str(file), engine, str(warm or ""), json.dumps(options)]
-    run = subprocess.run([sys.executable, "-m", "tests.measured", *arguments], capture_output=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.measured", *arguments], capture_output=True, check=False
+    )
     assert run.returncode == 0, run.stderr.decode()
     return Measured(**json.loads(run.stdout))
 

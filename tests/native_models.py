@@ -18,25 +18,83 @@ from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
 
 SHAPES: Mapping[str, dict[str, int]] = {
-    "nothing is a multiple of 32": {"d_model": 50, "heads": 6, "kv_heads": 2, "head_dim": 18, "d_ff": 90, "vocab": 301},
+    "nothing is a multiple of 32": {
+        "d_model": 50,
+        "heads": 6,
+        "kv_heads": 2,
+        "head_dim": 18,
+        "d_ff": 90,
+        "vocab": 301,
+    },
     "smallest": {"d_model": 5, "heads": 2, "kv_heads": 2, "head_dim": 2, "d_ff": 7, "vocab": 3},
-    "one key head, head size 64": {"d_model": 64, "heads": 9, "kv_heads": 1, "head_dim": 64, "d_ff": 512, "vocab": 513},
-    "head size 16": {"d_model": 96, "heads": 4, "kv_heads": 2, "head_dim": 16, "d_ff": 1536, "vocab": 256},
-    "head size 32": {"d_model": 36, "heads": 3, "kv_heads": 3, "head_dim": 32, "d_ff": 4, "vocab": 700},
-    "head size 34": {"d_model": 36, "heads": 3, "kv_heads": 3, "head_dim": 34, "d_ff": 16, "vocab": 255},
-    "head size 80": {"d_model": 100, "heads": 2, "kv_heads": 1, "head_dim": 80, "d_ff": 72, "vocab": 1000},
-    "head size 128": {"d_model": 576, "heads": 2, "kv_heads": 1, "head_dim": 128, "d_ff": 96, "vocab": 600},
+    "one key head, head size 64": {
+        "d_model": 64,
+        "heads": 9,
+        "kv_heads": 1,
+        "head_dim": 64,
+        "d_ff": 512,
+        "vocab": 513,
+    },
+    "head size 16": {
+        "d_model": 96,
+        "heads": 4,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "d_ff": 1536,
+        "vocab": 256,
+    },
+    "head size 32": {
+        "d_model": 36,
+        "heads": 3,
+        "kv_heads": 3,
+        "head_dim": 32,
+        "d_ff": 4,
+        "vocab": 700,
+    },
+    "head size 34": {
+        "d_model": 36,
+        "heads": 3,
+        "kv_heads": 3,
+        "head_dim": 34,
+        "d_ff": 16,
+        "vocab": 255,
+    },
+    "head size 80": {
+        "d_model": 100,
+        "heads": 2,
+        "kv_heads": 1,
+        "head_dim": 80,
+        "d_ff": 72,
+        "vocab": 1000,
+    },
+    "head size 128": {
+        "d_model": 576,
+        "heads": 2,
+        "kv_heads": 1,
+        "head_dim": 128,
+        "d_ff": 96,
+        "vocab": 600,
+    },
 }
 
 
 def random_model(
-    shape: str = "nothing is a multiple of 32", seed: int = 0, layers: int = 2, positions: int = 80, gain: float = 0.004
+    shape: str = "nothing is a multiple of 32",
+    seed: int = 0,
+    layers: int = 2,
+    positions: int = 80,
+    gain: float = 0.004,
 ) -> IntegerModel:
     """Random weights over the whole range of int8; `gain` sets the scales and with them how sharp
     attention is.
     """
     spec = ModelSpec(
-        layers=layers, max_positions=positions, norm_eps=1e-5, start_token=0, escape_token=0, **SHAPES[shape]
+        layers=layers,
+        max_positions=positions,
+        norm_eps=1e-5,
+        start_token=0,
+        escape_token=0,
+        **SHAPES[shape],
     )
     rng = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[Any]] = {
@@ -48,7 +106,9 @@ def random_model(
     return build(spec, tensors)
 
 
-def with_weights(model: IntegerModel, value: int | None = None, zero_rows: bool = False) -> IntegerModel:
+def with_weights(
+    model: IntegerModel, value: int | None = None, zero_rows: bool = False
+) -> IntegerModel:
     """The same model with all weights +-value (signs kept), or with every third row of every weight
     zero.
     """
@@ -66,7 +126,14 @@ def build(spec: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]]) -> IntegerMo
     return IntegerModel.build(spec, Vocabulary((b"",) * spec.vocab, 0, 0, ""), tensors)
 
 
-EXTREMES = ("all +-127", "zero rows", "flat attention", "sharp attention", "zero scales", "constant")
+EXTREMES = (
+    "all +-127",
+    "zero rows",
+    "flat attention",
+    "sharp attention",
+    "zero scales",
+    "constant",
+)
 
 
 def extreme_model(kind: str) -> IntegerModel:
@@ -82,16 +149,24 @@ def extreme_model(kind: str) -> IntegerModel:
     if kind == "sharp attention":  # one position takes the whole weight 2**16
         return random_model(shape, gain=3.0)
     if kind == "zero scales":
-        return build(model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()})
+        return build(
+            model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()}
+        )
     rows = {n: np.full_like(a, 127) for n, a in model.tensors.items() if n.endswith("weight")}
     return build(model.spec, {**model.tensors, **rows})
 
 
-def random_tokens(model: IntegerModel, streams: int, count: int, seed: int = 1) -> npt.NDArray[np.int32]:
-    return np.random.default_rng(seed).integers(0, model.spec.vocab, (streams, count)).astype(np.int32)
+def random_tokens(
+    model: IntegerModel, streams: int, count: int, seed: int = 1
+) -> npt.NDArray[np.int32]:
+    return (
+        np.random.default_rng(seed).integers(0, model.spec.vocab, (streams, count)).astype(np.int32)
+    )
 
 
-def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: Sequence[int]) -> HeadInput:
+def run(
+    engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: Sequence[int]
+) -> HeadInput:
     """Feed the tokens in chunks of the given sizes, in turn."""
     session = engine.session(len(tokens), window, max(chunks))
     outputs, position, i = [], 0, 0
@@ -100,5 +175,6 @@ def run(engine: Engine, tokens: npt.NDArray[np.int32], window: int, chunks: Sequ
         outputs.append(session.advance(tokens[:, position : position + size]))
         position, i = position + size, i + 1
     return HeadInput(
-        np.concatenate([o.vectors for o in outputs], axis=1), np.concatenate([o.scales for o in outputs], axis=1)
+        np.concatenate([o.vectors for o in outputs], axis=1),
+        np.concatenate([o.scales for o in outputs], axis=1),
     )

@@ -13,7 +13,11 @@ from typing import Any
 NATIVE = pathlib.Path(__file__).parent.parent / "llmzip" / "engine" / "native"
 
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_INTEGERS: Mapping[str, Any] = {"int": ctypes.c_int, "int32_t": ctypes.c_int32, "float": ctypes.c_float}
+_INTEGERS: Mapping[str, Any] = {
+    "int": ctypes.c_int,
+    "int32_t": ctypes.c_int32,
+    "float": ctypes.c_float,
+}
 
 
 def source(name: str) -> str:
@@ -26,7 +30,9 @@ def without_comments(text: str) -> str:
 
 
 def _value(expression: str, known: Mapping[str, Any]) -> Any:
-    """What a constant expression of C says in Python: numbers, names, + - * << and lists in braces."""
+    """What a constant expression of C says in Python: numbers, names, + - * << and lists in
+    braces.
+    """
     python = re.sub(r"\b(0x[0-9a-fA-F.]+p[-+]?\d+)f?\b", r"float.fromhex('\1')", expression)
     python = re.sub(r"\b(0x[0-9A-F]+|\d+)u\b", r"\1", python)
     python = re.sub(r"\b(\d+\.\d*)f\b", r"\1", python)
@@ -95,6 +101,10 @@ def functions(text: str) -> dict[str, tuple[str, ...]]:
     for result, name, parameters in re.findall(
         r"EXPORT\s+([^(;]*?)llmzip_(\w+)\(([^)]*)\)\s*;", without_comments(text)
     ):
-        kinds = [] if parameters.strip() == "void" else [_kind(parameter) for parameter in parameters.split(",")]
+        kinds = (
+            []
+            if parameters.strip() == "void"
+            else [_kind(parameter) for parameter in parameters.split(",")]
+        )
         found[name] = (_kind(result), *kinds)
     return found

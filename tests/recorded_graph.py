@@ -1,4 +1,6 @@
-"""What torch.cuda.CUDAGraph does, on any machine: operations are recorded with the memory they use, and done again."""
+"""What torch.cuda.CUDAGraph does, on any machine: operations are recorded with the memory they use,
+and done again.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,18 @@ class RecordedGraph(TorchDispatchMode):
         self._operations: list[tuple[Any, Any, Any, Any]] = []
         type(self).made += 1
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         out = function(*args, **(kwargs or {}))
         self._operations.append((function, args, kwargs or {}, out))
         return out
 
     def replay(self) -> None:
         for function, args, kwargs, out in self._operations:
-            for old, new in zip(tree_leaves(out), tree_leaves(function(*args, **kwargs)), strict=True):
+            for old, new in zip(
+                tree_leaves(out), tree_leaves(function(*args, **kwargs)), strict=True
+            ):
                 if old.data_ptr() != new.data_ptr():  # else a view, or done in place
                     old.copy_(new)
 

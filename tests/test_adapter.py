@@ -22,7 +22,9 @@ from llmzip.model.store import ModelStore
 from tests.conftest import TINY_DIRECTORY
 
 MERGED_FINGERPRINT = "912fba54da204ddca4efad04e18474503770d9c85e5804202bd03262e9efd627"
-"""Of the tiny model with `adapter()`: it changes with the arithmetic, the tiny model or the adapter's format only."""
+"""Of the tiny model with `adapter()`: it changes with the arithmetic, the tiny model or the
+adapter's format only.
+"""
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
@@ -57,10 +59,16 @@ def equal(a: Adapter, b: Adapter) -> bool:
         return found
 
     mine, theirs = arrays(a), arrays(b)
-    return a.base == b.base and mine.keys() == theirs.keys() and all(np.array_equal(mine[n], theirs[n]) for n in mine)
+    return (
+        a.base == b.base
+        and mine.keys() == theirs.keys()
+        and all(np.array_equal(mine[n], theirs[n]) for n in mine)
+    )
 
 
-@pytest.mark.parametrize("rank", [1, 3, 8])  # an odd number of factors fills the last byte with nothing
+@pytest.mark.parametrize(
+    "rank", [1, 3, 8]
+)  # an odd number of factors fills the last byte with nothing
 def test_a_file_holds_everything(tmp_path: pathlib.Path, rank: int) -> None:
     made = adapter(rank=rank)
     made = dataclasses.replace(made, replaced={"head": bfloat16(np.ones((600, 64)))})
@@ -70,7 +78,9 @@ def test_a_file_holds_everything(tmp_path: pathlib.Path, rank: int) -> None:
 
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_the_product_is_exact_in_any_order(seed: int, rank: int) -> None:
-    """Merging must not depend on how a matrix product is done: sums by rank, backwards, are the same bits."""
+    """Merging must not depend on how a matrix product is done: sums by rank, backwards, are the
+    same bits.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
     b, a = factors(rng, 7, rank), factors(rng, rank, 9)
     a = Factors(a.integers, bfloat16(a.scales * np.float32(2) ** rng.integers(-12, 12, rank)))
@@ -145,11 +155,15 @@ def test_descriptions_that_lie_are_refused(tmp_path: pathlib.Path, description: 
         lambda f: Factors(f.integers, np.full_like(f.scales, np.nan)),
         lambda f: Factors(f.integers, np.full_like(f.scales, -1.0)),
         lambda f: Factors(f.integers, np.full_like(f.scales, np.float32(2.0**30))),
-        lambda f: Factors(f.integers, (2.0 ** np.linspace(-50, 10, len(f.scales))).astype(np.float32)),
+        lambda f: Factors(
+            f.integers, (2.0 ** np.linspace(-50, 10, len(f.scales))).astype(np.float32)
+        ),
     ],
     ids=["factor", "nan", "negative", "huge", "spread"],
 )
-def test_numbers_whose_sums_would_not_be_exact_are_refused(tmp_path: pathlib.Path, change: object) -> None:
+def test_numbers_whose_sums_would_not_be_exact_are_refused(
+    tmp_path: pathlib.Path, change: object
+) -> None:
     made = adapter()
     b, a = made.products["head"]
     bad = dataclasses.replace(made, products={"head": (b, change(a))})  # type: ignore[operator]
@@ -164,12 +178,18 @@ def test_a_store_merges_and_names(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     store = ModelStore()
     plain = store.pull(str(TINY_DIRECTORY))
     tuned = store.pull(str(TINY_DIRECTORY), adapter=tmp_path / "mine.safetensors", label="mine")
-    assert (tuned.name, tuned.fingerprint) == ("mine", MERGED_FINGERPRINT) != (plain.name, plain.fingerprint)
+    assert (
+        (tuned.name, tuned.fingerprint)
+        == ("mine", MERGED_FINGERPRINT)
+        != (plain.name, plain.fingerprint)
+    )
     assert "mine.safetensors" in tuned.source
     text = b"the model that is called mine" * 3
     packed = llmzip.compress(text, model="mine")
     assert llmzip.decompress(packed) == text  # found by its fingerprint
-    assert store.pull(str(TINY_DIRECTORY)).fingerprint == plain.fingerprint  # one source, two models
+    assert (
+        store.pull(str(TINY_DIRECTORY)).fingerprint == plain.fingerprint
+    )  # one source, two models
 
 
 def test_the_default_models_adapter() -> None:

@@ -31,7 +31,9 @@ from tests.test_tokenizer import NASTY
 
 @settings(max_examples=40)
 @given(
-    data=st.binary(max_size=3000) | st.text(max_size=800).map(str.encode) | st.sampled_from(list(NASTY.values())),
+    data=st.binary(max_size=3000)
+    | st.text(max_size=800).map(str.encode)
+    | st.sampled_from(list(NASTY.values())),
     level=st.integers(1, 9),
     block_size=st.none() | st.integers(1024, 2000),
 )
@@ -122,7 +124,9 @@ def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, englis
 def test_a_flushed_block_can_be_read_and_the_frame_goes_on(
     tiny_model: IntegerModel, english: bytes, codec: str | None, options: dict[str, Any]
 ) -> None:
-    compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=1024, codec=codec, **options)
+    compressor = llmzip.LLMZipCompressor(
+        1, model=tiny_model, block_size=1024, codec=codec, **options
+    )
     decoding = {"model": tiny_model, "dictionary": options.get("dictionary")}
     decompressor = llmzip.LLMZipDecompressor(**decoding)
     packed = bytearray()
@@ -149,7 +153,9 @@ def test_flushing_without_data_writes_nothing_until_the_end(tiny_model: IntegerM
     assert compressor.flush() == llmzip.compress(b"")
     compressor = llmzip.LLMZipCompressor(model=tiny_model)
     packed = compressor.compress(b"stored", compressor.FLUSH_BLOCK)
-    packed += compressor.flush()  # a frame that was left open has an end, and no index for one block
+    packed += (
+        compressor.flush()
+    )  # a frame that was left open has an end, and no index for one block
     assert llmzip.decompress(packed, model=tiny_model) == b"stored"
     for mode in (compressor.CONTINUE, 3):
         with pytest.raises(ValueError, match="mode"):
@@ -160,11 +166,16 @@ def test_flushing_without_data_writes_nothing_until_the_end(tiny_model: IntegerM
 
 @settings(max_examples=30)
 @given(
-    pieces=st.lists(st.tuples(st.sampled_from([*NASTY.values(), b"some text. " * 50]), st.integers(0, 1)), max_size=6),
+    pieces=st.lists(
+        st.tuples(st.sampled_from([*NASTY.values(), b"some text. " * 50]), st.integers(0, 1)),
+        max_size=6,
+    ),
     solid=st.booleans(),
 )
 def test_flushed_pieces_come_back_at_once(pieces: list[tuple[bytes, int]], solid: bool) -> None:
-    """Also where what follows needs a model that the frame does not name, so that it ends and another begins."""
+    """Also where what follows needs a model that the frame does not name, so that it ends and
+    another begins.
+    """
     compressor = llmzip.LLMZipCompressor(1, model=tiny(), block_size=1024, solid=solid)
     packed = expected = b""
     for data, mode in pieces:
@@ -195,7 +206,10 @@ def test_mixer_of_the_compressor_is_one_block(tiny_model: IntegerModel) -> None:
 def test_limits(tiny_model: IntegerModel, english: bytes) -> None:
     packed = llmzip.compress(english[:3000], model=tiny_model)
     need = llmzip.get_frame_info(packed).memory
-    assert llmzip.decompress(packed, model=tiny_model, max_memory=need, max_output=3000) == english[:3000]
+    assert (
+        llmzip.decompress(packed, model=tiny_model, max_memory=need, max_output=3000)
+        == english[:3000]
+    )
     with pytest.raises(llmzip.LimitError, match="bytes of memory"):
         llmzip.decompress(packed, model=tiny_model, max_memory=need - 1)
     with pytest.raises(llmzip.LimitError, match="output exceeds"):
@@ -220,19 +234,33 @@ def test_a_frame_finds_its_model_by_fingerprint(cache_with_tiny_model: pathlib.P
     assert llmzip.decompress(packed) == text
 
 
-def test_a_missing_model_names_the_command(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_a_missing_model_names_the_command(
+    tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     script = "import llmzip, sys; llmzip.decompress(sys.stdin.buffer.read())"
-    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
-    environment = {**os.environ, "LLMZIP_CACHE": str(tmp_path), "PYTHONPATH": str(TINY_DIRECTORY.parents[2])}
+    packed = llmzip.compress(
+        b"The value of the expression is the value of the last operand.", model=tiny_model
+    )
+    environment = {
+        **os.environ,
+        "LLMZIP_CACHE": str(tmp_path),
+        "PYTHONPATH": str(TINY_DIRECTORY.parents[2]),
+    }
     ran = subprocess.run(
-        [sys.executable, "-c", script], input=packed, capture_output=True, env=environment, check=False
+        [sys.executable, "-c", script],
+        input=packed,
+        capture_output=True,
+        env=environment,
+        check=False,
     )
     assert b"ModelNotFoundError" in ran.stderr
     assert b"llmzip models pull" in ran.stderr
 
 
 def test_another_model_is_refused(tiny_model: IntegerModel) -> None:
-    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
+    packed = llmzip.compress(
+        b"The value of the expression is the value of the last operand.", model=tiny_model
+    )
     spec = dataclasses.replace(tiny_model.spec, norm_eps=1e-6)
     other = IntegerModel.build(spec, tiny_model.vocabulary, tiny_model.tensors)
     with pytest.raises(llmzip.ModelMismatchError, match="was made with model"):
@@ -240,13 +268,19 @@ def test_another_model_is_refused(tiny_model: IntegerModel) -> None:
 
 
 def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel) -> None:
-    """The same fingerprint, other numbers: what exactness excludes, the content check still reports."""
-    packed = llmzip.compress(b"The value of the expression is the value of the last operand.", model=tiny_model)
+    """The same fingerprint, other numbers: what exactness excludes, the content check still
+    reports.
+    """
+    packed = llmzip.compress(
+        b"The value of the expression is the value of the last operand.", model=tiny_model
+    )
     tensors = dict(tiny_model.tensors)
     tensors["head.scale"] = tensors["head.scale"] * np.float32(1.25)
     impostor = dataclasses.replace(tiny_model, tensors=tensors)
     with pytest.raises(llmzip.LLMZipError):
-        llmzip.decompress(packed, model=impostor, runtime=llmzip.Runtime(threads=1))  # not the loaded engine
+        llmzip.decompress(
+            packed, model=impostor, runtime=llmzip.Runtime(threads=1)
+        )  # not the loaded engine
 
 
 @pytest.mark.parametrize("options", [{}, {"dictionary": b"a reference " * 9}, {"codec": "raw"}])
@@ -306,13 +340,17 @@ def test_the_coder_costs_nothing_to_speak_of(tiny_engine: TorchEngine, english: 
     ids = Tokenizer(tiny_engine.model.vocabulary).encode(english[:8000]).ids
     ids = ids[: 512 * (len(ids) // 512)].reshape(-1, 512)
     inputs = np.concatenate([np.zeros((len(ids), 1), np.int32), ids[:, :-1]], axis=1)
-    coded = encode_tokens(tiny_engine, Tokens(ids.flatten(), b""), StreamLayout(ids.size, len(ids), 512))
+    coded = encode_tokens(
+        tiny_engine, Tokens(ids.flatten(), b""), StreamLayout(ids.size, len(ids), 512)
+    )
     ideal = ideal_bytes(tiny_engine, ids, inputs)
     assert ideal < len(coded) <= 1.001 * ideal + 16
 
 
 @pytest.mark.parametrize("size", [1, 50, 300, 900])
-def test_a_short_message_costs_at_most_24_bytes_more(tiny_engine: TorchEngine, english: bytes, size: int) -> None:
+def test_a_short_message_costs_at_most_24_bytes_more(
+    tiny_engine: TorchEngine, english: bytes, size: int
+) -> None:
     for offset in range(0, 20_000, 2_000):
         message = english[offset : offset + size]
         ids = Tokenizer(tiny_engine.model.vocabulary).encode(message).ids[None]

@@ -23,7 +23,10 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
         {"arithmetic", "container", "extras", "metrics", "runtime", "progress"},
     ),
     ("models and their tokenizers; levels", {"model", "levels"}),
-    ("range coding, context mixing, what is made of models", {"coding", "mixing", "ltsc", "corpora", "tuning"}),
+    (
+        "range coding, context mixing, what is made of models",
+        {"coding", "mixing", "ltsc", "corpora", "tuning"},
+    ),
     ("what decoding takes", {"accounting"}),
     ("engines: token ids in, exact distributions out", {"engine", "limits"}),
     ("prediction: streams in lockstep, dictionaries", {"predictor"}),
@@ -74,7 +77,9 @@ def test_every_unit_has_a_layer() -> None:
 def test_the_folder_links_are_looked_into() -> None:
     names = import_graph.modules()
     for linked in ("cli", "codecs", "corpora"):
-        assert f"{PACKAGE}.{linked}" in names or any(name.startswith(f"{PACKAGE}.{linked}.") for name in names)
+        assert f"{PACKAGE}.{linked}" in names or any(
+            name.startswith(f"{PACKAGE}.{linked}.") for name in names
+        )
     assert {source for source, _, _ in IMPORTS} >= {f"{PACKAGE}.cli.main", f"{PACKAGE}.codecs.llm"}
 
 
@@ -119,7 +124,9 @@ CIRCLES = {
 @pytest.mark.parametrize("case", CIRCLES)
 def test_a_circle_is_found(case: str) -> None:
     a, b = CIRCLES[case]
-    edges = {edge[:2] for edge in import_graph.imports({"p.a": a, "p.b": b, "p.c": "import p.a, os"})}
+    edges = {
+        edge[:2] for edge in import_graph.imports({"p.a": a, "p.b": b, "p.c": "import p.a, os"})
+    }
     assert edges == {("p.a", "p.b"), ("p.b", "p.a"), ("p.c", "p.a")}
     assert import_graph.circles(import_graph.graph(edges)) == [["p.a", "p.b"]]
 
@@ -131,5 +138,7 @@ def test_an_import_for_types_is_told_apart() -> None:
 
 
 def test_a_name_in_a_table_is_told_apart() -> None:
-    found = import_graph.imports({"p.a": "TABLE = {'x': 'p.b:X', 'y': 'p.c', 'z': 'p.d:Z'}", "p.b": "", "p.c": ""})
+    found = import_graph.imports(
+        {"p.a": "TABLE = {'x': 'p.b:X', 'y': 'p.c', 'z': 'p.d:Z'}", "p.b": "", "p.c": ""}
+    )
     assert found == {("p.a", "p.b", NAMED), ("p.a", "p.c", NAMED)}

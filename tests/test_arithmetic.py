@@ -76,7 +76,9 @@ def test_frequencies_match_the_document(weights: list[int]) -> None:
     assert got.sum() == 1 << 24
 
 
-@pytest.mark.parametrize("weights", [[0] * 200, [1 << 31] * 1000, [0, 0, 1 << 31], [1 << 23] * 65536])
+@pytest.mark.parametrize(
+    "weights", [[0] * 200, [1 << 31] * 1000, [0, 0, 1 << 31], [1 << 23] * 65536]
+)
 def test_frequencies_of_extreme_weights(weights: list[int]) -> None:
     got = frequencies(np.array([weights, weights[::-1]]))
     assert got[0].tolist() == np.diff(cumulative_frequencies(weights)).tolist()
@@ -96,7 +98,9 @@ KERNELS = [*gemm.int8_kernels(torch.device("cpu")), gemm.PaddedIntegerKernel()]
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
 def test_int8_kernels_pass_their_self_test_or_are_refused(kernel: gemm.Int8Kernel) -> None:
     exact = gemm.int8_kernel_is_exact(kernel, torch.device("cpu"))
-    assert exact or isinstance(kernel, gemm.IntegerKernel)  # the float kernels work everywhere, int8 products need VNNI
+    assert exact or isinstance(
+        kernel, gemm.IntegerKernel
+    )  # the float kernels work everywhere, int8 products need VNNI
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
@@ -104,7 +108,9 @@ def test_int8_kernels_pass_their_self_test_or_are_refused(kernel: gemm.Int8Kerne
 def test_int8_kernels_are_exact_on_any_shape(kernel: gemm.Int8Kernel, data: st.DataObject) -> None:
     if not gemm.int8_kernel_is_exact(kernel, torch.device("cpu")):
         pytest.skip("this CPU's int8 products saturate")
-    rows, columns, depth = (data.draw(st.integers(low, high)) for low, high in ((1, 40), (1, 70), (2, 2200)))
+    rows, columns, depth = (
+        data.draw(st.integers(low, high)) for low, high in ((1, 40), (1, 70), (2, 2200))
+    )
     generator = np.random.Generator(np.random.PCG64(data.draw(st.integers(0, 99))))
     x, w = (generator.integers(-127, 128, (n, depth)) for n in (rows, columns))
     prepared = kernel.prepare(torch.from_numpy(w).to(torch.int8))
@@ -144,7 +150,9 @@ def test_low_precision_float_products_are_refused(
 ) -> None:
     real = getattr(torch, product)
     monkeypatch.setattr(
-        torch, product, lambda a, b: real(lower(a), lower(b)) if a.dtype == torch.float32 else real(a, b)
+        torch,
+        product,
+        lambda a, b: real(lower(a), lower(b)) if a.dtype == torch.float32 else real(a, b),
     )
     assert gemm.select_float_type(torch.device("cpu")) is torch.float64
 

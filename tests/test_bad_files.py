@@ -18,7 +18,9 @@ from tests.reference_decoder.errors import DecodeError
 from tests.tools.bad_frames import FOLDER, all_files
 
 README = golden.DATA / "README.md"
-ROWS = re.findall(r"^\| `((?:bad|unsupported)-[\w-]+)` \| (\w+) \|", README.read_text("utf-8"), re.M)
+ROWS = re.findall(
+    r"^\| `((?:bad|unsupported)-[\w-]+)` \| (\w+) \|", README.read_text("utf-8"), re.M
+)
 MAX_OUTPUT = 1 << 24
 
 

@@ -17,7 +17,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_bar_tells_what_is_done_and_the_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_tells_what_is_done_and_the_time_left(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     line = Bar()
     line.show("work", 0, 100, "0 B of 100 B")
     clock[0] += 5
@@ -31,11 +33,15 @@ def test_a_bar_tells_what_is_done_and_the_time_left(clock: list[float], capsys: 
     assert cleared == "\x1b[K"
 
 
-def test_without_a_total_there_is_no_bar(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_total_there_is_no_bar(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     Bar().show("work", 7, None, "7 B")
     assert capsys.readouterr().err == "\rwork  7 B\x1b[K"
 
 
-def test_a_line_stays_one_line_and_steers_no_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_stays_one_line_and_steers_no_terminal(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     Bar().show("\x1b[2J" + "\u4e00" * 100, 7, None, "7 B")
     assert capsys.readouterr().err == "\r\\x1b[2J" + "\u4e00" * 36 + "\x1b[K"  # 7 and 72 columns

@@ -40,7 +40,11 @@ def test_the_example() -> None:
 
 
 def test_the_index_names_every_script_and_no_other() -> None:
-    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
+    scripts = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if "__main__" in path.read_text("utf-8")
+    }
     index = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
     assert set(re.findall(r"python -m benchmarks\.(\w+)", index)) == scripts - {"worker"}
 
@@ -50,10 +54,16 @@ def test_compressors_that_are_not_here_say_so() -> None:
     assert compare.measure(found, Text("t", TEXT)).note == "not installed"
     with pytest.raises(ValueError, match="NAME=COMPRESSION"):
         compressors.extra_compressor("nothing")
-    assert all(c.missing or c.version for c in compressors.programs(None) if c.name in ("gzip -9", "xz -9e"))
+    assert all(
+        c.missing or c.version
+        for c in compressors.programs(None)
+        if c.name in ("gzip -9", "xz -9e")
+    )
 
 
-@pytest.mark.skipif(not shutil.which("cat") or not shutil.which("head"), reason="needs cat and head")
+@pytest.mark.skipif(
+    not shutil.which("cat") or not shutil.which("head"), reason="needs cat and head"
+)
 def test_a_round_trip_that_changes_the_text_gets_no_numbers() -> None:
     row = compare.measure(compressors.extra_compressor("bad=cat|head -c 5"), Text("t", TEXT))
     assert (row.note, row.compressed_bytes) == ("the round trip changes the text", None)
@@ -66,8 +76,19 @@ def test_the_command(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(compare, "SIZES", tmp_path / "sizes.csv")
     data = tmp_path / "prose"
     data.write_bytes(TEXT)
-    monkeypatch.setattr(compressors, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat")))
-    arguments = [str(data), "--levels", "1", "--codecs", "meta-token", "--output", str(tmp_path / "out"), "--sizes"]
+    monkeypatch.setattr(
+        compressors, "_PROGRAMS", (("stored", "cat", "cat"), ("gone", "no-such-program", "cat"))
+    )
+    arguments = [
+        str(data),
+        "--levels",
+        "1",
+        "--codecs",
+        "meta-token",
+        "--output",
+        str(tmp_path / "out"),
+        "--sizes",
+    ]
     done = click.testing.CliRunner().invoke(compare.main, arguments)
     assert done.exit_code == 0, done.output
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
@@ -99,7 +120,9 @@ def test_changed_sizes_are_told(tmp_path: pathlib.Path) -> None:
     assert path.read_text().splitlines() == ["data,data_sha256,compressor,bytes", "t,digest,x,4"]
 
 
-def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_measures_what_is_missing_only(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text, names = Text("t", TEXT), ["zlib:level=9", "bzip2:level=9", "xz:preset=6"]
     table, done = tmp_path / "results.csv", []
     honest = compare.measure
@@ -114,7 +137,9 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
     def run(names: list[str]) -> list[Row]:
         known = results.read_csv(table) if table.is_file() else []
         found = compressors.codecs(names)
-        return compare.measure_missing(found, [text], known, lambda rows: results.write_csv(rows, table))
+        return compare.measure_missing(
+            found, [text], known, lambda rows: results.write_csv(rows, table)
+        )
 
     monkeypatch.setattr(compare, "measure", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -122,23 +147,43 @@ def test_a_second_run_measures_what_is_missing_only(tmp_path: pathlib.Path, monk
     rows = run(names)
     assert done == ["codec zlib:level=9", "interrupted", "codec bzip2:level=9", "codec xz:preset=6"]
     assert results.read_csv(table) == rows
-    assert [row.compressor for row in run(["xz:preset=6"])] == ["codec xz:preset=6", *(f"codec {n}" for n in names[:2])]
+    assert [row.compressor for row in run(["xz:preset=6"])] == [
+        "codec xz:preset=6",
+        *(f"codec {n}" for n in names[:2]),
+    ]
     assert len(done) == 4
-    other = compare.measure_missing(compressors.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None)
+    other = compare.measure_missing(
+        compressors.codecs(names[:1]), [Text("t", b"other")], rows, lambda rows: None
+    )
     assert [row.data_bytes for row in other] == [5]
 
 
 def test_every_codec_of_the_registry_is_compared() -> None:
-    found = {c.task.codec for c in compressors.codecs() if not c.missing and isinstance(c.task, CodecTask)}
+    found = {
+        c.task.codec
+        for c in compressors.codecs()
+        if not c.missing and isinstance(c.task, CodecTask)
+    }
     assert found == set(codec_names()) - {"raw", "llm"}
 
 
 def test_tables_and_pictures_begin_with_the_smallest() -> None:
     def row(name: str, size: int | None) -> Row:
         numbers = (
-            {} if size is None else {"bits_per_byte": size / 10, "decode_bytes_per_s": 1.0, "encode_bytes_per_s": 1.0}
+            {}
+            if size is None
+            else {"bits_per_byte": size / 10, "decode_bytes_per_s": 1.0, "encode_bytes_per_s": 1.0}
         )
-        return Row("t", "digest", 80, name, name, compressed_bytes=size, note="" if size else "failed", **numbers)
+        return Row(
+            "t",
+            "digest",
+            80,
+            name,
+            name,
+            compressed_bytes=size,
+            note="" if size else "failed",
+            **numbers,
+        )
 
     rows = [
         row("gone", None),
@@ -148,7 +193,9 @@ def test_tables_and_pictures_begin_with_the_smallest() -> None:
         row("llmzip -9", 10),
     ]
     lines = [
-        line.split("[")[0] for line in results.markdown(rows).splitlines() if line.startswith("| ") and "[" in line
+        line.split("[")[0]
+        for line in results.markdown(rows).splitlines()
+        if line.startswith("| ") and "[" in line
     ]
     assert lines == ["| llmzip -9", "| llmzip -1", "| codec xz:preset=9", "| xz -9e", "| gone"]
     drawn = svg(pictures.sizes(rows))
@@ -158,12 +205,26 @@ def test_tables_and_pictures_begin_with_the_smallest() -> None:
 
 
 def test_the_check_of_a_gpu(
-    cache_with_tiny_model: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache_with_tiny_model: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On the CPU: the script itself, and that it does tell a difference."""
     monkeypatch.setattr(gpu, "COPIED_BYTES", 1 << 16)
     (model,) = cache_with_tiny_model.rglob("*.safetensors")
-    arguments = [str(model), "--device", "cpu", "--streams", "2", "--context", "20", "--steps", "3", "--bytes", "300"]
+    arguments = [
+        str(model),
+        "--device",
+        "cpu",
+        "--streams",
+        "2",
+        "--context",
+        "20",
+        "--steps",
+        "3",
+        "--bytes",
+        "300",
+    ]
     assert gpu.main(arguments) == 0
     told = capsys.readouterr().out
     assert told.count("    equal  ") == 9
@@ -195,7 +256,9 @@ def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]
     report, figures = Report(60, None), Results()
     gpu_parity.compare_steps(report, engine, TorchEngine(model), 3, 16, [4, 1, 1, 1], figures)
     assert not report.wrong
-    gpu_parity.compare_steps(report, engine, TorchEngine(random_model(seed=1)), 3, 16, [4, 1], figures)
+    gpu_parity.compare_steps(
+        report, engine, TorchEngine(random_model(seed=1)), 3, 16, [4, 1], figures
+    )
     assert report.wrong
     assert "vectors: first differs in step 0" in capsys.readouterr().out
 
@@ -219,7 +282,9 @@ def test_the_bytes_of_a_step() -> None:
     assert step_bytes(spec, 10, 100) == weights + 10 * 100 * 2 * 2 * 2 * (2 + 4)
 
 
-def test_a_report_outlives_its_sections(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_outlives_its_sections(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = Report(60, tmp_path / "report.json")
     report.section("late", lambda figures: figures.update(one=1), least=1e9)
     assert not report.wrong

@@ -1,4 +1,6 @@
-"""Models at and beyond the bounds of docs/arithmetic.md, section 2.5: what is admitted has one result everywhere."""
+"""Models at and beyond the bounds of docs/arithmetic.md, section 2.5: what is admitted has one
+result everywhere.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,19 @@ SCALES = {
 }
 
 
-def with_scales(model: IntegerModel, kinds: dict[str, str], rng: np.random.Generator, **spec: Any) -> IntegerModel:
-    """The same weights with extreme scales of either sign; kinds: one of SCALES for the end of a tensor's name."""
+def with_scales(
+    model: IntegerModel, kinds: dict[str, str], rng: np.random.Generator, **spec: Any
+) -> IntegerModel:
+    """The same weights with extreme scales of either sign; kinds: one of SCALES for the end of a
+    tensor's name.
+    """
     tensors = dict(model.tensors)
     for name, array in tensors.items():
         if name.endswith(".scale"):
             low, high = SCALES[kinds[name.removesuffix(".scale").rsplit(".", 1)[-1]]]
             tensors[name] = (
-                np.where(rng.random(array.shape) < 0.5, low, high) * rng.choice([-1, 1], array.shape)
+                np.where(rng.random(array.shape) < 0.5, low, high)
+                * rng.choice([-1, 1], array.shape)
             ).astype(np.float32)
         elif name == "rope" and rng.random() < 0.5:
             tensors[name] = rng.choice([-(1 << 14), 0, 1 << 14], array.shape).astype(np.int16)
@@ -62,12 +69,16 @@ PARTS = ("embedding", "head", "q", "k", "v", "o", "gate", "up", "down")
 @pytest.mark.usefixtures("one_thread")
 @settings(max_examples=60)
 @given(
-    shape=st.sampled_from(["nothing is a multiple of 32", "smallest", "head size 34", "one key head, head size 64"]),
+    shape=st.sampled_from(
+        ["nothing is a multiple of 32", "smallest", "head size 34", "one key head, head size 64"]
+    ),
     kinds=st.fixed_dictionaries({part: st.sampled_from(sorted(SCALES)) for part in PARTS}),
     eps=st.sampled_from([MIN_NORM_EPS, MAX_NORM_EPS, 1e-5]),
     seed=st.integers(0, 1000),
 )
-def test_engines_agree_on_every_admitted_model(shape: str, kinds: dict[str, str], eps: float, seed: int) -> None:
+def test_engines_agree_on_every_admitted_model(
+    shape: str, kinds: dict[str, str], eps: float, seed: int
+) -> None:
     model = with_scales(random_model(shape, seed), kinds, np.random.default_rng(seed), norm_eps=eps)
     reference, tokens = TorchEngine(model), random_tokens(model, 2, 24)
     expected = run(reference, tokens, 9, [1, 7])
@@ -121,10 +132,30 @@ def test_tensors_that_are_not_the_specifications(changes: dict[str, Any], name: 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"norm_eps": value} for value in (float("nan"), float("inf"), -1e-5, 0.0, 1e-30, 2.0, 1, True, "1e-5", None)]
-    + [{"layers": 257}, {"layers": 0}, {"layers": 2.0}, {"d_model": 1 << 18}, {"head_dim": 1042}, {"head_dim": 3}]
-    + [{"heads": 3, "kv_heads": 2}, {"max_positions": (1 << 17) + 1}, {"vocab": 1 << 21}, {"d_ff": True}]
-    + [{"start_token": -1}, {"start_token": 1 << 20}, {"escape_token": None}, {"heads": 1 << 12, "head_dim": 1040}],
+    [
+        {"norm_eps": value}
+        for value in (float("nan"), float("inf"), -1e-5, 0.0, 1e-30, 2.0, 1, True, "1e-5", None)
+    ]
+    + [
+        {"layers": 257},
+        {"layers": 0},
+        {"layers": 2.0},
+        {"d_model": 1 << 18},
+        {"head_dim": 1042},
+        {"head_dim": 3},
+    ]
+    + [
+        {"heads": 3, "kv_heads": 2},
+        {"max_positions": (1 << 17) + 1},
+        {"vocab": 1 << 21},
+        {"d_ff": True},
+    ]
+    + [
+        {"start_token": -1},
+        {"start_token": 1 << 20},
+        {"escape_token": None},
+        {"heads": 1 << 12, "head_dim": 1040},
+    ],
 )
 def test_specifications_beyond_the_bounds_are_refused(changes: dict[str, Any]) -> None:
     spec = random_model("smallest").spec
@@ -134,7 +165,9 @@ def test_specifications_beyond_the_bounds_are_refused(changes: dict[str, Any]) -
 
 @pytest.mark.parametrize("weight", [8200.0, 1e36, 3e38])
 @pytest.mark.parametrize("part", ["self_attn.v_proj", "mlp.down_proj", "input_layernorm"])
-def test_large_weights_are_refused_at_conversion(tmp_path: pathlib.Path, weight: float, part: str) -> None:
+def test_large_weights_are_refused_at_conversion(
+    tmp_path: pathlib.Path, weight: float, part: str
+) -> None:
     model = tiny.make()
     tensor = model.tensors[f"model.layers.1.{part}.weight"]
     tensor[tensor > 0.1] = min(200 * weight, 3e38)
@@ -146,7 +179,11 @@ def test_large_weights_are_refused_at_conversion(tmp_path: pathlib.Path, weight:
 @pytest.mark.parametrize("eps", ["NaN", "Infinity", "-1e-5", "0", "1e400", "null", "[]"])
 def test_norm_eps_is_refused_at_conversion(tmp_path: pathlib.Path, eps: str) -> None:
     path = tiny.write_directory(tmp_path / "m", tiny.make())
-    config = (path / "config.json").read_text().replace('"rms_norm_eps": 1e-05', f'"rms_norm_eps": {eps}')
+    config = (
+        (path / "config.json")
+        .read_text()
+        .replace('"rms_norm_eps": 1e-05', f'"rms_norm_eps": {eps}')
+    )
     assert json.loads(config) != tiny.make().config
     (path / "config.json").write_text(config)
     with pytest.raises(UnsupportedModelError, match="norm_eps"):
@@ -172,13 +209,17 @@ def test_an_installed_model_beyond_the_bounds_is_refused(tmp_path: pathlib.Path)
     model = store.cache.load(entry)
     scale = np.full_like(model.tensors["layers.0.up.scale"], np.inf)
     write_unchecked(folder / MODEL_FILE, model, **{"layers.0.up.scale": scale})
-    with pytest.raises(UnsupportedModelError, match=r"tensor layers\.0\.up\.scale: a row's scale of inf"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"tensor layers\.0\.up\.scale: a row's scale of inf"
+    ):
         store.resolve(str(directory))
 
 
 @needs_native
 def test_the_c_core_stays_in_its_buffers_whatever_the_scales_are() -> None:
-    """Broken memory, or a caller that goes round the checks: wrong numbers then, but no loop without an end."""
+    """Broken memory, or a caller that goes round the checks: wrong numbers then, but no loop
+    without an end.
+    """
     script = (
         "import sys, numpy as np\n"
         "from llmzip.engine.native_engine import NativeEngine, kernel_names\n"

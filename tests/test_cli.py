@@ -1,4 +1,6 @@
-"""The command line: as a process where signals, pipes and terminals matter, in this process elsewhere."""
+"""The command line: as a process where signals, pipes and terminals matter, in this process
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "said", "new"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("arguments", "code", "said", "new"), CASES, ids=[case[0] for case in CASES]
+)
 def test_case(arguments: str, code: int, said: str, new: set[str]) -> None:
     before = tree()
     result = run(*arguments.split())
@@ -102,7 +106,9 @@ def test_case(arguments: str, code: int, said: str, new: set[str]) -> None:
     assert tree() == before | new
     for name in new:
         path = Path(name)
-        assert (path.read_bytes() == NOISE) is (".llmz" not in name and "-d" in arguments.replace("decompress", "-d"))
+        assert (path.read_bytes() == NOISE) is (
+            ".llmz" not in name and "-d" in arguments.replace("decompress", "-d")
+        )
 
 
 def test_what_is_decompressed_is_what_was_compressed() -> None:
@@ -121,7 +127,9 @@ def test_mode_and_time_are_kept_and_a_pipe_follows_the_umask() -> None:
 
 
 @pytest.mark.parametrize(("mode", "copied"), [(0o640, 0o600), (0o664, 0o644), (0o604, 0o600)])
-def test_a_foreign_group_gets_no_more_than_everybody(monkeypatch: pytest.MonkeyPatch, mode: int, copied: int) -> None:
+def test_a_foreign_group_gets_no_more_than_everybody(
+    monkeypatch: pytest.MonkeyPatch, mode: int, copied: int
+) -> None:
     def refuse(*args: int) -> None:
         raise PermissionError
 
@@ -187,12 +195,19 @@ def test_rm_removes_what_was_verified() -> None:
 
 
 @pytest.mark.parametrize("wrong", [NOISE[:-1], NOISE + b"x", NOISE[:-1] + b"x"])
-def test_rm_keeps_both_when_the_output_is_wrong(monkeypatch: pytest.MonkeyPatch, wrong: bytes) -> None:
-    monkeypatch.setattr(llmzip.streams, "decompress_stream", lambda source, sink, **options: sink.write(wrong))
+def test_rm_keeps_both_when_the_output_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, wrong: bytes
+) -> None:
+    monkeypatch.setattr(
+        llmzip.streams, "decompress_stream", lambda source, sink, **options: sink.write(wrong)
+    )
     before = tree()
     result = run("--rm", "a")
     assert result.exit_code == 1
-    assert result.stderr.startswith("llmzip: a: what was written decodes to") or "does not decode" in result.stderr
+    assert (
+        result.stderr.startswith("llmzip: a: what was written decodes to")
+        or "does not decode" in result.stderr
+    )
     assert tree() == before
 
 
@@ -216,7 +231,9 @@ def compress_text() -> None:
 def test_a_file_knows_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
     compress_text()
     assert process("-dc", "text.llmz").stdout == TEXT
-    monkeypatch.setenv("LLMZIP_MODEL", "no/such")  # the choice for compression, which decompression does not look at
+    monkeypatch.setenv(
+        "LLMZIP_MODEL", "no/such"
+    )  # the choice for compression, which decompression does not look at
     assert run("-t", "text.llmz").exit_code == 0
     assert run("-o", "out", "text").exit_code == 1
     monkeypatch.setenv("LLMZIP_MODEL", "tiny")
@@ -279,7 +296,9 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_the_table_of_compression_has_the_fields_of_its_options() -> None:
-    defaults = click.Command("llmzip", params=[*options.COMPRESSION]).make_context("llmzip", []).params
+    defaults = (
+        click.Command("llmzip", params=[*options.COMPRESSION]).make_context("llmzip", []).params
+    )
     assert {**defaults, "level": llmzip.DEFAULT_LEVEL} == dataclasses.asdict(CompressionOptions())
 
 
@@ -291,7 +310,9 @@ def test_a_field_and_a_row_of_the_table_are_an_option(
         new: int = 0
 
     monkeypatch.setattr(block_encoder, "CompressionOptions", Extended)
-    monkeypatch.setattr(options, "COMPRESSION", [*options.COMPRESSION, click.Option(["--new"], type=int)])
+    monkeypatch.setattr(
+        options, "COMPRESSION", [*options.COMPRESSION, click.Option(["--new"], type=int)]
+    )
     command = Command("compress", {"Compression": options.COMPRESSION}, callback=execute)
     click.testing.CliRunner().invoke(command, ["--new", "5", "a"])
     assert received["new"] == 5
@@ -315,13 +336,20 @@ def test_defaults(received: dict[str, Any]) -> None:
 
 
 def test_clusters_and_values(received: dict[str, Any]) -> None:
-    assert run("-3qkcf", "-9kcfT4", "-mtiny", "--offline", "--block-size=1.5MiB", "--engine=torch", "a").output == ""
+    assert (
+        run(
+            "-3qkcf", "-9kcfT4", "-mtiny", "--offline", "--block-size=1.5MiB", "--engine=torch", "a"
+        ).output
+        == ""
+    )
     assert (received["level"], received["model"], received["block_size"]) == (9, "tiny", 3 << 19)
     assert received["runtime"] == llmzip.Runtime(engine="torch", threads=4, offline=True)
 
 
 def test_decompression_never_downloads(received: dict[str, Any]) -> None:
-    assert run("-d", "-M", "64M", "--max-output=1G", "--device=cuda", "packed/a.llmz").exit_code == 0
+    assert (
+        run("-d", "-M", "64M", "--max-output=1G", "--device=cuda", "packed/a.llmz").exit_code == 0
+    )
     assert (received["max_memory"], received["max_output"]) == (64 << 20, 1 << 30)
     assert received["runtime"] == llmzip.Runtime(device="cuda")
 
@@ -338,7 +366,8 @@ def test_environment(received: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("4096", 4096), ("7B", 7), ("64K", 65536), ("64kib", 65536), ("1.5 GiB", 3 << 29)]
+    ("text", "size"),
+    [("0", 0), ("4096", 4096), ("7B", 7), ("64K", 65536), ("64kib", 65536), ("1.5 GiB", 3 << 29)],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
@@ -361,7 +390,16 @@ def test_formatted_sizes() -> None:
 def test_list() -> None:
     result = run("-l", "packed/a.llmz", "packed/a.llmz")
     title, first, _, last = result.stdout.splitlines()
-    assert title.split() == ["Frames", "Compressed", "Uncompressed", "Ratio", "bits/byte", "Model", "Check", "Filename"]
+    assert title.split() == [
+        "Frames",
+        "Compressed",
+        "Uncompressed",
+        "Ratio",
+        "bits/byte",
+        "Model",
+        "Check",
+        "Filename",
+    ]
     assert first.split()[0] == "1"
     assert first.endswith("packed/a.llmz")
     assert last.split()[0] == "2"
@@ -404,7 +442,11 @@ def test_version() -> None:
 
 def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     def complete(words: str) -> list[str]:
-        environment = {"_LLMZIP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        environment = {
+            "_LLMZIP_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
         return process(env=os.environ | environment).stdout.decode().split()
 
     assert "plain,decompress" in complete("llmzip dec")
@@ -437,7 +479,9 @@ def test_tar() -> None:
     program = " ".join(LLMZIP)
     subprocess.run(["tar", "-I", program, "-cf", "sub.tar.llmz", "sub"], check=True, timeout=60)
     Path("elsewhere").mkdir()
-    subprocess.run(["tar", "-I", program, "-xf", "sub.tar.llmz", "-C", "elsewhere"], check=True, timeout=60)
+    subprocess.run(
+        ["tar", "-I", program, "-xf", "sub.tar.llmz", "-C", "elsewhere"], check=True, timeout=60
+    )
     assert Path("elsewhere/sub/deep/c").read_bytes() == NOISE
 
 
@@ -445,7 +489,10 @@ def test_a_full_disk() -> None:
     with Path("/dev/full").open("wb") as full:
         for args in (["-c", "a"], ["-l", "packed/a.llmz"], ["-l", "--json", "packed/a.llmz"]):
             result = process(*args, stdout=full, stderr=subprocess.PIPE)
-            assert (result.returncode, result.stderr) == (1, b"llmzip: stdout: No space left on device\n")
+            assert (result.returncode, result.stderr) == (
+                1,
+                b"llmzip: stdout: No space left on device\n",
+            )
 
 
 def test_a_file_that_may_not_grow_leaves_nothing() -> None:
@@ -497,7 +544,9 @@ def test_compressed_data_and_terminals(terminal: tuple[int, Callable[[], bytes]]
         assert b"not read from a terminal" in result.stderr
 
 
-def test_progress_is_for_terminals(terminal: tuple[int, Callable[[], bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_for_terminals(
+    terminal: tuple[int, Callable[[], bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     slave, shown = terminal
     process("-o", "one", "a", stdout=subprocess.DEVNULL, stderr=slave)
@@ -512,7 +561,9 @@ def test_progress_is_for_terminals(terminal: tuple[int, Callable[[], bytes]], mo
 
 @pytest.fixture
 def heard_interrupts() -> Iterator[None]:
-    """A shell has what it starts in the background ignore SIGINT, nohup SIGHUP, and what that starts inherits it."""
+    """A shell has what it starts in the background ignore SIGINT, nohup SIGHUP, and what that
+    starts inherits it.
+    """
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
@@ -524,7 +575,9 @@ def heard_interrupts() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing(number: signal.Signals) -> None:
     before = tree()
-    with subprocess.Popen([*LLMZIP, "-o", "out"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        [*LLMZIP, "-o", "out"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
         deadline = time.monotonic() + 30
         while tree() == before and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -1,4 +1,6 @@
-"""What the command line must not lose: inputs that wait, what decompression needs, files that took another's name, devices."""
+"""What the command line must not lose: inputs that wait, what decompression needs, files that took
+another's name, devices.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TEXT = b"to be, or not to be, that is the question" * 30
 
 def contents() -> dict[str, bytes]:
     """Every regular file."""
-    return {name: Path(name).read_bytes() for name in tree() if stat.S_ISREG(Path(name).lstat().st_mode)}
+    return {
+        name: Path(name).read_bytes() for name in tree() if stat.S_ISREG(Path(name).lstat().st_mode)
+    }
 
 
 def refused(*args: str) -> str:
@@ -41,8 +45,13 @@ def test_rm_keeps_the_dictionary() -> None:
     os.link("a", "other name")
     for name in ("a", "other name", "./sub/../a"):
         said = refused("--rm", "--dictionary", "a", name)
-        assert said == f"llmzip: {Path(name)}: is the dictionary, which decompression needs: --rm does not remove it\n"
-    assert refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1  # nothing else is begun either
+        assert (
+            said
+            == f"llmzip: {Path(name)}: is the dictionary, which decompression needs: --rm does not remove it\n"
+        )
+    assert (
+        refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1
+    )  # nothing else is begun either
 
 
 def test_rm_in_a_folder_keeps_the_dictionary_and_packs_the_rest() -> None:
@@ -59,7 +68,9 @@ def test_the_dictionary_is_not_overwritten() -> None:
     assert overwritten in refused("--dictionary", "sub/b", "-f", "-o", "sub/b", "a")
     Path("a.llmz").write_bytes(TEXT)
     assert overwritten in refused("--dictionary", "a.llmz", "-f", "a")
-    assert overwritten in refused("-d", "--dictionary", "sub/b", "-f", "-o", "sub/b", "packed/a.llmz")
+    assert overwritten in refused(
+        "-d", "--dictionary", "sub/b", "-f", "-o", "sub/b", "packed/a.llmz"
+    )
     before = contents()
     assert overwritten in shell("llmzip --dictionary sub/b -c a >> sub/b").stderr.decode()
     assert contents() == before
@@ -156,7 +167,9 @@ def move(path: Path) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [rotate, replace_by_its_like, append, overwrite, move])
-@pytest.mark.parametrize(("function", "source"), [("compress_with", "a"), ("decompress_stream", "packed/a.llmz")])
+@pytest.mark.parametrize(
+    ("function", "source"), [("compress_with", "a"), ("decompress_stream", "packed/a.llmz")]
+)
 def test_rm_removes_only_what_was_read(
     monkeypatch: pytest.MonkeyPatch, function: str, source: str, meanwhile: Meanwhile
 ) -> None:
@@ -217,7 +230,10 @@ def test_rm_of_a_link_removes_the_link() -> None:
 )
 def test_an_empty_name_names_nothing(arguments: list[str], label: str) -> None:
     said = refused(*arguments)
-    assert said == f"llmzip: {label}'': No such file or directory (an empty name: is a variable unset?)\n"
+    assert (
+        said
+        == f"llmzip: {label}'': No such file or directory (an empty name: is a variable unset?)\n"
+    )
 
 
 def test_beside_an_empty_name_the_others_are_done() -> None:
@@ -236,14 +252,18 @@ def test_a_device_is_written_into() -> None:
     assert (full.exit_code, full.stderr) == (1, "llmzip: /dev/full: No space left on device\n")
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "out-link"])
+@pytest.mark.parametrize(
+    "name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "out-link"]
+)
 @pytest.mark.parametrize("options", ["", "-f"])
 def test_a_descriptor_is_written_into(name: str, options: str) -> None:
     Path("out-link").symlink_to("/dev/stdout")
     packed = Path("packed/a.llmz").read_bytes()
     before = os.lstat(name) if name == "/dev/stdout" else None
     assert shell(f"llmzip {options} -o {name} a").stdout == packed  # a pipe
-    assert shell(f"(printf x; llmzip {options} -o {name} a; printf y) > made").stderr == b""  # a regular file
+    assert (
+        shell(f"(printf x; llmzip {options} -o {name} a; printf y) > made").stderr == b""
+    )  # a regular file
     assert Path("made").read_bytes() == b"x" + packed + b"y"
     assert before is None or os.path.samestat(before, os.lstat(name))
     assert Path("out-link").is_symlink()

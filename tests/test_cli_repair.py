@@ -21,7 +21,9 @@ CONTENT = random.Random(7).randbytes(10 * BLOCK)
 
 
 def write(name: str = "x.llmz", destroyed: int | None = 4) -> bytes:
-    """A file of ten blocks that need no model, one of them destroyed, and what is left of its content."""
+    """A file of ten blocks that need no model, one of them destroyed, and what is left of its
+    content.
+    """
     data = bytearray(llmzip.compress(CONTENT, block_size=BLOCK))
     left = bytearray(CONTENT)
     if destroyed is not None:
@@ -32,7 +34,9 @@ def write(name: str = "x.llmz", destroyed: int | None = 4) -> bytes:
     return bytes(left)
 
 
-@pytest.mark.parametrize("arguments", ["repair x.llmz", "-d --keep-going x.llmz", "decompress --keep-going x.llmz"])
+@pytest.mark.parametrize(
+    "arguments", ["repair x.llmz", "-d --keep-going x.llmz", "decompress --keep-going x.llmz"]
+)
 def test_nine_of_ten_blocks(arguments: str) -> None:
     left = write()
     before = tree()

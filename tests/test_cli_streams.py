@@ -1,4 +1,6 @@
-"""What a command line meets: closed and full streams, names that are no text, bad variables, the remains of killed runs."""
+"""What a command line meets: closed and full streams, names that are no text, bad variables, the
+remains of killed runs.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,11 @@ STREAMS = [
 @pytest.mark.parametrize(("line", "code", "said"), STREAMS, ids=[case[0] for case in STREAMS])
 def test_streams(line: str, code: int, said: str) -> None:
     result = shell(line)
-    assert (result.returncode, result.stderr.decode().rstrip("\n"), result.stdout) == (code, said, b"")
+    assert (result.returncode, result.stderr.decode().rstrip("\n"), result.stdout) == (
+        code,
+        said,
+        b"",
+    )
     if line.startswith("llmzip a"):
         assert Path("a.llmz").read_bytes() == Path("packed/a.llmz").read_bytes()
 
@@ -67,7 +73,10 @@ def test_streams(line: str, code: int, said: str) -> None:
 def test_messages_do_not_land_in_the_data() -> None:
     assert shell("llmzip -cv a 2>&-").stdout == Path("packed/a.llmz").read_bytes()
     assert shell("llmzip -c missing a 2>&-").stdout == Path("packed/a.llmz").read_bytes()
-    assert shell("llmzip -o out -v a <&- >&- 2>&-; cat out").stdout == Path("packed/a.llmz").read_bytes()
+    assert (
+        shell("llmzip -o out -v a <&- >&- 2>&-; cat out").stdout
+        == Path("packed/a.llmz").read_bytes()
+    )
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -95,8 +104,14 @@ def test_every_name_can_be_listed_and_named_in_messages(encoding: str) -> None:
     listed = process("-l", *names, env=environment)
     assert (listed.returncode, listed.stderr) == (0, b"")
     rows = listed.stdout.decode("latin-1" if encoding == "latin-1" else "utf-8").splitlines()
-    euro = "\\u20ac" if encoding == "latin-1" else "€"  # click writes UTF-8 where only ASCII is said to be understood
-    assert [row.split()[-1] for row in rows[1:4]] == ["caf\\xe9.llmz", f"{euro}.llmz", "\\x1b[31mred\\n.llmz"]
+    euro = (
+        "\\u20ac" if encoding == "latin-1" else "€"
+    )  # click writes UTF-8 where only ASCII is said to be understood
+    assert [row.split()[-1] for row in rows[1:4]] == [
+        "caf\\xe9.llmz",
+        f"{euro}.llmz",
+        "\\x1b[31mred\\n.llmz",
+    ]
     for code, lines, args in (
         (0, 3, ["-v", "-d", *names]),
         (1, 3, ["-d", *names]),
@@ -105,14 +120,23 @@ def test_every_name_can_be_listed_and_named_in_messages(encoding: str) -> None:
         (1, 1, ["--dictionary", "".join(names), "a", "sub/b"]),  # which none can do without
     ):
         result = process(*args, env=environment)
-        assert (result.returncode, result.stderr.count(b"\n"), b"\x1b" in result.stderr) == (code, lines, False), args
+        assert (result.returncode, result.stderr.count(b"\n"), b"\x1b" in result.stderr) == (
+            code,
+            lines,
+            False,
+        ), args
 
 
 @pytest.mark.usefixtures("folder", "named")
 def test_names_in_json_are_unicode_and_complete() -> None:
-    listed = process("-l", "--json", LATIN, "€.llmz", STEERING, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    listed = process(
+        "-l", "--json", LATIN, "€.llmz", STEERING, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
     first, second, third = json.loads(listed.stdout)
-    assert (first["filename"], bytes.fromhex(first["filename_hex"])) == ("caf\ufffd.llmz", os.fsencode(LATIN))
+    assert (first["filename"], bytes.fromhex(first["filename_hex"])) == (
+        "caf\ufffd.llmz",
+        os.fsencode(LATIN),
+    )
     assert [second["filename"], third["filename"]] == ["€.llmz", STEERING]
     assert "filename_hex" not in second
 
@@ -121,9 +145,17 @@ def test_names_in_json_are_unicode_and_complete() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "0", "10", "-1", "1e1", "٣", "9" * 5000])
-def test_a_bad_level_matters_only_to_compression(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_bad_level_matters_only_to_compression(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("LLMZIP_LEVEL", value)
-    for args in (["-t", "packed/a.llmz"], ["-l", "packed/a.llmz"], ["-dc", "packed/a.llmz"], ["-3", "a"], ["--help"]):
+    for args in (
+        ["-t", "packed/a.llmz"],
+        ["-l", "packed/a.llmz"],
+        ["-dc", "packed/a.llmz"],
+        ["-3", "a"],
+        ["--help"],
+    ):
         assert run(*args).exit_code == 0, args
     result = run("-c", "a")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
@@ -133,9 +165,16 @@ def test_a_bad_level_matters_only_to_compression(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 20])
-def test_a_bad_number_of_threads_matters_only_to_what_computes(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_bad_number_of_threads_matters_only_to_what_computes(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("LLMZIP_NUM_THREADS", value)
-    for args in (["-l", "packed/a.llmz"], ["list", "packed/a.llmz"], ["-T1", "a"], ["-dcT", "0", "a.llmz"]):
+    for args in (
+        ["-l", "packed/a.llmz"],
+        ["list", "packed/a.llmz"],
+        ["-T1", "a"],
+        ["-dcT", "0", "a.llmz"],
+    ):
         assert run(*args).exit_code == 0, args
     for args in (["-c", "a"], ["-t", "packed/a.llmz"], ["-dc", "packed/a.llmz"], ["generate"]):
         result = run(*args)
@@ -147,7 +186,9 @@ def test_a_bad_number_of_threads_matters_only_to_what_computes(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("code", [1, 2, 36])  # operation not permitted, no such file, name too long
-def test_an_entry_that_cannot_be_examined_stops_no_others(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_an_entry_that_cannot_be_examined_stops_no_others(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def lstat(self: Path) -> os.stat_result:
         if self.name == "b":
             raise OSError(code, os.strerror(code), str(self))
@@ -263,7 +304,11 @@ def test_the_draft_of_a_running_process_is_no_input() -> None:
     with begun("-o", "sub/out") as running:
         assert process("-r", "--rm", "sub").stderr == b""
         running.communicate(NOISE, timeout=30)
-    assert {name for name in tree() if name.startswith("sub")} == {"sub/b.llmz", "sub/deep/c.llmz", "sub/out"}
+    assert {name for name in tree() if name.startswith("sub")} == {
+        "sub/b.llmz",
+        "sub/deep/c.llmz",
+        "sub/out",
+    }
 
 
 def draft(machine: str) -> Path:
@@ -300,7 +345,9 @@ def test_planted_names_are_neither_followed_nor_waited_for() -> None:
     assert tree() == before
 
 
-def test_a_draft_that_was_taken_for_abandoned_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_that_was_taken_for_abandoned_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def flock(fd: int, operation: int) -> None:
         if not taken:  # another process removes it between its making and its locking
             (path,) = left_over()

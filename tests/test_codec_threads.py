@@ -18,7 +18,9 @@ from tests.conftest import tiny
 from tests.golden import BINARY, TEXT
 
 THREADS = 6
-PIECES = [TEXT[i * 37 : i * 37 + 80 + 11 * i] for i in range(24)] + [BINARY[i : i + 200] for i in range(8)]
+PIECES = [TEXT[i * 37 : i * 37 + 80 + 11 * i] for i in range(24)] + [
+    BINARY[i : i + 200] for i in range(8)
+]
 
 NATIVE, TORCH = Runtime(engine="native", threads=1), Runtime(engine="torch", threads=1)
 

@@ -59,7 +59,9 @@ def test_any_bytes_come_back(name: str, data: bytes) -> None:
         ("ppmd", {"order": 4, "memory": 1 << 20}),
     ],
 )
-def test_parameters_reach_the_codec_and_its_configuration(name: str, parameters: dict[str, int]) -> None:
+def test_parameters_reach_the_codec_and_its_configuration(
+    name: str, parameters: dict[str, int]
+) -> None:
     if name in ("brotli", "ppmd"):
         pytest.importorskip({"brotli": "brotli", "ppmd": "pyppmd"}[name])
     codec = get_codec(name, **parameters)
@@ -118,7 +120,9 @@ def test_a_large_input() -> None:
         assert codec.decode(codec.encode(data)) == data
 
 
-def test_a_decoder_written_from_the_document_reads_meta_tokens(tiny_model: IntegerModel, english: bytes) -> None:
+def test_a_decoder_written_from_the_document_reads_meta_tokens(
+    tiny_model: IntegerModel, english: bytes
+) -> None:
     data = english[:6000] + b"\x04 caf\xe9 " + english[1000:3000]
     payload = MetaTokenCodec(tiny_model).encode(data)
     assert decode_meta_tokens(payload, len(data), reference_model(tiny_model)) == data
@@ -141,7 +145,9 @@ def test_the_table_of_codecs_and_the_format_agree() -> None:
     assert set(numbered) == set(CodecId)
     for number, kind in numbered.items():
         assert (kind.name, kind.needs_model) == (number.label, number.needs_model)
-    assert set(MODEL_FREE) == {number for number in CodecId if not number.needs_model and not number.nests}
+    assert set(MODEL_FREE) == {
+        number for number in CodecId if not number.needs_model and not number.nests
+    }
     assert all(codec.id == number for number, codec in MODEL_FREE.items())
 
 

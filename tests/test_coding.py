@@ -42,16 +42,22 @@ def test_symbols_come_back_and_cost_what_they_should(data: st.DataObject) -> Non
     assert RangeDecoder(coded).decode(tables).tolist() == symbols.tolist()
     decoder = range_decoder.RangeDecoder(coded)
     if size > 1:
-        assert [decoder.decode([0, *np.cumsum(table).tolist()]) for table in tables[:20]] == symbols[:20].tolist()
+        assert [
+            decoder.decode([0, *np.cumsum(table).tolist()]) for table in tables[:20]
+        ] == symbols[:20].tolist()
 
 
 @given(st.integers(0, 300), st.integers(2, 60), st.integers(0, 999), st.booleans())
-def test_the_plain_coder_writes_and_reads_the_same(count: int, size: int, seed: int, carries: bool) -> None:
+def test_the_plain_coder_writes_and_reads_the_same(
+    count: int, size: int, seed: int, carries: bool
+) -> None:
     generator = np.random.Generator(np.random.PCG64(seed))
     tables = frequencies(2 ** generator.integers(0, 31, (count, size)))
     symbols = generator.integers(0, size, count)
     if carries:  # what lies just above a number that ends in zero words: its interval reaches over that number for long
-        words = generator.integers(0, 1 << 32, 2 * count + 2) * (generator.random(2 * count + 2) < 0.3)
+        words = generator.integers(0, 1 << 32, 2 * count + 2) * (
+            generator.random(2 * count + 2) < 0.3
+        )
         decoded = constriction_coder.Decoder(words.astype(np.uint32)).decode(tables)
         symbols = symbols if decoded is None else decoded
     encoders = plain_coder.Encoder(), constriction_coder.Encoder()
@@ -68,21 +74,27 @@ def test_the_plain_coder_writes_and_reads_the_same(count: int, size: int, seed: 
             assert decoded.tolist() == symbols[part].tolist()
 
 
-def test_without_constriction_the_files_are_the_same(tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_constriction_the_files_are_the_same(
+    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, frame = golden.TEXT, golden.frame_path("text").read_bytes()
     monkeypatch.setattr(range_coder, "Encoder", plain_coder.Encoder)
     monkeypatch.setattr(range_coder, "Decoder", plain_coder.Decoder)
     assert llmzip.compress(data, model=tiny_model) == frame
     assert llmzip.decompress(frame, model=tiny_model) == data
     with pytest.raises(IntegrityError, match="damaged"):
-        RangeDecoder(b"\xff" * 60).decode(np.tile(frequencies(np.array([[1 << 30, 1, 1]])), (5000, 1)))
+        RangeDecoder(b"\xff" * 60).decode(
+            np.tile(frequencies(np.array([[1 << 30, 1, 1]])), (5000, 1))
+        )
 
 
 def test_impossible_code_words_are_an_integrity_error() -> None:
     tables = np.full((50, 4), 1 << 22)
     with pytest.raises(IntegrityError, match="damaged"):
         for _ in range(100):
-            RangeDecoder(b"\xff" * 60).decode(np.tile(frequencies(np.array([[1 << 30, 1, 1]])), (5000, 1)))
+            RangeDecoder(b"\xff" * 60).decode(
+                np.tile(frequencies(np.array([[1 << 30, 1, 1]])), (5000, 1))
+            )
             RangeDecoder(b"\xff" * 60).decode(tables)
 
 

@@ -109,19 +109,43 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"\x03\x10\x06\x11\x01\x01\x00ab", "impossible block parameters"),  # more tokens than bytes
-        (b"\x03\x10\x06\x05\x06\x01\x00ab", "impossible block parameters"),  # more streams than tokens
+        (
+            b"\x03\x10\x06\x11\x01\x01\x00ab",
+            "impossible block parameters",
+        ),  # more tokens than bytes
+        (
+            b"\x03\x10\x06\x05\x06\x01\x00ab",
+            "impossible block parameters",
+        ),  # more streams than tokens
         (b"\x03\x10\x06\x11\x00ab\x01\x01", "impossible block parameters"),
         (b"\x03\x90\x4e\x04\x90\x4e\x00a", "impossible block parameters"),
         (b"\x03\x10\x06\x05\x01\x00\x00ab", "impossible block parameters"),
-        (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),  # less memory than there is
+        (
+            b"\x03\x10\x06\x05\x01\x01\x07ab",
+            "impossible block parameters",
+        ),  # less memory than there is
         (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more
-        (b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a", "impossible block parameters"),  # longer than the model's positions
-        (b"\x03\x90\x4e\x08\x80\x10\x81\x04\x02\x00ab", "impossible block parameters"),  # more streams than 512
+        (
+            b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a",
+            "impossible block parameters",
+        ),  # longer than the model's positions
+        (
+            b"\x03\x90\x4e\x08\x80\x10\x81\x04\x02\x00ab",
+            "impossible block parameters",
+        ),  # more streams than 512
         (b"\x03\x90\x4e\x07\x80\x10\x80\x04\x02\x00a", "bytes of memory"),  # so many
-        (b"\x03\x10\x06\x05\x01\x01\x09ab", "impossible block parameters"),  # more memory than tokens
-        (b"\x03\x10\x06\x05\x01\x09\x08ab", "impossible block parameters"),  # a window beyond the model's positions
-        (b"\x03\x90\x4e\x07\x81\x18\x07\x08\x00ab", "impossible block parameters"),  # too many tokens for two bytes
+        (
+            b"\x03\x10\x06\x05\x01\x01\x09ab",
+            "impossible block parameters",
+        ),  # more memory than tokens
+        (
+            b"\x03\x10\x06\x05\x01\x09\x08ab",
+            "impossible block parameters",
+        ),  # a window beyond the model's positions
+        (
+            b"\x03\x90\x4e\x07\x81\x18\x07\x08\x00ab",
+            "impossible block parameters",
+        ),  # too many tokens for two bytes
         (b"\x03\x90\x4e\x07\x80\x18\x07\x08\x00ab", "bytes of memory"),  # as many as they may hold
         (b"\x03\x10\x01\x05", "inside a block's streams"),
         (b"\x03\x10\x06\x05\x01\x01\x08ab", "decodes to|damaged"),
@@ -130,7 +154,9 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
         (b"\x02\x05\x03abc", "zstd block"),
     ],
 )
-def test_well_checked_nonsense_is_refused(tiny_model: IntegerModel, body: bytes, message: str) -> None:
+def test_well_checked_nonsense_is_refused(
+    tiny_model: IntegerModel, body: bytes, message: str
+) -> None:
     frame = rechecked(golden.frame_path("short").read_bytes(), body)
     with pytest.raises(LLMZipError, match=message):
         llmzip.decompress(frame, model=tiny_model)
@@ -139,7 +165,8 @@ def test_well_checked_nonsense_is_refused(tiny_model: IntegerModel, body: bytes,
 def test_a_block_needs_a_model_that_the_frame_names(tiny_model: IntegerModel) -> None:
     with pytest.raises(FormatError, match="names none"):
         llmzip.decompress(
-            rechecked(golden.frame_path("one-byte").read_bytes(), b"\x03\x10\x05\x05\x01\x01\x00a"), model=tiny_model
+            rechecked(golden.frame_path("one-byte").read_bytes(), b"\x03\x10\x05\x05\x01\x01\x00a"),
+            model=tiny_model,
         )
 
 

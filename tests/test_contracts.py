@@ -67,7 +67,9 @@ def test_needs_input_means_that_nothing_comes_without() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 64, 5000])
-def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+def test_a_part_is_parsed_a_few_times_however_small_the_pieces(
+    monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
     packed = llmzip.compress(NOISE, block_size=1024)
     tries = []
     real = FrameReader.read_block
@@ -78,7 +80,9 @@ def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pyte
 
     monkeypatch.setattr(FrameReader, "read_block", counted)
     decompressor = llmzip.LLMZipDecompressor()
-    out = b"".join(decompressor.decompress(packed[i : i + piece]) for i in range(0, len(packed), piece))
+    out = b"".join(
+        decompressor.decompress(packed[i : i + piece]) for i in range(0, len(packed), piece)
+    )
     assert out == NOISE
     parts = llmzip.list_frames(io.BytesIO(packed))[0].blocks + 1
     assert len(tries) <= 8 * parts  # codec, two sizes of up to two bytes each, payload, check
@@ -86,10 +90,14 @@ def test_a_part_is_parsed_a_few_times_however_small_the_pieces(monkeypatch: pyte
 
 @pytest.mark.parametrize("block_size", [1024, 1 << 26])
 def test_small_pieces_take_time_in_proportion(block_size: int) -> None:
-    """Sixteen times as much in, or out, by small pieces: sixteen times the time, where quadratic growth takes 256 times."""
+    """Sixteen times as much in, or out, by small pieces: sixteen times the time, where quadratic
+    growth takes 256 times.
+    """
 
     def seconds(size: int, pieces_in: int, pieces_out: int) -> float:
-        packed = llmzip.compress(random.Random(6).randbytes(size), block_size=block_size, codec="raw")
+        packed = llmzip.compress(
+            random.Random(6).randbytes(size), block_size=block_size, codec="raw"
+        )
         decompressor = llmzip.LLMZipDecompressor()
         start = time.process_time()
         done = 0
@@ -101,7 +109,10 @@ def test_small_pieces_take_time_in_proportion(block_size: int) -> None:
         return time.process_time() - start
 
     for pieces_in, pieces_out in ((64, -1), (1 << 30, 100)):
-        few, many = (min(seconds(size, pieces_in, pieces_out) for _ in range(2)) for size in (1 << 18, 1 << 22))
+        few, many = (
+            min(seconds(size, pieces_in, pieces_out) for _ in range(2))
+            for size in (1 << 18, 1 << 22)
+        )
         assert many < 64 * few
 
 
@@ -114,7 +125,9 @@ def test_pipes_that_hand_out_little_are_read_in_linear_time() -> None:
             return bytes(min(size, 100))
 
     trickle = Trickle()
-    assert len(ByteReader(trickle).read(4_000_000, "a block")) == 4_000_000  # 80 gigabytes are copied otherwise
+    assert (
+        len(ByteReader(trickle).read(4_000_000, "a block")) == 4_000_000
+    )  # 80 gigabytes are copied otherwise
     assert trickle.given == 40_000
 
 
@@ -144,11 +157,15 @@ def index_frame(entries: list[tuple[int, int]], blocks: bytes) -> bytes:
     """A frame of blocks with any index."""
     import xxhash
 
-    return HEADER.to_bytes() + blocks + b"\0" + content_check(xxhash.xxh3_64()) + index_bytes(entries)
+    return (
+        HEADER.to_bytes() + blocks + b"\0" + content_check(xxhash.xxh3_64()) + index_bytes(entries)
+    )
 
 
 def raw_blocks(parts: list[bytes]) -> list[bytes]:
-    return [Block(1, len(part), part).to_bytes(None if i else HEADER) for i, part in enumerate(parts)]
+    return [
+        Block(1, len(part), part).to_bytes(None if i else HEADER) for i, part in enumerate(parts)
+    ]
 
 
 def test_an_index_of_impossible_sizes_is_refused() -> None:
@@ -212,7 +229,9 @@ def test_a_missing_model_leaves_no_file(tmp_path: pathlib.Path) -> None:
             assert not path.exists()
 
 
-def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model: IntegerModel) -> None:
+def test_a_missing_device_leaves_the_old_file(
+    tmp_path: pathlib.Path, tiny_model: IntegerModel
+) -> None:
     path = tmp_path / "text.llmz"
     path.write_bytes(b"old")
     with pytest.raises(llmzip.LLMZipError, match=r"cannot be used|needs the package torch"):
@@ -221,9 +240,12 @@ def test_a_missing_device_leaves_the_old_file(tmp_path: pathlib.Path, tiny_model
 
 
 @pytest.mark.parametrize(
-    "options", [{"solid": True}, {"codec": "zstd"}, {"mixing": False}, {"progress": lambda *_: None}]
+    "options",
+    [{"solid": True}, {"codec": "zstd"}, {"mixing": False}, {"progress": lambda *_: None}],
 )
-def test_files_take_the_options_of_compressors(tiny_model: IntegerModel, options: dict[str, Any]) -> None:
+def test_files_take_the_options_of_compressors(
+    tiny_model: IntegerModel, options: dict[str, Any]
+) -> None:
     sink = io.BytesIO()
     with llmzip.LLMZipFile(sink, "w", model=tiny_model, **options) as file:
         file.write(b"some text")
@@ -244,7 +266,9 @@ BUFFERS: list[Callable[[], object]] = [
 
 
 @pytest.mark.parametrize("make", BUFFERS)
-def test_buffers_of_any_shape_are_their_bytes(tiny_model: IntegerModel, make: Callable[[], object]) -> None:
+def test_buffers_of_any_shape_are_their_bytes(
+    tiny_model: IntegerModel, make: Callable[[], object]
+) -> None:
     buffer = make()
     expected = bytes(memoryview(buffer))  # type: ignore[arg-type]
     packed = llmzip.compress(buffer, model=tiny_model)  # type: ignore[arg-type]
@@ -272,7 +296,11 @@ def test_what_has_been_used_can_still_be_copied(tiny_model: IntegerModel) -> Non
     codec = FramedCodec(LLMCodec(EngineLoader(tiny_model).for_compression()))
     coded = codec.encode(text)
     assert copy.deepcopy(codec).decode(coded) == text
-    for twin in (pickle.loads(pickle.dumps(dictionary)), copy.deepcopy(dictionary), copy.copy(dictionary)):
+    for twin in (
+        pickle.loads(pickle.dumps(dictionary)),
+        copy.deepcopy(dictionary),
+        copy.copy(dictionary),
+    ):
         assert twin.content == text
         assert llmzip.decompress(packed, model=tiny_model, dictionary=twin) == text + b"!"
 
@@ -289,7 +317,9 @@ def test_codecs_with_a_model_can_be_pickled(name: str) -> None:
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_streams_cannot_be_copied(duplicate: Callable[[object], object], tiny_model: IntegerModel) -> None:
+def test_streams_cannot_be_copied(
+    duplicate: Callable[[object], object], tiny_model: IntegerModel
+) -> None:
     packed = llmzip.compress(b"some text", model=tiny_model)
     for stream in (
         llmzip.LLMZipCompressor(model=tiny_model),

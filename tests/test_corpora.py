@@ -30,7 +30,8 @@ def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
 
 
 class Server:
-    """Serves `files`; breaks off after `limit` bytes of an answer; understands ranges where `ranges` is set.
+    """Serves `files`; breaks off after `limit` bytes of an answer; understands ranges where
+    `ranges` is set.
 
     slip: by how many bytes it says that a part begins elsewhere.
     """
@@ -50,7 +51,11 @@ class Server:
                     self.send_error(404)
                     return
                 wanted = self.headers.get("Range")
-                start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and outer.ranges else 0
+                start = (
+                    int(wanted.removeprefix("bytes=").removesuffix("-"))
+                    if wanted and outer.ranges
+                    else 0
+                )
                 outer.starts.append(start)
                 if start >= len(data) > 0:
                     self.send_response(416)
@@ -59,7 +64,9 @@ class Server:
                     return
                 self.send_response(206 if start else 200)
                 if start:
-                    self.send_header("Content-Range", f"bytes {start + outer.slip}-{len(data) - 1}/{len(data)}")
+                    self.send_header(
+                        "Content-Range", f"bytes {start + outer.slip}-{len(data) - 1}/{len(data)}"
+                    )
                 self.send_header("Content-Length", str(len(data) - start))
                 self.end_headers()
                 self.wfile.write(data[start:][: outer.limit])
@@ -88,7 +95,9 @@ def zipped(**files: bytes) -> bytes:
     return out.getvalue()
 
 
-def corpus(server: Server, data: bytes, sha256: str | None = None, name: str = "small.zip") -> Corpus:
+def corpus(
+    server: Server, data: bytes, sha256: str | None = None, name: str = "small.zip"
+) -> Corpus:
     server.files[f"/{name}"] = data
     return Corpus("small", f"{server.url}/{name}", len(data), sha256, "none", "a test")
 
@@ -101,7 +110,10 @@ def test_builtin_texts_are_the_same_each_time(name: str) -> None:
 
 
 def test_generated_texts_are_the_same_on_every_machine() -> None:
-    digests = {n: hashlib.sha256(BUILTIN[n]()).hexdigest()[:16] for n in ("logs", "json", "csv", "random-bytes")}
+    digests = {
+        n: hashlib.sha256(BUILTIN[n]()).hexdigest()[:16]
+        for n in ("logs", "json", "csv", "random-bytes")
+    }
     assert digests == GENERATED
 
 
@@ -140,7 +152,9 @@ def test_an_interrupted_download_goes_on(server: Server, tmp_path: pathlib.Path)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["file"]
 
 
-def test_servers_without_ranges_and_shrunken_files_start_again(server: Server, tmp_path: pathlib.Path) -> None:
+def test_servers_without_ranges_and_shrunken_files_start_again(
+    server: Server, tmp_path: pathlib.Path
+) -> None:
     target, part = tmp_path / "file", tmp_path / "file.part"
     server.files["/file"] = b"new content"
     server.ranges = False
@@ -153,7 +167,9 @@ def test_servers_without_ranges_and_shrunken_files_start_again(server: Server, t
     assert target.read_bytes() == b"new content"
 
 
-def test_a_download_that_was_complete_is_not_repeated(server: Server, tmp_path: pathlib.Path) -> None:
+def test_a_download_that_was_complete_is_not_repeated(
+    server: Server, tmp_path: pathlib.Path
+) -> None:
     server.files["/file"] = b"all of it"
     (tmp_path / "file.part").write_bytes(b"all of it")
     download(f"{server.url}/file", tmp_path / "file")
@@ -197,7 +213,9 @@ def test_a_pinned_corpus_is_verified_and_unpacked_once(server: Server, cache: pa
     assert server.starts == [0]
 
 
-def test_another_file_than_the_registry_names_is_refused(server: Server, cache: pathlib.Path) -> None:
+def test_another_file_than_the_registry_names_is_refused(
+    server: Server, cache: pathlib.Path
+) -> None:
     with pytest.raises(IntegrityError, match="expected 0000"):
         library.fetch(corpus(server, zipped(a=b"x"), "00" * 32))
     assert list(cache.iterdir()) == []
@@ -216,13 +234,22 @@ def test_trust_on_first_use(server: Server, cache: pathlib.Path) -> None:
         library.fetch(corpus(server, zipped(a=b"y")))
 
 
-def test_a_text_is_joined_from_parts_and_goes_on_where_it_stopped(server: Server, cache: pathlib.Path) -> None:
+def test_a_text_is_joined_from_parts_and_goes_on_where_it_stopped(
+    server: Server, cache: pathlib.Path
+) -> None:
     parts = {"b.md": b"second ", "a folder/x@8.md": b"first ", "c.md": b"third"}
     names = ("a folder/x@8.md", "b.md", "c.md")
     text = b"".join(parts[name] for name in names)
     server.files = {"/at/a%20folder/x%408.md": parts[names[0]], "/at/b.md": parts["b.md"]}
     corpus = Corpus(
-        "joined", f"{server.url}/at", len(text), hashlib.sha256(text).hexdigest(), "", "", ".md", parts=names
+        "joined",
+        f"{server.url}/at",
+        len(text),
+        hashlib.sha256(text).hexdigest(),
+        "",
+        "",
+        ".md",
+        parts=names,
     )
     with pytest.raises(LLMZipError, match="404"):
         library.fetch(corpus)
@@ -250,7 +277,9 @@ def test_tar_archives_and_selected_files(server: Server) -> None:
             info = tarfile.TarInfo(name)
             info.size = 3
             archive.addfile(info, io.BytesIO(b"abc"))
-    folder = library.fetch(dataclasses.replace(corpus(server, out.getvalue(), name="s.tar.gz"), suffix=".md"), say=str)
+    folder = library.fetch(
+        dataclasses.replace(corpus(server, out.getvalue(), name="s.tar.gz"), suffix=".md"), say=str
+    )
     assert [p.name for p in folder.iterdir()] == ["keep.md"]
 
 

@@ -96,9 +96,9 @@ def test_english_is_coded_well_below_what_classical_compressors_reach(
 
 def test_both_engines_make_the_same_file(default_model: IntegerModel, english: bytes) -> None:
     data = english[5_000:7_000]
-    assert llmzip.compress(data, 1, model=default_model, runtime=llmzip.Runtime(engine="torch")) == llmzip.compress(
-        data, 1, model=default_model
-    )
+    assert llmzip.compress(
+        data, 1, model=default_model, runtime=llmzip.Runtime(engine="torch")
+    ) == llmzip.compress(data, 1, model=default_model)
 
 
 @pytest.mark.parametrize("engine", ["native", "torch"])
@@ -127,7 +127,9 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
 def test_integers_cost_less_than_half_a_percent(
     default_model: IntegerModel, float_model: FloatModel, english: bytes, tmp_path: pathlib.Path
 ) -> None:
-    """The code length of two 1024-token segments against float32 transformers on the same tokens."""
+    """The code length of two 1024-token segments against float32 transformers on the same
+    tokens.
+    """
     import torch
 
     from tests.float_reference import load
@@ -145,7 +147,9 @@ def test_integers_cost_less_than_half_a_percent(
     session = engine.session(2, 1024, 64)
     for t in range(0, 1024, 64):
         head = session.advance(inputs[:, t : t + 64])
-        weights = engine.token_weights(head.vectors.reshape(128, -1), head.scales.reshape(-1)).astype(np.float64)
+        weights = engine.token_weights(
+            head.vectors.reshape(128, -1), head.scales.reshape(-1)
+        ).astype(np.float64)
         chosen = weights[np.arange(128), ids[:, t : t + 64].flatten()]
         bits -= np.log2(np.maximum(chosen, 1) / weights.sum(axis=1)).sum()
     assert bits < 1.005 * float_bits

@@ -28,14 +28,18 @@ def named(path: pathlib.Path) -> str:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_links_lead_somewhere(path: pathlib.Path) -> None:
-    links = [link.split("#")[0] for link in _LINK.findall(path.read_text("utf-8")) if "://" not in link]
+    links = [
+        link.split("#")[0] for link in _LINK.findall(path.read_text("utf-8")) if "://" not in link
+    ]
     assert [link for link in links if link and not (path.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_modules_and_files_that_are_named_exist(path: pathlib.Path) -> None:
     text = path.read_text("utf-8")
-    assert [name for name in _MODULE.findall(text) if importlib.util.find_spec(name.rstrip(".")) is None] == []
+    assert [
+        name for name in _MODULE.findall(text) if importlib.util.find_spec(name.rstrip(".")) is None
+    ] == []
     assert [name for name in _PATH.findall(text) if not any(ROOT.glob(name.rstrip("/")))] == []
 
 
@@ -43,5 +47,9 @@ def test_modules_and_files_that_are_named_exist(path: pathlib.Path) -> None:
 def test_lines_fit(path: pathlib.Path) -> None:
     """Tables aside, whose rows Markdown does not let one break."""
     lines = path.read_text("utf-8").splitlines()
-    wide = {i: line for i, line in enumerate(lines, 1) if len(line) > MAX_COLUMNS and not line.startswith("|")}
+    wide = {
+        i: line
+        for i, line in enumerate(lines, 1)
+        if len(line) > MAX_COLUMNS and not line.startswith("|")
+    }
     assert wide == {}

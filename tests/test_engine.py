@@ -1,4 +1,6 @@
-"""The reference engine: against a decoder written from the document, and against itself in every other shape."""
+"""The reference engine: against a decoder written from the document, and against itself in every
+other shape.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ Ids = npt.NDArray[np.int32]
 
 
 def tokens(streams: int, count: int, vocab: int, seed: int = 0) -> Ids:
-    return np.random.Generator(np.random.PCG64(seed)).integers(0, vocab, (streams, count)).astype(np.int32)
+    return (
+        np.random.Generator(np.random.PCG64(seed))
+        .integers(0, vocab, (streams, count))
+        .astype(np.int32)
+    )
 
 
 def evaluate(
@@ -38,7 +44,9 @@ def evaluate(
     edges = [0, *splits, ids.shape[1]]
     session = engine.session(len(ids), window, max(np.diff(edges)))
     parts = [session.advance(ids[:, a:b]) for a, b in itertools.pairwise(edges) if a < b]
-    return np.concatenate([p.vectors for p in parts], 1), np.concatenate([p.scales for p in parts], 1)
+    return np.concatenate([p.vectors for p in parts], 1), np.concatenate(
+        [p.scales for p in parts], 1
+    )
 
 
 def test_conversion_is_reproducible(tiny_model: IntegerModel) -> None:
@@ -87,7 +95,9 @@ def test_every_kernel_gives_the_same_bits(tiny_engine: TorchEngine, dtype: torch
     expected, got = (evaluate(e, ids, 16, [7, 20]) for e in (tiny_engine, other))
     assert np.array_equal(got[0], expected[0])
     assert np.array_equal(got[1], expected[1])
-    weights, other_weights = (e.token_weights(expected[0][:, 0], expected[1][:, 0]) for e in (tiny_engine, other))
+    weights, other_weights = (
+        e.token_weights(expected[0][:, 0], expected[1][:, 0]) for e in (tiny_engine, other)
+    )
     assert np.array_equal(weights, other_weights)
 
 

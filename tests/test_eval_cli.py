@@ -60,29 +60,57 @@ def test_the_command_measures_and_writes(text_file: pathlib.Path, tmp_path: path
     assert [row["kind"] for row in result["rows"]] == ["codec", "integer", "float"]
     codec, integer, floating = result["rows"]
     assert integer["bits_per_byte"] == pytest.approx(floating["bits_per_byte"], rel=0.01)
-    overhead = sum(integer[f"{part}_bits"] for part in ("overhead_table", "overhead_tail", "overhead_header", "mixing"))
+    overhead = sum(
+        integer[f"{part}_bits"]
+        for part in ("overhead_table", "overhead_tail", "overhead_header", "mixing")
+    )
     assert integer["file_model_bits_per_byte"] == pytest.approx(
         (8 * integer["file_bytes"] - overhead) / result["texts"][0]["bytes"], abs=1e-3
     )
     packed = llmzip.compress(text_file.read_bytes()[:3072], 1, model=tiny())
     assert integer["file_bytes"] == len(packed)
     assert codec["bits_per_byte"] > 0
-    redone = cli("report", suffixes[".json"], "--output", tmp_path / "again.html", "--pictures", tmp_path / "svg")
-    drawn = {path.name for path in (tmp_path / "svg").iterdir() if path.read_text().startswith("<svg")}
-    assert drawn == {f"{name}.svg" for name in ("bits_per_byte", "by_context", "by_position", "rank_histogram")}
+    redone = cli(
+        "report",
+        suffixes[".json"],
+        "--output",
+        tmp_path / "again.html",
+        "--pictures",
+        tmp_path / "svg",
+    )
+    drawn = {
+        path.name for path in (tmp_path / "svg").iterdir() if path.read_text().startswith("<svg")
+    }
+    assert drawn == {
+        f"{name}.svg" for name in ("bits_per_byte", "by_context", "by_position", "rank_histogram")
+    }
     assert redone.exit_code == 0, redone.output
     assert (tmp_path / "again.html").read_text() == suffixes[".html"].read_text()
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_names_of_any_bytes_in_any_locale(tmp_path: pathlib.Path) -> None:
-    names = {b"caf\xe9.txt": "caf\\xe9.txt", "\u00e9\u2192".encode(): "\u00e9\u2192", rb"a$\b$": r"a$\b$"}
+    names = {
+        b"caf\xe9.txt": "caf\\xe9.txt",
+        "\u00e9\u2192".encode(): "\u00e9\u2192",
+        rb"a$\b$": r"a$\b$",
+    }
     folder, out = tmp_path / "texts", os.fsencode(tmp_path) + b"/o\xff"
     folder.mkdir()
     for name in names:
         with open(os.fsencode(folder) + b"/" + name, "wb") as file:  # noqa: PTH123
             file.write(TEXT[:200])
-    arguments = ["-d", str(folder), "-m", str(TINY_DIRECTORY), "--task", "code_length", "--context", "32", "-q"]
+    arguments = [
+        "-d",
+        str(folder),
+        "-m",
+        str(TINY_DIRECTORY),
+        "--task",
+        "code_length",
+        "--context",
+        "32",
+        "-q",
+    ]
     ran = subprocess.run(
         [sys.executable, "-m", "llmzip", "eval", *arguments, "--output", out],
         env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
@@ -98,10 +126,15 @@ def test_names_of_any_bytes_in_any_locale(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    compared = cli("compare", "--to", f"float:{TINY_DIRECTORY}", "--data", f"{text_file}:2000", "--context", 64)
+    compared = cli(
+        "compare", "--to", f"float:{TINY_DIRECTORY}", "--data", f"{text_file}:2000", "--context", 64
+    )
     assert json.loads(compared.stdout)["texts"]["text.txt"]["kl_bits_per_token"] > 0
     overall = json.loads(compared.stdout)["overall"]
-    assert overall["kl_bits_per_token"] == json.loads(compared.stdout)["texts"]["text.txt"]["kl_bits_per_token"]
+    assert (
+        overall["kl_bits_per_token"]
+        == json.loads(compared.stdout)["texts"]["text.txt"]["kl_bits_per_token"]
+    )
     shorter = tmp_path / "shorter.txt"
     shorter.write_bytes(TEXT[:100])
     again = tmp_path / "again.txt"
@@ -130,7 +163,9 @@ def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     dated.mkdir()
     for month in ("2025-01", "2025-02"):
         (dated / f"{month}-01.txt").write_bytes(TEXT[:200])
-    slices = cli("months", "--data", dated, "--cutoff", "2025-01", "--output", tmp_path / "months.json")
+    slices = cli(
+        "months", "--data", dated, "--cutoff", "2025-01", "--output", tmp_path / "months.json"
+    )
     assert json.loads(slices.stdout)["robustness"] == 0
     failed = cli("--data", tmp_path / "nothing")
     assert failed.exit_code == 1
@@ -139,18 +174,50 @@ def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
 
 def test_knn_align_and_information(tmp_path: pathlib.Path) -> None:
     for part, cut in (("train", slice(0, 300)), ("test", slice(300, 500))):
-        for label, data in (("text", TEXT), ("numbers", b"".join(b"%d, " % (i * i) for i in range(300)))):
+        for label, data in (
+            ("text", TEXT),
+            ("numbers", b"".join(b"%d, " % (i * i) for i in range(300))),
+        ):
             (tmp_path / part / label).mkdir(parents=True)
             (tmp_path / part / label / "1").write_bytes(data[cut])
     guessed = cli(
-        "knn", "--train", tmp_path / "train", "--test", tmp_path / "test", "--codec", "xz", "--distance", "ncd"
+        "knn",
+        "--train",
+        tmp_path / "train",
+        "--test",
+        tmp_path / "test",
+        "--codec",
+        "xz",
+        "--distance",
+        "ncd",
     )
     assert json.loads(guessed.stdout)["accuracy"] == 1.0
-    chosen = cli("align", "--sources", tmp_path / "train", "--targets", tmp_path / "test" / "text", "--top", 1)
+    chosen = cli(
+        "align",
+        "--sources",
+        tmp_path / "train",
+        "--targets",
+        tmp_path / "test" / "text",
+        "--top",
+        1,
+    )
     assert json.loads(chosen.stdout)["selected"][0]["name"] == "text/1"
-    shared = cli("information", "--inputs", tmp_path / "train", "--outputs", tmp_path / "train", "--codec", "xz")
+    shared = cli(
+        "information",
+        "--inputs",
+        tmp_path / "train",
+        "--outputs",
+        tmp_path / "train",
+        "--codec",
+        "xz",
+    )
     assert json.loads(shared.stdout)["mutual_information_bits"] == pytest.approx(1.0)
-    assert cli("knn", "--train", tmp_path / "train" / "text", "--test", tmp_path, "--codec", "xz").exit_code == 1
+    assert (
+        cli(
+            "knn", "--train", tmp_path / "train" / "text", "--test", tmp_path, "--codec", "xz"
+        ).exit_code
+        == 1
+    )
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
@@ -163,7 +230,15 @@ def test_sub_commands_go_on_after_an_interruption(
     out = tmp_path / "new" / "out.json"
     commands = {
         dated: ("months", "--data", tmp_path / "dated", "--cutoff", "2025-02"),
-        pairs: ("align", "--sources", tmp_path / "dated", "--targets", tmp_path / "dated", "--model", TINY_DIRECTORY),
+        pairs: (
+            "align",
+            "--sources",
+            tmp_path / "dated",
+            "--targets",
+            tmp_path / "dated",
+            "--model",
+            TINY_DIRECTORY,
+        ),
         comparison: ("compare", "--to", TINY_DIRECTORY, "-d", f"{text_file}:300", "-d", "logs:300"),
     }
     names = {dated: "score", pairs: "score", comparison: "compare"}
@@ -172,7 +247,9 @@ def test_sub_commands_go_on_after_an_interruption(
         honest = getattr(module, names[module])
         calls = []
 
-        def failing(*rest: object, honest: Any = honest, calls: list[int] = calls, **named: object) -> object:
+        def failing(
+            *rest: object, honest: Any = honest, calls: list[int] = calls, **named: object
+        ) -> object:
             calls.append(1)
             if len(calls) == 2:
                 raise KeyboardInterrupt
@@ -186,7 +263,11 @@ def test_sub_commands_go_on_after_an_interruption(
         assert done.exit_code == 0, done.output
         whole = len(calls) - 1  # the interrupted call was repeated, the first one was not
         monkeypatch.setattr(module, names[module], honest)
-        assert json.loads(cli(*arguments).stdout) == json.loads(out.read_text()) == json.loads(done.stdout)
+        assert (
+            json.loads(cli(*arguments).stdout)
+            == json.loads(out.read_text())
+            == json.loads(done.stdout)
+        )
         assert whole == {dated: 3, pairs: 3, comparison: 2}[module]
         assert not out.with_name("out.json.partial").exists()
         for path in out.parent.iterdir():
@@ -202,7 +283,10 @@ def test_limits_and_progress_of_sub_commands(tmp_path: pathlib.Path) -> None:
     assert [json.loads(r.stdout)["testing_only"] for r in (whole, limited)] == [False, True]
     assert [json.loads(r.stdout)["bytes"] for r in (whole, limited)] == [len(TEXT), 100]
     assert "code lengths" in whole.stderr
-    assert cli("conditional", "--text", text, "--given", text, "--limit", "100", "--quiet").stderr == ""
+    assert (
+        cli("conditional", "--text", text, "--given", text, "--limit", "100", "--quiet").stderr
+        == ""
+    )
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
@@ -214,11 +298,27 @@ def test_limits_and_progress_of_sub_commands(tmp_path: pathlib.Path) -> None:
         (["compare", "--to", TINY_DIRECTORY, "--device", "nonsense"], 1, "cannot be used"),
         (["conditional", "--text", "EMPTY", "--given", __file__], 1, "no text to measure"),
         (["conditional", "--text", "nothing-here", "--given", __file__], 2, "does not exist"),
-        (["conditional", "--text", __file__, "--given", __file__, "--codec", "xz:preset=99"], 1, "xz:preset=99"),
-        (["knn", "--train", "TEXTS", "--test", "TEXTS", "-k", "9", "--codec", "xz"], 2, "has 1 texts"),
+        (
+            ["conditional", "--text", __file__, "--given", __file__, "--codec", "xz:preset=99"],
+            1,
+            "xz:preset=99",
+        ),
+        (
+            ["knn", "--train", "TEXTS", "--test", "TEXTS", "-k", "9", "--codec", "xz"],
+            2,
+            "has 1 texts",
+        ),
         (["align", "--sources", "nothing-here", "--targets", __file__], 1, "no such file"),
-        (["align", "--sources", __file__, "--targets", __file__, "--codec", "nothing"], 1, "codecs are"),
-        (["information", "--inputs", "TEXTS", "--outputs", __file__, "--codec", "xz"], 1, "share 0 file names"),
+        (
+            ["align", "--sources", __file__, "--targets", __file__, "--codec", "nothing"],
+            1,
+            "codecs are",
+        ),
+        (
+            ["information", "--inputs", "TEXTS", "--outputs", __file__, "--codec", "xz"],
+            1,
+            "share 0 file names",
+        ),
         (["correlate", "BINARY", "--x", "a", "--y", "b"], 1, "no CSV file"),
         (["correlate", "SHORT", "--x", "a", "--y", "b"], 1, "could not convert"),
         (["correlate", "INFINITE", "--x", "a", "--y", "b"], 1, "not finite"),
@@ -230,7 +330,9 @@ def test_limits_and_progress_of_sub_commands(tmp_path: pathlib.Path) -> None:
         (["report", "OLD"], 1, "format 99"),
     ],
 )
-def test_bad_input_is_one_clear_error(arguments: list[str], code: int, message: str, tmp_path: pathlib.Path) -> None:
+def test_bad_input_is_one_clear_error(
+    arguments: list[str], code: int, message: str, tmp_path: pathlib.Path
+) -> None:
     files = {
         "EMPTY": b"",
         "BINARY": b"a,b\n\xff\xfe",
@@ -253,7 +355,18 @@ def test_bad_input_is_one_clear_error(arguments: list[str], code: int, message: 
 def test_correlate(tmp_path: pathlib.Path) -> None:
     table = tmp_path / "scores.csv"
     table.write_text("model,bpc,score\na,0.9,40\nb,0.8,50\nc,0.7,60\n")
-    found = cli("correlate", table, "--x", "bpc", "--y", "score", "--label", "model", "--output", tmp_path / "fit.json")
+    found = cli(
+        "correlate",
+        table,
+        "--x",
+        "bpc",
+        "--y",
+        "score",
+        "--label",
+        "model",
+        "--output",
+        tmp_path / "fit.json",
+    )
     assert json.loads(found.stdout)["pearson"] == pytest.approx(-1)
     assert (tmp_path / "fit.svg").is_file()
     wrong = cli("correlate", table, "--x", "nothing", "--y", "score")

@@ -20,7 +20,12 @@ from llmzip.evaluation.compare import compare
 from llmzip.evaluation.dated import by_month, measure_months
 from llmzip.evaluation.json_values import from_json, to_json
 from llmzip.evaluation.options import Options, Text, load_texts
-from llmzip.evaluation.pairs import ModelCodeLengths, codec_length, conditional_by_codec, distance_table
+from llmzip.evaluation.pairs import (
+    ModelCodeLengths,
+    codec_length,
+    conditional_by_codec,
+    distance_table,
+)
 from llmzip.evaluation.report import report
 from llmzip.evaluation.rows import (
     CodeLengthMeasures,
@@ -55,7 +60,9 @@ def test_code_length_keys_agree_with_each_other(integer: IntegerScorer, english:
     assert len(found.bits_per_byte_by_position) == 3
     assert sum(found.rank_histogram) == pytest.approx(1)
     assert found.rank_histogram[0] == found.top1
-    assert found.adjusted_rate_stored == pytest.approx(found.raw_rate + integer.model_card.model_bytes / 6000)
+    assert found.adjusted_rate_stored == pytest.approx(
+        found.raw_rate + integer.model_card.model_bytes / 6000
+    )
     assert found.smoothed_bits_per_byte != found.bits_per_byte
 
 
@@ -66,7 +73,12 @@ def test_capacity_by_the_definition(integer: IntegerScorer, english: bytes) -> N
     length = integer.max_positions
     count = min(4, len(text.ids) // length)
     assert (found.samples, found.sample_tokens) == (count, 512)
-    ts = np.mean([8 * text.sizes[i * length + 1 : (i + 1) * length].sum() / (length - 1) for i in range(count)])
+    ts = np.mean(
+        [
+            8 * text.sizes[i * length + 1 : (i + 1) * length].sum() / (length - 1)
+            for i in range(count)
+        ]
+    )
     assert found.ts == pytest.approx(ts)
     expected = (found.ts - found.nll - 27) / math.log2(found.flops_per_token_paper)
     assert found.information_capacity == pytest.approx(expected)
@@ -80,14 +92,18 @@ def test_context_scores_the_same_tokens_each_time(integer: IntegerScorer, englis
     text = integer.tokenize(english[:6000])
     starts = np.linspace(128, len(text.ids) - 64, 4).astype(int).tolist()
     direct = score(integer, text, [Span(s - 16, s, s + 64) for s in starts])
-    assert found.bits_per_byte_by_context[0] == pytest.approx(direct.total_bits / direct.total_bytes)
+    assert found.bits_per_byte_by_context[0] == pytest.approx(
+        direct.total_bits / direct.total_bytes
+    )
 
 
 def test_bpc_counts_every_character(integer: IntegerScorer) -> None:
     data = ("caf\u00e9 " * 30).encode()
     found = tasks.measure_bpc(integer, data, OPTIONS)
     text = integer.tokenize(data)
-    assert found.bpc == pytest.approx(score(integer, text, [Span(0, 0, len(text.ids))]).total_bits / 150)
+    assert found.bpc == pytest.approx(
+        score(integer, text, [Span(0, 0, len(text.ids))]).total_bits / 150
+    )
 
 
 def test_codecs_are_measured_on_the_payload() -> None:
@@ -102,7 +118,9 @@ def test_codecs_are_measured_on_the_payload() -> None:
 def test_what_does_not_apply_is_reported(integer: IntegerScorer) -> None:
     options = Options(tasks=("code_length", "context"), context=64)
     texts = [Text("short", TEXT[:60])]
-    result = run.evaluate([lambda: integer], texts, options, codecs=["xz:level=3", "nothing"], damage=texts[0])
+    result = run.evaluate(
+        [lambda: integer], texts, options, codecs=["xz:level=3", "nothing"], damage=texts[0]
+    )
     assert "unexpected keyword" in result.rows[0].errors["codec"]
     assert "codecs are raw" in result.rows[1].errors["codec"]
     assert "too short" in result.rows[2].errors["context"]
@@ -152,9 +170,9 @@ def test_a_report_holds_everything_in_one_file(integer: IntegerScorer, english: 
     assert page.count("<svg") == 6
     assert "&lt;prose&gt;" in page
     assert "<prose>" not in page
-    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    )
+    assert "http://" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
     assert "src=" not in page
     assert from_json(Result, json.loads(json.dumps(to_json(result), allow_nan=False))) == result
 
@@ -165,7 +183,9 @@ def test_an_undamaged_cache_costs_nothing_and_damage_costs_more(
 ) -> None:
     scorer: Scorer = request.getfixturevalue(kind)
     data = english[:3000]
-    rows = measure_damage(scorer, data, contexts=(96,), evict_fractions=(0, 0.9), bits=(16, 8, 2), samples=4)
+    rows = measure_damage(
+        scorer, data, contexts=(96,), evict_fractions=(0, 0.9), bits=(16, 8, 2), samples=4
+    )
     extra = {(row.evicted_fraction, row.cache_bits): row.extra_bits_per_byte for row in rows}
     assert extra[0, 16] == pytest.approx(0, abs=1e-6)
     assert abs(extra[0, 8]) < 0.01
@@ -179,9 +199,13 @@ def test_an_undamaged_cache_costs_nothing_and_damage_costs_more(
     assert whole.bits_per_byte == pytest.approx(direct.total_bits / direct.total_bytes, abs=1e-4)
 
 
-def test_integer_damage_is_float_damage(integer: IntegerScorer, floating: FloatScorer, english: bytes) -> None:
+def test_integer_damage_is_float_damage(
+    integer: IntegerScorer, floating: FloatScorer, english: bytes
+) -> None:
     a, b = (
-        measure_damage(s, english[:3000], contexts=(96,), evict_fractions=(0.5,), bits=(3,), samples=4)[0].bits_per_byte
+        measure_damage(
+            s, english[:3000], contexts=(96,), evict_fractions=(0.5,), bits=(3,), samples=4
+        )[0].bits_per_byte
         for s in (integer, floating)
     )
     assert a == pytest.approx(b, rel=0.05)
@@ -226,9 +250,17 @@ def test_distances_tell_texts_apart() -> None:
 
 
 def test_months(integer: IntegerScorer) -> None:
-    texts = {"2025-01-02-a": TEXT[:300], "2025-01-09-b": TEXT[300:500], "2025-03-01-c": TEXT[500:], "undated": b"x"}
+    texts = {
+        "2025-01-02-a": TEXT[:300],
+        "2025-01-09-b": TEXT[300:500],
+        "2025-03-01-c": TEXT[500:],
+        "undated": b"x",
+    }
     slices = by_month(texts)
-    assert {month: len(data) for month, data in slices.items()} == {"2025-01": 500, "2025-03": len(TEXT) - 500}
+    assert {month: len(data) for month, data in slices.items()} == {
+        "2025-01": 500,
+        "2025-03": len(TEXT) - 500,
+    }
     found = measure_months(integer, slices, "2025-01", context=64)
     rates = found.rate_percent_by_month
     assert found.robustness == pytest.approx(rates["2025-03"] - rates["2025-01"])
@@ -240,7 +272,9 @@ def test_months(integer: IntegerScorer) -> None:
 def test_data_by_name_and_size(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a").write_bytes(b"0123456789")
     (tmp_path / "empty").write_bytes(b"")
-    assert [(t.name, t.data) for t in load_texts((f"{tmp_path}:4",))] == [(f"{tmp_path}/a", b"0123")]
+    assert [(t.name, t.data) for t in load_texts((f"{tmp_path}:4",))] == [
+        (f"{tmp_path}/a", b"0123")
+    ]
     assert load_texts((f"{tmp_path / 'a'}:4",), 2)[0].data == b"01"
     assert len(load_texts(("logs:1000",))[0].data) == 1000
     with pytest.raises(llmzip.LLMZipError, match="no text to measure"):
@@ -248,7 +282,9 @@ def test_data_by_name_and_size(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_the_same_model(dtype: str, floating: FloatScorer, english: bytes) -> None:
+def test_half_precision_is_the_same_model(
+    dtype: str, floating: FloatScorer, english: bytes
+) -> None:
     half = load_float(str(TINY_DIRECTORY), dtype=dtype)
     assert half.model_card.settings["dtype"] == dtype
     assert half.model_card.model_bytes == floating.model_card.model_bytes // 2
@@ -258,7 +294,9 @@ def test_half_precision_is_the_same_model(dtype: str, floating: FloatScorer, eng
     bpc = [tasks.measure_bpc(s, data, OPTIONS).bpc for s in (half, floating)]
     assert bpc[0] == pytest.approx(bpc[1], rel=0.01)
     a, b = (
-        measure_damage(s, english[:1500], contexts=(64,), evict_fractions=(0.5,), bits=(3,), samples=2)
+        measure_damage(
+            s, english[:1500], contexts=(64,), evict_fractions=(0.5,), bits=(3,), samples=2
+        )
         for s in (half, floating)
     )
     assert a[0].bits_per_byte == pytest.approx(b[0].bits_per_byte, rel=0.05)

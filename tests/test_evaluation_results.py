@@ -95,7 +95,13 @@ def test_tables_are_written_as_markdown_and_as_html() -> None:
         Column[tuple[str, float | None]]("unknown", lambda row: None),
     ]
     made = table([("a|<b>", 2000.25), ("c", 3.0), ("d", None)], [("", lambda row: row[0])], columns)
-    assert made.markdown() == ["|  | cost ↓ |", "| --- | ---: |", "| a|<b> | 2,000.2 |", "| c | **3.0** |", "| d |  |"]
+    assert made.markdown() == [
+        "|  | cost ↓ |",
+        "| --- | ---: |",
+        "| a|<b> | 2,000.2 |",
+        "| c | **3.0** |",
+        "| d |  |",
+    ]
     assert made.html() == (
         "<table><tr><th></th><th>cost ↓</th></tr><tr><td>a|&lt;b&gt;</td><td>2,000.2</td></tr>"
         "<tr><td>c</td><td><b>3.0</b></td></tr><tr><td>d</td><td></td></tr></table>"
@@ -115,7 +121,10 @@ def test_json_that_is_no_result_says_where(integer: IntegerScorer, tmp_path: pat
     assert values["rows"][1]["bits_per_byte"] == result.rows[1].bits_per_byte  # flat
     path = tmp_path / "result.json"
     for change, message in (
-        (lambda v: v["rows"][1].update(tokens="many"), r"rows\[1\].tokens is 'many', which is no int"),
+        (
+            lambda v: v["rows"][1].update(tokens="many"),
+            r"rows\[1\].tokens is 'many', which is no int",
+        ),
         (lambda v: v["rows"][0].update(kind="zip"), r"rows\[0\].kind is 'zip', not one of"),
         (lambda v: v.pop("date"), "has no date"),
         (lambda v: v.update(rows=7), "rows is '7', which is no list"),

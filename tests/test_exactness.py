@@ -1,4 +1,6 @@
-"""The promise: one input, one file, whatever computes it. Settings that are a process's own have one of their own."""
+"""The promise: one input, one file, whatever computes it. Settings that are a process's own have
+one of their own.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,14 @@ from llmzip.model.registry import DEFAULT_MODEL
 from tests.conftest import TESTS, TINY_DIRECTORY, corpus
 from tests.golden import TEXT
 
-pytest.importorskip("torch", reason="torch, the reference that all others are compared with, is not installed")
+pytest.importorskip(
+    "torch", reason="torch, the reference that all others are compared with, is not installed"
+)
 
 REPOSITORY = TESTS.parent
 
-# Runs in each process, for each job with an engine of its own: compress, and decompress what another process made.
+# Runs in each process, for each job with an engine of its own: compress, and decompress what
+# another process made.
 SCRIPT = """
 import hashlib, json, pathlib, sys
 import llmzip
@@ -71,20 +76,32 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
 
 
 def process_of(name: str) -> tuple[object, ...]:
-    """What must be alike for two switches to share a process: starting one takes longer than the job."""
+    """What must be alike for two switches to share a process: starting one takes longer than the
+    job.
+    """
     changes, environment = SWITCHES[name]
     job = {**DEFAULT, **changes}
-    threads = job["threads"] if job["engine"] == "torch" else None  # torch's are the process's, not the engine's
+    threads = (
+        job["threads"] if job["engine"] == "torch" else None
+    )  # torch's are the process's, not the engine's
     return job["engine"], threads, environment
 
 
 def run(
     folder: pathlib.Path, names: Sequence[str], given: pathlib.Path | None, job: dict[str, object]
 ) -> dict[str, bytes]:
-    """Compress in a process with each of these switches, which can share it, and decompress `given` there; the frames."""
+    """Compress in a process with each of these switches, which can share it, and decompress `given`
+    there; the frames.
+    """
     outputs = {name: folder / f"{name}.llmz" for name in names}
     jobs = [
-        {**DEFAULT, **SWITCHES[name][0], **job, "given": given and str(given), "output": str(output)}
+        {
+            **DEFAULT,
+            **SWITCHES[name][0],
+            **job,
+            "given": given and str(given),
+            "output": str(output),
+        }
         for name, output in outputs.items()
     ]
     environment = SWITCHES[names[0]][1]
@@ -126,7 +143,11 @@ def frame_of(folder: pathlib.Path, tiny_frame: pathlib.Path) -> Callable[[str], 
 
     def frame(name: str) -> bytes:
         if name not in made:
-            together = [other for other in SWITCHES if other != "plain" and process_of(other) == process_of(name)]
+            together = [
+                other
+                for other in SWITCHES
+                if other != "plain" and process_of(other) == process_of(name)
+            ]
             made.update(run(folder, together, tiny_frame, tiny_job(folder)))
         return made[name]
 

@@ -20,11 +20,15 @@ from tests.conftest import TINY_DIRECTORY
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the light installation; no engine is loaded."""
     found = importlib.util.find_spec
-    for name in [name for name in sys.modules if name.startswith(("llmzip.tuning", "llmzip.scoring.float"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("llmzip.tuning", "llmzip.scoring.float"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "llmzip.evaluation.cache_damage", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
+    )
     monkeypatch.setattr(engine_loader, "_loaded", None)
 
 
@@ -40,7 +44,9 @@ def test_faults_of_our_own_are_no_missing_packages() -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_without_core_and_torch_both_cures_are_named(tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_core_and_torch_both_cures_are_named(
+    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("llmzip.engine.native_engine.why_not_available", lambda: "it was not built")
     with pytest.raises(llmzip.LLMZipError, match="it was not built") as caught:
         llmzip.compress(b"some text, some more text", model=tiny_model)

@@ -1,4 +1,6 @@
-"""Every number that a file holds at its extremes: a typed error, at once, and never anything else."""
+"""Every number that a file holds at its extremes: a typed error, at once, and never anything
+else.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,20 @@ from tests import golden
 from tests.conftest import tiny
 from tests.test_limits import frame_of, numbers
 
-EXTREMES = (0, 1, 2, 63, 64, 65, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 62, (1 << 63) - 1)
+EXTREMES = (
+    0,
+    1,
+    2,
+    63,
+    64,
+    65,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 32,
+    1 << 62,
+    (1 << 63) - 1,
+)
 MOST = 1 << 26
 
 
@@ -52,7 +67,11 @@ def test_payloads(size: int) -> None:
         frame = frame_of(Block(codec, size, payload), memory=1 << 25)
         with pytest.raises(LLMZipError):
             llmzip.decompress(
-                frame, model=tiny(), max_memory=1 << 25, max_output=MOST, runtime=llmzip.Runtime(threads=1)
+                frame,
+                model=tiny(),
+                max_memory=1 << 25,
+                max_output=MOST,
+                runtime=llmzip.Runtime(threads=1),
             )
 
 
@@ -68,7 +87,9 @@ def test_headers() -> None:
                     continue
     for a, b in itertools.product(EXTREMES, repeat=2):
         with pytest.raises(LLMZipError):
-            llmzip.decompress(frame_of(Block(RawCodec.id, 3, b"abc"))[:5] + b"\x01" + numbers(a, b) + bytes(40))
+            llmzip.decompress(
+                frame_of(Block(RawCodec.id, 3, b"abc"))[:5] + b"\x01" + numbers(a, b) + bytes(40)
+            )
 
 
 def test_indexes() -> None:

@@ -32,7 +32,9 @@ def packed(tiny_model: IntegerModel, text: bytes) -> bytes:
     return llmzip.compress(text, 1, model=tiny_model, block_size=1024)
 
 
-def test_written_files_read_back(tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path) -> None:
+def test_written_files_read_back(
+    tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
     path = tmp_path / "text.llmz"
     with llmzip.open(path, "xb", model=tiny_model, block_size=2048) as file:
         assert file.writable()
@@ -67,7 +69,14 @@ def test_random_access(tiny_model: IntegerModel, text: bytes, packed: bytes, fra
     content = text * frames
     file = llmzip.LLMZipFile(io.BytesIO(packed * frames), model=tiny_model)
     assert file.read(10) == content[:10]
-    for offset, size in [(5000, 100), (0, 50), (1020, 10), (len(content) - 5, 100), (3000, 2500), (len(content), 1)]:
+    for offset, size in [
+        (5000, 100),
+        (0, 50),
+        (1020, 10),
+        (len(content) - 5, 100),
+        (3000, 2500),
+        (len(content), 1),
+    ]:
         assert file.seek(offset) == offset
         assert file.read(size) == content[offset : offset + size]
     assert file.seek(-7, io.SEEK_END) == len(content) - 7
@@ -123,7 +132,9 @@ class Pipe(io.RawIOBase):
         return len(piece)
 
 
-def test_pipes_can_be_read_but_not_sought(tiny_model: IntegerModel, text: bytes, packed: bytes) -> None:
+def test_pipes_can_be_read_but_not_sought(
+    tiny_model: IntegerModel, text: bytes, packed: bytes
+) -> None:
     file = llmzip.LLMZipFile(Pipe(packed), model=tiny_model)  # type: ignore[arg-type]
     assert not file.seekable()
     with pytest.raises(io.UnsupportedOperation):
@@ -133,7 +144,10 @@ def test_pipes_can_be_read_but_not_sought(tiny_model: IntegerModel, text: bytes,
 
 def test_an_exception_while_writing_leaves_no_complete_file(tiny_model: IntegerModel) -> None:
     sink = io.BytesIO()
-    with pytest.raises(RuntimeError, match="stop"), llmzip.LLMZipFile(sink, "w", model=tiny_model) as file:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        llmzip.LLMZipFile(sink, "w", model=tiny_model) as file,
+    ):
         file.write(b"half a text")
         raise RuntimeError("stop")
     with pytest.raises(llmzip.TruncatedError):
@@ -149,7 +163,10 @@ def test_wrong_use(tiny_model: IntegerModel, packed: bytes) -> None:
             llmzip.open(io.BytesIO(), mode)
     with pytest.raises(ValueError, match="modes are"):
         llmzip.open(io.BytesIO(), "zt")
-    reading, writing = llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model), llmzip.LLMZipFile(io.BytesIO(), "w")
+    reading, writing = (
+        llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model),
+        llmzip.LLMZipFile(io.BytesIO(), "w"),
+    )
     for use in (lambda: reading.write(b"x"), lambda: reading.writelines([b"x"])):
         with pytest.raises(io.UnsupportedOperation, match="open for reading"):
             use()
@@ -200,7 +217,9 @@ for file, mode, options in (
         print("opened", file, mode, options)
     gc.collect()
 """
-    ran = subprocess.run([sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=True
+    )
     assert (ran.stdout, ran.stderr) == ("", "")
     assert not list(tmp_path.iterdir())
 
@@ -238,7 +257,10 @@ def test_the_level_has_the_name_that_gzip_gives_it(tiny_model: IntegerModel, tex
 
 
 def test_a_closed_file_answers_nothing(tiny_model: IntegerModel, packed: bytes) -> None:
-    for file in (llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model), llmzip.LLMZipFile(io.BytesIO(), "w")):
+    for file in (
+        llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model),
+        llmzip.LLMZipFile(io.BytesIO(), "w"),
+    ):
         file.close()
         file.close()
         assert file.closed
@@ -268,7 +290,9 @@ def test_a_closed_file_answers_nothing(tiny_model: IntegerModel, packed: bytes) 
             print(file.name)
 
 
-def test_files_have_names_modes_and_descriptors(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_files_have_names_modes_and_descriptors(
+    tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     path = tmp_path / "text.llmz"
     for mode in ("wb", "ab", "rb"):
         with llmzip.open(path, mode, model=tiny_model) as file:
@@ -286,7 +310,9 @@ def test_files_have_names_modes_and_descriptors(tiny_model: IntegerModel, tmp_pa
         llmzip.open(tmp_path / "nothing")
 
 
-def test_appending_adds_a_frame(tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path) -> None:
+def test_appending_adds_a_frame(
+    tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
     path = tmp_path / "text.llmz"
     for number, mode in enumerate(("a", "ab", "xb", "a"), 1):
         if mode == "xb":
@@ -315,7 +341,9 @@ class OnlyWrites:
         self.write = self.sink.write
 
 
-def test_sources_need_only_read_and_sinks_only_write(tiny_model: IntegerModel, text: bytes, packed: bytes) -> None:
+def test_sources_need_only_read_and_sinks_only_write(
+    tiny_model: IntegerModel, text: bytes, packed: bytes
+) -> None:
     with llmzip.open(OnlyReads(packed), model=tiny_model) as file:  # type: ignore[call-overload]
         assert not file.seekable()
         with pytest.raises(io.UnsupportedOperation):
@@ -411,7 +439,9 @@ def test_without_a_flush_bytes_are_those_of_compress(tiny_model: IntegerModel, t
     packed = llmzip.compress(text, 1, model=tiny_model)
     for mode in ("wb", "wt"):
         sink = io.BytesIO()
-        with llmzip.open(sink, mode, level=1, model=tiny_model, **({"newline": ""} if mode == "wt" else {})) as file:
+        with llmzip.open(
+            sink, mode, level=1, model=tiny_model, **({"newline": ""} if mode == "wt" else {})
+        ) as file:
             for line in text.splitlines(keepends=True):
                 file.write(line.decode() if mode == "wt" else line)
         assert sink.getvalue() == packed
@@ -426,7 +456,9 @@ def test_without_a_flush_bytes_are_those_of_compress(tiny_model: IntegerModel, t
 # ---- text ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", [None, "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding", [None, "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"]
+)
 def test_text_of_any_encoding_is_readable_again(
     tiny_model: IntegerModel, encoding: str | None, tmp_path: pathlib.Path
 ) -> None:
@@ -456,7 +488,9 @@ def test_text_of_any_encoding_is_readable_again(
             assert file.name == str(path)
 
 
-def test_text_after_other_text_has_a_mark_of_its_own_unless_it_is_appended(tiny_model: IntegerModel) -> None:
+def test_text_after_other_text_has_a_mark_of_its_own_unless_it_is_appended(
+    tiny_model: IntegerModel,
+) -> None:
     sink = io.BytesIO()
     for mode, expected in (("wt", "one"), ("at", "onetwo"), ("wt", "onetwo\ufeffthree")):
         with llmzip.open(sink, mode, encoding="utf-16", model=tiny_model) as file:
@@ -466,7 +500,10 @@ def test_text_after_other_text_has_a_mark_of_its_own_unless_it_is_appended(tiny_
 
 def test_an_exception_while_writing_text_leaves_no_complete_file(tiny_model: IntegerModel) -> None:
     sink = io.BytesIO()
-    with pytest.raises(RuntimeError, match="stop"), llmzip.open(sink, "wt", model=tiny_model) as file:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        llmzip.open(sink, "wt", model=tiny_model) as file,
+    ):
         file.write("half a text")
         raise RuntimeError("stop")
     with pytest.raises(llmzip.TruncatedError):
@@ -475,12 +512,18 @@ def test_an_exception_while_writing_text_leaves_no_complete_file(tiny_model: Int
 
 def test_tar_streams(tiny_model: IntegerModel, text: bytes) -> None:
     packed = io.BytesIO()
-    with llmzip.LLMZipFile(packed, "w", model=tiny_model) as sink, tarfile.open(fileobj=sink, mode="w|") as archive:
+    with (
+        llmzip.LLMZipFile(packed, "w", model=tiny_model) as sink,
+        tarfile.open(fileobj=sink, mode="w|") as archive,
+    ):
         member = tarfile.TarInfo("text.txt")
         member.size = len(text)
         archive.addfile(member, io.BytesIO(text))
     packed.seek(0)
-    with llmzip.LLMZipFile(packed, model=tiny_model) as source, tarfile.open(fileobj=source, mode="r|") as archive:
+    with (
+        llmzip.LLMZipFile(packed, model=tiny_model) as source,
+        tarfile.open(fileobj=source, mode="r|") as archive,
+    ):
         for member in archive:
             extracted = archive.extractfile(member)
             assert extracted is not None

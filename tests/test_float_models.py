@@ -49,7 +49,9 @@ def pickled(folder: pathlib.Path) -> None:
 
 def with_own_code(folder: pathlib.Path) -> None:
     (folder / "own.py").write_text(RUNS)
-    configured(model_type="own", auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"})(folder)
+    configured(
+        model_type="own", auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    )(folder)
 
 
 def with_code_elsewhere(folder: pathlib.Path) -> None:
@@ -57,12 +59,16 @@ def with_code_elsewhere(folder: pathlib.Path) -> None:
 
 
 def mamba(folder: pathlib.Path) -> None:
-    config = transformers.MambaConfig(vocab_size=268, hidden_size=16, num_hidden_layers=1, state_size=4)
+    config = transformers.MambaConfig(
+        vocab_size=268, hidden_size=16, num_hidden_layers=1, state_size=4
+    )
     transformers.MambaForCausalLM(config).save_pretrained(folder)
 
 
 def rwkv(folder: pathlib.Path) -> None:
-    config = transformers.RwkvConfig(vocab_size=268, hidden_size=16, num_hidden_layers=2, attention_hidden_size=16)
+    config = transformers.RwkvConfig(
+        vocab_size=268, hidden_size=16, num_hidden_layers=2, attention_hidden_size=16
+    )
     transformers.RwkvForCausalLM(config).save_pretrained(folder)
 
 
@@ -85,7 +91,11 @@ def more_tokens_than_the_model(folder: pathlib.Path) -> None:
 
 def encoder(folder: pathlib.Path) -> None:
     config = transformers.BertConfig(
-        vocab_size=268, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        vocab_size=268,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
     )
     config.initializer_range = 0.5
     transformers.BertLMHeadModel(config).save_pretrained(folder)
@@ -108,7 +118,10 @@ def encoder(folder: pathlib.Path) -> None:
         (with_own_code, "llmzip runs none"),
         (with_code_elsewhere, "llmzip runs none"),
         (configured(attn_implementation="owner/kernel"), "would be fetched and run"),
-        (containing("adapter_config.json", '{"base_model_name_or_path": "owner/name"}'), "holds an adapter"),
+        (
+            containing("adapter_config.json", '{"base_model_name_or_path": "owner/name"}'),
+            "holds an adapter",
+        ),
         (pickled, "pytorch_model.bin could run code"),
         (without_weights, "no *.safetensors file"),
         (containing("model.safetensors", ""), "cannot load it"),
@@ -135,7 +148,9 @@ def test_a_folder_that_is_no_model_for_us_is_one_line(
 ) -> None:
     folder = tiny.write_directory(tmp_path / "model", tiny.make())
     spoil(folder)
-    failed = click.testing.CliRunner().invoke(command, ["eval", "-m", f"float:{folder}", "-d", "logs:300", "-q"])
+    failed = click.testing.CliRunner().invoke(
+        command, ["eval", "-m", f"float:{folder}", "-d", "logs:300", "-q"]
+    )
     assert isinstance(failed.exception, SystemExit), failed.exception
     assert failed.exit_code == 1
     assert failed.stdout == ""

@@ -37,7 +37,10 @@ GOLDEN_TEXTS: list[tuple[dict[str, object], bytes]] = [
         b" *a* that name is\naugmended to a string is a default value to the following po",
     ),
     ({"seed": 7, "top_k": 5}, b'\nay totm, the line in the following copying.  The\n"except"'),
-    ({"temperature": 0}, b' (if the same namespace.\n\nThe "except" clause is executed, the "from" cla'),
+    (
+        {"temperature": 0},
+        b' (if the same namespace.\n\nThe "except" clause is executed, the "from" cla',
+    ),
     (
         {"seed": 7, "temperature": 1.5, "top_k": 20},
         b"s\nas *__self__soldepes on an approzed iterator., in the function,\n  or",
@@ -58,11 +61,15 @@ def test_golden_numbers() -> None:
 def test_the_public_function_finds_the_model(tiny_model: IntegerModel) -> None:
     options, golden = GOLDEN_TEXTS[1]
     for prompt in (PROMPT, bytearray(PROMPT), np.frombuffer(PROMPT, np.uint8)):
-        made = llmzip.generate(prompt, 30, model=tiny_model, runtime=llmzip.Runtime(threads=1), **options)  # type: ignore[arg-type]
+        made = llmzip.generate(
+            prompt, 30, model=tiny_model, runtime=llmzip.Runtime(threads=1), **options
+        )  # type: ignore[arg-type]
         assert b"".join(made) == golden
     with pytest.raises(TypeError):
         llmzip.generate("text", model=tiny_model)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="temperature"):  # at once, not when the first token is asked for
+    with pytest.raises(
+        ValueError, match="temperature"
+    ):  # at once, not when the first token is asked for
         llmzip.generate(PROMPT, model=tiny_model, temperature=9)
 
 
@@ -81,7 +88,10 @@ def test_seeds_differ_and_repeat(engine: Engine) -> None:
 def test_temperature_0_and_the_best_of_1_are_the_likeliest_tokens(engine: Engine) -> None:
     greedy = text(engine, temperature=0)
     assert (
-        greedy == text(engine, temperature=0, seed=9) == text(engine, top_k=1) == text(engine, top_k=1, temperature=2)
+        greedy
+        == text(engine, temperature=0, seed=9)
+        == text(engine, top_k=1)
+        == text(engine, top_k=1, temperature=2)
     )
 
 
@@ -124,13 +134,23 @@ def test_any_codec_generates(codec: str) -> None:
 
 
 def test_a_codec_that_knows_nothing_draws_all_bytes_alike() -> None:
-    drawn = [b"".join(generate_by_codec(get_codec("raw").payload_codec, b"", 40, seed=seed)) for seed in range(3)]
+    drawn = [
+        b"".join(generate_by_codec(get_codec("raw").payload_codec, b"", 40, seed=seed))
+        for seed in range(3)
+    ]
     assert len(set(b"".join(drawn))) > 60
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": 0.75}, {"temperature": -1}, {"temperature": 6}, {"top_k": 0}, {"seed": -1}, {"count": -1}],
+    [
+        {"temperature": 0.75},
+        {"temperature": -1},
+        {"temperature": 6},
+        {"top_k": 0},
+        {"seed": -1},
+        {"count": -1},
+    ],
 )
 def test_bad_parameters(engine: Engine, options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"multiples|at least|seeds"):

@@ -30,7 +30,10 @@ def test_frames_of_version_3_decode(tiny_model: IntegerModel, name: str) -> None
 
 
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
-    infos = {name: llmzip.list_frames(io.BytesIO(golden.frame_path(name).read_bytes()))[0] for name in golden.CASES}
+    infos = {
+        name: llmzip.list_frames(io.BytesIO(golden.frame_path(name).read_bytes()))[0]
+        for name in golden.CASES
+    }
     assert {c for info in infos.values() for c in info.codecs} == {
         *("raw", "zstd", "llm", "xz", "meta-token", "ldm", "ldm(llm)", "ldm(raw)")
     }

@@ -12,7 +12,9 @@ from tests.conftest import TESTS
 
 README = (TESTS / "README.md").read_text("utf-8")
 TOOLS = sorted(
-    path for path in (TESTS / "tools").iterdir() if path.suffix in (".py", ".sh") or (path / "__main__.py").exists()
+    path
+    for path in (TESTS / "tools").iterdir()
+    if path.suffix in (".py", ".sh") or (path / "__main__.py").exists()
 )
 
 
@@ -24,7 +26,9 @@ def test_a_tool_is_listed_and_says_what_it_does(tool: pathlib.Path) -> None:
         assert tool.read_text("utf-8").startswith("#!/bin/sh\n# ")
         return
     source = tool if tool.suffix else tool / "__init__.py"
-    assert f"python -m tests.tools.{tool.stem}" in str(ast.get_docstring(ast.parse(source.read_text("utf-8"))))
+    assert f"python -m tests.tools.{tool.stem}" in str(
+        ast.get_docstring(ast.parse(source.read_text("utf-8")))
+    )
 
 
 def test_what_the_readme_names_is_there() -> None:

@@ -1,4 +1,6 @@
-"""Exceptions in the middle of a call, and what calls after them do: the right thing, or a clear error."""
+"""Exceptions in the middle of a call, and what calls after them do: the right thing, or a clear
+error.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_an_interrupted_compressor_refuses_to_go_on(tiny_model: IntegerModel, te
                 begun.compress(text)
 
 
-def test_progress_that_fails_or_calls_back_is_an_interruption(tiny_model: IntegerModel, text: bytes) -> None:
+def test_progress_that_fails_or_calls_back_is_an_interruption(
+    tiny_model: IntegerModel, text: bytes
+) -> None:
     def calls_back(done_bytes: int, done_tokens: int) -> None:
         compressor.flush()
 
@@ -87,7 +91,9 @@ def test_an_interrupted_decompressor_goes_on_or_says_that_it_cannot(
 ) -> None:
     packed = llmzip.compress(text, 1, model=tiny_model, block_size=BLOCK, solid=solid)
     refused = 0
-    for line in points(lambda: functools.partial(llmzip.LLMZipDecompressor(model=tiny_model).decompress, packed)):
+    for line in points(
+        lambda: functools.partial(llmzip.LLMZipDecompressor(model=tiny_model).decompress, packed)
+    ):
         begun = llmzip.LLMZipDecompressor(model=tiny_model)
         assert interrupted_at(line, functools.partial(begun.decompress, packed))
         try:
@@ -111,7 +117,9 @@ def test_a_block_counts_when_it_is_decoded(
             failed.add(done_bytes // BLOCK)
             raise KeyboardInterrupt
 
-    decompressor = llmzip.LLMZipDecompressor(model=tiny_model, progress=fail_once, max_output=len(text))
+    decompressor = llmzip.LLMZipDecompressor(
+        model=tiny_model, progress=fail_once, max_output=len(text)
+    )
     out, piece = b"", packed
     while not decompressor.eof:
         with contextlib.suppress(KeyboardInterrupt):
@@ -121,7 +129,9 @@ def test_a_block_counts_when_it_is_decoded(
     assert len(failed) == 3
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one that rings in a finalizer
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # one that rings in a finalizer
 def test_signals_at_any_time(tiny_model: IntegerModel, text: bytes, packed: bytes) -> None:
     def ring(*_: object) -> None:
         raise KeyboardInterrupt
@@ -173,7 +183,10 @@ def test_a_file_whose_writing_was_interrupted_does_not_seem_whole(
                 llmzip.decompress(path.read_bytes(), model=tiny_model)
         else:  # the call had not begun, or had done all
             file.close()
-            assert llmzip.decompress(path.read_bytes(), model=tiny_model) in (b"more", text + b"more")
+            assert llmzip.decompress(path.read_bytes(), model=tiny_model) in (
+                b"more",
+                text + b"more",
+            )
 
 
 class FullDisk(io.BytesIO):
@@ -195,9 +208,14 @@ def test_a_sink_that_fails_makes_no_whole_file(tiny_model: IntegerModel, text: b
         file.close()
 
 
-def test_an_exception_in_a_text_file_leaves_no_complete_file(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_an_exception_in_a_text_file_leaves_no_complete_file(
+    tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     path = tmp_path / "text.llmz"
-    with pytest.raises(RuntimeError, match="stop"), llmzip.open(path, "wt", model=tiny_model) as file:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        llmzip.open(path, "wt", model=tiny_model) as file,
+    ):
         file.write("half a text")
         raise RuntimeError("stop")
     with pytest.raises(llmzip.TruncatedError):
@@ -231,7 +249,9 @@ def test_reading_goes_on_where_the_file_says_it_stands(
 
 
 @pytest.mark.parametrize("solid", [False, True])
-def test_damage_is_the_same_error_every_time(tiny_model: IntegerModel, text: bytes, solid: bool) -> None:
+def test_damage_is_the_same_error_every_time(
+    tiny_model: IntegerModel, text: bytes, solid: bool
+) -> None:
     packed = llmzip.compress(text, 1, model=tiny_model, block_size=BLOCK, solid=solid)
     damaged = bytearray(packed)
     damaged[SeekTable(io.BytesIO(packed), 0).blocks[1].offset + 9] ^= 1

@@ -56,7 +56,9 @@ def numbers(*values: int) -> bytes:
 
 
 def frame_of(*blocks: Block, version: int = 4, memory: int = 1 << 22, solid: bool = False) -> bytes:
-    """A frame around blocks that no encoder writes, with right checks; the content's is of nothing."""
+    """A frame around blocks that no encoder writes, with right checks; the content's is of
+    nothing.
+    """
     single = len(blocks) == 1
     of_model = any(block.codec in (LLMCodec.id, MetaTokenCodec.id) for block in blocks)
     fingerprint = tiny().fingerprint[: 8 >> single] if of_model else b""
@@ -93,12 +95,21 @@ for v in (3, 4):
             LimitError,
         ),
         f"more streams than that, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"), version=v, memory=128 * MIB),
+            frame_of(
+                Block(LLMCodec.id, MOST, numbers(MOST, MOST, 1, 0) + b"abc"),
+                version=v,
+                memory=128 * MIB,
+            ),
             {"max_memory": 128 * MIB},
             FormatError,
         ),
         f"mixer, version {v}": (
-            frame_of(Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"), version=v, memory=128 * MIB, solid=True),
+            frame_of(
+                Block(LLMCodec.id, 300, numbers(300, 3, 1, 22) + b"abc"),
+                version=v,
+                memory=128 * MIB,
+                solid=True,
+            ),
             {"max_memory": 128 * MIB},
             LimitError,
         ),
@@ -113,23 +124,33 @@ for v in (3, 4):
             IntegrityError,
         ),
         f"meta-tokens, version {v}": (
-            frame_of(Block(MetaTokenCodec.id, MOST, numbers(MOST, MOST, MOST) + bytes(20)), version=v),
+            frame_of(
+                Block(MetaTokenCodec.id, MOST, numbers(MOST, MOST, MOST) + bytes(20)), version=v
+            ),
             {"max_memory": 128 * MIB},
             FormatError,
         ),
         f"meta-tokens as many as there may be, version {v}": (
-            frame_of(Block(MetaTokenCodec.id, MOST, numbers(MOST, 16000, 5000) + bytes(20)), version=v),
+            frame_of(
+                Block(MetaTokenCodec.id, MOST, numbers(MOST, 16000, 5000) + bytes(20)), version=v
+            ),
             {"max_memory": 128 * MIB},
             LimitError,
         ),
         f"tokens, version {v}": (
-            frame_of(Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"), version=v, memory=1 << 30),
+            frame_of(
+                Block(LLMCodec.id, MOST, numbers(MOST, 512, 8, 0) + b"abc"),
+                version=v,
+                memory=1 << 30,
+            ),
             {},
             FormatError,
         ),
         f"output, version {v}": (
             frame_of(
-                Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"), version=v, memory=MIB
+                Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"),
+                version=v,
+                memory=MIB,
             ),
             {"max_output": MIB},
             LimitError,
@@ -172,7 +193,9 @@ def test_output_is_limited_by_what_it_comes_from(monkeypatch: pytest.MonkeyPatch
     zeros = llmzip.compress(bytes(3 * MIB))
     assert llmzip.decompress(zeros) == bytes(3 * MIB)
     with pytest.raises(LimitError, match="usual for so small a file"):
-        llmzip.decompress(frame_of(Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x")))
+        llmzip.decompress(
+            frame_of(Block(LongDistanceCodec.id, MOST, b"\x01" + numbers(1, 1, MOST - 1, 1) + b"x"))
+        )
     assert FREE_OUTPUT >= MOST
 
 
@@ -194,7 +217,11 @@ CORNERS: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "many streams, torch": (words(20_000), {"level": 1, "codec": "llm"}, "torch"),
     "long streams": (words(100_000), {"level": 9, "codec": "llm"}, "native"),
     "without a mixer": (words(40_000), {"level": 1, "codec": "llm", "mixing": False}, "native"),
-    "solid": (words(40_000), {"level": 1, "codec": "llm", "solid": True, "block_size": 1 << 14}, "native"),
+    "solid": (
+        words(40_000),
+        {"level": 1, "codec": "llm", "solid": True, "block_size": 1 << 14},
+        "native",
+    ),
     "dictionary": (words(20_000), {"level": 1, "codec": "llm", "dictionary": TEXT}, "native"),
     "raw": (MOSTLY_NEW, {"codec": "raw", "block_size": 8 * MIB}, "native"),
     "zstd": (MOSTLY_NEW, {"codec": "zstd", "block_size": 8 * MIB}, "native"),
@@ -237,10 +264,14 @@ def test_a_frames_bound_covers_its_blocks(
     chosen = LEVELS[level]
     tokens = max(1, int(part * min(max_tokens(chosen, spec, context), chosen.block_size)))
     layout = StreamLayout.for_level(chosen, tokens, spec, context)
-    layout = dataclasses.replace(layout, capacity_bits=capacity_bits_for(tokens) if has_mixing else 0)
+    layout = dataclasses.replace(
+        layout, capacity_bits=capacity_bits_for(tokens) if has_mixing else 0
+    )
     need = block_bytes(MIB, False, layout.decoder_bytes(spec, bool(context)))
     assert need <= block_bytes(
-        MIB, False, decoder_bytes_bound(chosen, spec, context, None if has_mixing else 0, bool(context))
+        MIB,
+        False,
+        decoder_bytes_bound(chosen, spec, context, None if has_mixing else 0, bool(context)),
     )
 
 
@@ -249,21 +280,33 @@ def test_the_mixer_in_numpy_keeps_to_the_account() -> None:
     mixer = ReferenceContextMixer(bits, spec.d_model, spec.vocab, spec.start_token)
     random_of = np.random.default_rng(1)
     for _ in range(40):
-        top = random_of.permuted(np.tile(np.arange(spec.vocab, dtype=np.int32), (32, 1)), axis=1)[:, :8]
+        top = random_of.permuted(np.tile(np.arange(spec.vocab, dtype=np.int32), (32, 1)), axis=1)[
+            :, :8
+        ]
         mixer.start(32, np.empty(0, np.int32))
-        tokens = mixer.recall(random_of.integers(-127, 128, (32, spec.d_model)).astype(np.int8), top)
+        tokens = mixer.recall(
+            random_of.integers(-127, 128, (32, spec.d_model)).astype(np.int8), top
+        )
         mixer.mix(np.where(tokens < 0, 0, 1000).astype(np.int32), np.full(32, 10**6))
         mixer.learn(top[:, 0], np.full(32, 1000, np.int32))
     held = 0
     for expert in mixer._experts:
         for value in vars(expert).values():
-            for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]:
+            for part in (
+                value.values()
+                if isinstance(value, dict)
+                else value
+                if isinstance(value, list)
+                else [value]
+            ):
                 held += part.nbytes if isinstance(part, np.ndarray) else sys.getsizeof(part)
     assert held <= mixer_bytes(bits, spec.d_model, spec.vocab) + 32 * 4096
 
 
 def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) -> None:
-    """Zeros are added where the coder needs fewer bytes, and change nothing; without them decoders refuse."""
+    """Zeros are added where the coder needs fewer bytes, and change nothing; without them decoders
+    refuse.
+    """
     assert [len(padded(b"ab", tokens)) for tokens in (1, 3072, 3073, 4097)] == [2, 2, 3, 4]
     codec = MetaTokenCodec(tiny_model)
     block = golden.TEXT
@@ -279,7 +322,9 @@ def test_payloads_have_a_byte_for_every_1024_tokens(tiny_model: IntegerModel) ->
 
 
 def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
-    """What the decoder written from docs/format.md says: of a block of the llm codec in a frame that is not solid."""
+    """What the decoder written from docs/format.md says: of a block of the llm codec in a frame
+    that is not solid.
+    """
     spec = reference_model(tiny()).spec
     context = len(context_of(range(dictionary_tokens), spec))
     layout = read_layout(ReferenceReader(payload), size, spec, context, dictionary_tokens, False)

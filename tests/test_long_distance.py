@@ -80,7 +80,9 @@ def test_a_decoder_written_from_the_document_agrees(before: bytes, data: bytes) 
     payload = write_payload(found, RawCodec.id if literals else 0, literals)
     if data:
         assert decode_matches(parse_payload(payload, len(data)), past, decode_literals) == data
-        expected = long_distance_matches.decode_matches(payload, len(data), before, lambda codec, coded, size: coded)
+        expected = long_distance_matches.decode_matches(
+            payload, len(data), before, lambda codec, coded, size: coded
+        )
         assert expected == data
 
 
@@ -88,7 +90,9 @@ def test_a_decoder_written_from_the_document_agrees(before: bytes, data: bytes) 
 def test_long_repeats_are_found_whole(first: int, between: int, size: int) -> None:
     repeat = NOISE[:size]
     data = NOISE[1000:][:first] + repeat + NOISE[2000:][:between] + repeat + NOISE[3000:3040]
-    assert MatchFinder(History()).find(data) == [Match(first + size + between, size, size + between)]
+    assert MatchFinder(History()).find(data) == [
+        Match(first + size + between, size, size + between)
+    ]
 
 
 def test_short_repeats_are_left() -> None:
@@ -105,7 +109,12 @@ def test_short_repeats_are_left() -> None:
 def test_repeats_reach_over_blocks(cut: int) -> None:
     """Of a block, only what became history is found again: it may end where text turns binary."""
     finder = MatchFinder(History(NOISE[:777]))
-    blocks = {NOISE[2000:5000]: 0, NOISE[100:700] + NOISE[9000:9600]: 600, NOISE[2100:2900]: 800, NOISE[9000:9600]: 600}
+    blocks = {
+        NOISE[2000:5000]: 0,
+        NOISE[100:700] + NOISE[9000:9600]: 600,
+        NOISE[2100:2900]: 800,
+        NOISE[9000:9600]: 600,
+    }
     for block, repeated in blocks.items():
         found = sum(match.match_length for match in finder.find(block))
         assert found == (repeated if block != NOISE[9000:9600] else 600 - cut)
@@ -122,7 +131,9 @@ HOSTILE = {
     "two": lambda n: b"ab" * (n // 2),
     "seven": lambda n: b"abcdefg" * (n // 7),
     "noise": lambda n: NOISE[:n],
-    "lines": lambda n: b"".join(random.Random(1).choices([NOISE[70 * i : 70 * i + 70] for i in range(300)], k=n // 70)),
+    "lines": lambda n: b"".join(
+        random.Random(1).choices([NOISE[70 * i : 70 * i + 70] for i in range(300)], k=n // 70)
+    ),
     "runs": _runs,
     "two letters": lambda n: bytes(random.Random(2).choices(b"ab", k=n)),
 }
@@ -179,7 +190,10 @@ REFUSED = {
     "cut short": (b"\x01" + numbers(2, 20, 30, 5), "inside its matches"),
     "offset 0": (b"\x01" + numbers(1, 20, 30, 0) + bytes(70), "impossible match"),
     "before the beginning": (b"\x01" + numbers(1, 20, 30, 31) + bytes(70), "only 10 are"),
-    "beyond the lookback": (b"\x01" + numbers(1, 20, 30, (1 << 26) + 21) + bytes(70), "impossible match"),
+    "beyond the lookback": (
+        b"\x01" + numbers(1, 20, 30, (1 << 26) + 21) + bytes(70),
+        "impossible match",
+    ),
     "far beyond": (b"\x01" + numbers(1, 20, 30, 1 << 62) + bytes(70), "impossible match"),
     "too short": (b"\x01" + numbers(1, 20, 15, 5) + bytes(85), "impossible match"),
     "of nothing": (b"\x01" + numbers(1, 20, 0, 5) + bytes(100), "impossible match"),
@@ -189,9 +203,15 @@ REFUSED = {
     "too many": (b"\x01" + numbers(3, 20, 30, 5, 0, 30, 5, 0, 30, 5), "impossible match"),
     "literals that are missing": (b"\x00" + numbers(1, 20, 80, 5), "impossible literals"),
     "literals that are not": (b"\x01" + numbers(2, 0, 50, 5, 0, 50, 9), "impossible literals"),
-    "a payload of no literals": (b"\x00" + numbers(2, 0, 50, 5, 0, 50, 9) + b"x", "impossible literals"),
+    "a payload of no literals": (
+        b"\x00" + numbers(2, 0, 50, 5, 0, 50, 9) + b"x",
+        "impossible literals",
+    ),
     "no matches, no literals": (b"\x00" + numbers(0), "impossible literals"),
-    "nested": (b"\x06" + numbers(1, 20, 30, 5) + b"\x01" + numbers(0) + bytes(70), "impossible literals"),
+    "nested": (
+        b"\x06" + numbers(1, 20, 30, 5) + b"\x01" + numbers(0) + bytes(70),
+        "impossible literals",
+    ),
     "too few literals": (b"\x01" + numbers(1, 20, 30, 5) + bytes(69), "69 bytes instead of 70"),
     "too many literals": (b"\x01" + numbers(1, 20, 30, 5) + bytes(71), "71 bytes instead of 70"),
     "malformed": (b"\x01\x81\x00" + numbers(20, 30, 5) + bytes(70), "malformed number"),
@@ -214,7 +234,9 @@ def test_impossible_payloads_are_refused(payload: bytes, said: str) -> None:
 
 
 def test_the_most_that_is_allowed() -> None:
-    """A block that lies in what was before but for one byte, a match of its own match, and the same offset again."""
+    """A block that lies in what was before but for one byte, a match of its own match, and the same
+    offset again.
+    """
     blocks = [
         Block(RawCodec.id, 10, b"0123456789"),
         Block(LongDistanceCodec.id, 100, b"\x01" + numbers(2, 0, 30, 10, 1, 69, 1) + b"x"),
@@ -255,10 +277,22 @@ NEW = b"A sentence that stands nowhere else in any of these texts, which is why 
 FRAMES = {
     "one block": (TEXT * 3, {}, {"ldm(llm)"}),
     "forced": (TEXT + NEW + TEXT, {"codec": "llm"}, {"ldm(llm)"}),
-    "solid": (TEXT * 3 + NEW + TEXT, {"block_size": 1024, "solid": True}, {"llm", "ldm(llm)", "ldm"}),
-    "solid binary": (NOISE[:3000] * 2, {"block_size": 1024, "solid": True}, {"raw", "ldm", "ldm(raw)"}),
+    "solid": (
+        TEXT * 3 + NEW + TEXT,
+        {"block_size": 1024, "solid": True},
+        {"llm", "ldm(llm)", "ldm"},
+    ),
+    "solid binary": (
+        NOISE[:3000] * 2,
+        {"block_size": 1024, "solid": True},
+        {"raw", "ldm", "ldm(raw)"},
+    ),
     "dictionary": (NEW + TEXT[200:900], {"dictionary": TEXT}, {"ldm(llm)"}),
-    "with the dictionary noise": (NOISE[500:2500], {"dictionary": NOISE[:3000], "block_size": 1024}, {"ldm"}),
+    "with the dictionary noise": (
+        NOISE[500:2500],
+        {"dictionary": NOISE[:3000], "block_size": 1024},
+        {"ldm"},
+    ),
     "dictionary and solid": (
         NEW * 12 + TEXT,
         {"dictionary": TEXT, "block_size": 1024, "solid": True},
@@ -311,7 +345,11 @@ def test_a_frame_without_a_model_gives_way_to_one_that_names_it(tiny_model: Inte
     """Its bytes are out of reach then, also for the text that repeats them."""
     before = BINARY[:400] + TEXT[:300] + BINARY[:330]
     packed = llmzip.compress(
-        before.ljust(2048, b"\x01") + TEXT[:300] + NEW * 8, 1, model=tiny_model, block_size=1024, solid=True
+        before.ljust(2048, b"\x01") + TEXT[:300] + NEW * 8,
+        1,
+        model=tiny_model,
+        block_size=1024,
+        solid=True,
     )
     frames = llmzip.list_frames(io.BytesIO(packed))
     assert [bool(frame.model) for frame in frames] == [False, True]
@@ -321,7 +359,9 @@ def test_a_frame_without_a_model_gives_way_to_one_that_names_it(tiny_model: Inte
 
 def test_other_codecs_stay_what_they_are(tiny_model: IntegerModel) -> None:
     for codec in ("xz", "zstd", "meta-token"):
-        packed = llmzip.compress(TEXT * 3, model=tiny_model, codec=codec, solid=True, block_size=1024)
+        packed = llmzip.compress(
+            TEXT * 3, model=tiny_model, codec=codec, solid=True, block_size=1024
+        )
         info = llmzip.list_frames(io.BytesIO(packed))[0]
         assert (set(info.codecs), info.solid) == ({codec}, False)
     with pytest.raises(ValueError, match="blocks can have"):
@@ -329,12 +369,16 @@ def test_other_codecs_stay_what_they_are(tiny_model: IntegerModel) -> None:
 
 
 def test_a_megabyte_of_one_line_asks_no_model() -> None:
-    lines = b"".join(random.Random(7).choices([TEXT[100 * i : 100 * i + 100] for i in range(3)], k=10_000))
+    lines = b"".join(
+        random.Random(7).choices([TEXT[100 * i : 100 * i + 100] for i in range(3)], k=10_000)
+    )
     assert len(llmzip.compress(lines[:100] * 10_000, model="/nowhere")) < 200
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
-def test_the_second_copy_of_a_tree_costs_next_to_nothing(tmp_path: pathlib.Path, english: bytes) -> None:
+def test_the_second_copy_of_a_tree_costs_next_to_nothing(
+    tmp_path: pathlib.Path, english: bytes
+) -> None:
     """Over blocks, through the command line."""
     sizes = {}
     for names in (["first"], ["first", "second"]):
@@ -348,8 +392,13 @@ def test_the_second_copy_of_a_tree_costs_next_to_nothing(tmp_path: pathlib.Path,
         assert CliRunner().invoke(command, arguments, prog_name="llmzip").exit_code == 0
         packed = pathlib.Path(f"{path}.llmz")
         sizes[len(names)] = packed.stat().st_size
-        result = CliRunner().invoke(command, ["-d", "-o", f"{path}.out", str(packed)], prog_name="llmzip")
-        assert (result.exit_code, pathlib.Path(f"{path}.out").read_bytes()) == (0, path.read_bytes())
+        result = CliRunner().invoke(
+            command, ["-d", "-o", f"{path}.out", str(packed)], prog_name="llmzip"
+        )
+        assert (result.exit_code, pathlib.Path(f"{path}.out").read_bytes()) == (
+            0,
+            path.read_bytes(),
+        )
     assert sizes[2] < 1.05 * sizes[1]  # eight headers, some 20 bytes each, and four blocks
 
 

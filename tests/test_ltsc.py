@@ -64,7 +64,11 @@ def test_what_pays_is_the_papers_inequality() -> None:
         for count in range(1, 9):
             pays = length * count > 1 + length + count
             assert (saving_tokens(length, count) > 0) is pays
-            listed = (length >= 4 and count >= 2) or (length == 3 and count >= 3) or (length == 2 and count >= 4)
+            listed = (
+                (length >= 4 and count >= 2)
+                or (length == 3 and count >= 3)
+                or (length == 2 and count >= 4)
+            )
             assert pays is listed
 
 
@@ -94,13 +98,20 @@ def check(ids: list[int], hierarchical: bool, vocabulary: int = V) -> int:
 
 
 @BOTH
-@given(ids=st.lists(st.integers(0, 3), max_size=300) | st.lists(st.sampled_from([0, 1, V - 1]), max_size=120))
+@given(
+    ids=st.lists(st.integers(0, 3), max_size=300)
+    | st.lists(st.sampled_from([0, 1, V - 1]), max_size=120)
+)
 def test_any_sequence_comes_back(hierarchical: bool, ids: list[int]) -> None:
     check(ids, hierarchical)
 
 
 @BOTH
-@given(words=st.lists(st.sampled_from([[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6, 7], [8], [2, 3, 4, 5]]), max_size=80))
+@given(
+    words=st.lists(
+        st.sampled_from([[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6, 7], [8], [2, 3, 4, 5]]), max_size=80
+    )
+)
 def test_any_sequence_of_words_comes_back(hierarchical: bool, words: list[list[int]]) -> None:
     check([token for word in words for token in word], hierarchical)
 
@@ -125,7 +136,9 @@ def test_the_layout_by_hand() -> None:
 def test_hierarchical_entries_are_shorter() -> None:
     ids = ADVERSARIAL["Fibonacci"]()
     assert check(ids, True) < check(ids, False)
-    assert any(t >= V for entry in compress(np.array(ids), V, hierarchical=True).entries for t in entry)
+    assert any(
+        t >= V for entry in compress(np.array(ids), V, hierarchical=True).entries for t in entry
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,17 +186,28 @@ def test_a_long_sequence_takes_seconds() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "least"),
-    # A plain longest-first search with at most 16 tokens, measured beside: 15.6, 18.8, 20.5, 23.3 %.
+    # A plain longest-first search with at most 16 tokens, measured beside: 15.6, 18.8, 20.5, 23.3
+    # %.
     [(1024, 0.156), (2048, 0.188), (4096, 0.205), (8192, 0.233)],
 )
-def test_reduction_on_pythons_library(default_model: IntegerModel, length: int, least: float) -> None:
+def test_reduction_on_pythons_library(
+    default_model: IntegerModel, length: int, least: float
+) -> None:
     ids = default_model.tokenizer.encode(python_sources()).ids
-    parts = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)][:: 65536 // length]
-    shares = [reduction(length, len(compress(part, default_model.spec.vocab).to_ids())) for part in parts]
+    parts = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)][
+        :: 65536 // length
+    ]
+    shares = [
+        reduction(length, len(compress(part, default_model.spec.vocab).to_ids())) for part in parts
+    ]
     assert np.mean(shares) >= least
 
 
-@given(words=st.lists(st.sampled_from([[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6, 7], [8], [2, 3, 4, 5]]), max_size=80))
+@given(
+    words=st.lists(
+        st.sampled_from([[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6, 7], [8], [2, 3, 4, 5]]), max_size=80
+    )
+)
 def test_brackets_are_another_layout(words: list[list[int]]) -> None:
     ids = [token for word in words for token in word]
     made = compress(np.array(ids, np.int64), V, hierarchical=True)

@@ -16,7 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmzip import metrics
-from llmzip.metrics import alignment, capacity, conditional, distances, divergence, entropy, ranks, rates
+from llmzip.metrics import (
+    alignment,
+    capacity,
+    conditional,
+    distances,
+    divergence,
+    entropy,
+    ranks,
+    rates,
+)
 from llmzip.metrics.capacity import Shape
 from llmzip.metrics.code_length import by_position, characters, percentile, smoothed_bits, text_size
 from llmzip.metrics.correlation import linear_fit
@@ -56,7 +65,9 @@ def test_flops_by_hand() -> None:
 
 
 def test_information_capacity_by_hand() -> None:
-    assert math.log2(capacity.flops_per_token_paper(SHAPES["SmolLM2-135M"][0])) == pytest.approx(28.181, abs=1e-3)
+    assert math.log2(capacity.flops_per_token_paper(SHAPES["SmolLM2-135M"][0])) == pytest.approx(
+        28.181, abs=1e-3
+    )
     assert capacity.information_capacity(36.0, 3.0, 2.0**30, -24.0) == pytest.approx(0.3)
     assert capacity.information_capacity(36.0, 3.0, 2.0**30) == pytest.approx(1.1)
     assert text_size([4, 12], [2, 3]) == 24.0  # (16 + 32) / 2: samples, not tokens, are averaged
@@ -136,7 +147,9 @@ def test_conditional_information_by_hand() -> None:
         conditional.retained_information(100, 60, 100)
     # p(z1|x1) = 1/2, p(z1|x2) = 1/4; p(z2|x1) = 1/8, p(z2|x2) = 1/8
     expected = (math.log2(0.5 / 0.375) + math.log2(0.125 / 0.125)) / 2
-    assert conditional.mutual_information(np.log2([[0.5, 0.25], [0.125, 0.125]])) == pytest.approx(expected)
+    assert conditional.mutual_information(np.log2([[0.5, 0.25], [0.125, 0.125]])) == pytest.approx(
+        expected
+    )
 
 
 def test_distances_by_hand() -> None:
@@ -182,7 +195,12 @@ def test_the_gap_at_a_cutoff_by_hand() -> None:
 def test_windows_by_hand() -> None:
     assert segments(5, 2) == [Span(0, 0, 2), Span(2, 2, 4), Span(4, 4, 5)]
     assert (BPC_WINDOW, BPC_STRIDE) == (1900, 512)
-    assert sliding(3000) == [Span(0, 0, 1900), Span(512, 1900, 2412), Span(1024, 2412, 2924), Span(1536, 2924, 3000)]
+    assert sliding(3000) == [
+        Span(0, 0, 1900),
+        Span(512, 1900, 2412),
+        Span(1024, 2412, 2924),
+        Span(1536, 2924, 3000),
+    ]
     assert with_context([(10, 12)], 4) == [Span(6, 10, 12)]
     assert Span(6, 10, 12).length == 6
 

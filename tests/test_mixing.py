@@ -92,12 +92,16 @@ def test_powers_are_exact_and_continuous_at_powers_of_two() -> None:
     streams=st.integers(1, 40),
     bits=st.sampled_from([8, 9, 12]),
 )
-def test_any_bytes_come_back_with_any_number_of_streams(data: bytes, repeats: int, streams: int, bits: int) -> None:
+def test_any_bytes_come_back_with_any_number_of_streams(
+    data: bytes, repeats: int, streams: int, bits: int
+) -> None:
     engine = TorchEngine(tiny())
     tokens = tokens_of(data * repeats)
     count = len(tokens.ids)
     streams = min(streams, count)
-    coded = encode_tokens(engine, tokens, StreamLayout(len(tokens.ids), streams, 128), engine.mixer(bits))
+    coded = encode_tokens(
+        engine, tokens, StreamLayout(len(tokens.ids), streams, 128), engine.mixer(bits)
+    )
     got = decode_tokens(engine, coded, StreamLayout(count, streams, 128), engine.mixer(bits))
     assert got.ids.tolist() == tokens.ids.tolist()
     assert got.literals == tokens.literals
@@ -121,8 +125,12 @@ def test_a_mixer_that_forgets_equals_the_document() -> None:
 
 @pytest.mark.slow
 def test_a_long_text_equals_the_document(english: bytes) -> None:
-    """The ring wraps some fourteen times; counts of matches are halved; corrections meet their limit."""
-    check_against_the_document(english[:4500] + english[:1500].replace(b"e", b"a") + b"a" * 1800, 12, 8)
+    """The ring wraps some fourteen times; counts of matches are halved; corrections meet their
+    limit.
+    """
+    check_against_the_document(
+        english[:4500] + english[:1500].replace(b"e", b"a") + b"a" * 1800, 12, 8
+    )
 
 
 @pytest.mark.slow
@@ -164,14 +172,18 @@ def test_repetition_gets_much_smaller() -> None:
     assert with_mixing < without * 0.5
 
 
-def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(tiny_engine: TorchEngine) -> None:
+def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(
+    tiny_engine: TorchEngine,
+) -> None:
     tokens = tokens_of(TEXT[:300])
     mixer = tiny_engine.mixer(8)
     fresh = mixer.copy()
     layout = StreamLayout(len(tokens.ids), 2, 128)
     first = encode_tokens(tiny_engine, tokens, layout, mixer)
     assert encode_tokens(tiny_engine, tokens, layout, fresh) == first
-    assert len(encode_tokens(tiny_engine, tokens, layout, mixer)) < len(first) / 2  # it has read this before
+    assert (
+        len(encode_tokens(tiny_engine, tokens, layout, mixer)) < len(first) / 2
+    )  # it has read this before
 
 
 # ---- dictionaries ----------------------------------------------------------------------------------------------------------
@@ -182,7 +194,9 @@ def test_another_or_a_missing_dictionary_is_refused_by_its_digest() -> None:
     digest = FrameHeader.read(ByteReader(io.BytesIO(frame))).dictionary_id.hex()
     with pytest.raises(DictionaryError, match=f"{digest}.*was not given"):
         decompressed(frame)
-    with pytest.raises(DictionaryError, match=f"another dictionary: digest {digest}, the given one has"):
+    with pytest.raises(
+        DictionaryError, match=f"another dictionary: digest {digest}, the given one has"
+    ):
         decompressed(frame, dictionary=REFERENCE + b".")
     assert decompressed(frame, dictionary=REFERENCE) == MESSAGE
 
@@ -200,7 +214,8 @@ def test_a_kept_dictionary_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", [b"", b"x", b"\xff\xfe caf\xe9 \x04\x00", "déjà vu – 人類".encode(), b"<|endoftext|>"]
+    "reference",
+    [b"", b"x", b"\xff\xfe caf\xe9 \x04\x00", "déjà vu – 人類".encode(), b"<|endoftext|>"],
 )
 @pytest.mark.parametrize("mixing", [True, False])
 def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
@@ -211,19 +226,27 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 
 # ---- several blocks --------------------------------------------------------------------------------------------------
 
-LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))  # too short for matches
+LONG = (
+    TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))
+)  # too short for matches
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
 
 @pytest.mark.parametrize("options", SOLID, ids=["solid", "dictionary", "both"])
-def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(options: dict[str, object]) -> None:
+def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(
+    options: dict[str, object],
+) -> None:
     dictionary = {key: Dictionary(REFERENCE) for key in options if key == "dictionary"}
     frame = compressed(LONG, level=1, block_size=1024, **{**options, **dictionary})
     assert llmzip.list_frames(io.BytesIO(frame))[0].blocks == 3
     assert decompressed(frame, **dictionary) == LONG
-    assert "solid" not in options or len(frame) < 0.9 * len(compressed(LONG, level=1, block_size=1024))
-    with llmzip.open(io.BytesIO(frame), model=tiny(), runtime=llmzip.Runtime(engine="torch"), **dictionary) as file:
+    assert "solid" not in options or len(frame) < 0.9 * len(
+        compressed(LONG, level=1, block_size=1024)
+    )
+    with llmzip.open(
+        io.BytesIO(frame), model=tiny(), runtime=llmzip.Runtime(engine="torch"), **dictionary
+    ) as file:
         for offset, size in SEEKS:
             file.seek(offset)
             assert file.read(size) == LONG[offset : offset + size]
@@ -231,9 +254,15 @@ def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(
 
 @pytest.mark.parametrize("dictionary", [None, REFERENCE])
 @pytest.mark.parametrize("size", [1, 20, 1300])
-def test_one_block_alone_is_read_though_it_was_to_be_solid(size: int, dictionary: bytes | None) -> None:
-    """Its mixer is as large as a solid frame's, so the frame must be one: others allow no more than the block needs."""
-    frame = llmzip.compress(TEXT[:size], model=tiny(), solid=True, level=1, block_size=4096, dictionary=dictionary)
+def test_one_block_alone_is_read_though_it_was_to_be_solid(
+    size: int, dictionary: bytes | None
+) -> None:
+    """Its mixer is as large as a solid frame's, so the frame must be one: others allow no more than
+    the block needs.
+    """
+    frame = llmzip.compress(
+        TEXT[:size], model=tiny(), solid=True, level=1, block_size=4096, dictionary=dictionary
+    )
     assert llmzip.decompress(frame, model=tiny(), dictionary=dictionary) == TEXT[:size]
 
 
@@ -287,7 +316,9 @@ def changed(block: Block, **fields: int) -> Block:
         values |= {"streams": 1, "window": 64, "capacity": 12}
     values |= fields
     return Block(
-        block.codec, block.size, b"".join(varint(values[name]) for name in FIELDS if name in values) + source.read()
+        block.codec,
+        block.size,
+        b"".join(varint(values[name]) for name in FIELDS if name in values) + source.read(),
     )
 
 
@@ -342,7 +373,10 @@ def test_a_callers_limit_counts_the_mixer() -> None:
         decompressed(frame, max_memory=need - 1)
     with_mixing, without = (StreamLayout(100, 1, 128, capacity_bits=bits) for bits in (8, 0))
     difference = mixer_bytes(8, tiny().spec.d_model, tiny().spec.vocab)
-    assert with_mixing.decoder_bytes(tiny().spec, False) == without.decoder_bytes(tiny().spec, False) + difference
+    assert (
+        with_mixing.decoder_bytes(tiny().spec, False)
+        == without.decoder_bytes(tiny().spec, False) + difference
+    )
 
 
 def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:
@@ -350,11 +384,17 @@ def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:
     header = dataclasses.replace(header, memory_code=PLENTY)
     for capacity in (19, 21):
         with pytest.raises(FormatError, match="capacity changes"):
-            decompressed(assembled(header, [blocks[0], changed(blocks[1], capacity=capacity), blocks[2]], LONG))
+            decompressed(
+                assembled(
+                    header, [blocks[0], changed(blocks[1], capacity=capacity), blocks[2]], LONG
+                )
+            )
 
 
 def test_blocks_without_a_mixer_leave_the_shared_one_as_it_is() -> None:
-    header, blocks = taken_apart(compressed(LONG[:2048], level=1, block_size=1024, codec="llm", solid=True))
+    header, blocks = taken_apart(
+        compressed(LONG[:2048], level=1, block_size=1024, codec="llm", solid=True)
+    )
     apart = LLMCodec(TorchEngine(tiny()), mixing=False).encode(TEXT[:100])
     between = [blocks[0], Block(LLMCodec.id, 100, apart), blocks[1]]
     content = LONG[:1024] + TEXT[:100] + LONG[1024:2048]
@@ -375,7 +415,9 @@ def run(*args: object) -> Result:
     return CliRunner().invoke(command, [str(arg) for arg in args], prog_name="llmzip")
 
 
-@pytest.mark.parametrize("options", [["--no-mixing"], ["--solid"], ["--dictionary", "reference"]], ids=lambda o: o[0])
+@pytest.mark.parametrize(
+    "options", [["--no-mixing"], ["--solid"], ["--dictionary", "reference"]], ids=lambda o: o[0]
+)
 def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str]) -> None:
     options = [str(folder / o) if o == "reference" else o for o in options]
     given: dict[str, object] = {
@@ -386,14 +428,18 @@ def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str
     packed = folder / "message.llmz"
     assert run("-1", "--block-size", 1024, *options, folder / "message").exit_code == 0
     assert packed.read_bytes() == compressed(LONG, level=1, block_size=1024, **given)
-    result = run("-d", "-o", folder / "out", *(options if "--dictionary" in options else []), packed)
+    result = run(
+        "-d", "-o", folder / "out", *(options if "--dictionary" in options else []), packed
+    )
     assert (result.exit_code, (folder / "out").read_bytes()) == (0, LONG)
 
 
 def test_a_missing_or_another_dictionary_is_one_error(folder: pathlib.Path) -> None:
     result = run("--dictionary", folder / "nowhere", folder / "message")
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == [f"llmzip: --dictionary {folder / 'nowhere'}: No such file or directory"]
+    assert result.stderr.splitlines() == [
+        f"llmzip: --dictionary {folder / 'nowhere'}: No such file or directory"
+    ]
     assert not (folder / "message.llmz").exists()
     assert run("--dictionary", folder / "reference", folder / "message").exit_code == 0
     for arguments, said in (

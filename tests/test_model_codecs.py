@@ -66,15 +66,21 @@ def test_an_error_stays_in_its_window(engine: Engine, english: bytes) -> None:
 def test_wider_windows_hold_more_and_are_filled_better(engine: Engine, english: bytes) -> None:
     counted = [EqualInfoCodec(engine, bits).statistics(english[:3000]) for bits in (32, 64, 128)]
     assert counted[0].ratio < counted[1].ratio < counted[2].ratio
-    assert counted[0].tokens_per_window < counted[1].tokens_per_window < counted[2].tokens_per_window
+    assert (
+        counted[0].tokens_per_window < counted[1].tokens_per_window < counted[2].tokens_per_window
+    )
     assert 1 > counted[0].padding > counted[2].padding > 0
     codec = EqualInfoCodec(engine, 64)
     windows, parts = counted[1].windows, 5
     assert 8 * windows < len(codec.encode(english[:3000])) < 8 * windows + 6 + 2 * parts + 9
 
 
-def test_tokens_that_no_window_holds_take_two(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny model is never as sure as to deny a token 32 bits: so windows of 16, too few for escapes with literals."""
+def test_tokens_that_no_window_holds_take_two(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny model is never as sure as to deny a token 32 bits: so windows of 16, too few for
+    escapes with literals.
+    """
     monkeypatch.setattr(equal_info, "MIN_BITS", 16)
     codec = EqualInfoCodec(engine, 16)
     for data in (b"\x04\x06\x13\xff" * 5, b"the value \x04 of \x06 an expression"):
@@ -91,7 +97,10 @@ def test_other_window_sizes_are_refused(engine: Engine, bits: int) -> None:
         EqualInfoCodec(engine, bits)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**24 - 1), st.integers(1, 2**24)), max_size=6), st.integers(1, 32))
+@given(
+    st.lists(st.tuples(st.integers(0, 2**24 - 1), st.integers(1, 2**24)), max_size=6),
+    st.integers(1, 32),
+)
 def test_numbers_lie_inside_intervals(steps: list[tuple[int, int]], octets: int) -> None:
     interval = Interval.whole(8 * octets)
     for start, frequency in steps:

@@ -1,4 +1,6 @@
-"""Model files that are not what they should be: one kind of error, soon, and no memory for what a file only claims."""
+"""Model files that are not what they should be: one kind of error, soon, and no memory for what a
+file only claims.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,18 @@ def test_configurations(directory: pathlib.Path, changes: dict[str, Any], messag
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 @pytest.mark.parametrize(
     "content",
-    [b"[]", b"1", b'"x"', b"null", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"", b'{"a": 1e', b"9" * 5000],
+    [
+        b"[]",
+        b"1",
+        b'"x"',
+        b"null",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff",
+        b"",
+        b'{"a": 1e',
+        b"9" * 5000,
+    ],
 )
 def test_what_is_no_json_object(directory: pathlib.Path, name: str, content: bytes) -> None:
     (directory / name).write_bytes(content)
@@ -115,7 +128,10 @@ def test_a_configuration_that_is_too_large(directory: pathlib.Path) -> None:
 
 def test_many_positions_are_no_more_than_the_arithmetic_covers(tmp_path: pathlib.Path) -> None:
     model = tiny.make(max_position_embeddings=1 << 20)
-    for path in (tiny.write_directory(tmp_path / "m", model), tiny.write_gguf(tmp_path / "m.gguf", model)):
+    for path in (
+        tiny.write_directory(tmp_path / "m", model),
+        tiny.write_gguf(tmp_path / "m.gguf", model),
+    ):
         assert read_source(path).spec.max_positions == MAX_POSITIONS
     wide = tiny.make(max_position_embeddings=1 << 20, head_dim=512)
     assert read_source(tiny.write_directory(tmp_path / "w", wide)).spec.max_positions == 1 << 15
@@ -149,7 +165,14 @@ def test_tokenizer_models(directory: pathlib.Path, changes: dict[str, Any], mess
     ("changes", "message"),
     [
         (
-            {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}},
+            {
+                "pre_tokenizer": {
+                    "type": "Split",
+                    "pattern": {"Regex": "("},
+                    "behavior": "Isolated",
+                    "invert": False,
+                }
+            },
             "rules",
         ),
         ({"pre_tokenizer": {"type": "Nothing"}}, "tokenizer rules that do not work"),
@@ -175,11 +198,15 @@ def test_an_unknown_token_that_is_itself_unknown(directory: pathlib.Path) -> Non
     assert "tokenizer rules that do not work" in refusal(directory)
 
 
-def test_a_token_that_the_rules_have_and_the_vocabulary_has_not_loses_nothing(directory: pathlib.Path) -> None:
+def test_a_token_that_the_rules_have_and_the_vocabulary_has_not_loses_nothing(
+    directory: pathlib.Path,
+) -> None:
     """An added token with the content of one of the model's, under another number."""
     file = directory / "tokenizer.json"
     described = json.loads(file.read_text())
-    described["added_tokens"].append({**described["added_tokens"][0], "id": 5, "content": "the", "special": False})
+    described["added_tokens"].append(
+        {**described["added_tokens"][0], "id": 5, "content": "the", "special": False}
+    )
     file.write_text(json.dumps(described))
     model = convert(read_source(directory))
     text = b"the other thing and a the"
@@ -189,9 +216,13 @@ def test_a_token_that_the_rules_have_and_the_vocabulary_has_not_loses_nothing(di
 # Files that are no files, and that claim more than they hold
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "more.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "model.safetensors", "more.safetensors"]
+)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to itself", "empty", "pointer"])
-def test_something_else_in_the_place_of_a_file(directory: pathlib.Path, name: str, kind: str) -> None:
+def test_something_else_in_the_place_of_a_file(
+    directory: pathlib.Path, name: str, kind: str
+) -> None:
     file = directory / name
     file.unlink(missing_ok=True)
     if kind == "pipe":
@@ -203,7 +234,9 @@ def test_something_else_in_the_place_of_a_file(directory: pathlib.Path, name: st
     elif kind == "link to itself":
         file.symlink_to(file)
     else:
-        file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n" if kind == "pointer" else b"")
+        file.write_bytes(
+            b"version https://git-lfs.github.com/spec/v1\n" if kind == "pointer" else b""
+        )
     said = refusal(directory)
     assert kind != "pointer" or "git lfs pull" in said
     assert kind not in ("pipe", "folder", "device") or "not a regular file" in said
@@ -238,7 +271,9 @@ def test_what_may_not_be_read(directory: pathlib.Path) -> None:
     ],
 )
 def test_safetensors_headers(directory: pathlib.Path, header: bytes) -> None:
-    (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+    (directory / "model.safetensors").write_bytes(
+        struct.pack("<Q", len(header)) + header + bytes(16)
+    )
     assert "model.safetensors" in refusal(directory) or "no tensor" in refusal(directory)
 
 
@@ -249,7 +284,8 @@ def test_a_safetensors_header_that_has_no_room(directory: pathlib.Path, length: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("I32", "int32 instead of floats"), ("F8_E4M3", "numbers of type 'F8_E4M3'")]
+    ("kind", "message"),
+    [("I32", "int32 instead of floats"), ("F8_E4M3", "numbers of type 'F8_E4M3'")],
 )
 def test_tensors_that_are_no_floats(directory: pathlib.Path, kind: str, message: str) -> None:
     file = directory / "model.safetensors"
@@ -291,7 +327,10 @@ U32, F32, STRING, ARRAY = 4, 6, 8, 9
     [
         (set_field("llama.attention.head_count", U32, 0), "llama.attention.head_count is 0"),
         (set_field("llama.attention.head_count", STRING, "4"), "llama.attention.head_count is '4'"),
-        (set_field("llama.attention.head_count_kv", ARRAY, [U32, [2, 2]]), "head_count_kv is [2, 2]"),
+        (
+            set_field("llama.attention.head_count_kv", ARRAY, [U32, [2, 2]]),
+            "head_count_kv is [2, 2]",
+        ),
         (set_field("llama.block_count", U32, 10**9), "layers is 1000000000"),
         (set_field("llama.rope.freq_base", F32, 1e-30), "rotary base"),
         (set_field("llama.rope.freq_base", F32, float("nan")), "rotary base nan"),
@@ -304,7 +343,10 @@ U32, F32, STRING, ARRAY = 4, 6, 8, 9
         (set_field("tokenizer.ggml.tokens", ARRAY, [U32, [1, 2]]), "a list of texts is needed"),
         (set_field("tokenizer.ggml.token_type", ARRAY, [U32, [1]]), "for 268 tokens"),
         (set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["th"]]), "is not of two tokens"),
-        (set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["no such"]]), "tokenizer rules that do not work"),
+        (
+            set_field("tokenizer.ggml.merges", ARRAY, [STRING, ["no such"]]),
+            "tokenizer rules that do not work",
+        ),
         (set_field("tokenizer.ggml.model", STRING, "bert"), "tokenizer family 'bert'"),
         (set_field("more", ARRAY, [ARRAY, []]), "values of type 9"),
         (set_field("more", 77, 0), "values of type 77"),
@@ -337,9 +379,17 @@ def test_gguf_counts_that_have_no_room(tmp_path: pathlib.Path, count: int, place
 
 
 @pytest.mark.parametrize("kind", [0, 8, 12])
-def test_a_gguf_list_that_claims_a_thousand_million_entries(tmp_path: pathlib.Path, kind: int) -> None:
+def test_a_gguf_list_that_claims_a_thousand_million_entries(
+    tmp_path: pathlib.Path, kind: int
+) -> None:
     path = tmp_path / "m.gguf"
-    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, kind, 10**9)
+    head = (
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 0, 1)
+        + struct.pack("<Q", 1)
+        + b"a"
+        + struct.pack("<IIQ", 9, kind, 10**9)
+    )
     path.write_bytes(head + bytes(100))
     assert "1,000,000,000 entries have no room" in refusal(path)
 
@@ -365,7 +415,10 @@ def test_memory_is_bounded_by_the_files_size(tmp_path: pathlib.Path) -> None:
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script, str(directory), str(claims)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(directory), str(claims)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     first, second, peak = ran.stdout.split()
     assert (first, second) == ("refused", "refused")

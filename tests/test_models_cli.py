@@ -59,7 +59,11 @@ def test_pull_list_show_remove(directory: str) -> None:
 def test_json(directory: str) -> None:
     run("pull", directory)
     installed, available, _ = json.loads(run("list", "--json").stdout)
-    assert (installed["name"], installed["fingerprint"], installed["state"]) == ("tiny-llama", FINGERPRINT, "ready")
+    assert (installed["name"], installed["fingerprint"], installed["state"]) == (
+        "tiny-llama",
+        FINGERPRINT,
+        "ready",
+    )
     assert (available["name"], available["state"]) == (registry.DEFAULT_MODEL, "not installed")
     assert available.keys() <= installed.keys()
     shown = json.loads(run("show", "--json", directory).stdout)
@@ -69,7 +73,11 @@ def test_json(directory: str) -> None:
 
 def test_show_a_registered_model_that_is_not_installed() -> None:
     shown = json.loads(run("show", "--json", "smollm2-135m").stdout)
-    assert (shown["name"], shown["state"], shown["license"]) == ("smollm2-135m-instruct", "not installed", "Apache-2.0")
+    assert (shown["name"], shown["state"], shown["license"]) == (
+        "smollm2-135m-instruct",
+        "not installed",
+        "Apache-2.0",
+    )
     assert "aliases:         smollm2-135m\n" in run("show", "smollm2-135m").stdout
 
 
@@ -105,7 +113,9 @@ def test_damage_is_reported_and_removable(directory: str, cache: pathlib.Path) -
     assert run("remove", FINGERPRINT).exit_code == 0
 
 
-@pytest.mark.parametrize("args", [["pull"], ["pull", "a", "b"], ["show", "--nothing", "a"], ["nothing"]])
+@pytest.mark.parametrize(
+    "args", [["pull"], ["pull", "a", "b"], ["show", "--nothing", "a"], ["nothing"]]
+)
 def test_usage_errors_exit_2(args: list[str]) -> None:
     assert run(*args).exit_code == 2
 

@@ -21,7 +21,9 @@ def test_there_are_enough_kinds() -> None:
 
 
 def test_mutants_are_the_same_each_time() -> None:
-    assert [make(3, number)[0] for number in range(50)] == [make(3, number)[0] for number in range(50)]
+    assert [make(3, number)[0] for number in range(50)] == [
+        make(3, number)[0] for number in range(50)
+    ]
 
 
 def test_some_hundred_mutants_show_no_fault() -> None:
@@ -47,7 +49,9 @@ def test_wrong_bytes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     ("raised", "message"),
     [(MemoryError(), "MemoryError"), (RecursionError("deep"), "deep"), (ValueError("x"), "x")],
 )
-def test_other_exceptions_are_faults(monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str) -> None:
+def test_other_exceptions_are_faults(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str
+) -> None:
     def fail(*_: object, **__: object) -> bytes:
         raise raised
 

@@ -63,21 +63,29 @@ def public_numbers(modules: Sequence[ModuleType]) -> dict[str, Any]:
     found = {}
     for module in modules:
         for name, value in vars(module).items():
-            if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and isinstance(value, (int, float, np.number, tuple)):
+            if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and isinstance(
+                value, (int, float, np.number, tuple)
+            ):
                 found[name] = value
     return found
 
 
-def number_differences(text: str, modules: Sequence[ModuleType], known: Mapping[str, Any]) -> list[str]:
+def number_differences(
+    text: str, modules: Sequence[ModuleType], known: Mapping[str, Any]
+) -> list[str]:
     """The names that a header and Python modules do not both give to the same number."""
     c = {name: value for name, value in native.constants(text, known).items() if name not in ONLY_C}
     c = {name: value for name, value in c.items() if not name.startswith(("EXPERT_", "FEATURE_"))}
-    python = {name: value for name, value in public_numbers(modules).items() if name not in ONLY_PYTHON}
+    python = {
+        name: value for name, value in public_numbers(modules).items() if name not in ONLY_PYTHON
+    }
     missing = [f"{name} is missing in Python" for name in c if name not in python]
     missing += [f"{name} is missing in C" for name in python if name not in c]
     both = [name for name in c if name in python]
     return missing + [
-        f"{name}: {c[name]} in C, {python[name]} in Python" for name in both if not equal(c[name], python[name])
+        f"{name}: {c[name]} in C, {python[name]} in Python"
+        for name in both
+        if not equal(c[name], python[name])
     ]
 
 
@@ -92,10 +100,14 @@ def mixing_differences(text: str) -> list[str]:
 
 def signature_differences(text: str) -> list[str]:
     c = native.functions(text)
-    python = {name: tuple(KINDS[kind] for kind in kinds) for name, kinds in native_core.SIGNATURES.items()}
+    python = {
+        name: tuple(KINDS[kind] for kind in kinds) for name, kinds in native_core.SIGNATURES.items()
+    }
     names = sorted(c.keys() | python.keys())
     return [
-        f"{name}: {c.get(name)} in C, {python.get(name)} in Python" for name in names if c.get(name) != python.get(name)
+        f"{name}: {c.get(name)} in C, {python.get(name)} in Python"
+        for name in names
+        if c.get(name) != python.get(name)
     ]
 
 
@@ -104,12 +116,19 @@ def name_differences(text: str) -> list[str]:
     found = []
     if native.structure(text, "spec") != list(native_core.Spec._fields_):
         found.append("struct spec")
-    for enum, prefix, names in ("tensor", "TENSOR_", native_core.TENSORS), ("phase", "PHASE_", native_core.PHASES):
+    for enum, prefix, names in (
+        ("tensor", "TENSOR_", native_core.TENSORS),
+        ("phase", "PHASE_", native_core.PHASES),
+    ):
         members = [name.removeprefix(prefix).lower() for name in native.enumeration(text, enum)]
         if members not in ([*names], [*names, enum + "s"]):
             found.append(f"enum {enum}")
     numbers = native.constants(text)
-    statuses = {"OK": native_core.OK, "NO_MEMORY": native_core.NO_MEMORY, "BAD_ARGUMENT": native_core.BAD_ARGUMENT}
+    statuses = {
+        "OK": native_core.OK,
+        "NO_MEMORY": native_core.NO_MEMORY,
+        "BAD_ARGUMENT": native_core.BAD_ARGUMENT,
+    }
     twins = {**statuses, "TOP_TOKENS": base.TOP_TOKENS}
     return found + [name for name, value in twins.items() if numbers.get(f"LLMZIP_{name}") != value]
 
@@ -136,17 +155,24 @@ def mutants(header: str) -> list[tuple[str, str]]:
             digit = re.search(r"(?<=0x)\d|(?<![\w.])\d(?!x)", match[2])
             if digit:
                 i = match.start(2) + digit.start()
-                changes.append((f"digit of {match[1]}", text[:i] + "1234567898"[int(text[i])] + text[i + 1 :]))
+                changes.append(
+                    (f"digit of {match[1]}", text[:i] + "1234567898"[int(text[i])] + text[i + 1 :])
+                )
     code = native.without_comments(text)
     for match in re.finditer(r"\b(?:int|int32_t)(?= \w+[,)])|(?<=EXPORT )int\b", code):
-        changes.append((f"type at {match.start()}", code[: match.start()] + "void *" + code[match.end() :]))
+        changes.append(
+            (f"type at {match.start()}", code[: match.start()] + "void *" + code[match.end() :])
+        )
     for match in re.finditer(r"\b(?:TENSOR|PHASE)_\w+,", code):
         changes.append((f"{match[0]} gone", code[: match.start()] + code[match.end() :]))
     for match in re.finditer(r"EXPORT (?!__)[^;(]*llmzip_\w+\([^;]*;", code):
         changes.append((f"{match[0]} gone", code[: match.start()] + code[match.end() :]))
     for match in re.finditer(r"LLMZIP_\w+ = -?(\d)", code):
         changes.append((match[0], code[: match.start(1)] + "7" + code[match.end(1) :]))
-    for old, new in (("layers, d_model", "d_model, layers"), ("float norm_eps", "int32_t norm_eps")):
+    for old, new in (
+        ("layers, d_model", "d_model, layers"),
+        ("float norm_eps", "int32_t norm_eps"),
+    ):
         if old in code:
             changes.append((new, code.replace(old, new)))
     return changes
@@ -161,12 +187,18 @@ def test_every_change_of_one_side_is_noticed(header: str) -> None:
 
 
 @pytest.mark.parametrize("module", [*MIXING_MODULES, arithmetic])
-def test_every_change_of_python_is_noticed(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_change_of_python_is_noticed(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     header = "arithmetic_constants.h" if module is arithmetic else "mixing_constants.h"
     for name, value in public_numbers([module]).items():
         if name not in ONLY_PYTHON:
-            monkeypatch.setattr(module, name, (*value, 1) if isinstance(value, tuple) else value * 2)
-            imported = [other for other in MIXING_MODULES if other is not module and hasattr(other, name)]
+            monkeypatch.setattr(
+                module, name, (*value, 1) if isinstance(value, tuple) else value * 2
+            )
+            imported = [
+                other for other in MIXING_MODULES if other is not module and hasattr(other, name)
+            ]
             for other in imported:
                 monkeypatch.setattr(other, name, vars(module)[name])
             assert HEADERS[header](native.source(header)) != [], name
@@ -174,15 +206,24 @@ def test_every_change_of_python_is_noticed(module: ModuleType, monkeypatch: pyte
 
 
 def test_the_derived_numbers_are_those_of_the_experts() -> None:
-    numbers = native.constants(native.source("mixing_constants.h"), native.constants(native.source("native.h")))
+    numbers = native.constants(
+        native.source("mixing_constants.h"), native.constants(native.source("native.h"))
+    )
     mixer_of = reference.ReferenceContextMixer(8, 16, 100, 0)
     experts = mixer_of._experts
     assert numbers["CONTEXT_COUNTS"] == tuple(expert.contexts for expert in experts)
     assert numbers["MAX_CONTEXT_COUNT"] == max(numbers["CONTEXT_COUNTS"])
-    assert numbers["INITIAL_WEIGHTS"] == tuple(weight for expert in experts for weight in expert.initial_weights)
+    assert numbers["INITIAL_WEIGHTS"] == tuple(
+        weight for expert in experts for weight in expert.initial_weights
+    )
     assert numbers["MAX_CANDIDATES"] == base.TOP_TOKENS + 1 + neighbors.NEIGHBORS
-    assert [numbers[f"EXPERT_{name.upper()}"] for name in reference.EXPERTS] == [*range(numbers["EXPERT_COUNT"])]
-    firsts = [numbers[name] for name in ("FEATURE_MATCH", "FEATURE_SHARE", "FEATURE_BIAS", "FEATURE_COUNT")]
+    assert [numbers[f"EXPERT_{name.upper()}"] for name in reference.EXPERTS] == [
+        *range(numbers["EXPERT_COUNT"])
+    ]
+    firsts = [
+        numbers[name]
+        for name in ("FEATURE_MATCH", "FEATURE_SHARE", "FEATURE_BIAS", "FEATURE_COUNT")
+    ]
     assert np.diff(firsts).tolist() == [len(expert.initial_weights) for expert in experts]
     assert numbers["ORDER_COUNT"] == len(numbers["ORDERS"])
     assert numbers["HISTORY"] == numbers["ORDERS"][-1]
@@ -192,7 +233,10 @@ def test_the_kernels_header_has_pythons_numbers() -> None:
     numbers = native.constants(native.source("kernels.h"))
     assert numbers["SINK_TOKENS"] == engines.SINK_TOKENS
     assert numbers["MAX_HEAD_DIM"] == spec.MAX_HEAD_DIM
-    assert native.constants(native.source("arithmetic_constants.h"))["BUCKET_SIZE"] == arithmetic.BUCKET_SIZE
+    assert (
+        native.constants(native.source("arithmetic_constants.h"))["BUCKET_SIZE"]
+        == arithmetic.BUCKET_SIZE
+    )
 
 
 def test_the_model_has_the_fields_of_the_c_structure() -> None:
@@ -209,7 +253,9 @@ def test_the_kernels_have_the_names_that_python_asks_for() -> None:
     }
     assert names == set(native_core.KERNELS)
     table = re.findall(r"\{&kernels_(\w+),", native.source("dispatch.c"))
-    assert [name for kernel in native_core.KERNELS for name in table if kernel.startswith(name)] == table  # best first
+    assert [
+        name for kernel in native_core.KERNELS for name in table if kernel.startswith(name)
+    ] == table  # best first
 
 
 def test_the_standard_headers_limits_are_those_of_the_arithmetic() -> None:

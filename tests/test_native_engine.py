@@ -16,7 +16,12 @@ import torch
 
 from llmzip.engine import native_handle
 from llmzip.engine.base import HeadInput
-from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
+from llmzip.engine.native_engine import (
+    NativeEngine,
+    kernel_names,
+    native_is_available,
+    why_not_available,
+)
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
@@ -73,7 +78,9 @@ def test_extreme_values(kind: str, cpu: str) -> None:
     expected = run(reference, tokens, 100, [1, 7])
     assert_same(run(engine, tokens, 100, [1, 7]), expected)
     vectors, scales = expected.vectors[0], expected.scales[0]
-    np.testing.assert_array_equal(engine.token_weights(vectors, scales), reference.token_weights(vectors, scales))
+    np.testing.assert_array_equal(
+        engine.token_weights(vectors, scales), reference.token_weights(vectors, scales)
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -91,7 +98,10 @@ def test_threads_and_chunks_change_nothing(threads: int, streams: int) -> None:
 def test_windows(window: int) -> None:
     model = random_model("head size 16")
     tokens = random_tokens(model, 2, 80)
-    assert_same(run(NativeEngine(model, 2), tokens, window, [1, 4]), run(TorchEngine(model), tokens, window, [1, 4]))
+    assert_same(
+        run(NativeEngine(model, 2), tokens, window, [1, 4]),
+        run(TorchEngine(model), tokens, window, [1, 4]),
+    )
 
 
 def test_streams_that_end_are_left_behind() -> None:
@@ -117,7 +127,10 @@ def test_sessions_of_one_engine_are_independent() -> None:
         outputs.append(first.advance(tokens[:, t : t + 1]))
         second.advance(tokens[:, :1])
     assert_same(
-        HeadInput(np.concatenate([o.vectors for o in outputs], 1), np.concatenate([o.scales for o in outputs], 1)),
+        HeadInput(
+            np.concatenate([o.vectors for o in outputs], 1),
+            np.concatenate([o.scales for o in outputs], 1),
+        ),
         expected,
     )
 
@@ -159,7 +172,9 @@ def test_environment_selects_kernels(cpu: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_wrong_kernels_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMZIP_CPU", "sse9")
-    with pytest.raises(LLMZipError, match="the environment variable LLMZIP_CPU is 'sse9': this processor runs"):
+    with pytest.raises(
+        LLMZipError, match="the environment variable LLMZIP_CPU is 'sse9': this processor runs"
+    ):
         NativeEngine(random_model("smallest"), 1)
 
 
@@ -178,10 +193,16 @@ def test_needs_neither_torch_nor_transformers() -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'\n"
     )
     path = os.pathsep.join([str(pathlib.Path(__file__).parents[1]), *sys.path])
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, env={**os.environ, "PYTHONPATH": path})
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of forks in threaded processes")
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="Python warns of forks in threaded processes"
+)
 def test_a_forked_process_can_compute() -> None:
     model = random_model()
     engine, tokens = NativeEngine(model, 2), random_tokens(model, 2, 8)
@@ -203,4 +224,6 @@ def test_default_model(default_model: IntegerModel) -> None:
         engine = NativeEngine(default_model, 2, cpu)
         for chunks in ([20], [1, 13]):
             assert_same(run(engine, tokens, 48, chunks), expected)
-        np.testing.assert_array_equal(engine.token_weights(expected.vectors[:, -1], expected.scales[:, -1]), weights)
+        np.testing.assert_array_equal(
+            engine.token_weights(expected.vectors[:, -1], expected.scales[:, -1]), weights
+        )

@@ -9,7 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from llmzip.engine.native_distributions import ROWS_AT_ONCE
-from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
+from llmzip.engine.native_engine import (
+    NativeEngine,
+    kernel_names,
+    native_is_available,
+    why_not_available,
+)
 from tests.native_models import SHAPES, random_model
 
 if not native_is_available():

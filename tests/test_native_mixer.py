@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 
 from llmzip.engine import native_handle
 from llmzip.engine.base import Engine
-from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available, why_not_available
+from llmzip.engine.native_engine import (
+    NativeEngine,
+    kernel_names,
+    native_is_available,
+    why_not_available,
+)
 from llmzip.engine.torch_engine import TorchEngine
-from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, NO_TOKEN, TOP_TOKENS, ContextMixer
+from llmzip.mixing.base import (
+    MAX_CAPACITY_BITS,
+    MIN_CAPACITY_BITS,
+    NO_TOKEN,
+    TOP_TOKENS,
+    ContextMixer,
+)
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
@@ -41,7 +52,9 @@ def engine_of(shape: str, cpu: str | None = None, threads: int = 1) -> NativeEng
 
 def both(engine: NativeEngine, capacity_bits: int) -> tuple[ContextMixer, ContextMixer]:
     spec = engine.model.spec
-    return engine.mixer(capacity_bits), ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+    return engine.mixer(capacity_bits), ReferenceContextMixer(
+        capacity_bits, spec.d_model, spec.vocab, spec.start_token
+    )
 
 
 @dataclasses.dataclass
@@ -78,7 +91,9 @@ class Text:
         return weights
 
 
-def advance(mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, token: int | None = None) -> None:
+def advance(
+    mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, token: int | None = None
+) -> None:
     """One step of both mixers, which must agree on everything; token: what comes in all rows."""
     vectors, weights = text.vectors(rows), text.weights(rows)
     totals = weights.sum(axis=1, dtype=np.int64) + text.surplus
@@ -88,15 +103,22 @@ def advance(mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, to
     corrected = []
     for mixer in mixers:
         tokens = mixer.recall(vectors, top)
-        of_them = np.where(tokens >= 0, np.take_along_axis(weights, np.maximum(tokens, 0), axis=1), 0).astype(np.int32)
+        of_them = np.where(
+            tokens >= 0, np.take_along_axis(weights, np.maximum(tokens, 0), axis=1), 0
+        ).astype(np.int32)
         mixed = mixer.mix(of_them, totals)
         assert tokens.dtype == np.int32
         assert mixed.dtype == np.int64
         real = tokens != NO_TOKEN
         corrected.append(
-            [dict(zip(t[k].tolist(), m[k].tolist(), strict=True)) for t, m, k in zip(tokens, mixed, real, strict=True)]
+            [
+                dict(zip(t[k].tolist(), m[k].tolist(), strict=True))
+                for t, m, k in zip(tokens, mixed, real, strict=True)
+            ]
         )
-        assert [len(row) for row in corrected[-1]] == real.sum(axis=1).tolist(), "a token is named twice"
+        assert [len(row) for row in corrected[-1]] == real.sum(axis=1).tolist(), (
+            "a token is named twice"
+        )
         mixer.learn(came, own)
     assert corrected[0] == corrected[1]
 
@@ -139,7 +161,9 @@ def test_equals_reference(
 def test_the_ring_wraps_and_slots_collide(cpu: str) -> None:
     engine = engine_of("head size 128", cpu, 2)
     mixers = both(engine, MIN_CAPACITY_BITS)
-    text = Text(np.random.default_rng(1), engine.model.spec.d_model, engine.model.spec.vocab, kinds=60)
+    text = Text(
+        np.random.default_rng(1), engine.model.spec.d_model, engine.model.spec.vocab, kinds=60
+    )
     for mixer in mixers:
         mixer.start(30, NO_CONTEXT)
     for _ in range(60):
@@ -150,10 +174,18 @@ def test_the_ring_wraps_and_slots_collide(cpu: str) -> None:
 def test_more_positions_than_are_looked_at(threads: int) -> None:
     engine = engine_of("smallest", None, threads)
     mixers = both(engine, 13)
-    text = Text(np.random.default_rng(2), engine.model.spec.d_model, engine.model.spec.vocab, kinds=2, noise=0.3)
+    text = Text(
+        np.random.default_rng(2),
+        engine.model.spec.d_model,
+        engine.model.spec.vocab,
+        kinds=2,
+        noise=0.3,
+    )
     for mixer in mixers:
         mixer.start(97, NO_CONTEXT)
-    for rows in range(97, 22, -1):  # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token
+    for rows in range(
+        97, 22, -1
+    ):  # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token
         advance(mixers, text, rows)
 
 
@@ -163,7 +195,13 @@ def test_counts_reach_their_limits() -> None:
     """
     engine = engine_of("smallest")
     mixers = both(engine, MIN_CAPACITY_BITS)
-    text = Text(np.random.default_rng(3), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
+    text = Text(
+        np.random.default_rng(3),
+        engine.model.spec.d_model,
+        engine.model.spec.vocab,
+        kinds=1,
+        noise=0.0,
+    )
     for mixer in mixers:
         mixer.start(9, NO_CONTEXT)
     for rows in [9] * 221 + [1] * 60:
@@ -177,7 +215,14 @@ def test_trust_has_a_floor() -> None:
     engine = engine_of("head size 80", None, 2)
     mixers = both(engine, MIN_CAPACITY_BITS)
     spec = engine.model.spec
-    text = Text(np.random.default_rng(8), spec.d_model, spec.vocab, kinds=1, noise=0.0, surplus=2**39 - 2**34)
+    text = Text(
+        np.random.default_rng(8),
+        spec.d_model,
+        spec.vocab,
+        kinds=1,
+        noise=0.0,
+        surplus=2**39 - 2**34,
+    )
     for mixer in mixers:
         mixer.start(40, NO_CONTEXT)
     for step in range(300):
@@ -187,7 +232,13 @@ def test_trust_has_a_floor() -> None:
 def test_more_rows_than_trust_has_room_for() -> None:
     engine = engine_of("smallest", None, 2)
     mixers = both(engine, MIN_CAPACITY_BITS)
-    text = Text(np.random.default_rng(4), engine.model.spec.d_model, engine.model.spec.vocab, kinds=1, noise=0.0)
+    text = Text(
+        np.random.default_rng(4),
+        engine.model.spec.d_model,
+        engine.model.spec.vocab,
+        kinds=1,
+        noise=0.0,
+    )
     for mixer in mixers:
         mixer.start(4500, NO_CONTEXT)
     advance(mixers, text, 4500)
@@ -200,7 +251,9 @@ def test_copies_are_independent() -> None:
     spec = engine.model.spec
     mixers = both(engine, 9)
 
-    def play(pair: tuple[ContextMixer, ContextMixer], seed: int, streams: int | None = None) -> None:
+    def play(
+        pair: tuple[ContextMixer, ContextMixer], seed: int, streams: int | None = None
+    ) -> None:
         text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab)
         for mixer in pair if streams else ():
             mixer.start(streams or 0, NO_CONTEXT)
@@ -265,7 +318,9 @@ def repetitive(model: IntegerModel, count: int) -> Tokens:
 
 
 @pytest.mark.parametrize("streams", [1, 3, 16])
-def test_coded_bytes_are_the_same(streams: int, tiny_model: IntegerModel, tiny_engine: TorchEngine) -> None:
+def test_coded_bytes_are_the_same(
+    streams: int, tiny_model: IntegerModel, tiny_engine: TorchEngine
+) -> None:
     tokens, native = repetitive(tiny_model, 301), NativeEngine(tiny_model, 2)
     layout = StreamLayout(len(tokens.ids), streams, 64)
 

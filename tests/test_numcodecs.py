@@ -23,7 +23,9 @@ def registered() -> None:
     numcodecs.registry.register_codec(LLMZip)
 
 
-@pytest.mark.parametrize("described", [{"id": "xz", "preset": 1}, {"id": "llm", "level": 1}, {"id": "meta-token"}])
+@pytest.mark.parametrize(
+    "described", [{"id": "xz", "preset": 1}, {"id": "llm", "level": 1}, {"id": "meta-token"}]
+)
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_arrays_come_back(described: dict[str, object]) -> None:
     codec = numcodecs.get_codec({"id": "llmzip", "codec": described})
@@ -51,8 +53,12 @@ CONFIGS = [{"id": "xz", "preset": 1}, {"id": "zlib"}, {"id": "raw"}, {"id": "llm
 
 @pytest.mark.parametrize("described", CONFIGS, ids=lambda described: described["id"])
 @pytest.mark.usefixtures("cache_with_tiny_model")
-def test_the_checks_of_numcodecs_pass(described: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    common = pytest.importorskip("numcodecs.tests.common", reason="numcodecs is installed without its tests")
+def test_the_checks_of_numcodecs_pass(
+    described: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = pytest.importorskip(
+        "numcodecs.tests.common", reason="numcodecs is installed without its tests"
+    )
     from llmzip.codecs.numcodecs_codec import LLMZip
 
     monkeypatch.setattr(common, "LLMZip", LLMZip, raising=False)

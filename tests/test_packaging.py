@@ -23,13 +23,21 @@ def test_the_top_level_folders_are_no_packages(folder: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "forbidden"),
     [
-        ("import llmzip", ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub", "click"]),
-        ("import llmzip.cli.main", ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub"]),
+        (
+            "import llmzip",
+            ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub", "click"],
+        ),
+        (
+            "import llmzip.cli.main",
+            ["torch", "transformers", "tokenizers", "gguf", "huggingface_hub"],
+        ),
     ],
 )
 def test_imports_are_light(statement: str, forbidden: list[str]) -> None:
     script = f"import sys; {statement}; print([m for m in {forbidden!r} if m in sys.modules])"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=TESTS.parent)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=TESTS.parent
+    )
     assert ran.stdout.strip() == "[]"
 
 
@@ -52,7 +60,9 @@ def test_the_version_has_one_source() -> None:
     assert pyproject()["project"]["dynamic"] == ["version"]
     assert pyproject()["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "llmzip.__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", llmzip.__version__)
-    shown = subprocess.run([sys.executable, "-m", "llmzip", "--version"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "llmzip", "--version"], capture_output=True, text=True, check=True
+    )
     assert shown.stdout.split() == ["llmzip", llmzip.__version__]
 
 
@@ -68,8 +78,15 @@ def test_every_public_name_is_there_and_listed() -> None:
 def requirements() -> dict[str, str]:
     """Name -> lower bound, of all that pyproject.toml asks for."""
     project = pyproject()["project"]
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
-    found = [re.match(r"([\w-]+)(?:>=|==)([\d.]+)", line) for line in wanted if not line.startswith("llmzip[")]
+    wanted = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
+    found = [
+        re.match(r"([\w-]+)(?:>=|==)([\d.]+)", line)
+        for line in wanted
+        if not line.startswith("llmzip[")
+    ]
     return {match[1]: match[2] for match in found if match}
 
 
@@ -81,6 +98,8 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 def test_the_constraints_name_every_requirement_and_nothing_of_one_machine() -> None:
     lines = (TESTS.parent / "requirements" / "constraints.txt").read_text("utf-8").splitlines()
-    versions = [re.fullmatch(r"([\w-]+)==[\w.]+ ; python_version >= '3\.\d+'", line) for line in lines]
+    versions = [
+        re.fullmatch(r"([\w-]+)==[\w.]+ ; python_version >= '3\.\d+'", line) for line in lines
+    ]
     assert all(versions), lines
     assert requirements().keys() <= {match[1] for match in versions if match}

@@ -14,7 +14,9 @@ from llmzip.progress import ProgressCounter
 from tests import golden
 
 
-def test_decoders_and_compressors_leave_no_cycles(tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoders_and_compressors_leave_no_cycles(
+    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codecs: list[weakref.ref[LLMCodec]] = []
     init = LLMCodec.__init__
 

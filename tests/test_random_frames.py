@@ -43,7 +43,11 @@ def test_both_decoders_read_many_random_frames(model: Model, tiny_model: Integer
 
 
 def test_random_frames_have_all_features(model: Model) -> None:
-    frames = [info for data, _ in random_files(60, SEED, model) for info in llmzip.list_frames(io.BytesIO(data))]
+    frames = [
+        info
+        for data, _ in random_files(60, SEED, model)
+        for info in llmzip.list_frames(io.BytesIO(data))
+    ]
     codecs = {codec for info in frames for codec in info.codecs}
     assert {"raw", "zstd", "llm", "xz", "meta-token"} <= codecs
     assert sum("(" in codec for codec in codecs) >= 4  # matches around other codecs
@@ -59,5 +63,8 @@ def test_the_command_writes_them(tmp_path: pathlib.Path, model: Model) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["dictionary.txt", *(f"{i}.{kind}" for i in range(3) for kind in ("llmz", "txt"))]
     )
-    made = [((tmp_path / f"{i}.llmz").read_bytes(), (tmp_path / f"{i}.txt").read_bytes()) for i in range(3)]
+    made = [
+        ((tmp_path / f"{i}.llmz").read_bytes(), (tmp_path / f"{i}.txt").read_bytes())
+        for i in range(3)
+    ]
     assert made == list(random_files(3, 5, model))

@@ -63,7 +63,9 @@ def test_the_readme_names_every_file() -> None:
 
 
 texts = st.one_of(
-    st.integers(0, 800).flatmap(lambda i: st.integers(0, 200).map(lambda n: golden.TEXT[i : i + n])),
+    st.integers(0, 800).flatmap(
+        lambda i: st.integers(0, 200).map(lambda n: golden.TEXT[i : i + n])
+    ),
     st.binary(max_size=120),
     st.text(max_size=60).map(str.encode),
 )
@@ -83,7 +85,9 @@ kinds = st.sampled_from([{}, {"mixing": False}, {"solid": True}])
 
 @settings(max_examples=25)
 @given(pieces, options, kinds)
-def test_it_reads_what_llmzip_writes(data: list[bytes], chosen: dict[str, Any], kind: dict[str, bool]) -> None:
+def test_it_reads_what_llmzip_writes(
+    data: list[bytes], chosen: dict[str, Any], kind: dict[str, bool]
+) -> None:
     packed = llmzip.compress(b"".join(data), model=committed_model(), **chosen, **kind)
     check(packed, b"".join(data), chosen)
 
@@ -123,7 +127,9 @@ def test_it_reads_a_dictionary_longer_than_the_models_positions(tiny_model: Inte
     check(packed, data, {"dictionary": dictionary})
 
 
-def test_it_converts_models_as_llmzip_does(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_it_converts_models_as_llmzip_does(
+    tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     """Its own conversion has the same fingerprint: head and embedding tied or not, odd shapes,
     several types and files."""
     assert read_model(golden.DATA / "tiny").fingerprint == tiny_model.fingerprint
@@ -150,7 +156,9 @@ def test_it_reads_integer_models(tiny_model: IntegerModel, tmp_path: pathlib.Pat
 
 
 @pytest.mark.slow
-def test_it_decodes_a_file_of_the_default_model(default_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_it_decodes_a_file_of_the_default_model(
+    default_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     """All that it has of llmzip's is the model's file; a minute or two."""
     path, out = tmp_path / "model.safetensors", tmp_path / "text"
     default_model.save(path)
@@ -185,12 +193,19 @@ def test_another_model_or_dictionary_is_refused(model: Model) -> None:
         decode_file(frame, model, b"something else")
 
 
-def test_it_cuts_dictionaries_as_llmzip_does(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+def test_it_cuts_dictionaries_as_llmzip_does(
+    tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
     """Of a published model and of an integer model, with rules and without."""
     published = read_model(golden.DATA / "tiny")
     without_rules = dataclasses.replace(tiny_model.vocabulary, rules=NO_RULES)
     bare = IntegerModel.build(tiny_model.spec, without_rules, tiny_model.tensors)
-    for text in (b"", golden.TEXT[:300], b"\x04 caf\xe9 <|endoftext|>\r\n \xff the", " 中文 ñ\n\n".encode()):
+    for text in (
+        b"",
+        golden.TEXT[:300],
+        b"\x04 caf\xe9 <|endoftext|>\r\n \xff the",
+        " 中文 ñ\n\n".encode(),
+    ):
         for model, other in ((tiny_model, published), (bare, reference_model(bare))):
             expected = model.tokenizer.encode(text)
             found = read_dictionary(text, other)
@@ -199,7 +214,9 @@ def test_it_cuts_dictionaries_as_llmzip_does(tiny_model: IntegerModel, tmp_path:
             assert found.digest(other) == Dictionary(text).on(TorchEngine(model)).digest
 
 
-def test_a_dictionary_without_its_library_is_a_clear_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dictionary_without_its_library_is_a_clear_error(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     frame = golden.frame_path("dictionary").read_bytes()
     with pytest.raises(DecodeError, match="pip install tokenizers"):

@@ -60,7 +60,9 @@ def stored() -> Sample:
     return Sample(data, text, SeekTable(io.BytesIO(data), 0).blocks)
 
 
-def repair(data: bytes, model: IntegerModel | None = None, **options: Any) -> tuple[bytes, RepairReport]:
+def repair(
+    data: bytes, model: IntegerModel | None = None, **options: Any
+) -> tuple[bytes, RepairReport]:
     sink = io.BytesIO()
     report = llmzip.repair_stream(io.BytesIO(data), sink, model=model, **options)  # type: ignore[arg-type]
     return sink.getvalue(), report
@@ -90,9 +92,14 @@ def test_a_sound_file_is_decompressed(tiny_model: IntegerModel, ten: Sample) -> 
 
 
 @pytest.mark.parametrize("block", [0, 1, 5, 9])
-def test_one_of_ten_blocks_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample, block: int) -> None:
+def test_one_of_ten_blocks_destroyed_nine_back(
+    tiny_model: IntegerModel, ten: Sample, block: int
+) -> None:
     start, end = ten.blocks[block].offset, ten.end(block)
-    for data in (damaged(ten.data, start + 20), ten.data[:start] + bytes(end - start) + ten.data[end:]):
+    for data in (
+        damaged(ten.data, start + 20),
+        ten.data[:start] + bytes(end - start) + ten.data[end:],
+    ):
         out, report = repair(data, tiny_model)
         assert out == without(TEXT, block)
         assert (report.blocks, report.is_complete) == (9, False)
@@ -109,7 +116,13 @@ def test_the_index_destroyed_ten_back(tiny_model: IntegerModel, ten: Sample) -> 
         ten.data[: ten.index] + bytes(len(ten.data) - ten.index),
         *(
             damaged(ten.data, place)
-            for place in (ten.index, ten.index + 9, len(ten.data) - 9, len(ten.data) - 6, len(ten.data) - 1)
+            for place in (
+                ten.index,
+                ten.index + 9,
+                len(ten.data) - 9,
+                len(ten.data) - 6,
+                len(ten.data) - 1,
+            )
         ),
     ):
         out, report = repair(data, tiny_model)
@@ -119,11 +132,17 @@ def test_the_index_destroyed_ten_back(tiny_model: IntegerModel, ten: Sample) -> 
 
 def test_index_and_block_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample) -> None:
     start = ten.blocks[4].offset
-    for place in (start, start + 30, ten.end(4) - 1):  # codec, payload, check: the block's sizes tell what is missing
+    for place in (
+        start,
+        start + 30,
+        ten.end(4) - 1,
+    ):  # codec, payload, check: the block's sizes tell what is missing
         out, report = repair(damaged(ten.data[: ten.index], place), tiny_model)
         assert out == without(TEXT, 4)
         assert report.blocks == 9
-    out, report = repair(damaged(ten.data[: ten.index], start + 3), tiny_model)  # not so without them
+    out, report = repair(
+        damaged(ten.data[: ten.index], start + 3), tiny_model
+    )  # not so without them
     assert out == TEXT[: 4 * BLOCK] + TEXT[5 * BLOCK :]
     assert report.blocks == 9
     assert report.holes[0].size is None
@@ -136,7 +155,9 @@ def test_every_byte_of_a_block(stored: Sample, block: int) -> None:
     for place in [*range(start, start + 8), (start + end) // 2, *range(end - 4, end)]:
         out, report = repair(damaged(stored.data, place))
         assert out == without(stored.text, block)
-        assert [(hole.start, hole.size) for hole in report.holes] == [(block * BLOCK, stored.blocks[block].size)]
+        assert [(hole.start, hole.size) for hole in report.holes] == [
+            (block * BLOCK, stored.blocks[block].size)
+        ]
 
 
 def test_every_byte_of_the_header_and_the_end(tiny_model: IntegerModel, ten: Sample) -> None:
@@ -144,7 +165,10 @@ def test_every_byte_of_the_header_and_the_end(tiny_model: IntegerModel, ten: Sam
         out, report = repair(damaged(ten.data, place), tiny_model)
         assert out == TEXT
         assert report.is_complete and not report.is_sound
-    for place in (ten.index - 4, ten.index - 1):  # the content check, which nothing else vouches for
+    for place in (
+        ten.index - 4,
+        ten.index - 1,
+    ):  # the content check, which nothing else vouches for
         out, report = repair(damaged(ten.data, place), tiny_model)
         assert out == TEXT
         assert not report.is_complete and not report.holes
@@ -203,13 +227,19 @@ def test_bytes_cut_out_and_put_in(tiny_model: IntegerModel, ten: Sample) -> None
         assert report.blocks == 9
 
 
-def test_two_frames_and_what_lies_between(tiny_model: IntegerModel, ten: Sample, stored: Sample) -> None:
+def test_two_frames_and_what_lies_between(
+    tiny_model: IntegerModel, ten: Sample, stored: Sample
+) -> None:
     both = damaged(ten.data, 3) + damaged(stored.data, stored.blocks[2].offset + 50)
     out, report = repair(both, tiny_model)
     assert out == TEXT + without(stored.text, 2)
     assert report.frames == 2
     for junk, complete in ((b"junk" * 50, False), (bytes(512), True)):
-        for data in (ten.data + junk + stored.data, junk + ten.data + stored.data, ten.data + stored.data + junk):
+        for data in (
+            ten.data + junk + stored.data,
+            junk + ten.data + stored.data,
+            ten.data + stored.data + junk,
+        ):
             out, report = repair(data, tiny_model)
             assert out == TEXT + stored.text
             assert report.is_complete is complete and not report.is_sound
@@ -220,7 +250,9 @@ def test_what_was_added_between_blocks_is_told(tiny_model: IntegerModel, ten: Sa
     out, report = repair(ten.data[:place] + b"added here" + ten.data[place:], tiny_model)
     assert out == TEXT
     assert report.is_complete and not report.is_sound
-    assert [(damage.offset, damage.end, damage.size) for damage in report.damages] == [(place, place + 10, 0)]
+    assert [(damage.offset, damage.end, damage.size) for damage in report.damages] == [
+        (place, place + 10, 0)
+    ]
 
 
 def test_a_frame_inside_another(tiny_model: IntegerModel, ten: Sample, stored: Sample) -> None:
@@ -235,7 +267,9 @@ def test_blocks_of_several_files(stored: Sample) -> None:
     other = llmzip.compress(text, block_size=BLOCK + 9)
     second, third = SeekTable(io.BytesIO(other), 0).blocks[1:3]
     place = stored.blocks[5].offset
-    out, report = repair(stored.data[:place] + other[second.offset : third.offset] + stored.data[place:])
+    out, report = repair(
+        stored.data[:place] + other[second.offset : third.offset] + stored.data[place:]
+    )
     assert out == stored.text + text[second.start : third.start]
     assert report.blocks == 11
 
@@ -290,7 +324,13 @@ def test_frames_with_a_dictionary(tiny_model: IntegerModel) -> None:
 def test_empty_and_junk() -> None:
     with pytest.raises(TruncatedError, match="empty"):
         repair(b"")
-    for junk in (b"\x00" * 100, b"junk" * 100, NOISE.randbytes(200_000), b"\x8cLZ", b"\x8cLZi" * 30):
+    for junk in (
+        b"\x00" * 100,
+        b"junk" * 100,
+        NOISE.randbytes(200_000),
+        b"\x8cLZ",
+        b"\x8cLZi" * 30,
+    ):
         out, report = repair(junk)
         assert out == b"" and report.blocks == 0
 

@@ -38,7 +38,9 @@ PUBLIC = [
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_signatures_name_every_option(name: str) -> None:
-    """`**options: Any` would hide them from readers, editors and type checkers, and let misspelt ones through until later."""
+    """`**options: Any` would hide them from readers, editors and type checkers, and let misspelt
+    ones through until later.
+    """
     public = getattr(llmzip, name)
     if inspect.isclass(public) and issubclass(public, BaseException):
         return
@@ -55,4 +57,7 @@ def test_what_cannot_be_is_refused_at_once(wrong: dict[str, Any]) -> None:
 def test_equal_runtimes_share_the_loaded_engine(tiny_model: IntegerModel) -> None:
     engine = EngineLoader(tiny_model, runtime=Runtime(threads=0)).for_compression()
     assert EngineLoader(tiny_model, runtime=Runtime()).for_compression() is engine
-    assert EngineLoader(tiny_model, runtime=Runtime(offline=True, download=True)).for_compression() is engine
+    assert (
+        EngineLoader(tiny_model, runtime=Runtime(offline=True, download=True)).for_compression()
+        is engine
+    )

@@ -56,7 +56,9 @@ def test_text_is_cut_without_loss(integer: IntegerScorer) -> None:
     data = TEXT[:200] + "caf\u00e9 \U0001f600".encode() + b"\x04\xff"
     text = integer.tokenize(data)
     assert text.sizes.sum() == len(data)
-    assert text.characters.sum() == len(data.decode("utf-8", "ignore")) + 1  # the byte ff counts as one
+    assert (
+        text.characters.sum() == len(data.decode("utf-8", "ignore")) + 1
+    )  # the byte ff counts as one
     assert text.escaped.any()
 
 
@@ -66,7 +68,8 @@ def test_a_float_scorer_says_what_transformers_says(floating: FloatScorer) -> No
     scores = score(floating, text, spans)
     start = floating.vocabulary.start_token
     expected = [
-        direct_bits(floating, [start, *text.ids[s.begin : s.end].tolist()])[s.scored - s.begin :] for s in spans
+        direct_bits(floating, [start, *text.ids[s.begin : s.end].tolist()])[s.scored - s.begin :]
+        for s in spans
     ]
     assert scores.bits == pytest.approx(np.concatenate(expected), abs=1e-4)
     assert scores.spans.tolist() == [0] * 150 + [1] * 30 + [2] * 30
@@ -75,7 +78,9 @@ def test_a_float_scorer_says_what_transformers_says(floating: FloatScorer) -> No
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
-def test_either_name_of_the_cache_serves_and_nothing_deprecated_is_called(floating: FloatScorer, name: str) -> None:
+def test_either_name_of_the_cache_serves_and_nothing_deprecated_is_called(
+    floating: FloatScorer, name: str
+) -> None:
     """transformers renamed the argument; each version takes one of the names without a warning."""
     inner, known = floating.model, floating._cache_argument
     calls: list[set[str]] = []
@@ -118,7 +123,9 @@ def test_without_a_start_token_the_first_token_is_not_scored(floating: FloatScor
     assert scores.positions.tolist() == list(range(1, 40))
 
 
-def test_integer_and_float_scorers_agree(integer: IntegerScorer, floating: FloatScorer, english: bytes) -> None:
+def test_integer_and_float_scorers_agree(
+    integer: IntegerScorer, floating: FloatScorer, english: bytes
+) -> None:
     data = english[:4000]
     a, b = integer.tokenize(data), floating.tokenize(data)
     assert a.ids.tolist() == b.ids.tolist()
@@ -129,7 +136,9 @@ def test_integer_and_float_scorers_agree(integer: IntegerScorer, floating: Float
     assert np.mean(exact.ranks == approximate.ranks) > 0.7
 
 
-def test_measures_and_full_distributions_are_the_same_numbers(integer: IntegerScorer, floating: FloatScorer) -> None:
+def test_measures_and_full_distributions_are_the_same_numbers(
+    integer: IntegerScorer, floating: FloatScorer
+) -> None:
     ids = integer.tokenize(TEXT).ids[:60].reshape(2, 30)
     wanted = np.zeros((2, 30), np.bool_)
     wanted[0, 7:] = wanted[1, :5] = True
@@ -138,14 +147,18 @@ def test_measures_and_full_distributions_are_the_same_numbers(integer: IntegerSc
             targets = ids[:, columns][wanted[:, columns]]
             bits, ranks = predictions.measure(targets)
             log2 = predictions.log2_probabilities()
-            assert np.exp2(log2.astype(np.float64)).sum(axis=1) == pytest.approx(np.ones(len(targets)), abs=1e-5)
+            assert np.exp2(log2.astype(np.float64)).sum(axis=1) == pytest.approx(
+                np.ones(len(targets)), abs=1e-5
+            )
             chosen = log2[np.arange(len(targets)), targets]
             assert bits == pytest.approx(-chosen, abs=1e-4)
             assert ranks.tolist() == (log2 > chosen[:, None]).sum(axis=1).tolist()
             assert kl_bits(log2, log2) == pytest.approx(np.zeros(len(targets)))
 
 
-def test_batches_do_not_change_a_bit_of_the_integers(integer: IntegerScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_change_a_bit_of_the_integers(
+    integer: IntegerScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = integer.tokenize(TEXT)
     spans = sliding(len(text.ids), 60, 25)
     whole = score(integer, text, spans)
@@ -174,13 +187,17 @@ def test_an_escaped_byte_costs_its_eight_bits(integer: IntegerScorer) -> None:
     assert scores.bits[place] > 8
 
 
-@pytest.mark.parametrize(("size", "block_size", "blocks"), [(900, None, 1), (30_000, None, 1), (30_000, 8192, 4)])
+@pytest.mark.parametrize(
+    ("size", "block_size", "blocks"), [(900, None, 1), (30_000, None, 1), (30_000, 8192, 4)]
+)
 def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     integer: IntegerScorer, english: bytes, size: int, block_size: int | None, blocks: int
 ) -> None:
     data = english[:size]
     length = file_length(integer, data, CompressionOptions(1, block_size))
-    assert length.file_bits == 8 * len(llmzip.compress(data, 1, model=integer.engine.model, block_size=block_size))
+    assert length.file_bits == 8 * len(
+        llmzip.compress(data, 1, model=integer.engine.model, block_size=block_size)
+    )
     overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / size, abs=1e-9)
     # Each part by itself is as small as it must be: nothing is hidden in a remainder.
@@ -225,7 +242,9 @@ def parts_of(packed: bytes) -> _Parts:
 
 
 SNIPPETS = st.one_of(
-    st.tuples(st.integers(0, 20_000), st.integers(1, 900)),  # English: where it begins, and how long it is
+    st.tuples(
+        st.integers(0, 20_000), st.integers(1, 900)
+    ),  # English: where it begins, and how long it is
     st.binary(min_size=1, max_size=200),
     st.sampled_from([bytes(300), b"\x04\xff caf\xc3\xa9 \x00", b"0123456789abcdef" * 20]),
 )
@@ -237,10 +256,19 @@ SNIPPETS = st.one_of(
     block_size=st.sampled_from([None, 1024, 2048]),
     solid=st.booleans(),
     codec=st.sampled_from([None, None, "llm", "xz", "meta-token"]),
-    known=st.sampled_from([b"", b"The assert statement is a convenient way to insert assertions. " * 3]),
+    known=st.sampled_from(
+        [b"", b"The assert statement is a convenient way to insert assertions. " * 3]
+    ),
 )
 @settings(max_examples=25, deadline=None)
-@example(snippets=[(0, 900), bytes(64)], again=3, block_size=None, solid=False, codec=None, known=b"x" * 300)
+@example(
+    snippets=[(0, 900), bytes(64)],
+    again=3,
+    block_size=None,
+    solid=False,
+    codec=None,
+    known=b"x" * 300,
+)
 @example(snippets=[(0, 900)], again=3, block_size=1024, solid=True, codec=None, known=b"")
 def test_every_bit_of_a_file_is_booked_where_it_belongs(
     integer: IntegerScorer,
@@ -251,14 +279,18 @@ def test_every_bit_of_a_file_is_booked_where_it_belongs(
     codec: str | None,
     known: bytes,
 ) -> None:
-    """Texts with repeats, binary parts, several blocks, solid and not, with a dictionary and without."""
+    """Texts with repeats, binary parts, several blocks, solid and not, with a dictionary and
+    without.
+    """
     english = "\n".join(pydoc_data.topics.topics.values()).encode()
     parts = [s if isinstance(s, bytes) else english[s[0] : s[0] + s[1]] for s in snippets]
     data = b"".join(parts * (1 + again))
     dictionary = llmzip.Dictionary(known) if known else None
     options = CompressionOptions(1, block_size, codec, solid=solid)
     length = file_length(integer, data, options, dictionary=dictionary)
-    packed = llmzip.compress(data, model=integer.engine.model, dictionary=dictionary, **dataclasses.asdict(options))
+    packed = llmzip.compress(
+        data, model=integer.engine.model, dictionary=dictionary, **dataclasses.asdict(options)
+    )
     found = parts_of(packed)
     assert length.file_bits == 8 * len(packed)  # who measures changes no byte
     assert length.header_bits == 8 * (found.overhead + found.parameters)
@@ -270,7 +302,9 @@ def test_every_bit_of_a_file_is_booked_where_it_belongs(
     assert of_the_model + rest == pytest.approx(length.file_bits, abs=1e-6)
 
 
-def test_what_matches_leave_for_the_model_is_the_models(integer: IntegerScorer, english: bytes) -> None:
+def test_what_matches_leave_for_the_model_is_the_models(
+    integer: IntegerScorer, english: bytes
+) -> None:
     length = file_length(integer, english[:3000] * 2 + english[5000:6000], CompressionOptions(1))
     assert 0 < length.match_bits < 200
     assert length.other_bits == 0
@@ -282,7 +316,9 @@ def test_what_matches_leave_for_the_model_is_the_models(integer: IntegerScorer, 
 def test_the_default_models_file_is_its_code_length_and_little_more(
     default_model: IntegerModel, english: bytes
 ) -> None:
-    length = file_length(IntegerScorer(EngineLoader(default_model).for_compression(), "default"), english[:8000])
+    length = file_length(
+        IntegerScorer(EngineLoader(default_model).for_compression(), "default"), english[:8000]
+    )
     assert abs(length.table_bits) + length.tail_bits < 1e-3 * length.text_bytes + 64
     overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / 8000, abs=1e-3)
@@ -310,7 +346,9 @@ class _Record:
         self.events.append("predictions")
 
     def symbols(self, symbols: np.ndarray, frequencies: np.ndarray) -> None:
-        self.bits += float(np.log2(frequencies.sum(axis=1) / frequencies[np.arange(len(symbols)), symbols]).sum())
+        self.bits += float(
+            np.log2(frequencies.sum(axis=1) / frequencies[np.arange(len(symbols)), symbols]).sum()
+        )
         self.events.append("symbols")
 
     def end_payload(self, parameters: bytes, coded: bytes) -> None:
@@ -331,7 +369,12 @@ def test_an_observer_is_told_what_is_coded(tiny_model: IntegerModel) -> None:
     compressor.compress(TEXT)
     compressor.flush()
     order = [event for event, _ in itertools.groupby(record.events)]
-    assert order == ["begin", *["predictions", "symbols"] * (len(order) // 2 - 1), "end", "block"][: len(order)]
+    assert (
+        order
+        == ["begin", *["predictions", "symbols"] * (len(order) // 2 - 1), "end", "block"][
+            : len(order)
+        ]
+    )
     assert (order[0], order[-2:]) == ("begin", ["end", "block"])
 
 
@@ -343,13 +386,21 @@ def test_gguf_files_and_folders_are_the_same_model(tmp_path: pathlib.Path) -> No
     assert file.tokenize(TEXT[:300]).ids.tolist() == text.ids.tolist()
     a, b = (score(scorer, text, segments(len(text.ids), 64)) for scorer in (folder, file))
     assert a.bits == pytest.approx(b.bits, abs=1e-4)
-    assert flops_per_token_paper(folder.model_card.shape) == flops_per_token_paper(file.model_card.shape)
+    assert flops_per_token_paper(folder.model_card.shape) == flops_per_token_paper(
+        file.model_card.shape
+    )
     assert folder.model_card.parameters == file.model_card.parameters
 
 
 def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
     config = transformers.GPT2Config(
-        vocab_size=268, n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+        vocab_size=268,
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(
@@ -357,7 +408,14 @@ def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
     )
     scorer = load_float(str(tmp_path))
     shape = scorer.model_card.shape
-    assert (shape.layers, shape.d_model, shape.heads, shape.kv_heads, shape.head_dim, shape.d_ff) == (
+    assert (
+        shape.layers,
+        shape.d_model,
+        shape.heads,
+        shape.kv_heads,
+        shape.head_dim,
+        shape.d_ff,
+    ) == (
         1,
         32,
         2,

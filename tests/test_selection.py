@@ -70,7 +70,17 @@ def test_compressed_data_is_stored(english: bytes) -> None:
         lambda: corpus("kennedy.xls"),
         lambda: corpus("ptt5"),
     ],
-    ids=["table", "program", "base64", "base64 of a table", "hex", "genome", "noise twice", "kennedy.xls", "ptt5"],
+    ids=[
+        "table",
+        "program",
+        "base64",
+        "base64 of a table",
+        "hex",
+        "genome",
+        "noise twice",
+        "kennedy.xls",
+        "ptt5",
+    ],
 )
 def test_no_model_is_asked_about_what_is_no_text(make) -> None:  # type: ignore[no-untyped-def]
     data = make()

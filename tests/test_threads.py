@@ -1,4 +1,6 @@
-"""Several threads at once, and forks while they compute: each job in a process of its own, which may crash or hang."""
+"""Several threads at once, and forks while they compute: each job in a process of its own, which
+may crash or hang.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,15 @@ def child(work, seconds=60):
 def run(job: str, **environment: str) -> str:
     """Run a job behind what is prepared; its output. It must end well."""
     result = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", PREPARED + textwrap.dedent(job)],
+        [
+            sys.executable,
+            "-X",
+            "dev",
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            PREPARED + textwrap.dedent(job),
+        ],
         capture_output=True,
         text=True,
         timeout=300,

@@ -42,7 +42,10 @@ def test_nasty_strings(tokenizer: Tokenizer, data: bytes) -> None:
     assert len(tokens.ids) <= len(data)
 
 
-@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=100).map(lambda t: t.encode("utf-8", "surrogatepass"))
+)
 def test_any_bytes(data: bytes) -> None:
     tokenizer = Tokenizer(tiny().vocabulary)
     assert tokenizer.decode(tokenizer.encode(data)) == data
@@ -50,13 +53,17 @@ def test_any_bytes(data: bytes) -> None:
 
 @given(st.binary(max_size=100))
 def test_a_vocabulary_without_rules_and_with_few_bytes(data: bytes) -> None:
-    vocabulary = dataclasses.replace(tiny().vocabulary, rules="{}", token_bytes=(b"", b"a", b"ab", b"abc", b"\xff"))
+    vocabulary = dataclasses.replace(
+        tiny().vocabulary, rules="{}", token_bytes=(b"", b"a", b"ab", b"abc", b"\xff")
+    )
     tokenizer = Tokenizer(vocabulary)
     assert tokenizer.decode(tokenizer.encode(data)) == data
 
 
 def test_rules_that_lose_text_are_not_trusted(tiny_model: IntegerModel) -> None:
-    rules = tiny_model.vocabulary.rules.replace('"normalizer": null', '"normalizer": {"type": "Lowercase"}')
+    rules = tiny_model.vocabulary.rules.replace(
+        '"normalizer": null', '"normalizer": {"type": "Lowercase"}'
+    )
     assert rules != tiny_model.vocabulary.rules
     tokenizer = Tokenizer(dataclasses.replace(tiny_model.vocabulary, rules=rules))
     assert tokenizer.decode(tokenizer.encode(b"Hello World")) == b"Hello World"

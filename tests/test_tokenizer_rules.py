@@ -1,4 +1,6 @@
-"""Two models with the same weights that split text differently: each name has its own rules, and every file decodes."""
+"""Two models with the same weights that split text differently: each name has its own rules, and
+every file decodes.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,15 @@ def test_each_name_has_its_own_rules(merging: str, splitting: str, cache: pathli
     first, second = store.pull(merging), store.pull(splitting)
     assert first.fingerprint == second.fingerprint
     assert (first.name, second.name) == ("merging", "splitting")
-    assert second.folder == f"{first.folder}-{text_digest(store.resolve(splitting).vocabulary.rules)[:16]}"
+    assert (
+        second.folder
+        == f"{first.folder}-{text_digest(store.resolve(splitting).vocabulary.rules)[:16]}"
+    )
     for merging_name, splitting_name in ((merging, splitting), ("merging", "splitting")):
-        assert (tokens(merging_name), tokens(splitting_name)) == (tokens(first.fingerprint), len(TEXT))
+        assert (tokens(merging_name), tokens(splitting_name)) == (
+            tokens(first.fingerprint),
+            len(TEXT),
+        )
     assert tokens("merging") < len(TEXT)
     assert store.pull(splitting) == second
     assert len(store.list()) == 2
@@ -71,7 +79,9 @@ def test_one_process_uses_both(merging: str, splitting: str, order: list[str]) -
         ModelStore().pull(path)
     counts = {}
     for name in (*order, *order):
-        tokens = engine_loader.EngineLoader(paths[name]).for_compression().model.tokenizer.encode(TEXT)
+        tokens = (
+            engine_loader.EngineLoader(paths[name]).for_compression().model.tokenizer.encode(TEXT)
+        )
         assert counts.setdefault(name, len(tokens.ids)) == len(tokens.ids)
     assert counts["merging"] < counts["splitting"] == len(TEXT)
     for name in order:
@@ -81,7 +91,9 @@ def test_one_process_uses_both(merging: str, splitting: str, order: list[str]) -
             assert llmzip.decompress(packed, model=paths[other]) == TEXT
 
 
-def test_a_file_with_a_dictionary_decodes_whichever_rules_cut_the_reference(merging: str, splitting: str) -> None:
+def test_a_file_with_a_dictionary_decodes_whichever_rules_cut_the_reference(
+    merging: str, splitting: str
+) -> None:
     for path in (merging, splitting):
         ModelStore().pull(path)
     dictionary = llmzip.Dictionary(TEXT * 3)
@@ -111,17 +123,28 @@ def test_a_registered_name_stands_for_its_rules(
     assert tokens("registered") == tokens(merging) < len(TEXT)
 
 
-def test_rules_under_another_folders_name_are_damage(merging: str, splitting: str, cache: pathlib.Path) -> None:
+def test_rules_under_another_folders_name_are_damage(
+    merging: str, splitting: str, cache: pathlib.Path
+) -> None:
     first, second = (ModelStore().pull(path) for path in (merging, splitting))
-    (cache / second.folder / MODEL_FILE).write_bytes((cache / first.folder / MODEL_FILE).read_bytes())
+    (cache / second.folder / MODEL_FILE).write_bytes(
+        (cache / first.folder / MODEL_FILE).read_bytes()
+    )
     with pytest.raises(IntegrityError, match="damaged"):
         ModelStore().resolve("splitting")
 
 
-def test_settings_that_say_nothing_make_no_other_rules(merging: str, tmp_path: pathlib.Path) -> None:
+def test_settings_that_say_nothing_make_no_other_rules(
+    merging: str, tmp_path: pathlib.Path
+) -> None:
     path = tiny.write_directory(tmp_path / "wordy", tiny.make())
     described = json.loads((path / "tokenizer.json").read_text())
-    described["model"] |= {"dropout": None, "unk_token": None, "fuse_unk": False, "byte_fallback": False}
+    described["model"] |= {
+        "dropout": None,
+        "unk_token": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+    }
     described["model"]["merges"] = [merge.split(" ") for merge in described["model"]["merges"]]
     (path / "tokenizer.json").write_text(json.dumps(described))
     assert ModelStore().pull(str(path)) == ModelStore().pull(merging)

@@ -20,9 +20,13 @@ def run(*args: str, given: bytes = b"") -> Result:
     return CliRunner().invoke(command, ["tokens", *args], input=given, prog_name="llmzip")
 
 
-@pytest.mark.parametrize("tokenizer", [(), ("-t", str(TINY_DIRECTORY)), ("-t", str(TINY_DIRECTORY / "tokenizer.json"))])
+@pytest.mark.parametrize(
+    "tokenizer", [(), ("-t", str(TINY_DIRECTORY)), ("-t", str(TINY_DIRECTORY / "tokenizer.json"))]
+)
 @pytest.mark.parametrize("mode", [(), ("--hierarchical",)])
-def test_text_comes_back_from_fewer_tokens(tokenizer: tuple[str, ...], mode: tuple[str, ...]) -> None:
+def test_text_comes_back_from_fewer_tokens(
+    tokenizer: tuple[str, ...], mode: tuple[str, ...]
+) -> None:
     short = run("compress", *tokenizer, *mode, given=TEXT.encode())
     assert short.exit_code == 0, short.stderr
     assert "% fewer, " in short.stderr
@@ -59,7 +63,11 @@ def test_what_a_tokenizer_loses_is_said(tmp_path: pathlib.Path) -> None:
         (["compress", "-t", __file__], b"x", "not a tokenizer"),
         (["compress", "-t", "steam"], b"x", "steam"),
         (["expand"], b"[]", "not the output of"),
-        (["expand"], b'{"tokenizer": null, "vocabulary": 9, "ids": [1.5], "literals": ""}', "no integer"),
+        (
+            ["expand"],
+            b'{"tokenizer": null, "vocabulary": 9, "ids": [1.5], "literals": ""}',
+            "no integer",
+        ),
         (
             ["expand"],
             b'{"tokenizer": null, "vocabulary": 9, "ids": [9, 10], "literals": ""}',

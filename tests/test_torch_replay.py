@@ -1,4 +1,6 @@
-"""Steps of fixed shapes, replayed: against the reference's plain steps, as graphs, on CUDA where there is a device."""
+"""Steps of fixed shapes, replayed: against the reference's plain steps, as graphs, on CUDA where
+there is a device.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from llmzip.engine.torch_session import TorchSession, step_slots
 from tests import recorded_graph
 from tests.native_models import SHAPES, random_model
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device on this machine"
+)
 
 POSITIONS = 80
 Result = list[npt.NDArray[np.generic]]
@@ -35,9 +39,17 @@ def few_slots(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     monkeypatch.setattr(torch_session, "_MIN_STEP_SLOTS", 8)
 
 
-def fed(engine: TorchEngine, streams: int, window: int, chunks: list[int], tokens: int = POSITIONS - 2) -> Result:
-    """Everything that comes of feeding chunks, then single tokens, the last two to fewer streams; then to a fork."""
-    ids = np.random.default_rng(streams).integers(0, engine.model.spec.vocab, (streams, tokens)).astype(np.int32)
+def fed(
+    engine: TorchEngine, streams: int, window: int, chunks: list[int], tokens: int = POSITIONS - 2
+) -> Result:
+    """Everything that comes of feeding chunks, then single tokens, the last two to fewer streams;
+    then to a fork.
+    """
+    ids = (
+        np.random.default_rng(streams)
+        .integers(0, engine.model.spec.vocab, (streams, tokens))
+        .astype(np.int32)
+    )
     session: TorchSession = engine.session(streams, window, max(chunks, default=1))
     results: Result = []
 
@@ -45,7 +57,9 @@ def fed(engine: TorchEngine, streams: int, window: int, chunks: list[int], token
         head = session.advance(part)
         tables = engine.distributions(head.vectors[:, -1], head.scales[:, -1])
         frequencies = tables.bucket_frequencies(), tables.token_frequencies(part[:, 0] // 256)
-        results.extend((head.vectors, head.scales, tables.top_tokens(), tables.totals(), *frequencies))
+        results.extend(
+            (head.vectors, head.scales, tables.top_tokens(), tables.totals(), *frequencies)
+        )
 
     start, fork = 0, None
     while start < tokens:
@@ -75,7 +89,9 @@ def assert_equal(got: Result, expected: Result) -> None:
     window=st.sampled_from([1, 2, 5, 17, 33, 64, 200]),
     chunks=st.lists(st.integers(1, 20), max_size=3),
 )
-def test_steps_of_fixed_shapes_give_the_same_bits(shape: str, streams: int, window: int, chunks: list[int]) -> None:
+def test_steps_of_fixed_shapes_give_the_same_bits(
+    shape: str, streams: int, window: int, chunks: list[int]
+) -> None:
     model = random_model(shape, seed=streams)
     plain, fixed = TorchEngine(model), TorchEngine(model, replays=True)
     assert_equal(fed(fixed, streams, window, [*chunks]), fed(plain, streams, window, [*chunks]))
@@ -90,14 +106,20 @@ def graphs(monkeypatch: pytest.MonkeyPatch, kind: type = recorded_graph.Recorded
 
 
 @pytest.mark.parametrize(("streams", "window"), [(1, 200), (3, 33), (4, 5)])
-def test_replayed_graphs_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, streams: int, window: int) -> None:
-    """A graph sees nothing that Python knows: positions, slots and tokens must all come by way of its inputs."""
+def test_replayed_graphs_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, streams: int, window: int
+) -> None:
+    """A graph sees nothing that Python knows: positions, slots and tokens must all come by way of
+    its inputs.
+    """
     model = random_model("head size 16")
     expected = fed(TorchEngine(model), streams, window, [7, 2])
     graphs(monkeypatch)
     before = recorded_graph.RecordedGraph.made
     assert_equal(fed(TorchEngine(model, replays=True), streams, window, [7, 2]), expected)
-    assert recorded_graph.RecordedGraph.made - before < 25  # most of the 80 steps, and heads, are replayed
+    assert (
+        recorded_graph.RecordedGraph.made - before < 25
+    )  # most of the 80 steps, and heads, are replayed
 
 
 def test_where_graphs_fail_the_step_is_done_plainly(
@@ -117,12 +139,17 @@ def test_later_results_leave_earlier_ones_alone(monkeypatch: pytest.MonkeyPatch)
     graphs(monkeypatch)
     engine = TorchEngine(random_model(), replays=True)
     rng = np.random.default_rng(0)
-    heads = [(rng.integers(-127, 128, (3, 50)).astype(np.int8), rng.random(3, np.float32)) for _ in range(3)]
+    heads = [
+        (rng.integers(-127, 128, (3, 50)).astype(np.int8), rng.random(3, np.float32))
+        for _ in range(3)
+    ]
     kept = [engine.distributions(*head) for head in heads]
     for tables, head in zip(kept, heads, strict=True):
         again = TorchEngine(engine.model).distributions(*head)
         assert np.array_equal(tables.totals(), again.totals())
-        assert np.array_equal(tables.token_frequencies(np.ones(3, int)), again.token_frequencies(np.ones(3, int)))
+        assert np.array_equal(
+            tables.token_frequencies(np.ones(3, int)), again.token_frequencies(np.ones(3, int))
+        )
 
 
 def test_a_copy_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +172,9 @@ def test_a_copy_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_step_never_waits_for_a_number(tiny_engine: TorchEngine) -> None:
-    """On torch's meta device nothing has a value: work passes there only if it asks for none and stays on its device."""
+    """On torch's meta device nothing has a value: work passes there only if it asks for none and
+    stays on its device.
+    """
     engine = TorchEngine(tiny_engine.model, kernel=PaddedIntegerKernel())  # as on CUDA
     session = engine.session(3, 16, 1)
 
@@ -153,15 +182,21 @@ def test_a_step_never_waits_for_a_number(tiny_engine: TorchEngine) -> None:
         if isinstance(x, torch.Tensor):
             return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return dataclasses.replace(x, **{f.name: moved(getattr(x, f.name)) for f in dataclasses.fields(x)})
+            return dataclasses.replace(
+                x, **{f.name: moved(getattr(x, f.name)) for f in dataclasses.fields(x)}
+            )
         return type(x)(map(moved, x)) if isinstance(x, (tuple, list)) else x
 
     with torch.inference_mode():
         for owner in (engine.transformer, session.cache):
             for name, value in vars(owner).items():
                 setattr(owner, name, moved(value))
-        ids, positions = (torch.empty(shape, dtype=torch.int64, device="meta") for shape in ((3, 1), (1,)))
-        results = engine.transformer.predict(*engine.transformer.forward(ids, positions, session.cache, 16, True))
+        ids, positions = (
+            torch.empty(shape, dtype=torch.int64, device="meta") for shape in ((3, 1), (1,))
+        )
+        results = engine.transformer.predict(
+            *engine.transformer.forward(ids, positions, session.cache, 16, True)
+        )
     assert [x.device.type for x in results] == ["meta"] * 3
 
 
@@ -191,17 +226,23 @@ def test_distributions_are_the_frequencies_of_the_weights(rows: int, vocab: int,
     first = rng.integers(0, rows)
     tokens = np.stack([rng.permutation(vocab)[:3] for _ in range(first, rows)]).astype(np.int32)
     tokens[:, 1] = -1
-    found = np.where(tokens >= 0, np.take_along_axis(weights[first:], np.maximum(tokens, 0), axis=1), 0)
+    found = np.where(
+        tokens >= 0, np.take_along_axis(weights[first:], np.maximum(tokens, 0), axis=1), 0
+    )
     assert np.array_equal(tables.weights_of(first, tokens), found)
     replaced = weights.astype(np.int64)
     values = rng.integers(0, 1 << 43, tokens.shape)
     tables.replace(first, tokens, values)
     for column in (0, 2):
-        np.put_along_axis(replaced[first:], tokens[:, column, None], values[:, column, None], axis=1)
+        np.put_along_axis(
+            replaced[first:], tokens[:, column, None], values[:, column, None], axis=1
+        )
     by_bucket = replaced.reshape(rows, buckets, 256)
     assert np.array_equal(tables.bucket_frequencies(), frequencies(by_bucket.sum(axis=2)))
     chosen = rng.integers(0, buckets, rows)
-    assert np.array_equal(tables.token_frequencies(chosen), frequencies(by_bucket[np.arange(rows), chosen]))
+    assert np.array_equal(
+        tables.token_frequencies(chosen), frequencies(by_bucket[np.arange(rows), chosen])
+    )
     assert np.array_equal(tables.weights_of(first, tokens), found)  # the model's, as before
 
 
@@ -212,7 +253,9 @@ def test_cuda_gives_the_same_bits(shape: str, replays: bool) -> None:
     model = random_model(shape)
     other = TorchEngine(model, "cuda", replays=replays)
     for streams, window in ((1, 200), (3, 33), (40, 5)):
-        assert_equal(fed(other, streams, window, [9, 2]), fed(TorchEngine(model), streams, window, [9, 2]))
+        assert_equal(
+            fed(other, streams, window, [9, 2]), fed(TorchEngine(model), streams, window, [9, 2])
+        )
 
 
 @needs_cuda

@@ -1,4 +1,6 @@
-"""The torch engine inside programs with settings of their own: the same bytes, and their settings as they were."""
+"""The torch engine inside programs with settings of their own: the same bytes, and their settings
+as they were.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from tests.conftest import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
 
 TEXT = b"The value of the expression is a list."
 
@@ -34,14 +39,26 @@ def changed(setter: Callable[[Any], object], value: object, before: object) -> I
 
 @contextlib.contextmanager
 def on_a_stream() -> Iterator[None]:
-    with torch.cuda.stream(torch.cuda.Stream()) if torch.cuda.is_available() else contextlib.nullcontext():
+    with (
+        torch.cuda.stream(torch.cuda.Stream())
+        if torch.cuda.is_available()
+        else contextlib.nullcontext()
+    ):
         yield
 
 
 @contextlib.contextmanager
 def all_at_once() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for name in ("autocast cpu", "float64", "device meta", "deterministic", "grad", "precision", "stream"):
+        for name in (
+            "autocast cpu",
+            "float64",
+            "device meta",
+            "deterministic",
+            "grad",
+            "precision",
+            "stream",
+        ):
             stack.enter_context(SETTINGS[name]())
         yield
 
@@ -49,7 +66,9 @@ def all_at_once() -> Iterator[None]:
 SETTINGS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "none": contextlib.nullcontext,
     "autocast cpu": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "autocast cuda": lambda: torch.autocast("cuda", dtype=torch.float16, enabled=torch.cuda.is_available()),
+    "autocast cuda": lambda: torch.autocast(
+        "cuda", dtype=torch.float16, enabled=torch.cuda.is_available()
+    ),
     "float64": lambda: changed(torch.set_default_dtype, torch.float64, torch.float32),
     "float16": lambda: changed(torch.set_default_dtype, torch.float16, torch.float32),
     "bfloat16": lambda: changed(torch.set_default_dtype, torch.bfloat16, torch.float32),
@@ -127,7 +146,9 @@ def test_threads_share_the_settings_of_the_process(tiny_model: IntegerModel) -> 
         with engine.working():
             inside.set()
             leave.wait()
-            seen.append((torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()))
+            seen.append(
+                (torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled())
+            )
 
     with SETTINGS["deterministic"](), SETTINGS["precision"]():
         first = threading.Thread(target=stay)

@@ -1,4 +1,6 @@
-"""Triton's kernels without a GPU: interpreted they give the reference's bits, compiled they hold no operation that could not."""
+"""Triton's kernels without a GPU: interpreted they give the reference's bits, compiled they hold no
+operation that could not.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,12 @@ from llmzip import engine_loader
 from llmzip.engine.torch_engine import TorchEngine
 from tests.native_models import EXTREMES, random_model
 
-needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed"
+)
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device on this machine"
+)
 
 
 def run(module: str, *arguments: str, **environment: str) -> str:
@@ -76,10 +82,14 @@ def test_compiled_kernels_of_other_shapes() -> None:
     run("tests.tools.compiled_kernels", "3", "90")
 
 
-def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_triton_torch_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     made: list[Any] = []
     monkeypatch.setitem(sys.modules, "llmzip.engine.triton.engine", None)  # importing it fails
-    monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: made.append(given))
+    monkeypatch.setattr(
+        "llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: made.append(given)
+    )
     with caplog.at_level(logging.WARNING, "llmzip"):
         engine_loader._torch_engine(random_model(), "cuda", None)
     assert made[0][1] == "cuda"
@@ -89,8 +99,12 @@ def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 @needs_triton
-def test_an_old_device_is_served_by_torch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    importlib.import_module("llmzip.engine.triton.engine")  # before the class that it derives from is replaced
+def test_an_old_device_is_served_by_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    importlib.import_module(
+        "llmzip.engine.triton.engine"
+    )  # before the class that it derives from is replaced
     monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: given)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with caplog.at_level(logging.WARNING, "llmzip"):
@@ -101,7 +115,9 @@ def test_an_old_device_is_served_by_torch(monkeypatch: pytest.MonkeyPatch, caplo
 
 @needs_triton
 def test_a_kernel_that_fails_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
-    """Without a GPU no kernel runs: all are replaced, and the session's steps have the right bits all the same."""
+    """Without a GPU no kernel runs: all are replaced, and the session's steps have the right bits
+    all the same.
+    """
     from llmzip.engine.triton import self_test
     from llmzip.engine.triton.engine import TritonEngine
     from tests.test_torch_replay import assert_equal, fed
@@ -114,10 +130,15 @@ def test_a_kernel_that_fails_is_replaced(caplog: pytest.LogCaptureFixture) -> No
     assert len(caplog.messages) == 17
     assert "torch path" in caplog.messages[0]
     expected = fed(TorchEngine(model), 3, 9, [4], 30)
-    assert_equal([a.astype(b.dtype) for a, b in zip(fed(engine, 3, 9, [4], 30), expected, strict=True)], expected)
+    assert_equal(
+        [a.astype(b.dtype) for a, b in zip(fed(engine, 3, 9, [4], 30), expected, strict=True)],
+        expected,
+    )
     assert (
         self_test.differences(
-            engine.transformer.operations, engine.transformer.operations, lambda run: (torch.ones(1),)
+            engine.transformer.operations,
+            engine.transformer.operations,
+            lambda run: (torch.ones(1),),
         )
         == ""
     )

@@ -25,7 +25,9 @@ from tests.conftest import TINY_DIRECTORY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-QUICK = TrainingOptions(rank=4, steps=12, batch=4, micro_batch=2, length=64, rate=3e-3, evaluate_seconds=1e9)
+QUICK = TrainingOptions(
+    rank=4, steps=12, batch=4, micro_batch=2, length=64, rate=3e-3, evaluate_seconds=1e9
+)
 
 
 def exact_bits(engine: TorchEngine, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -60,7 +62,9 @@ def test_the_network_is_the_exact_model(rank: int | None, english: bytes) -> Non
 def text(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("text") / "text"
     lines = [f"{i} of the {i * 7 % 50} and in an {i * 13 % 90} on the" for i in range(400)]
-    path.write_bytes(data.DOCUMENT_END.join("\n".join(lines[i : i + 40]).encode() for i in range(0, 400, 40)))
+    path.write_bytes(
+        data.DOCUMENT_END.join("\n".join(lines[i : i + 40]).encode() for i in range(0, 400, 40))
+    )
     return path
 
 
@@ -94,7 +98,9 @@ def test_a_run_goes_on_where_it_was(tmp_path: pathlib.Path, text: pathlib.Path) 
         tune.train(tmp_path / "parts", TINY_DIRECTORY, often, progress=stop)
     state = run(tmp_path / "parts", text, often)
     assert state.step == 12
-    whole, parts = (Adapter.load(tmp_path / name / tune.ADAPTER_FILE) for name in ("whole", "parts"))
+    whole, parts = (
+        Adapter.load(tmp_path / name / tune.ADAPTER_FILE) for name in ("whole", "parts")
+    )
     for name, sides in whole.products.items():
         for one, other in zip(sides, parts.products[name], strict=True):
             assert np.array_equal(one.integers, other.integers)
@@ -105,16 +111,24 @@ def test_a_run_may_begin_with_an_adapter(tmp_path: pathlib.Path, text: pathlib.P
     first = Adapter.load(tmp_path / "first" / tune.ADAPTER_FILE)
     tune.prepare(tmp_path / "second", read_source(TINY_DIRECTORY), [text], share=0.2)
     state = tune.train(
-        tmp_path / "second", TINY_DIRECTORY, dataclasses.replace(QUICK, steps=1, rate=1e-9), initial=first
+        tmp_path / "second",
+        TINY_DIRECTORY,
+        dataclasses.replace(QUICK, steps=1, rate=1e-9),
+        initial=first,
     )
     assert state.curve[0]["mean"] == pytest.approx(best, rel=0.01)  # 4 bits are rounded again
     tune.prepare(tmp_path / "third", read_source(TINY_DIRECTORY), [text], share=0.2)
     state = tune.train(
-        tmp_path / "third", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=None, steps=1, rate=1e-9), initial=first
+        tmp_path / "third",
+        TINY_DIRECTORY,
+        dataclasses.replace(QUICK, rank=None, steps=1, rate=1e-9),
+        initial=first,
     )
     assert state.curve[0]["mean"] == pytest.approx(best, rel=0.01)
     with pytest.raises(LLMZipError, match="choose rank 4 or more"):
-        tune.train(tmp_path / "third", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=2), initial=first)
+        tune.train(
+            tmp_path / "third", TINY_DIRECTORY, dataclasses.replace(QUICK, rank=2), initial=first
+        )
 
 
 def test_time_ends_a_run(tmp_path: pathlib.Path, text: pathlib.Path) -> None:
@@ -124,12 +138,16 @@ def test_time_ends_a_run(tmp_path: pathlib.Path, text: pathlib.Path) -> None:
 
 
 def test_patience_ends_a_run(tmp_path: pathlib.Path, text: pathlib.Path) -> None:
-    impatient = dataclasses.replace(QUICK, steps=10**6, minutes=1.0, rate=1e-12, evaluate_seconds=0.0, patience=2)
+    impatient = dataclasses.replace(
+        QUICK, steps=10**6, minutes=1.0, rate=1e-12, evaluate_seconds=0.0, patience=2
+    )
     assert run(tmp_path, text, impatient).step <= 4
 
 
 def corpus(*documents: list[int]) -> data.Corpus:
-    return data.Corpus.of([bytes(d) for d in documents], lambda t: np.frombuffer(t, np.uint8).astype(np.int32), 0)
+    return data.Corpus.of(
+        [bytes(d) for d in documents], lambda t: np.frombuffer(t, np.uint8).astype(np.int32), 0
+    )
 
 
 def test_sequences() -> None:
@@ -152,7 +170,9 @@ def test_batches_can_be_skipped() -> None:
     whole = data.batches(made, 2, 10, 0, 0.3, seed=3)
     for _ in range(4):
         next(whole)
-    assert np.array_equal(next(whole).inputs, next(data.batches(made, 2, 10, 0, 0.3, seed=3, skip=4)).inputs)
+    assert np.array_equal(
+        next(whole).inputs, next(data.batches(made, 2, 10, 0, 0.3, seed=3, skip=4)).inputs
+    )
 
 
 def test_held_out_text_is_measured_once() -> None:
@@ -169,9 +189,23 @@ def test_documents_held_out_are_not_trained_on() -> None:
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
-def test_the_command(tmp_path: pathlib.Path, text: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(
+    tmp_path: pathlib.Path, text: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [str(text), "-m", str(TINY_DIRECTORY), "-o", "mine", "--rank", "4", "--steps", "6", "--length", "64"]
+    arguments = [
+        str(text),
+        "-m",
+        str(TINY_DIRECTORY),
+        "-o",
+        "mine",
+        "--rank",
+        "4",
+        "--steps",
+        "6",
+        "--length",
+        "64",
+    ]
     result = CliRunner().invoke(command, ["tune", *arguments, "--batch", "4", "--rate", "3e-3"])
     assert result.exit_code == 0, result.output
     assert "mine" in result.stderr and "bits/byte before" in result.stderr
@@ -187,5 +221,7 @@ def test_the_command_without_text(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     assert CliRunner().invoke(command, ["tune", "-o", "mine"]).exit_code == 2
     empty = tmp_path / "empty"
     empty.write_bytes(b"\n")
-    result = CliRunner().invoke(command, ["tune", "-o", "mine", "-m", str(TINY_DIRECTORY), str(empty)])
+    result = CliRunner().invoke(
+        command, ["tune", "-o", "mine", "-m", str(TINY_DIRECTORY), str(empty)]
+    )
     assert result.exit_code == 1 and "no text" in result.stderr

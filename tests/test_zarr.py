@@ -31,9 +31,13 @@ def zarr() -> Any:
     return zarr
 
 
-@pytest.mark.parametrize("described", [{"id": "xz", "preset": 1}, {"id": "llm", "level": 1}, {"id": "meta-token"}])
+@pytest.mark.parametrize(
+    "described", [{"id": "xz", "preset": 1}, {"id": "llm", "level": 1}, {"id": "meta-token"}]
+)
 @pytest.mark.usefixtures("cache_with_tiny_model")
-def test_arrays_of_both_formats_come_back(zarr: Any, tmp_path: pathlib.Path, described: dict[str, object]) -> None:
+def test_arrays_of_both_formats_come_back(
+    zarr: Any, tmp_path: pathlib.Path, described: dict[str, object]
+) -> None:
     array = np.frombuffer(TEXT, np.uint8).reshape(8, -1)
     as_named = {"name": "llmzip", "configuration": {"codec": described}}
     codec = zarr.registry.get_codec_class("llmzip")(described)
@@ -61,7 +65,10 @@ def test_arrays_of_any_type_come_back(zarr: Any, dtype: str) -> None:
     array = np.arange(30).reshape(5, 6).astype("i4").astype(dtype)
     store = zarr.storage.MemoryStore()
     made = zarr.create_array(
-        store, data=array, chunks=(2, 6), compressors={"name": "llmzip", "configuration": {"codec": {"id": "zstd"}}}
+        store,
+        data=array,
+        chunks=(2, 6),
+        compressors={"name": "llmzip", "configuration": {"codec": {"id": "zstd"}}},
     )
     assert (made[:] == array).all()
 

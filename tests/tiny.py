@@ -1,6 +1,8 @@
-"""A tiny Llama model for tests, the same bits everywhere: a Hugging Face directory, or a GGUF file of the same weights.
+"""A tiny Llama model for tests, the same bits everywhere: a Hugging Face directory, or a GGUF file
+of the same weights.
 
-Weights are integers of at most 7 bits times a power of two, so that float32, float16 and bfloat16 hold them exactly.
+Weights are integers of at most 7 bits times a power of two, so that float32, float16 and bfloat16
+hold them exactly.
 """
 
 from __future__ import annotations
@@ -31,17 +33,33 @@ class TinyModel:
 
     def tokenizer(self) -> dict[str, Any]:
         """The content of tokenizer.json."""
-        special = [{"id": i, "content": t, "special": True, **_ADDED_FLAGS} for i, t in enumerate(SPECIAL)]
+        special = [
+            {"id": i, "content": t, "special": True, **_ADDED_FLAGS} for i, t in enumerate(SPECIAL)
+        ]
         return {
             "version": "1.0",
             "truncation": None,
             "padding": None,
             "added_tokens": special,
             "normalizer": None,
-            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+            "pre_tokenizer": {
+                "type": "ByteLevel",
+                "add_prefix_space": False,
+                "trim_offsets": True,
+                "use_regex": True,
+            },
             "post_processor": None,
-            "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-            "model": {"type": "BPE", "vocab": {t: i for i, t in enumerate(self.tokens)}, "merges": list(MERGES)},
+            "decoder": {
+                "type": "ByteLevel",
+                "add_prefix_space": True,
+                "trim_offsets": True,
+                "use_regex": True,
+            },
+            "model": {
+                "type": "BPE",
+                "vocab": {t: i for i, t in enumerate(self.tokens)},
+                "merges": list(MERGES),
+            },
         }
 
 
@@ -80,7 +98,10 @@ def make(seed: int = 0, layers: int = 2, tied: bool = True, **changes: Any) -> T
     d, inner = config["hidden_size"], config["intermediate_size"]
     head = config.get("head_dim") or d // config["num_attention_heads"]
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
-    tensors = {"model.embed_tokens.weight": matrix(config["vocab_size"], d), "model.norm.weight": gain(d)}
+    tensors = {
+        "model.embed_tokens.weight": matrix(config["vocab_size"], d),
+        "model.norm.weight": gain(d),
+    }
     if not tied:
         tensors["lm_head.weight"] = matrix(config["vocab_size"], d)
     for i in range(layers):
@@ -99,7 +120,9 @@ def make(seed: int = 0, layers: int = 2, tied: bool = True, **changes: Any) -> T
     return TinyModel(config, tensors, tokens)
 
 
-def write_directory(path: pathlib.Path, model: TinyModel, dtype: str = "float32", shards: int = 1) -> pathlib.Path:
+def write_directory(
+    path: pathlib.Path, model: TinyModel, dtype: str = "float32", shards: int = 1
+) -> pathlib.Path:
     """Write config.json, tokenizer.json and safetensors; returns `path`."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(model.config, indent=2), "utf-8")
@@ -107,14 +130,22 @@ def write_directory(path: pathlib.Path, model: TinyModel, dtype: str = "float32"
     names = sorted(model.tensors)
     for shard in range(shards):
         part = {n: model.tensors[n] for n in names[shard::shards]}
-        name = "model.safetensors" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        name = (
+            "model.safetensors"
+            if shards == 1
+            else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        )
         _write_safetensors(path / name, part, dtype)
     return path
 
 
 def _write_safetensors(path: pathlib.Path, tensors: dict[str, Array], dtype: str) -> None:
     """As safetensors.torch does it; numpy, and so safetensors.numpy, has no bfloat16."""
-    code, layout = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2"), "bfloat16": ("BF16", "<u2")}[dtype]
+    code, layout = {
+        "float32": ("F32", "<f4"),
+        "float16": ("F16", "<f2"),
+        "bfloat16": ("BF16", "<u2"),
+    }[dtype]
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = b""
     for name, array in tensors.items():
@@ -145,7 +176,9 @@ _GGUF_NAMES = {
 
 
 def write_gguf(path: pathlib.Path, model: TinyModel, **metadata: int) -> pathlib.Path:
-    """Write the same model as llama.cpp's converter does; `metadata` adds or replaces uint32 fields of `llama.`."""
+    """Write the same model as llama.cpp's converter does; `metadata` adds or replaces uint32 fields
+    of `llama.`.
+    """
     import gguf
 
     config = model.config
@@ -171,7 +204,9 @@ def write_gguf(path: pathlib.Path, model: TinyModel, **metadata: int) -> pathlib
     for name, array in model.tensors.items():
         stem = name.removesuffix(".weight")
         if stem.endswith(("q_proj", "k_proj")):
-            heads = config["num_attention_heads" if stem.endswith("q_proj") else "num_key_value_heads"]
+            heads = config[
+                "num_attention_heads" if stem.endswith("q_proj") else "num_key_value_heads"
+            ]
             array = interleaved(array, heads)
         if stem.startswith("model.layers."):
             index, part = stem.removeprefix("model.layers.").split(".", 1)
@@ -187,6 +222,10 @@ def write_gguf(path: pathlib.Path, model: TinyModel, **metadata: int) -> pathlib
 
 
 def interleaved(array: Array, heads: int) -> Array:
-    """Split-half rotary rows to GGUF's interleaved ones, as llama.cpp's `LlamaModel.permute` writes them."""
+    """Split-half rotary rows to GGUF's interleaved ones, as llama.cpp's `LlamaModel.permute` writes
+    them.
+    """
     rows, columns = array.shape
-    return array.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return (
+        array.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    )

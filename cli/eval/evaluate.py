@@ -45,19 +45,43 @@ _DAMAGE_TEXT = "python-topics:65536"
     help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers.",
 )
 @click.option("-d", "--data", type=NAME, multiple=True, help=DATA_HELP)
-@click.option("-c", "--codec", "codecs", multiple=True, help="Classical codec NAME[:key=value,...] on the same bytes.")
 @click.option(
-    "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="What to measure; all of them if none is named."
+    "-c",
+    "--codec",
+    "codecs",
+    multiple=True,
+    help="Classical codec NAME[:key=value,...] on the same bytes.",
 )
-@click.option("--output", type=FilePath(file_okay=False), help="Folder for JSON, Markdown and HTML.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice(TASKS),
+    help="What to measure; all of them if none is named.",
+)
+@click.option(
+    "--output", type=FilePath(file_okay=False), help="Folder for JSON, Markdown and HTML."
+)
 @LIMIT
 @click.option(
-    "--level", type=WholeNumber(MIN_LEVEL, MAX_LEVEL), default=DEFAULT_LEVEL, help="The level of the real file."
+    "--level",
+    type=WholeNumber(MIN_LEVEL, MAX_LEVEL),
+    default=DEFAULT_LEVEL,
+    help="The level of the real file.",
 )
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
-@click.option("--samples", type=WholeNumber(1), default=16, help="At most this many samples for capacity and context.")
 @click.option(
-    "--ic-bias", type=float, default=Options.ic_bias, show_default=True, help="The b of the information capacity."
+    "--samples",
+    type=WholeNumber(1),
+    default=16,
+    help="At most this many samples for capacity and context.",
+)
+@click.option(
+    "--ic-bias",
+    type=float,
+    default=Options.ic_bias,
+    show_default=True,
+    help="The b of the information capacity.",
 )
 @click.option(
     "--damage/--no-damage",
@@ -96,7 +120,14 @@ def evaluate(
     from llmzip.evaluation.tables import markdown
 
     complete = not models and not data
-    options = Options(tasks=tasks or TASKS, context=context, samples=samples, level=level, ic_bias=ic_bias, limit=limit)
+    options = Options(
+        tasks=tasks or TASKS,
+        context=context,
+        samples=samples,
+        level=level,
+        ic_bias=ic_bias,
+        limit=limit,
+    )
     names: tuple[str | None, ...] = models or (None,)
     progress = MeasurementProgress(quiet)
     wants_damage = complete if with_damage is None else with_damage

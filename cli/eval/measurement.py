@@ -30,8 +30,12 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FILE = FilePath(exists=True, dir_okay=False)
 DATA_HELP = "Corpus, file or folder; NAME:BYTES takes the first so many bytes."
-OUTPUT = click.option("--output", type=FilePath(dir_okay=False), help="Write the JSON there, pictures beside it.")
-CODEC = click.option("-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model.")
+OUTPUT = click.option(
+    "--output", type=FilePath(dir_okay=False), help="Write the JSON there, pictures beside it."
+)
+CODEC = click.option(
+    "-c", "--codec", help="Measure with a codec NAME[:key=value,...] instead of a model."
+)
 
 LIMIT = click.option(
     "--limit",
@@ -42,11 +46,23 @@ LIMIT = click.option(
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 
 _LOADER_OPTIONS = (
-    click.option("--dtype", type=click.Choice(DTYPES), default=DTYPES[0], help="The number type of float models."),
+    click.option(
+        "--dtype",
+        type=click.Choice(DTYPES),
+        default=DTYPES[0],
+        help="The number type of float models.",
+    ),
     click.option("--device", default="cpu", help="Where models run: cpu, cuda, ..."),
-    click.option("--engine", type=click.Choice(ENGINE_NAMES), default="auto", help="What evaluates integer models."),
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINE_NAMES),
+        default="auto",
+        help="What evaluates integer models.",
+    ),
     click.option("-T", "--threads", type=WholeNumber(min=0), help="Threads of integer models."),
-    click.option("--offline/--online", default=True, help="Whether models may be downloaded; default: no."),
+    click.option(
+        "--offline/--online", default=True, help="Whether models may be downloaded; default: no."
+    ),
 )
 _MODEL = click.option(
     "-m",
@@ -89,7 +105,9 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(run, _LOADER_OPTIONS)
 
 
-def _with_options(command: Callable[..., None], options: Sequence[Decorator]) -> Callable[..., None]:
+def _with_options(
+    command: Callable[..., None], options: Sequence[Decorator]
+) -> Callable[..., None]:
     return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
@@ -111,7 +129,9 @@ class Measurement:
     @functools.cached_property
     def partial(self) -> Partial:
         """What has been measured so far, kept beside the output until everything is."""
-        return Partial(self.output.with_name(self.output.name + ".partial") if self.output else None)
+        return Partial(
+            self.output.with_name(self.output.name + ".partial") if self.output else None
+        )
 
     def scorer(self, name: str | None = None) -> Scorer:
         """The model of that name, else that of `--model`, else the default one."""

@@ -22,10 +22,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--to", type=NAME, required=True, help="The quantized, pruned or distilled model; both with one vocabulary."
+    "--to",
+    type=NAME,
+    required=True,
+    help="The quantized, pruned or distilled model; both with one vocabulary.",
 )
 @click.option(
-    "-d", "--data", type=NAME, multiple=True, default=("python-topics:32768",), show_default=True, help=DATA_HELP
+    "-d",
+    "--data",
+    type=NAME,
+    multiple=True,
+    default=("python-topics:32768",),
+    show_default=True,
+    help=DATA_HELP,
 )
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment.")
 @measuring
@@ -35,7 +44,9 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
 
     texts = work.texts(*data)
     original, changed = work.scorer(), work.scorer(to)
-    found = compare_texts(original, changed, texts, context=context, partial=work.partial, begin=work.progress.begin)
+    found = compare_texts(
+        original, changed, texts, context=context, partial=work.partial, begin=work.progress.begin
+    )
     work.finish(
         found,
         original=original.model_card.name,
@@ -46,8 +57,15 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
 
 
 @click.command()
-@click.option("-d", "--data", type=NAME, default="python-topics:65536", show_default=True, help=DATA_HELP)
-@click.option("--contexts", default="128,512,1024", show_default=True, help="Lengths of the contexts [tokens].")
+@click.option(
+    "-d", "--data", type=NAME, default="python-topics:65536", show_default=True, help=DATA_HELP
+)
+@click.option(
+    "--contexts",
+    default="128,512,1024",
+    show_default=True,
+    help="Lengths of the contexts [tokens].",
+)
 @click.option(
     "--evict-fractions",
     default="0,0.25,0.5,0.75,0.9",
@@ -55,9 +73,17 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
     help="Fractions of the context that are evicted.",
 )
 @click.option("--bits", default="8,4,3,2", show_default=True, help="Widths of the cache [bits].")
-@click.option("--samples", type=WholeNumber(1), default=8, show_default=True, help="How many contexts of each length.")
+@click.option(
+    "--samples",
+    type=WholeNumber(1),
+    default=8,
+    show_default=True,
+    help="How many contexts of each length.",
+)
 @measuring
-def damage(work: Measurement, data: str, contexts: str, evict_fractions: str, bits: str, samples: int) -> None:
+def damage(
+    work: Measurement, data: str, contexts: str, evict_fractions: str, bits: str, samples: int
+) -> None:
     """Measure key/value cache damage: bits/byte by context, evicted fraction and cache bits."""
     from llmzip.evaluation import plots
 
@@ -97,13 +123,24 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 @click.command()
 @click.option(
-    "-d", "--data", type=NAME, default="rust-blog", show_default=True, help="Corpus or folder of dated texts."
+    "-d",
+    "--data",
+    type=NAME,
+    default="rust-blog",
+    show_default=True,
+    help="Corpus or folder of dated texts.",
 )
 @click.option(
-    "--cutoff", required=True, metavar="YYYY-MM", callback=_month, help="Last month of the model's training data."
+    "--cutoff",
+    required=True,
+    metavar="YYYY-MM",
+    callback=_month,
+    help="Last month of the model's training data.",
 )
 @click.option("--context", type=WholeNumber(2), default=2048, help="Tokens per segment.")
-@click.option("--bytes", "max_bytes", type=WholeNumber(1), help="At most this many bytes of each month.")
+@click.option(
+    "--bytes", "max_bytes", type=WholeNumber(1), help="At most this many bytes of each month."
+)
 @measuring
 def months(work: Measurement, data: str, cutoff: str, context: int, max_bytes: int | None) -> None:
     """Measure month by month, and the gap at the model's cutoff."""
@@ -112,7 +149,13 @@ def months(work: Measurement, data: str, cutoff: str, context: int, max_bytes: i
     slices = by_month(work.named(data))
     scorer = work.scorer()
     found = measure_months(
-        scorer, slices, cutoff, context=context, max_bytes=max_bytes, partial=work.partial, begin=work.progress.begin
+        scorer,
+        slices,
+        cutoff,
+        context=context,
+        max_bytes=max_bytes,
+        partial=work.partial,
+        begin=work.progress.begin,
     )
     card = scorer.model_card
     work.finish(found, model=card.name, digest=card.digest, data=data)

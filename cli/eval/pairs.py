@@ -27,24 +27,32 @@ def _conditional(work: Measurement, codec: str | None) -> pairs.Conditional:
 
 @click.command()
 @click.option("--text", required=True, type=FILE, help="y: what is predicted.")
-@click.option("--given", required=True, type=FILE, help="z: a compressed prompt, a summary, a reconstruction.")
-@click.option("--full", type=FILE, help="The full prompt that z stands for: gives the retained information.")
+@click.option(
+    "--given", required=True, type=FILE, help="z: a compressed prompt, a summary, a reconstruction."
+)
+@click.option(
+    "--full", type=FILE, help="The full prompt that z stands for: gives the retained information."
+)
 @CODEC
 @measuring
-def conditional(work: Measurement, text: Path, given: Path, full: Path | None, codec: str | None) -> None:
+def conditional(
+    work: Measurement, text: Path, given: Path, full: Path | None, codec: str | None
+) -> None:
     """Conditional code length C(y|z): how much of y does z tell?"""
     y, z = work.read(text), work.read(given)
     if not y:
         raise LLMZipError(f"{text}: there is no text to measure")
     length = _conditional(work, codec)
     contexts = [b"", z, *([work.read(full)] if full else [])]
-    alone, residual, *given_full = pairs.conditional_table([y], contexts, length, work.progress.begin("code lengths"))[
-        0
-    ]
+    alone, residual, *given_full = pairs.conditional_table(
+        [y], contexts, length, work.progress.begin("code lengths")
+    )[0]
     retained = None
     if full:
         try:
-            retained = pairs.Retained(given_full[0], conditionals.retained_information(alone, residual, given_full[0]))
+            retained = pairs.Retained(
+                given_full[0], conditionals.retained_information(alone, residual, given_full[0])
+            )
         except ValueError as error:
             raise LLMZipError(f"{full}: {error}") from error
     work.finish(
@@ -72,16 +80,22 @@ _LABELED = FilePath(exists=True, file_okay=False)
     show_default=True,
     help="By which texts are near.",
 )
-@click.option("-k", type=WholeNumber(1), default=1, show_default=True, help="How many neighbors vote.")
+@click.option(
+    "-k", type=WholeNumber(1), default=1, show_default=True, help="How many neighbors vote."
+)
 @CODEC
 @measuring
-def knn(work: Measurement, train: Path, tests: Path, distance: str, k: int, codec: str | None) -> None:
+def knn(
+    work: Measurement, train: Path, tests: Path, distance: str, k: int, codec: str | None
+) -> None:
     """Classify texts by their nearest neighbors under a compression distance."""
     known, unknown = _labeled(work, train), _labeled(work, tests)
     if k > len(known):
         raise click.UsageError(f"-k {k}: {train} has {len(known)} texts")
     length, progress = _conditional(work, codec), work.progress.begin("distances", _PAIRS)
-    table = pairs.distance_table(list(unknown.values()), list(known.values()), length, distance, progress)
+    table = pairs.distance_table(
+        list(unknown.values()), list(known.values()), length, distance, progress
+    )
     guesses = nearest_neighbors(table, [_label(name) for name in known], k)
     right = [guess == _label(name) for guess, name in zip(guesses, unknown, strict=True)]
     work.finish(
@@ -111,9 +125,15 @@ def _label(name: str) -> str:
 @click.command()
 @click.option("--sources", required=True, help="Corpus or folder to select from.")
 @click.option("--targets", required=True, help="Corpus or folder that the selection is to fit.")
-@click.option("--top", type=WholeNumber(1), default=10, show_default=True, help="How many texts to select.")
 @click.option(
-    "-c", "--codec", default="zlib:level=9", show_default=True, help="Codec; --model measures bits saved instead."
+    "--top", type=WholeNumber(1), default=10, show_default=True, help="How many texts to select."
+)
+@click.option(
+    "-c",
+    "--codec",
+    default="zlib:level=9",
+    show_default=True,
+    help="Codec; --model measures bits saved instead.",
 )
 @measuring
 def align(work: Measurement, sources: str, targets: str, top: int, codec: str) -> None:
@@ -122,7 +142,9 @@ def align(work: Measurement, sources: str, targets: str, top: int, codec: str) -
     length = None if work.model else pairs.codec_length(codec, work.partial)
     conditional = pairs.ModelCodeLengths(work.scorer(), work.partial) if work.model else None
     progress = work.progress.begin("alignment", _PAIRS)
-    scores = pairs.fit_scores(list(texts.values()), wanted, length=length, conditional=conditional, progress=progress)
+    scores = pairs.fit_scores(
+        list(texts.values()), wanted, length=length, conditional=conditional, progress=progress
+    )
     names = list(texts)
     work.finish(
         pairs.Selection(
@@ -142,9 +164,13 @@ def information(work: Measurement, inputs: str, outputs: str, codec: str | None)
     x, z = work.named(inputs), work.named(outputs)
     names = [name for name in z if name in x]
     if len(names) < 2:
-        raise LLMZipError(f"{inputs} and {outputs} share {len(names)} file names: two or more are needed")
+        raise LLMZipError(
+            f"{inputs} and {outputs} share {len(names)} file names: two or more are needed"
+        )
     length, progress = _conditional(work, codec), work.progress.begin("mutual information", _PAIRS)
-    table = pairs.conditional_table([z[name] for name in names], [x[name] for name in names], length, progress)
+    table = pairs.conditional_table(
+        [z[name] for name in names], [x[name] for name in names], length, progress
+    )
     bits = conditionals.mutual_information(-table)
     size = float(np.mean([len(z[name]) for name in names]))
     work.finish(

@@ -33,9 +33,15 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
             rows = list(csv.DictReader(file))
     except (ValueError, csv.Error) as error:
         raise LLMZipError(f"{table}: no CSV file in UTF-8: {error}") from error
-    missing = [column for column in (x, y, *([label] if label else [])) if not rows or column not in rows[0]]
+    missing = [
+        column
+        for column in (x, y, *([label] if label else []))
+        if not rows or column not in rows[0]
+    ]
     if missing:
-        raise LLMZipError(f"{table}: no column {missing[0]!r}; there are {', '.join(rows[0]) if rows else 'no rows'}")
+        raise LLMZipError(
+            f"{table}: no column {missing[0]!r}; there are {', '.join(rows[0]) if rows else 'no rows'}"
+        )
     try:
         points = [(float(row[x] or ""), float(row[y] or "")) for row in rows]
         fit = linear_fit(*zip(*points, strict=True))
@@ -55,7 +61,9 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
 @click.command()
 @click.argument("result", type=FILE)
 @click.option("--output", type=FilePath(dir_okay=False), help="Default: beside the JSON.")
-@click.option("--pictures", type=FilePath(file_okay=False), help="Folder for the pictures as SVG, too.")
+@click.option(
+    "--pictures", type=FilePath(file_okay=False), help="Folder for the pictures as SVG, too."
+)
 def report(result: Path, output: Path | None, pictures: Path | None) -> None:
     """Make the HTML report of a result JSON."""
     from llmzip.evaluation import report as reports

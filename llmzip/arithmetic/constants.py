@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 ROW_FLOOR = 2.0**-40
-"""Row maxima are raised to this before a division: no division by zero, and no subnormal number anywhere."""
+"""Row maxima are raised to this before a division: no division by zero, and no subnormal number
+anywhere.
+"""
 
 INT8_MAX = 127.0
 INT16_MAX = 32767.0
@@ -11,8 +13,8 @@ INT16_MAX = 32767.0
 EXP2_MIN = -30.0
 EXP2_MAX = 30.0
 
-# 2**r on [0, 1] as ((C3*r + C2)*r + C1)*r + 1, which is 2 at r = 1, so that the function is continuous.
-# Relative error below 1.1e-4. Each constant is a float32.
+# 2**r on [0, 1] as ((C3*r + C2)*r + C1)*r + 1, which is 2 at r = 1, so that the function is
+# continuous. Relative error below 1.1e-4. Each constant is a float32.
 EXP2_C1 = float.fromhex("0x1.640ea8p-1")
 EXP2_C2 = float.fromhex("0x1.cf7a66p-3")
 EXP2_C3 = float.fromhex("0x1.4095f4p-4")
@@ -26,7 +28,9 @@ ATTENTION_ONE_BITS = 15
 """exp2(0) in attention is 2**15 before normalization."""
 
 ATTENTION_TOTAL_BITS = 16
-"""Attention weights of one query are normalized to a sum of about 2**16: 127 * (2**16 + n/2) < 2**24."""
+"""Attention weights of one query are normalized to a sum of about 2**16: 127 * (2**16 + n/2) <
+2**24.
+"""
 
 ROPE_BITS = 14
 """Sines and cosines are integers in units of 2**-14."""

@@ -1,7 +1,8 @@
-"""Element-wise exact steps in torch: each line is one correctly rounded IEEE-754 operation on float32.
+"""Element-wise exact steps in torch: each line is one correctly rounded IEEE-754 operation on
+float32.
 
-Functions whose name ends in an underscore overwrite their argument, as in torch. Nothing here may be fused:
-a multiply-add in one rounding gives other bits.
+Functions whose name ends in an underscore overwrite their argument, as in torch. Nothing here may
+be fused: a multiply-add in one rounding gives other bits.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from llmzip.arithmetic.constants import EXP2_C1, EXP2_C2, EXP2_C3, INT8_MAX, ROW
 
 
 def exp2_(x: Tensor) -> Tensor:
-    """2**x for float32 x in [-30, 30] (docs/arithmetic.md, section 1.3); overwrites x and returns a new tensor."""
+    """2**x for float32 x in [-30, 30] (docs/arithmetic.md, section 1.3); overwrites x and returns a
+    new tensor.
+    """
     whole = x.floor()
     r = x.sub_(whole)  # [0, 1]
     y = r * EXP2_C3
     y.add_(EXP2_C2).mul_(r).add_(EXP2_C1).mul_(r).add_(1.0)  # [1, 2]
-    y.view(torch.int32).add_(whole.to(torch.int32).bitwise_left_shift_(23))  # times 2**whole, on the exponent bits
+    y.view(torch.int32).add_(
+        whole.to(torch.int32).bitwise_left_shift_(23)
+    )  # times 2**whole, on the exponent bits
     return y
 
 
@@ -28,20 +33,28 @@ def row_maximum(x: Tensor) -> Tensor:
 
 
 def round_to_range_(x: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """Scale each row to [-limit, limit] and round: [..., K] -> integers as float32 [..., K], maxima [..., 1]."""
+    """Scale each row to [-limit, limit] and round: [..., K] -> integers as float32 [..., K], maxima
+    [..., 1].
+    """
     maximum = row_maximum(x)
     return x.mul_(torch.full_like(maximum, limit).div_(maximum)).round_(), maximum
 
 
 def quantize_(x: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 rows and their maxima: [..., K] float32 -> [..., K] int8, [..., 1] float32; x ~ q * maximum / 127."""
+    """int8 rows and their maxima: [..., K] float32 -> [..., K] int8, [..., 1] float32; x ~ q *
+    maximum / 127.
+    """
     q, maximum = round_to_range_(x, INT8_MAX)
     return q.to(torch.int8), maximum
 
 
 def largest(x: Tensor, count: int) -> Tensor:
-    """The indices of each row's `count` largest numbers, equal ones by index: [M, V] float32 -> [M, count] int64."""
+    """The indices of each row's `count` largest numbers, equal ones by index: [M, V] float32 -> [M,
+    count] int64.
+    """
     bits = x.contiguous().view(torch.int32).to(torch.int64)
-    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # as the numbers are ordered; -0 is 0
+    ordered = torch.where(
+        bits < 0, -(bits & 0x7FFFFFFF), bits
+    )  # as the numbers are ordered; -0 is 0
     columns = torch.arange(x.shape[-1], device=x.device)
     return (ordered * 2**32 - columns).topk(count, dim=-1).indices

@@ -10,7 +10,8 @@ from llmzip.types import Int64Array
 
 
 def frequencies(weights: npt.NDArray[np.integer]) -> Int64Array:
-    """Weights [N, n], non-negative -> frequencies [N, n] int64, each at least 1, each row summing to 2**24.
+    """Weights [N, n], non-negative -> frequencies [N, n] int64, each at least 1, each row summing
+    to 2**24.
 
     >>> frequencies(np.array([[3, 0, 1]]))
     array([[12582910,        1,  4194305]])

@@ -1,8 +1,9 @@
 """Exact integer matrix products in torch, and the self-test that decides which kernel may serve.
 
-Every kernel returns the same integers; they differ in speed and in where they are right. `torch._int_mm` saturates
-on CPUs without VNNI, low-precision float modes drop bits, so a kernel is used only after it has reproduced known
-answers with extreme operands on the very device and settings at hand.
+Every kernel returns the same integers; they differ in speed and in where they are right.
+`torch._int_mm` saturates on CPUs without VNNI, low-precision float modes drop bits, so a kernel is
+used only after it has reproduced known answers with extreme operands on the very device and
+settings at hand.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _CUDA_MULTIPLE = 8  # multiples of 8 in each direction
 
 
 class Int8Kernel:
-    """x [M, K] int8 times w [N, K] int8 -> [M, N] float32, each entry the nearest float32 to the integer sum."""
+    """x [M, K] int8 times w [N, K] int8 -> [M, N] float32, each entry the nearest float32 to the
+    integer sum.
+    """
 
     name: str
 
@@ -50,7 +53,9 @@ class IntegerKernel(Int8Kernel):
 
 
 class PaddedIntegerKernel(IntegerKernel):
-    """The same in the shapes and the layout that CUDA's tensor cores want: padded by zeros, which add nothing to a sum."""
+    """The same in the shapes and the layout that CUDA's tensor cores want: padded by zeros, which
+    add nothing to a sum.
+    """
 
     name = "padded int8"
 
@@ -68,7 +73,9 @@ class PaddedIntegerKernel(IntegerKernel):
 
 
 class FloatKernel(Int8Kernel):
-    """Integer-valued float products: float32 in slices of K short enough to stay below 2**24, or float64 whole."""
+    """Integer-valued float products: float32 in slices of K short enough to stay below 2**24, or
+    float64 whole.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -87,14 +94,20 @@ class FloatKernel(Int8Kernel):
             return torch.mm(x, weight).to(torch.float32)
         total: Tensor | None = None
         for start in range(0, depth, self.depth):
-            part = torch.mm(x[:, start : start + self.depth], weight[start : start + self.depth]).to(torch.int32)
+            part = torch.mm(
+                x[:, start : start + self.depth], weight[start : start + self.depth]
+            ).to(torch.int32)
             total = part if total is None else total.add_(part)
         assert total is not None
         return total.to(torch.float32)
 
 
-def _known_operands(rows: int, columns: int, depth: int, low: int, high: int) -> tuple[Tensor, Tensor]:
-    """Operands that overflow every short accumulator somewhere: constant extremes, alternating signs, a mixed part."""
+def _known_operands(
+    rows: int, columns: int, depth: int, low: int, high: int
+) -> tuple[Tensor, Tensor]:
+    """Operands that overflow every short accumulator somewhere: constant extremes, alternating
+    signs, a mixed part.
+    """
     span = high - low + 1
     x = torch.full((rows, depth), high, dtype=torch.int64, device="cpu")
     w = torch.full((columns, depth), high, dtype=torch.int64, device="cpu")
@@ -108,13 +121,17 @@ def _known_operands(rows: int, columns: int, depth: int, low: int, high: int) ->
 
 
 def int8_kernel_is_exact(kernel: Int8Kernel, device: torch.device) -> bool:
-    """Whether a kernel reproduces the int64 product of extreme operands, for narrow, odd and wide shapes."""
+    """Whether a kernel reproduces the int64 product of extreme operands, for narrow, odd and wide
+    shapes.
+    """
     for rows in (1, 3, 16, 33):
         for depth in (64, 576, 1536):
             x, w = _known_operands(rows, 96, depth, -127, 127)
             expected = (x @ w.t()).to(torch.float32)
             try:
-                got = kernel.multiply(x.to(device, torch.int8), kernel.prepare(w.to(device, torch.int8)), len(w))
+                got = kernel.multiply(
+                    x.to(device, torch.int8), kernel.prepare(w.to(device, torch.int8)), len(w)
+                )
             except (RuntimeError, AttributeError):  # torch has no such product here
                 return False
             if not torch.equal(got.cpu(), expected):
@@ -128,10 +145,13 @@ def int8_kernels(device: torch.device) -> tuple[Int8Kernel, ...]:
     return integer, FloatKernel(torch.float32), FloatKernel(torch.float64)
 
 
-def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | None = None) -> Int8Kernel:
+def select_int8_kernel(
+    device: torch.device, kernels: Sequence[Int8Kernel] | None = None
+) -> Int8Kernel:
     """The first kernel that passes the self-test on this device.
 
-    Raises LLMZipError if none does (a broken device or math library): better no answer than a wrong one.
+    Raises LLMZipError if none does (a broken device or math library): better no answer than a wrong
+    one.
     """
     for kernel in kernels or int8_kernels(device):
         if int8_kernel_is_exact(kernel, device):
@@ -142,14 +162,19 @@ def select_int8_kernel(device: torch.device, kernels: Sequence[Int8Kernel] | Non
 
 
 def select_float_type(device: torch.device) -> torch.dtype:
-    """The narrowest float type whose products are exact up to 2**24 here: float32, or float64 under TF32 and the like.
+    """The narrowest float type whose products are exact up to 2**24 here: float32, or float64 under
+    TF32 and the like.
 
-    float32 holds every integer up to 2**24, so sums that stay below it are exact in any order, if the device multiplies
-    in float32 indeed. TF32 and bfloat16 keep 11 and 8 bits of a factor: enough for int8, but not for attention weights (up
-    to 2**16) nor for what the rotation adds up (15 bits), so one factor of 65535 finds them out.
+    float32 holds every integer up to 2**24, so sums that stay below it are exact in any order, if
+    the device multiplies in float32 indeed. TF32 and bfloat16 keep 11 and 8 bits of a factor:
+    enough for int8, but not for attention weights (up to 2**16) nor for what the rotation adds up
+    (15 bits), so one factor of 65535 finds them out.
     """
     for dtype in (torch.float32, torch.float64):
-        for depth in (64, 1000):  # scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total
+        for depth in (
+            64,
+            1000,
+        ):  # scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total
             largest = 127 if depth == 64 else (1 << 17) // depth
             x, w = _known_operands(33, 64, depth, -largest, largest)
             if depth == 1000:
@@ -167,10 +192,11 @@ def select_float_type(device: torch.device) -> torch.dtype:
 
 
 def precise_products() -> Callable[[], None]:
-    """Keep float32 products in float32, whatever the host program has set; what is returned brings its choice back.
+    """Keep float32 products in float32, whatever the host program has set; what is returned brings
+    its choice back.
 
-    torch has an older and, from 2.9 on, a newer way to choose; the older one raises an error where a
-    program has used the newer.
+    torch has an older and, from 2.9 on, a newer way to choose; the older one raises an error where
+    a program has used the newer.
     """
     backends = (cuda.matmul, mkldnn.matmul) if hasattr(mkldnn, "matmul") else ()
     newer = [backend.fp32_precision for backend in backends]

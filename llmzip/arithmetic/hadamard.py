@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 
 def rotate(rows: npt.NDArray[np.float64], block: int) -> npt.NDArray[np.float64]:
-    """Multiply each block of `block` columns by the Hadamard matrix: [..., K] float64 -> [..., K] float64.
+    """Multiply each block of `block` columns by the Hadamard matrix: [..., K] float64 -> [..., K]
+    float64.
 
-    Butterflies of adds in a fixed order, from the nearest neighbors outwards, so that float64 results are
-    reproducible.
+    Butterflies of adds in a fixed order, from the nearest neighbors outwards, so that float64
+    results are reproducible.
     """
     shape = rows.shape
     x = rows.reshape(-1, block)

@@ -1,7 +1,7 @@
 """Rotary tables on an integer grid, computed with integers alone (docs/arithmetic.md, section 2.4).
 
-No library's sine decides a bit: pi, the frequencies and the rotations are evaluated in 192-bit fixed point and
-only then rounded to multiples of 2**-14.
+No library's sine decides a bit: pi, the frequencies and the rotations are evaluated in 192-bit
+fixed point and only then rounded to multiples of 2**-14.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _BITS = 192
 
 
 def _sin_cos(angle: int) -> tuple[int, int]:
-    """Sine and cosine of a small non-negative angle, all in units of 2**-192, by Taylor's series."""
+    """Sine and cosine of a small non-negative angle, all in units of 2**-192, by Taylor's
+    series.
+    """
     one = 1 << _BITS
     cosine, sine, term, n = one, 0, one, 0
     while term:

@@ -25,7 +25,9 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
         self._model = constriction.stream.model.Categorical(perfect=False)
 
-    def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+    def encode(
+        self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
+    ) -> None:
         """Append symbols [N] with their tables [N, n]."""
         self._coder.encode(symbols.astype(np.int32), self._model, _tables(frequencies))
 
@@ -37,7 +39,9 @@ class Encoder:
         state: tuple[int, tuple[int, int]] = self._coder.pos()
         position, (lower, width) = state
         size = 4 * (position + 2)
-        number = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")  # some number inside
+        number = int.from_bytes(
+            words.astype(">u4").tobytes().ljust(size, b"\0"), "big"
+        )  # some number inside
         return number - (number - lower) % (1 << 64), width, size
 
 

@@ -24,14 +24,19 @@ class CodingObserver(Protocol):
         ...
 
     def predictions(
-        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
+        self,
+        vectors: npt.NDArray[np.int8],
+        scales: npt.NDArray[np.float32],
+        targets: npt.NDArray[np.int32],
     ) -> None:
         """Head inputs [N, d] and [N], as the model gives them, and the tokens [N] that they
         predict.
         """
         ...
 
-    def symbols(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+    def symbols(
+        self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
+    ) -> None:
         """Symbols [N] that are coded, and the tables [N, n] that they are coded with."""
         ...
 

@@ -24,7 +24,9 @@ class Encoder:
         self._words: list[int] = []
         self._lower, self._range = 0, _STATE_MASK
 
-    def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+    def encode(
+        self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
+    ) -> None:
         """Append symbols [N] with their tables [N, n]."""
         rows = np.arange(len(symbols))
         ends, widths = frequencies.cumsum(axis=1)[rows, symbols], frequencies[rows, symbols]
@@ -51,7 +53,9 @@ class Encoder:
         """Its lower end, its width, and how many bytes those numbers have; the symbols are any
         number inside.
         """
-        words = np.array([*self._words, self._lower >> _WORD_BITS, self._lower & _WORD_MASK], ">u4").tobytes()
+        words = np.array(
+            [*self._words, self._lower >> _WORD_BITS, self._lower & _WORD_MASK], ">u4"
+        ).tobytes()
         return int.from_bytes(words, "big"), self._range, len(words)
 
 

@@ -49,7 +49,9 @@ class RangeEncoder:
         self._observer = observer
         self._coder = Encoder()
 
-    def encode(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+    def encode(
+        self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
+    ) -> None:
         """Append symbols [N] with their tables [N, n]; each table sums to 2**24 with entries of at
         least 1.
 
@@ -84,5 +86,7 @@ class RangeDecoder:
             return np.zeros(len(frequencies), np.int32)
         symbols = self._coder.decode(frequencies)
         if symbols is None:
-            raise IntegrityError("the coded symbols do not fit the model's predictions; the block is damaged")
+            raise IntegrityError(
+                "the coded symbols do not fit the model's predictions; the block is damaged"
+            )
         return symbols

@@ -74,7 +74,9 @@ def interval_starts(tables: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     return starts
 
 
-def symbol_at(interval: Interval, number: int, starts: npt.NDArray[np.int64]) -> tuple[int, Interval] | None:
+def symbol_at(
+    interval: Interval, number: int, starts: npt.NDArray[np.int64]
+) -> tuple[int, Interval] | None:
     """The symbol that a number says next and what it leaves, or None beyond all symbols."""
     quantile = interval.quantile(number)
     if quantile >= FREQUENCY_TOTAL:

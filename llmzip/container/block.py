@@ -31,7 +31,9 @@ class Block:
 
     @property
     def inner(self) -> int:
-        """The codec of the block's literals: its own, unless its payload begins with another's number or `NO_LITERALS`."""
+        """The codec of the block's literals: its own, unless its payload begins with another's
+        number or `NO_LITERALS`.
+        """
         if self.codec not in NESTING:
             return self.codec
         return self.payload[0] if self.payload else NO_LITERALS
@@ -62,12 +64,15 @@ def read_block_sizes(reader: ByteReader) -> tuple[int, int]:
     size = reader.varint("a block's size")
     coded_size = reader.varint("a block's coded size")
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
-        raise FormatError(f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged")
+        raise FormatError(
+            f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged"
+        )
     return size, coded_size
 
 
 def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block | None:
-    """The next block, its check verified, or None at the end byte; `header` is the frame's, before a first block.
+    """The next block, its check verified, or None at the end byte; `header` is the frame's, before
+    a first block.
 
     Raises FormatError, TruncatedError or IntegrityError.
     """

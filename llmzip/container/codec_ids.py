@@ -1,4 +1,6 @@
-"""The numbers of the codecs that blocks can have, with their names and what their frame must have."""
+"""The numbers of the codecs that blocks can have, with their names and what their frame must
+have.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,22 @@ NO_LITERALS = 0
 
 
 class CodecId(enum.IntEnum):
-    """The codec field of a block (docs/format.md, "Block"). A number once given is never given again."""
+    """The codec field of a block (docs/format.md, "Block"). A number once given is never given
+    again.
+    """
 
     label: str
     """The codec's name in options, lists and messages."""
     needs_model: bool
     """Whether decoding needs the model that the frame's header must name."""
     nests: bool
-    """Whether the payload begins with the number of another codec, which codes the literals of the block."""
+    """Whether the payload begins with the number of another codec, which codes the literals of the
+    block.
+    """
 
-    def __new__(cls, number: int, label: str, needs_model: bool = False, nests: bool = False) -> CodecId:
+    def __new__(
+        cls, number: int, label: str, needs_model: bool = False, nests: bool = False
+    ) -> CodecId:
         """Make a member of a line of the table below."""
         member = int.__new__(cls, number)
         member._value_ = number

@@ -21,15 +21,21 @@ class FrameInfo:
 
     version: int
     model: str | None
-    """What the header has of the model's fingerprint, 4 to 16 hex digits; None where it names none."""
+    """What the header has of the model's fingerprint, 4 to 16 hex digits; None where it names
+    none.
+    """
     memory: int
-    """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version 4 fewer things count."""
+    """Bytes that decoding takes at most, beside the model's weights (`accounting`); before version
+    4 fewer things count.
+    """
     dictionary_id: str | None
     """The digest of the dictionary that it needs, in hex."""
     solid: bool
     """Whether blocks build on those before them."""
     uncompressed_size: int | None
-    """In bytes; None where the frame may have more than one block: then only the whole frame tells."""
+    """In bytes; None where the frame may have more than one block: then only the whole frame
+    tells.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +50,14 @@ class FrameSummary(FrameInfo):
     check: str
     """The kind of the content check."""
     codecs: tuple[str, ...]
-    """The codec of each block, with that of the literals between its matches, if there are any: ldm(llm)."""
+    """The codec of each block, with that of the literals between its matches, if there are any:
+    ldm(llm).
+    """
 
 
 def get_frame_info(data: Buffer) -> FrameInfo:
-    """What a frame says at its beginning; `data` is the frame, or its first bytes, of which 32 are always enough.
+    """What a frame says at its beginning; `data` is the frame, or its first bytes, of which 32 are
+    always enough.
 
     Only these are looked at, and no check: `list_frames` reads and verifies whole frames. Raises
     FormatError where no frame begins, TruncatedError with the number of bytes that are `missing`
@@ -60,7 +69,9 @@ def get_frame_info(data: Buffer) -> FrameInfo:
     if header.single_block:
         head = read_block_head(reader)
         if head is None:
-            raise FormatError(f"byte {reader.offset - 1}: a frame without the block that it has: the file is damaged")
+            raise FormatError(
+                f"byte {reader.offset - 1}: a frame without the block that it has: the file is damaged"
+            )
         size = head[1]
     return FrameInfo(**_said_by(header), uncompressed_size=size)
 
@@ -98,7 +109,9 @@ def _summary(frame: FrameReader) -> FrameSummary:
 
 def _codec_names(block: Block) -> str:
     name = codec_name(block.codec)
-    return name if block.inner in (block.codec, NO_LITERALS) else f"{name}({codec_name(block.inner)})"
+    return (
+        name if block.inner in (block.codec, NO_LITERALS) else f"{name}({codec_name(block.inner)})"
+    )
 
 
 def _said_by(header: FrameHeader) -> dict[str, Any]:

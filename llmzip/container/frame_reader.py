@@ -16,14 +16,17 @@ from llmzip.errors import FormatError, IntegrityError, TruncatedError
 
 
 class FrameReader:
-    """One frame. Iteration gives its blocks, whose checks hold; after the last one the frame has been read to its end.
+    """One frame. Iteration gives its blocks, whose checks hold; after the last one the frame has
+    been read to its end.
 
     The content check takes the content: a reader that decodes hands it to `add_content`, and calls
     `verify_content` at the end.
     """
 
     def __init__(self, reader: ByteReader) -> None:
-        """Read the header, which begins where `reader` stands. Raises FormatError or TruncatedError."""
+        """Read the header, which begins where `reader` stands. Raises FormatError or
+        TruncatedError.
+        """
         self.offset = reader.offset
         """Where the frame begins."""
         self.header = FrameHeader.read(reader)
@@ -91,7 +94,9 @@ class FrameReader:
     def _read_end(self, start: int) -> None:
         """Read content check and index, behind the end byte."""
         if not self.entries and self.header != FrameHeader(False, 0, version=self.header.version):
-            raise FormatError(f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged")
+            raise FormatError(
+                f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged"
+            )
         check = self._reader.read(check_bytes(self.is_short), "a content check")
         if not self.header.single_block and len(self.entries) > 1:
             expect_index(self._reader, self.entries)
@@ -100,9 +105,13 @@ class FrameReader:
     def _check_codec(self, block: Block, start: int) -> None:
         inner = block.inner
         if block.codec not in KNOWN or (inner not in KNOWN and inner != NO_LITERALS):
-            raise FormatError(f"block at byte {start}: unknown codec {inner}: the file needs a newer llmzip")
+            raise FormatError(
+                f"block at byte {start}: unknown codec {inner}: the file needs a newer llmzip"
+            )
         if inner in NEEDING_MODEL and not self.header.fingerprint:
-            raise FormatError(f"block at byte {start}: it needs a model, but the frame names none: the file is damaged")
+            raise FormatError(
+                f"block at byte {start}: it needs a model, but the frame names none: the file is damaged"
+            )
 
 
 class _PeekingSource:
@@ -127,7 +136,8 @@ class _PeekingSource:
 
 
 def read_frames(source: Readable, offset: int = 0) -> Iterator[FrameReader]:
-    """The frames up to the end of a source, in order; each is to be iterated to its end before the next one begins.
+    """The frames up to the end of a source, in order; each is to be iterated to its end before the
+    next one begins.
 
     offset: where the source stands in its file. Raises TruncatedError for an empty source, and what
     `FrameReader` raises.

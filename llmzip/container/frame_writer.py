@@ -12,7 +12,9 @@ from llmzip.container.index import Entries, index_bytes
 
 
 class FrameWriter:
-    """One frame. Its methods return bytes, which belong one behind the other into the file: `begin`, `add` …, `end`."""
+    """One frame. Its methods return bytes, which belong one behind the other into the file:
+    `begin`, `add` …, `end`.
+    """
 
     def __init__(self, header: FrameHeader) -> None:
         self.header = header
@@ -31,7 +33,9 @@ class FrameWriter:
         return written
 
     def end(self) -> bytes:
-        """What follows the last block: end byte, content check and index, as far as this frame has them."""
+        """What follows the last block: end byte, content check and index, as far as this frame has
+        them.
+        """
         single_block = self.header.single_block
         end_byte = b"" if single_block else bytes([END_OF_BLOCKS])
         check = content_check(self._content, is_short_frame(single_block, self._entries))

@@ -50,7 +50,9 @@ class FrameHeader:
 
     @property
     def states_all_memory(self) -> bool:
-        """Whether `memory` is all that a block may need: before version 4, only key/value cache and mixer counted."""
+        """Whether `memory` is all that a block may need: before version 4, only key/value cache and
+        mixer counted.
+        """
         return self.version >= 4
 
     def to_bytes(self) -> bytes:
@@ -78,11 +80,17 @@ class FrameHeader:
                 f"byte {start}: format version {version}; this program reads versions {known}: update llmzip"
             )
         code = fixed[-1] if len(fixed) == _FIXED_BYTES else reader.byte("a frame header")
-        names_model, has_dictionary, solid = (bool(byte & flag) for flag in (_NAMES_MODEL, _NAMES_DICTIONARY, _SOLID))
+        names_model, has_dictionary, solid = (
+            bool(byte & flag) for flag in (_NAMES_MODEL, _NAMES_DICTIONARY, _SOLID)
+        )
         if has_dictionary and not names_model:
-            raise FormatError(f"byte {start}: a frame with a dictionary names no model: the file is damaged")
+            raise FormatError(
+                f"byte {start}: a frame with a dictionary names no model: the file is damaged"
+            )
         single = bool(byte & _SINGLE_BLOCK)
-        fingerprint = reader.read(fingerprint_bytes(single, has_dictionary) * names_model, "a frame header")
+        fingerprint = reader.read(
+            fingerprint_bytes(single, has_dictionary) * names_model, "a frame header"
+        )
         dictionary_id = reader.read(DICTIONARY_ID_BYTES * has_dictionary, "a frame header")
         return cls(single, code, fingerprint, dictionary_id, solid, version)
 

@@ -29,7 +29,9 @@ def read_index(reader: ByteReader) -> Entries:
     """Parse an index with its footer. Raises FormatError, TruncatedError or IntegrityError."""
     reader.mark()
     start = reader.offset
-    entries = [(reader.varint("the index"), reader.varint("the index")) for _ in range(_count(reader))]
+    entries = [
+        (reader.varint("the index"), reader.varint("the index")) for _ in range(_count(reader))
+    ]
     computed = zlib.crc32(reader.seen)
     if int.from_bytes(reader.read(4, "the index"), "little") != computed:
         raise IntegrityError(
@@ -43,7 +45,9 @@ def read_index(reader: ByteReader) -> Entries:
 
 
 def expect_index(reader: ByteReader, entries: Entries) -> None:
-    """Read the index of these blocks, of which the size is known. Raises FormatError, TruncatedError or IntegrityError."""
+    """Read the index of these blocks, of which the size is known. Raises FormatError,
+    TruncatedError or IntegrityError.
+    """
     start = reader.offset
     expected = index_bytes(entries)
     found = reader.read_available(len(expected))
@@ -52,19 +56,25 @@ def expect_index(reader: ByteReader, entries: Entries) -> None:
     if expected.startswith(found):
         reader.miss(len(expected) - len(found), "the index")
     with contextlib.suppress(TruncatedError):
-        read_index(ByteReader(io.BytesIO(found), start))  # where it does not agree with itself, it says how
+        read_index(
+            ByteReader(io.BytesIO(found), start)
+        )  # where it does not agree with itself, it says how
     raise FormatError(f"index at byte {start}: it does not match the blocks: the file is damaged")
 
 
 def _count(reader: ByteReader) -> int:
     count = reader.varint("the index")
     if count > _MAX_BLOCKS:
-        raise FormatError(f"index before byte {reader.offset}: impossible number of blocks: the file is damaged")
+        raise FormatError(
+            f"index before byte {reader.offset}: impossible number of blocks: the file is damaged"
+        )
     return count
 
 
 def index_length(footer: bytes) -> int | None:
-    """How long, footer included, the index is that ends with these 8 bytes; None if no index ends here."""
+    """How long, footer included, the index is that ends with these 8 bytes; None if no index ends
+    here.
+    """
     if len(footer) != FOOTER_BYTES or footer[4:] != INDEX_MAGIC:
         return None
     return int.from_bytes(footer[:4], "little") + FOOTER_BYTES

@@ -8,14 +8,17 @@ from llmzip.container.varint import ByteReader
 
 
 class PieceReader(ByteReader):
-    """Reads fields of what has been fed so far. Where that ends inside a part, go back and read the part again later.
+    """Reads fields of what has been fed so far. Where that ends inside a part, go back and read the
+    part again later.
 
     The time is in proportion to the bytes, however small the pieces are and however much is left to
     read.
     """
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO())  # nothing is read there: `read_available` below has the bytes
+        super().__init__(
+            io.BytesIO()
+        )  # nothing is read there: `read_available` below has the bytes
         self._bytes = bytearray()
         self._start = 0  # the offset of the first byte that is still held
 

@@ -1,4 +1,6 @@
-"""The locations of a file's blocks, for random access: from the index, or else by a walk over the frames."""
+"""The locations of a file's blocks, for random access: from the index, or else by a walk over the
+frames.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class BlockLocation:
     """Uncompressed bytes."""
 
     def read(self, file: BinaryIO) -> Block:
-        """Read the block. Raises FormatError where the file does not hold it, IntegrityError where its check does not hold."""
+        """Read the block. Raises FormatError where the file does not hold it, IntegrityError where
+        its check does not hold.
+        """
         file.seek(self.offset)
         reader = ByteReader(file, self.offset)
         block = read_block(reader, self.header if self.is_first else None)
@@ -77,10 +81,14 @@ class SeekTable:
     """The locations of all blocks of a seekable file, in order."""
 
     def __init__(self, file: BinaryIO, origin: int = 0) -> None:
-        """Locate the blocks from byte `origin` to the end. Raises FormatError, TruncatedError or IntegrityError."""
+        """Locate the blocks from byte `origin` to the end. Raises FormatError, TruncatedError or
+        IntegrityError.
+        """
         self._file = file
         self.blocks = _locate_by_index(file, origin)
-        self._checked = 0  # blocks of which the sizes in the index have been compared with their own
+        self._checked = (
+            0  # blocks of which the sizes in the index have been compared with their own
+        )
         if not self.blocks:
             self.blocks = _locate_by_walk(file, origin)
             self._checked = len(self.blocks)
@@ -91,26 +99,34 @@ class SeekTable:
         return self.blocks[-1].start + self.blocks[-1].size if self.blocks else 0
 
     def find(self, position: int) -> int | None:
-        """The number of the block that holds an uncompressed position, or None behind the end. Raises as `read` does."""
+        """The number of the block that holds an uncompressed position, or None behind the end.
+        Raises as `read` does.
+        """
         if position < self.size:
             return bisect.bisect_right(self.blocks, position, key=lambda block: block.start) - 1
         self._check_before(len(self.blocks))
         return None
 
     def read(self, number: int) -> Block:
-        """Read a block. Raises FormatError or IntegrityError where it or a block before it is not as the index says."""
+        """Read a block. Raises FormatError or IntegrityError where it or a block before it is not
+        as the index says.
+        """
         self._check_before(number)
         return self.blocks[number].read(self._file)
 
     def _check_before(self, end: int) -> None:
-        """Compare what the index says of the blocks before `end` with what these say: reading in order goes by that."""
+        """Compare what the index says of the blocks before `end` with what these say: reading in
+        order goes by that.
+        """
         for block in self.blocks[self._checked : end]:
             block.check_sizes(self._file)
         self._checked = max(self._checked, end)
 
 
 def _locate_by_index(file: BinaryIO, origin: int) -> list[BlockLocation]:
-    """The blocks that one final index accounts for, or none where more than one frame lies before the end."""
+    """The blocks that one final index accounts for, or none where more than one frame lies before
+    the end.
+    """
     file.seek(0, io.SEEK_END)
     end = file.tell()
     file.seek(max(origin, end - FOOTER_BYTES))
@@ -127,7 +143,9 @@ def _locate_by_index(file: BinaryIO, origin: int) -> list[BlockLocation]:
     if reader.offset + sum(coded for coded, _ in entries) + _END_AND_CHECK_BYTES + length != end:
         return []
     if not all(1 <= size <= MAX_BLOCK_SIZE for _, size in entries):
-        raise FormatError(f"index at byte {end - length}: impossible block sizes: the file is damaged")
+        raise FormatError(
+            f"index at byte {end - length}: impossible block sizes: the file is damaged"
+        )
     return _locations(header, entries, reader.offset, 0)
 
 
@@ -143,7 +161,9 @@ def _locate_by_walk(file: BinaryIO, origin: int) -> list[BlockLocation]:
     return blocks
 
 
-def _locations(header: FrameHeader, entries: Entries, offset: int, start: int) -> list[BlockLocation]:
+def _locations(
+    header: FrameHeader, entries: Entries, offset: int, start: int
+) -> list[BlockLocation]:
     """The blocks of one frame; the first of them lies at `offset`, its content at `start`."""
     blocks: list[BlockLocation] = []
     for coded_size, size in entries:

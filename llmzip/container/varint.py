@@ -29,9 +29,13 @@ def varint(value: int) -> bytes:
 
 
 def ready(data: bytes | None) -> bytes:
-    """What a source has given. Raises BlockingIOError for None: it does not wait for data, and no data yet is not the end."""
+    """What a source has given. Raises BlockingIOError for None: it does not wait for data, and no
+    data yet is not the end.
+    """
     if data is None:
-        raise BlockingIOError(errno.EAGAIN, "the source has no data yet; give one that waits for it")
+        raise BlockingIOError(
+            errno.EAGAIN, "the source has no data yet; give one that waits for it"
+        )
     return data
 
 
@@ -89,4 +93,6 @@ class ByteReader:
                 if i and not byte:
                     break
                 return value
-        raise FormatError(f"malformed number ({what}) before byte {self.offset}: the file is damaged")
+        raise FormatError(
+            f"malformed number ({what}) before byte {self.offset}: the file is damaged"
+        )

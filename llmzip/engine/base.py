@@ -45,7 +45,9 @@ class Distributions(Protocol):
         """The model's weights of tokens [A, C] in the rows from `first`; 0 for negative tokens."""
         ...
 
-    def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
+    def replace(
+        self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]
+    ) -> None:
         """Give tokens [A, C] in the rows from `first` other weights; negative tokens are skipped.
 
         Once per row.
@@ -107,13 +109,17 @@ class Engine(Protocol):
         """
         ...
 
-    def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    def token_weights(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int32]:
         """Head inputs [N, d_model] int8, [N] float32 -> token weights [N, vocab] int32
         (docs/arithmetic.md, section 4.8).
         """
         ...
 
-    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Distributions:
+    def distributions(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> Distributions:
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
         ...
 

@@ -29,7 +29,10 @@ class Spec(ctypes.Structure):
     """`struct spec` of native.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("layers", "d_model", "heads", "kv_heads", "head_dim", "d_ff", "vocab")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("layers", "d_model", "heads", "kv_heads", "head_dim", "d_ff", "vocab")
+        ),
         ("max_positions", ctypes.c_int32),
         ("mlp_rotation", ctypes.c_int32),
         ("norm_eps", ctypes.c_float),
@@ -39,7 +42,15 @@ class Spec(ctypes.Structure):
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
 SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "kernels": (ctypes.c_char_p, ctypes.c_char_p),
-    "engine_new": (_POINTER, ctypes.POINTER(Spec), _INT, ctypes.c_char_p, _POINTER, _POINTER, _POINTER),
+    "engine_new": (
+        _POINTER,
+        ctypes.POINTER(Spec),
+        _INT,
+        ctypes.c_char_p,
+        _POINTER,
+        _POINTER,
+        _POINTER,
+    ),
     "engine_put": (None, _POINTER, _INT, _INT, _POINTER, _POINTER),
     "engine_free": (None, _POINTER),
     "engine_profile": (None, _POINTER, _POINTER),
@@ -71,7 +82,10 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     """The C core; where it cannot be loaded, None and the reason."""
     found = importlib.util.find_spec(_MODULE)
     if found is None or found.origin is None:
-        return None, "the C core was not built: reinstall llmzip with a C11 compiler (gcc or clang) at hand"
+        return (
+            None,
+            "the C core was not built: reinstall llmzip with a C11 compiler (gcc or clang) at hand",
+        )
     try:
         library = ctypes.CDLL(found.origin)
     except OSError as error:

@@ -21,13 +21,23 @@ multipliers.
 class NativeDistributions:
     """The predictions of N head inputs as the frequencies of docs/arithmetic.md, section 5."""
 
-    def __init__(self, handle: NativeHandle, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self, handle: NativeHandle, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> None:
         """See `NativeEngine.distributions`."""
         spec = handle.spec
-        if vectors.ndim != 2 or vectors.shape[1] != spec.d_model or scales.shape != vectors.shape[:1]:
-            raise ValueError(f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]")
+        if (
+            vectors.ndim != 2
+            or vectors.shape[1] != spec.d_model
+            or scales.shape != vectors.shape[:1]
+        ):
+            raise ValueError(
+                f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]"
+            )
         if vectors.dtype != np.int8 or scales.dtype != np.float32:
-            raise ValueError(f"head inputs of types {vectors.dtype} and {scales.dtype}: int8 and float32 are needed")
+            raise ValueError(
+                f"head inputs of types {vectors.dtype} and {scales.dtype}: int8 and float32 are needed"
+            )
         vectors = np.ascontiguousarray(vectors)
         rows, buckets = len(vectors), -(-spec.vocab // BUCKET_SIZE)
         self._handle = handle
@@ -56,7 +66,11 @@ class NativeDistributions:
     def _rows_from(self, first: int) -> tuple[int, int, int]:
         """The addresses of the sums, scales and maxima of the rows from `first`."""
         sums, scales, maxima = self._addresses
-        return sums + 4 * BUCKET_SIZE * self._bucket_weights.shape[1] * first, scales + 4 * first, maxima + 4 * first
+        return (
+            sums + 4 * BUCKET_SIZE * self._bucket_weights.shape[1] * first,
+            scales + 4 * first,
+            maxima + 4 * first,
+        )
 
     def top_tokens(self) -> npt.NDArray[np.int32]:
         """See `Distributions.top_tokens`."""
@@ -70,16 +84,28 @@ class NativeDistributions:
         """See `Distributions.weights_of`."""
         handle, wanted = self._handle, np.ascontiguousarray(tokens, np.int32)
         out = np.empty(wanted.shape, np.int32)
-        handle.core.weights_of(handle.pointer, *self._rows_from(first), address(wanted), *wanted.shape, address(out))
+        handle.core.weights_of(
+            handle.pointer, *self._rows_from(first), address(wanted), *wanted.shape, address(out)
+        )
         return out
 
-    def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]) -> None:
+    def replace(
+        self, first: int, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int64]
+    ) -> None:
         """See `Distributions.replace`."""
         handle = self._handle
-        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int64)
+        tokens, weights = (
+            np.ascontiguousarray(tokens, np.int32),
+            np.ascontiguousarray(weights, np.int64),
+        )
         buckets = address(self._bucket_weights[first : first + len(tokens)])
         handle.core.replace(
-            handle.pointer, *self._rows_from(first), address(tokens), address(weights), *tokens.shape, buckets
+            handle.pointer,
+            *self._rows_from(first),
+            address(tokens),
+            address(weights),
+            *tokens.shape,
+            buckets,
         )
         self._replaced.append((first, tokens, weights))
 
@@ -99,7 +125,11 @@ class NativeDistributions:
     def bucket_frequencies(self) -> npt.NDArray[np.uint32]:
         """Interval widths of the buckets: [N, B], each row summing to 2**24."""
         handle, out = self._handle, np.empty(self._bucket_weights.shape, np.uint32)
-        check(handle.core.frequencies(handle.pointer, address(self._bucket_weights), *out.shape, address(out)))
+        check(
+            handle.core.frequencies(
+                handle.pointer, address(self._bucket_weights), *out.shape, address(out)
+            )
+        )
         return out
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
@@ -108,7 +138,9 @@ class NativeDistributions:
         """
         rows, count = self._bucket_weights.shape
         if buckets.shape != (rows,) or (rows and not 0 <= buckets.min() <= buckets.max() < count):
-            raise ValueError(f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed")
+            raise ValueError(
+                f"buckets of shape {buckets.shape}: {rows} numbers below {count} are needed"
+            )
         handle, out = self._handle, np.empty((rows, BUCKET_SIZE), np.uint32)
         wanted = np.ascontiguousarray(buckets, np.int32)
         tokens, weights = self._all_replaced()

@@ -39,19 +39,25 @@ def _kernels(cpu: str | None) -> str:
     Raises ValueError, for the variable LLMZipError.
     """
     chosen = cpu or os.environ.get(CPU_VARIABLE)
-    name: bytes | None = core().kernels(chosen.encode("utf-8", "surrogateescape") if chosen else None)
+    name: bytes | None = core().kernels(
+        chosen.encode("utf-8", "surrogateescape") if chosen else None
+    )
     if name is not None:
         return name.decode()
     there = f"this processor runs {', '.join(kernel_names())}"
     if cpu:
         raise ValueError(f"{cpu!r} kernels: {there}")
-    raise LLMZipError(f"the environment variable {CPU_VARIABLE} is {chosen!r}: {there}; correct it or unset it")
+    raise LLMZipError(
+        f"the environment variable {CPU_VARIABLE} is {chosen!r}: {there}; correct it or unset it"
+    )
 
 
 class NativeEngine:
     """A model on this machine's processor."""
 
-    def __init__(self, model: IntegerModel, threads: int | None = None, cpu: str | None = None) -> None:
+    def __init__(
+        self, model: IntegerModel, threads: int | None = None, cpu: str | None = None
+    ) -> None:
         """Pack the weights.
 
         threads: how many to compute with; None or 0: as many as there are processors that this
@@ -71,7 +77,9 @@ class NativeEngine:
         """See `Engine.session`."""
         return NativeSession(self._handle, streams, window, chunk)
 
-    def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    def token_weights(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int32]:
         """See `Engine.token_weights`."""
         out = np.empty((len(vectors), self.model.spec.vocab), np.int32)
         for start in range(0, len(vectors), ROWS_AT_ONCE):
@@ -79,7 +87,9 @@ class NativeEngine:
             self.distributions(vectors[span], scales[span]).weights(out[span])
         return out
 
-    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> NativeDistributions:
+    def distributions(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> NativeDistributions:
         """Head inputs [N, d_model] int8, [N] float32 -> the two coding steps' frequencies, computed
         on demand.
 
@@ -96,7 +106,9 @@ class NativeEngine:
         """Seconds that the first thread has spent in each phase since the last call."""
         return self._handle.profile()
 
-    def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
+    def product(
+        self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]
+    ) -> None:
         """One product alone, for benchmarks: rows [M, K] holding x + 128 -> out [M, N of the
         stacked tensors].
 

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from llmzip.engine.native_core import LAYER_TENSORS, PHASES, TENSORS, Spec, address, check, core
 from llmzip.model.integer_model import IntegerModel
 
-_WEIGHTS_PER_THREAD = 1 << 20  # below this a step is so short that waiting for another thread costs more
+_WEIGHTS_PER_THREAD = (
+    1 << 20
+)  # below this a step is so short that waiting for another thread costs more
 
 
 class NativeHandle:
@@ -28,9 +30,13 @@ class NativeHandle:
         self.spec = model.spec
         self._model = model
         described = Spec(*(getattr(model.spec, field[0]) for field in Spec._fields_))
-        self._used_in_place = [self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")]
+        self._used_in_place = [
+            self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")
+        ]
         useful = min(threads, 1 + model.spec.weight_bytes // _WEIGHTS_PER_THREAD)
-        pointer = self.core.engine_new(described, useful, kernels.encode(), *map(address, self._used_in_place))
+        pointer = self.core.engine_new(
+            described, useful, kernels.encode(), *map(address, self._used_in_place)
+        )
         if pointer is None:
             raise MemoryError("the native engine is out of memory or threads")
         self.pointer: int = pointer
@@ -42,10 +48,16 @@ class NativeHandle:
         return np.ascontiguousarray(self._model.tensors[name])
 
     def _put_all(self) -> None:
-        tensors = [(f"layers.{i}.{part}", part, i) for i in range(self.spec.layers) for part in LAYER_TENSORS]
+        tensors = [
+            (f"layers.{i}.{part}", part, i)
+            for i in range(self.spec.layers)
+            for part in LAYER_TENSORS
+        ]
         for name, part, layer in [*tensors, ("head", "head", 0)]:
             weight, scale = self._tensor(f"{name}.weight"), self._tensor(f"{name}.scale")
-            self.core.engine_put(self.pointer, TENSORS.index(part), layer, address(weight), address(scale))
+            self.core.engine_put(
+                self.pointer, TENSORS.index(part), layer, address(weight), address(scale)
+            )
 
     def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
         """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes
@@ -66,6 +78,12 @@ class NativeHandle:
         self.core.engine_profile(self.pointer, address(nanoseconds))
         return {phase: ns * 1e-9 for phase, ns in zip(PHASES, nanoseconds.tolist(), strict=True)}
 
-    def product(self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
+    def product(
+        self, tensor: str, layer: int, rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]
+    ) -> None:
         """See `NativeEngine.product`."""
-        check(self.core.product(self.pointer, TENSORS.index(tensor), layer, address(rows), len(rows), address(out)))
+        check(
+            self.core.product(
+                self.pointer, TENSORS.index(tensor), layer, address(rows), len(rows), address(out)
+            )
+        )

@@ -23,7 +23,9 @@ class NativeContextMixer:
     Threads that share one disturb each other's steps, but cannot corrupt the process.
     """
 
-    def __init__(self, handle: NativeHandle, capacity_bits: int, pointer: int | None = None) -> None:
+    def __init__(
+        self, handle: NativeHandle, capacity_bits: int, pointer: int | None = None
+    ) -> None:
         """See `Engine.mixer`; pointer: a mixer that the C core has already made."""
         spec, self._core = handle.spec, handle.core
         if not MIN_CAPACITY_BITS <= capacity_bits <= MAX_CAPACITY_BITS:
@@ -31,7 +33,9 @@ class NativeContextMixer:
                 f"2**{capacity_bits} positions: 2**{MIN_CAPACITY_BITS} to 2**{MAX_CAPACITY_BITS} are possible"
             )
         if spec.vocab > _MAX_VOCAB:
-            raise ValueError(f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {_MAX_VOCAB}")
+            raise ValueError(
+                f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {_MAX_VOCAB}"
+            )
         if pointer is None:
             pointer = self._core.mixer_new(handle.pointer, capacity_bits, spec.start_token)
         if pointer is None:
@@ -50,24 +54,44 @@ class NativeContextMixer:
             check(self._core.mixer_start(self._pointer, streams, address(context), len(context)))
             self._shape = 0, 0
 
-    def recall(self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def recall(
+        self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
         """See `ContextMixer.recall`."""
         rows = len(vectors)
-        if vectors.shape != (rows, self._handle.spec.d_model) or top_tokens.ndim != 2 or len(top_tokens) != rows:
-            raise ValueError(f"head inputs of shape {vectors.shape} and top tokens of shape {top_tokens.shape}")
-        vectors, top_tokens = np.ascontiguousarray(vectors, np.int8), np.ascontiguousarray(top_tokens, np.int32)
+        if (
+            vectors.shape != (rows, self._handle.spec.d_model)
+            or top_tokens.ndim != 2
+            or len(top_tokens) != rows
+        ):
+            raise ValueError(
+                f"head inputs of shape {vectors.shape} and top tokens of shape {top_tokens.shape}"
+            )
+        vectors, top_tokens = (
+            np.ascontiguousarray(vectors, np.int8),
+            np.ascontiguousarray(top_tokens, np.int32),
+        )
         tokens = np.empty(rows * self._core.mixer_columns(), np.int32)
         with self._lock:
             columns = self._core.mixer_recall(
-                self._pointer, address(vectors), address(top_tokens), *top_tokens.shape, address(tokens)
+                self._pointer,
+                address(vectors),
+                address(top_tokens),
+                *top_tokens.shape,
+                address(tokens),
             )
             check(min(columns, 0))
             self._shape = rows, columns
         return tokens[: rows * columns].reshape(rows, columns)
 
-    def mix(self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def mix(
+        self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         """See `ContextMixer.mix`."""
-        weights, totals = np.ascontiguousarray(weights, np.int32), np.ascontiguousarray(totals, np.int64)
+        weights, totals = (
+            np.ascontiguousarray(weights, np.int32),
+            np.ascontiguousarray(totals, np.int64),
+        )
         mixed = np.empty(weights.shape, np.int64)
         with self._lock:
             if weights.shape != self._shape or totals.shape != self._shape[:1]:
@@ -79,10 +103,15 @@ class NativeContextMixer:
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.learn`."""
-        tokens, weights = np.ascontiguousarray(tokens, np.int32), np.ascontiguousarray(weights, np.int32)
+        tokens, weights = (
+            np.ascontiguousarray(tokens, np.int32),
+            np.ascontiguousarray(weights, np.int32),
+        )
         with self._lock:
             if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
-                raise ValueError(f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows")
+                raise ValueError(
+                    f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows"
+                )
             check(self._core.mixer_learn(self._pointer, address(tokens), address(weights)))
 
     def copy(self) -> NativeContextMixer:

@@ -22,24 +22,37 @@ class NativeSession:
     """
 
     def __init__(
-        self, handle: NativeHandle, streams: int, window: int, chunk: int, origin: NativeSession | None = None
+        self,
+        handle: NativeHandle,
+        streams: int,
+        window: int,
+        chunk: int,
+        origin: NativeSession | None = None,
     ) -> None:
         """See `Engine.session`; origin: what this session is a fork of."""
         if min(streams, window, chunk) < 1:
-            raise ValueError(f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1")
+            raise ValueError(
+                f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1"
+            )
         self._handle = handle
         self._window = window
         make, source = (
-            (handle.core.session_fork, origin._pointer) if origin else (handle.core.session_new, handle.pointer)
+            (handle.core.session_fork, origin._pointer)
+            if origin
+            else (handle.core.session_new, handle.pointer)
         )
         self._lock = new_lock()
         with origin._lock if origin else self._lock:
             self._fed: int = origin._fed if origin else 0
             if origin and self._fed > min(window, origin._window):
-                raise ValueError(f"{self._fed} tokens do not fit a window of {min(window, origin._window)}")
+                raise ValueError(
+                    f"{self._fed} tokens do not fit a window of {min(window, origin._window)}"
+                )
             pointer = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
         if pointer is None:
-            raise MemoryError(f"no memory for the key/value cache of {streams} streams with window {window}")
+            raise MemoryError(
+                f"no memory for the key/value cache of {streams} streams with window {window}"
+            )
         self._pointer: int = pointer
         weakref.finalize(self, handle.core.session_free, pointer)
 

@@ -48,7 +48,9 @@ class Attention:
         rotated = self.heads + groups
         self.rope(qkv[:, :, :rotated], view.positions)
         heads, maximum = quantize_(qkv)
-        scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)  # [S, T, H + 2G]
+        scales = (
+            maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
+        )  # [S, T, H + 2G]
         sizes = [self.heads, groups, groups]
         queries, keys, values = torch.split(heads, sizes, dim=2)
         query_scales, key_scales, value_scales = torch.split(scales, sizes, dim=2)
@@ -58,13 +60,23 @@ class Attention:
         at_once = max(1, self.max_scores // (self.heads * count * view.used))
         for start in range(0, streams, at_once):
             span = slice(start, min(start + at_once, streams))
-            out[span] = self._attend(cache, span, queries[span], query_scales[span], largest[span], view)
+            out[span] = self._attend(
+                cache, span, queries[span], query_scales[span], largest[span], view
+            )
         return out.view(streams * count, self.heads * size)
 
     def _attend(
-        self, cache: LayerCache, span: slice, q: Tensor, q_scale: Tensor, largest: Tensor, view: View
+        self,
+        cache: LayerCache,
+        span: slice,
+        q: Tensor,
+        q_scale: Tensor,
+        largest: Tensor,
+        view: View,
     ) -> Tensor:
-        """Some streams: q [s, T, H, D] int8, q_scale [s, T, H], largest [s, G, T] -> [s, T, H * D]."""
+        """Some streams: q [s, T, H, D] int8, q_scale [s, T, H], largest [s, G, T] -> [s, T, H *
+        D].
+        """
         kind = self.float_type
         streams, count = q.shape[:2]
         groups, shared = self.kv_heads, self.heads // self.kv_heads
@@ -76,8 +88,12 @@ class Attention:
             x = x.view(streams, count, groups, shared, -1).permute(0, 2, 3, 1, 4)
             return x.reshape(streams * groups, shared * count, -1)
 
-        x = torch.bmm(by_group(q).to(kind), cached(cache.keys).to(kind).transpose(1, 2)).to(torch.float32)
-        x.mul_(cached(cache.key_scales)[:, None]).mul_(by_group(q_scale))  # log2 of the weights, [s * G, H/G * T, N]
+        x = torch.bmm(by_group(q).to(kind), cached(cache.keys).to(kind).transpose(1, 2)).to(
+            torch.float32
+        )
+        x.mul_(cached(cache.key_scales)[:, None]).mul_(
+            by_group(q_scale)
+        )  # log2 of the weights, [s * G, H/G * T, N]
         if view.hidden is not None:
             x.view(-1, shared, count, view.used).masked_fill_(view.hidden, -torch.inf)
         x.sub_(x.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)

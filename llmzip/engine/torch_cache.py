@@ -39,7 +39,9 @@ class LayerCache:
     value_scales: Tensor  # [S, G, slots] float32
     largest: Tensor  # [S, G] float32, the largest value scale of the positions so far
 
-    def put(self, slots: Tensor, keys: Tensor, values: Tensor, key_scales: Tensor, value_scales: Tensor) -> Tensor:
+    def put(
+        self, slots: Tensor, keys: Tensor, values: Tensor, key_scales: Tensor, value_scales: Tensor
+    ) -> Tensor:
         """New heads [S, T, G, D] int8 and scales [S, T, G] into their slots [T].
 
         Returns the largest value scale up to each new position: [S, G, T].
@@ -61,7 +63,9 @@ class RotatingKVCache:
     still sees.
     """
 
-    def __init__(self, spec: ModelSpec, streams: int, window: int, chunk: int, device: torch.device) -> None:
+    def __init__(
+        self, spec: ModelSpec, streams: int, window: int, chunk: int, device: torch.device
+    ) -> None:
         self.window = window
         self.ring = window + chunk - 1
         slots = min(SINK_TOKENS + self.ring, spec.max_positions)
@@ -69,12 +73,18 @@ class RotatingKVCache:
         self._allocate(shape, spec.head_dim, spec.max_positions, device)
         self.largest_value = torch.zeros(*shape[:3], dtype=torch.float32, device=device)
 
-    def _allocate(self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device) -> None:
+    def _allocate(
+        self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device
+    ) -> None:
         """Tensors of shape [layers, S, G, slots, ...]; an empty slot has a position that never
         comes: no token sees it.
         """
-        self.keys, self.values = (torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv")
-        self.key_scales, self.value_scales = (torch.zeros(shape, dtype=torch.float32, device=device) for _ in "kv")
+        self.keys, self.values = (
+            torch.zeros(*shape, head_dim, dtype=torch.int8, device=device) for _ in "kv"
+        )
+        self.key_scales, self.value_scales = (
+            torch.zeros(shape, dtype=torch.float32, device=device) for _ in "kv"
+        )
         self.slot_positions = torch.full(shape[-1:], no_position, dtype=torch.int64, device=device)
 
     @property
@@ -86,7 +96,9 @@ class RotatingKVCache:
         """Assign slots to new positions; hides: whether some of the `used` slots are invisible to
         some of the positions.
         """
-        slots = torch.where(positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring)
+        slots = torch.where(
+            positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring
+        )
         self.slot_positions[slots] = positions
         hidden = None
         if hides:
@@ -110,7 +122,14 @@ class RotatingKVCache:
     def copy(self: _Cache) -> _Cache:
         """An independent cache with the same content."""
         other = copy.copy(self)
-        for name in ("keys", "values", "key_scales", "value_scales", "largest_value", "slot_positions"):
+        for name in (
+            "keys",
+            "values",
+            "key_scales",
+            "value_scales",
+            "largest_value",
+            "slot_positions",
+        ):
             setattr(other, name, getattr(self, name).clone())
         return other
 

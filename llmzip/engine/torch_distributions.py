@@ -24,7 +24,11 @@ class TorchDistributions:
     """
 
     def __init__(
-        self, working: Callable[[], contextlib.AbstractContextManager[None]], weights: Tensor, sums: Tensor, top: Tensor
+        self,
+        working: Callable[[], contextlib.AbstractContextManager[None]],
+        weights: Tensor,
+        sums: Tensor,
+        top: Tensor,
     ) -> None:
         """weights: [N, B, 256] int32, 0 ... 2**23. sums: [N, B] int64, of the buckets.
 
@@ -72,7 +76,9 @@ class TorchDistributions:
             rows = torch.arange(len(buckets), device=self._weights.device)
             weights = self._weights[rows, self._indices(buckets)].cpu().numpy().astype(np.int64)
         for first, tokens, replaced in self._replaced:
-            row, column = np.nonzero(tokens // BUCKET_SIZE == buckets[first : first + len(tokens), None])
+            row, column = np.nonzero(
+                tokens // BUCKET_SIZE == buckets[first : first + len(tokens), None]
+            )
             weights[first + row, tokens[row, column] % BUCKET_SIZE] = replaced[row, column]
         return frequencies(weights)
 

@@ -52,9 +52,13 @@ class TorchEngine:
         default on CUDA.
         threads: how many compute on a CPU; by default as many as torch is told to.
         """
-        self._compute_with(model, TorchTransformer(model, indexed(device), kernel, threads), replays)
+        self._compute_with(
+            model, TorchTransformer(model, indexed(device), kernel, threads), replays
+        )
 
-    def _compute_with(self, model: IntegerModel, transformer: TorchTransformer, replays: bool | None) -> None:
+    def _compute_with(
+        self, model: IntegerModel, transformer: TorchTransformer, replays: bool | None
+    ) -> None:
         on_cuda = transformer.device.type == "cuda"
         self.model = model
         self.transformer = transformer
@@ -71,13 +75,19 @@ class TorchEngine:
         """See `Engine.session`."""
         return TorchSession(self.transformer, streams, window, chunk, self.replays)
 
-    def token_weights(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    def token_weights(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int32]:
         """See `Engine.token_weights`."""
         with self.working():
-            weights: npt.NDArray[np.int32] = self._predict(vectors, scales)[0].flatten(1).cpu().numpy()
+            weights: npt.NDArray[np.int32] = (
+                self._predict(vectors, scales)[0].flatten(1).cpu().numpy()
+            )
         return weights[:, : self.model.spec.vocab]
 
-    def distributions(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> TorchDistributions:
+    def distributions(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> TorchDistributions:
         """See `Engine.distributions`."""
         with self.working():
             return TorchDistributions(self.working, *self._predict(vectors, scales))
@@ -87,9 +97,13 @@ class TorchEngine:
         spec = self.model.spec
         return ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
 
-    def _predict(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
+    def _predict(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The token weights, sums and most likely tokens of head inputs; called in `working`."""
         x, s = self.transformer.put(vectors, scales)
         predict, s = self.transformer.predict, s[:, None]
-        weights, sums, top = self._head_replay("head", predict, x, s) if self.replays else predict(x, s)
+        weights, sums, top = (
+            self._head_replay("head", predict, x, s) if self.replays else predict(x, s)
+        )
         return weights, sums, top

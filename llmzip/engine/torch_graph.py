@@ -48,7 +48,11 @@ class Replay:
         """The work's results; key: all that changes the work and is not in its inputs."""
         key = key, *(x.shape for x in inputs)
         with self._lock:
-            if key == self._last != self._key and self._device.type == "cuda" and self._device not in _without_graphs:
+            if (
+                key == self._last != self._key
+                and self._device.type == "cuda"
+                and self._device not in _without_graphs
+            ):
                 self._record(key, work, inputs)
             self._last = key
             if self._graph is None or key != self._key:
@@ -76,6 +80,9 @@ class Replay:
                     outputs = work(*self._inputs)
         except RuntimeError as error:  # the work itself is sound: without a graph it is only slower
             _without_graphs.add(self._device)
-            _log.warning("steps are not recorded as CUDA graphs and are slower (%s); the files are the same", error)
+            _log.warning(
+                "steps are not recorded as CUDA graphs and are slower (%s); the files are the same",
+                error,
+            )
         else:
             self._graph, self._key, self._outputs = graph, key, outputs

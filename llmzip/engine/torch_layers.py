@@ -44,8 +44,15 @@ class RMSNorm:
         squares = q.to(torch.int32).square_().sum(dim=-1, keepdim=True).to(torch.float32)
         inverse = torch.full_like(maximum, INT8_MAX).div_(maximum)
         epsilon = inverse.square_().mul_(self.epsilon)
-        # By way of float64, which gives the nearest float32: torch's own float32 root on CPUs (MKL) often does not.
-        root = squares.mul_(self.inverse_width).add_(epsilon).to(torch.float64).sqrt_().to(torch.float32)
+        # By way of float64, which gives the nearest float32: torch's own float32 root on CPUs (MKL)
+        # often does not.
+        root = (
+            squares.mul_(self.inverse_width)
+            .add_(epsilon)
+            .to(torch.float64)
+            .sqrt_()
+            .to(torch.float32)
+        )
         return q, torch.ones_like(root).div_(root)
 
 

@@ -41,7 +41,12 @@ class TorchSession:
     cache_type: type[RotatingKVCache] = RotatingKVCache
 
     def __init__(
-        self, transformer: TorchTransformer, streams: int, window: int, chunk: int, replays: bool = False
+        self,
+        transformer: TorchTransformer,
+        streams: int,
+        window: int,
+        chunk: int,
+        replays: bool = False,
     ) -> None:
         """See `Engine.session`; replays: whether steps have fixed shapes and are replayed.
 
@@ -54,7 +59,9 @@ class TorchSession:
         self.position = 0
         with transformer.working():
             try:
-                self.cache = self.cache_type(transformer.spec, streams, window, chunk, transformer.device)
+                self.cache = self.cache_type(
+                    transformer.spec, streams, window, chunk, transformer.device
+                )
             except RuntimeError as error:  # torch's word for it
                 raise MemoryError(str(error)) from error
         self.replay = Replay(transformer.device)
@@ -69,18 +76,25 @@ class TorchSession:
             )
         with transformer.working():
             ids = torch.from_numpy(np.ascontiguousarray(tokens, np.int64)).to(transformer.device)
-            positions = torch.arange(self.position, self.position + count, device=transformer.device)
+            positions = torch.arange(
+                self.position, self.position + count, device=transformer.device
+            )
             used = min(self.position + count, self.cache.slots)
             if self._replays and count == 1 and streams == self.streams:
                 used = step_slots(used, self.cache.slots)
-                step = functools.partial(transformer.forward, cache=self.cache, used=used, hides=True)
+                step = functools.partial(
+                    transformer.forward, cache=self.cache, used=used, hides=True
+                )
                 q, scale = self.replay(used, step, ids, positions)
             else:
-                hides = count > 1 or (self.cache.ring > self.cache.window and used > self.cache.window)
+                hides = count > 1 or (
+                    self.cache.ring > self.cache.window and used > self.cache.window
+                )
                 q, scale = transformer.forward(ids, positions, self.cache, used, hides)
             self.position += count
             return HeadInput(
-                q.view(streams, count, spec.d_model).cpu().numpy(), scale.view(streams, count).cpu().numpy()
+                q.view(streams, count, spec.d_model).cpu().numpy(),
+                scale.view(streams, count).cpu().numpy(),
             )
 
     def fork(self: _Session, streams: int, window: int, chunk: int) -> _Session:
@@ -89,7 +103,9 @@ class TorchSession:
         if fed > limit:
             raise ValueError(f"{fed} tokens do not fit a window of {limit}")
         other = type(self)(self._transformer, streams, window, chunk, self._replays)
-        with self._transformer.working():  # so far no slot has been used twice: position p is in slot p
+        with (
+            self._transformer.working()
+        ):  # so far no slot has been used twice: position p is in slot p
             other.cache.fill_from(self.cache, fed)
         other.position = fed
         return other

@@ -55,7 +55,9 @@ def own_settings(device: torch.device, threads: int | None = None) -> Iterator[N
         torch.autocast(device.type, enabled=False),
         _process_settings(),
         _on_device(device),
-        _on_threads(1 if _forked else threads),  # the others do not survive a fork, and would be waited for
+        _on_threads(
+            1 if _forked else threads
+        ),  # the others do not survive a fork, and would be waited for
     ):
         yield
 

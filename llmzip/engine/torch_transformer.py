@@ -47,7 +47,11 @@ class TorchTransformer:
     """A model's layers, and the settings of the process that they are computed in."""
 
     def __init__(
-        self, model: IntegerModel, device: torch.device, kernel: Int8Kernel | None, threads: int | None
+        self,
+        model: IntegerModel,
+        device: torch.device,
+        kernel: Int8Kernel | None,
+        threads: int | None,
     ) -> None:
         """Load the weights; arguments as for `TorchEngine`, the device with its index."""
         self.spec = model.spec
@@ -60,7 +64,9 @@ class TorchTransformer:
             self.float_type = select_float_type(device)
             self.embedding = self._tensor("embedding.weight"), self._tensor("embedding.scale")
             self.rope = RoPE(self._tensor("rope").to(torch.float32) * 2.0**-ROPE_BITS)
-            self.norm = RMSNorm(self._number(self.spec.norm_eps), self._number(1.0 / self.spec.d_model))
+            self.norm = RMSNorm(
+                self._number(self.spec.norm_eps), self._number(1.0 / self.spec.d_model)
+            )
             self.rotation = self._hadamard_rotation(self.spec.mlp_rotation)
             self.blocks = [self._block(f"layers.{i}") for i in range(self.spec.layers)]
             self.head = self._linear("head")
@@ -83,7 +89,10 @@ class TorchTransformer:
 
     def _hadamard_rotation(self, size: int) -> HadamardRotation:
         outer = 1 << (size.bit_length() - 1) // 2
-        a, b = (torch.from_numpy(matrix(n)).to(self.device, self.float_type) for n in (outer, size // outer))
+        a, b = (
+            torch.from_numpy(matrix(n)).to(self.device, self.float_type)
+            for n in (outer, size // outer)
+        )
         return HadamardRotation((a, b))
 
     def _block(self, name: str) -> TransformerBlock:
@@ -126,7 +135,9 @@ class TorchTransformer:
         likely tokens [M, n].
         """
         vocab = self.spec.vocab
-        weights = torch.zeros(len(x), -(-vocab // BUCKET_SIZE) * BUCKET_SIZE, dtype=torch.int32, device=x.device)
+        weights = torch.zeros(
+            len(x), -(-vocab // BUCKET_SIZE) * BUCKET_SIZE, dtype=torch.int32, device=x.device
+        )
         top = torch.empty(len(x), min(TOP_TOKENS, vocab), dtype=torch.int64, device=x.device)
         rows = max(1, self._passes.weights // vocab)
         for start in range(0, len(x), rows):

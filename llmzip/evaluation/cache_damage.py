@@ -83,23 +83,31 @@ class IntegerReader:
     def __init__(self, scorer: IntegerScorer, device: str = "cpu") -> None:
         engine = scorer.engine
         self._head = engine  # the scorer's own makes the token weights: the same integers, sooner
-        self._engine = engine if isinstance(engine, TorchEngine) else TorchEngine(engine.model, device)
+        self._engine = (
+            engine if isinstance(engine, TorchEngine) else TorchEngine(engine.model, device)
+        )
 
     def read(self, ids: IdArray) -> None:
         """See `Reader.read`."""
         streams, length = ids.shape
-        self._session = TorchSession(self._engine.transformer, streams, length + SPAN_TOKENS, max(length, SPAN_TOKENS))
+        self._session = TorchSession(
+            self._engine.transformer, streams, length + SPAN_TOKENS, max(length, SPAN_TOKENS)
+        )
         self._session.advance(ids)
 
     def predict(self, ids: IdArray, evicted: int, bits: int) -> Predictions:
         """See `Reader.predict`."""
         session = self._session.copy()
         # A position in the future is hidden from every token.
-        session.cache.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = self._engine.model.spec.max_positions
+        session.cache.slot_positions[SINK_TOKENS : SINK_TOKENS + evicted] = (
+            self._engine.model.spec.max_positions
+        )
         for tensor in (session.cache.keys, session.cache.values):
             tensor.copy_(_rounded(tensor.float(), bits).round_())
         head = session.advance(ids)
-        return IntegerPredictions(self._head, head.vectors.reshape(ids.size, -1), head.scales.flatten())
+        return IntegerPredictions(
+            self._head, head.vectors.reshape(ids.size, -1), head.scales.flatten()
+        )
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -141,11 +149,25 @@ def measure_damage(
     """
     text = scorer.tokenize(data)
     longest = max(contexts)
-    if longest + SPAN_TOKENS > min(len(text.ids), scorer.max_positions) or min(contexts) <= SINK_TOKENS:
-        raise LLMZipError(f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens")
+    if (
+        longest + SPAN_TOKENS > min(len(text.ids), scorer.max_positions)
+        or min(contexts) <= SINK_TOKENS
+    ):
+        raise LLMZipError(
+            f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens"
+        )
     partial = partial or Partial()
-    starts = np.unique(np.linspace(longest, len(text.ids) - SPAN_TOKENS, samples).astype(int)).tolist()
-    identity = ["damage", scorer.model_card, hashlib.sha256(data).hexdigest(), starts, [*evict_fractions], [*bits]]
+    starts = np.unique(
+        np.linspace(longest, len(text.ids) - SPAN_TOKENS, samples).astype(int)
+    ).tolist()
+    identity = [
+        "damage",
+        scorer.model_card,
+        hashlib.sha256(data).hexdigest(),
+        starts,
+        [*evict_fractions],
+        [*bits],
+    ]
     grid = _Grid(scorer, text, starts, evict_fractions, bits, progress)
     return [
         point
@@ -182,7 +204,10 @@ class _Grid:
         text, reader = self._text, self._reader
         indices = self._starts + np.arange(SPAN_TOKENS)  # [S, 64]
         fed, targets = text.ids[indices - 1], text.ids[indices].flatten()
-        literal, size = LITERAL_BITS * text.escaped[indices].flatten(), int(text.sizes[indices].sum())
+        literal, size = (
+            LITERAL_BITS * text.escaped[indices].flatten(),
+            int(text.sizes[indices].sum()),
+        )
         before = text.ids[self._starts + np.arange(1 - context, -1)]  # [S, context - 2]
         start = np.full((len(before), 1), self._scorer.vocabulary.start_token, np.int32)
         reader.read(np.concatenate([start, before], axis=1))

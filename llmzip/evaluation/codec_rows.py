@@ -9,7 +9,14 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation.rows import CodecMeasures
 from llmzip.metrics.code_length import characters
 
-DEFAULT_CODECS = ("zlib:level=9", "bzip2:level=9", "xz:preset=9", "zstd:level=22", "brotli:quality=11", "ppmd")
+DEFAULT_CODECS = (
+    "zlib:level=9",
+    "bzip2:level=9",
+    "xz:preset=9",
+    "zstd:level=22",
+    "brotli:quality=11",
+    "ppmd",
+)
 
 
 def parse_codec(text: str) -> tuple[str, dict[str, Any]]:

@@ -56,7 +56,12 @@ class ComparedTexts:
 
 
 def compare(
-    original: Scorer, changed: Scorer, data: bytes, *, context: int = 1024, progress: TokenProgress | None = None
+    original: Scorer,
+    changed: Scorer,
+    data: bytes,
+    *,
+    context: int = 1024,
+    progress: TokenProgress | None = None,
 ) -> Comparison:
     """Bits/byte of both, and per token KL(original || changed), Jensen-Shannon divergence and flips
     of the first choice.
@@ -147,7 +152,9 @@ def compare_texts(
     for text in texts:
         label = f"{original.model_card.name}, {changed.model_card.name}: {text.name}"
         progress = begin(label) if begin else None
-        measure = functools.partial(compare, original, changed, text.data, context=context, progress=progress)
+        measure = functools.partial(
+            compare, original, changed, text.data, context=context, progress=progress
+        )
         identity = ["compare", cards, text.sha256, context]
         found[text.name] = partial.cell(Comparison, identity, measure)
     return ComparedTexts(context, found, _overall(list(found.values())))

@@ -42,7 +42,9 @@ def by_month(texts: Mapping[str, bytes]) -> dict[str, bytes]:
         if month:
             months[month] = months.get(month, b"") + data
     if not months:
-        raise LLMZipError("no text has a date (YYYY-MM in its name, or date: or path: in its first lines)")
+        raise LLMZipError(
+            "no text has a date (YYYY-MM in its name, or date: or path: in its first lines)"
+        )
     return dict(sorted(months.items()))
 
 
@@ -69,7 +71,9 @@ def measure_months(
         sizes[month] = len(data)
         progress = begin(f"{scorer.model_card.name}: {month}") if begin else None
         identity = ["month", scorer.model_card, length, hashlib.sha256(data).hexdigest()]
-        bits = partial.cell(float, identity, functools.partial(_code_length, scorer, data, length, progress))
+        bits = partial.cell(
+            float, identity, functools.partial(_code_length, scorer, data, length, progress)
+        )
         bits_per_byte[month] = bits / len(data)
         rates[month] = 100 * bits / 8 / len(data)
     gap = cutoff_gap(rates, cutoff)

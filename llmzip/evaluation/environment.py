@@ -9,7 +9,16 @@ import platform
 import subprocess
 from importlib import metadata
 
-PACKAGES = ("llmzip", "numpy", "torch", "transformers", "tokenizers", "zstandard", "brotli", "pyppmd")
+PACKAGES = (
+    "llmzip",
+    "numpy",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "zstandard",
+    "brotli",
+    "pyppmd",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +59,10 @@ def _processor() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )
 
 
 def _commit() -> str | None:

@@ -61,21 +61,31 @@ def _read(kind: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, _checked(value, dict, path), path)
     if origin is dict:
-        return {key: _read(parts[1], part, f"{path}.{key}") for key, part in _checked(value, dict, path).items()}
+        return {
+            key: _read(parts[1], part, f"{path}.{key}")
+            for key, part in _checked(value, dict, path).items()
+        }
     if origin in (list, tuple):
-        return origin(_read(parts[0], part, f"{path}[{i}]") for i, part in enumerate(_checked(value, list, path)))
+        return origin(
+            _read(parts[0], part, f"{path}[{i}]")
+            for i, part in enumerate(_checked(value, list, path))
+        )
     if origin is typing.Literal:
         if value not in parts:
             raise ValueError(f"{path} is {value!r}, not one of {', '.join(map(repr, parts))}")
         return value
-    return float(_checked(value, (int, float), path)) if kind is float else _checked(value, kind, path)
+    return (
+        float(_checked(value, (int, float), path)) if kind is float else _checked(value, kind, path)
+    )
 
 
 def _read_dataclass(kind: Any, value: dict[str, Any], path: str) -> Any:
     kinds, found = _types(kind), {}
     for field in dataclasses.fields(kind):
         if _is_flat(field):
-            inner = next(part for part in typing.get_args(kinds[field.name]) if part is not type(None))
+            inner = next(
+                part for part in typing.get_args(kinds[field.name]) if part is not type(None)
+            )
             if _required(inner) <= value.keys():
                 found[field.name] = _read(inner, value, path)
         elif field.name in value:
@@ -93,7 +103,11 @@ def _types(kind: Any) -> dict[str, Any]:
 def _required(kind: Any) -> set[str]:
     """The fields that have no default."""
     missing = dataclasses.MISSING
-    return {f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing}
+    return {
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is missing and f.default_factory is missing
+    }
 
 
 def _is_flat(field: dataclasses.Field[Any]) -> bool:
@@ -102,5 +116,7 @@ def _is_flat(field: dataclasses.Field[Any]) -> bool:
 
 def _checked(value: Any, kind: Any, path: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{path} is {str(value)[:40]!r}, which is no {getattr(kind, '__name__', 'number')}")
+        raise ValueError(
+            f"{path} is {str(value)[:40]!r}, which is no {getattr(kind, '__name__', 'number')}"
+        )
     return value

@@ -74,13 +74,19 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
         texts = library.texts(path)
         for label, data in texts.items():
             if data[:max_bytes]:
-                found.append(Text(readable(label if len(texts) == 1 else f"{path}/{label}"), data[:max_bytes]))
+                found.append(
+                    Text(
+                        readable(label if len(texts) == 1 else f"{path}/{label}"), data[:max_bytes]
+                    )
+                )
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
     return found
 
 
-def load_scorer(name: str | None, *, dtype: str = "float32", runtime: Runtime = DEFAULT_RUNTIME) -> Scorer:
+def load_scorer(
+    name: str | None, *, dtype: str = "float32", runtime: Runtime = DEFAULT_RUNTIME
+) -> Scorer:
     """A model by name: `float:NAME` through transformers, any other as an integer model. Raises
     ModelError.
     """
@@ -89,7 +95,10 @@ def load_scorer(name: str | None, *, dtype: str = "float32", runtime: Runtime = 
             from llmzip.scoring.float_loader import load_float
 
         return load_float(
-            name.removeprefix(FLOAT_PREFIX), dtype=dtype, device=runtime.device, download=runtime.download
+            name.removeprefix(FLOAT_PREFIX),
+            dtype=dtype,
+            device=runtime.device,
+            download=runtime.download,
         )
     label = name or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
     label = pathlib.Path(label).name if pathlib.Path(label).exists() else label

@@ -117,7 +117,9 @@ class ModelCodeLengths:
         many are done.
         """
         todo = [
-            pair for pair in dict.fromkeys(pairs) if pair[0] and self._partial.get(float, self._identity(pair)) is None
+            pair
+            for pair in dict.fromkeys(pairs)
+            if pair[0] and self._partial.get(float, self._identity(pair)) is None
         ]
         for start in range(0, len(todo), _TOGETHER):
             group = todo[start : start + _TOGETHER]
@@ -135,7 +137,9 @@ class ModelCodeLengths:
             scored, end = len(z.ids), len(z.ids) + min(len(y.ids), limit)
             spans.append(Span(origin + max(0, end - limit), origin + scored, origin + end))
             origin += len(z.ids) + len(y.ids)
-        return score(self._scorer, functools.reduce(lambda a, b: a + b, texts), spans).span_bits(len(pairs))
+        return score(self._scorer, functools.reduce(lambda a, b: a + b, texts), spans).span_bits(
+            len(pairs)
+        )
 
     def _identity(self, pair: Pair) -> object:
         return [self._card, *map(_digest, pair)]
@@ -160,7 +164,9 @@ def conditional_by_codec(length: CodeLength) -> Conditional:
     return lambda text, given: length(given + text) - length(given)
 
 
-def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: TokenProgress | None = None) -> None:
+def measure_pairs(
+    conditional: Conditional, pairs: Sequence[Pair], progress: TokenProgress | None = None
+) -> None:
     """Measure pairs side by side; asking for their code lengths later is then a look-up."""
     if isinstance(conditional, ModelCodeLengths):
         conditional.prepare(pairs, progress)
@@ -172,7 +178,10 @@ def measure_pairs(conditional: Conditional, pairs: Sequence[Pair], progress: Tok
 
 
 def conditional_table(
-    texts: Sequence[bytes], given: Sequence[bytes], conditional: Conditional, progress: TokenProgress | None = None
+    texts: Sequence[bytes],
+    given: Sequence[bytes],
+    conditional: Conditional,
+    progress: TokenProgress | None = None,
 ) -> npt.NDArray[np.float64]:
     """C(y|z) [bits]: [texts, given]."""
     measure_pairs(conditional, [(y, z) for y in texts for z in given], progress)
@@ -218,7 +227,10 @@ def fit_scores(
     assert conditional is not None
     measure_pairs(conditional, [(t, s) for s in (b"", *sources) for t in targets], progress)
     size = sum(map(len, targets))
-    saved = [sum(bits_saved(conditional(t, b""), conditional(t, s)) for t in targets) / size for s in sources]
+    saved = [
+        sum(bits_saved(conditional(t, b""), conditional(t, s)) for t in targets) / size
+        for s in sources
+    ]
     return np.array(saved, np.float64)
 
 

@@ -79,7 +79,12 @@ def bits_per_byte(result: Result) -> Figure:
 
 
 def draw_bits_per_byte(
-    axes: Axes, title: str, names: Sequence[str], bits: Sequence[float], colors: Sequence[str], decimals: int
+    axes: Axes,
+    title: str,
+    names: Sequence[str],
+    bits: Sequence[float],
+    colors: Sequence[str],
+    decimals: int,
 ) -> None:
     """Fill a panel with labeled bars, the first on top."""
     bars = axes.barh(names, bits, color=colors)
@@ -93,9 +98,13 @@ def draw_bits_per_byte(
 
 def _bars(rows: Sequence[Row]) -> list[tuple[float, str, bool]]:
     """Bits/byte, label, whether it is a codec's; sorted."""
-    found = [(r.bits_per_byte, r.name, r.kind == "codec") for r in rows if r.bits_per_byte is not None]
+    found = [
+        (r.bits_per_byte, r.name, r.kind == "codec") for r in rows if r.bits_per_byte is not None
+    ]
     found += [
-        (row.file.file_bits_per_byte, f"{row.name}: file, level {row.file.level}", False) for row in rows if row.file
+        (row.file.file_bits_per_byte, f"{row.name}: file, level {row.file.level}", False)
+        for row in rows
+        if row.file
     ]
     return sorted(found)
 
@@ -111,7 +120,12 @@ def by_context(result: Result) -> Figure:
     made, axes = figure(title, "tokens of context", "bits/byte (lower is better)", 8.0)
     for row in result.rows:
         if row.context:
-            _curve(axes, row.context.contexts, row.context.bits_per_byte_by_context, _label(result, row))
+            _curve(
+                axes,
+                row.context.contexts,
+                row.context.bits_per_byte_by_context,
+                _label(result, row),
+            )
     _doublings(axes)
     return made
 
@@ -149,7 +163,9 @@ def rank_histogram(result: Result) -> Figure:
     """Bars: how often a token was the model's first, second ... choice."""
     title = "Ranks of the tokens in the predictions"
     made, axes = figure(title, "rank (0: the first choice)", "share of tokens", 9.0)
-    measured = [(_label(result, r), r.code_length.rank_histogram) for r in result.rows if r.code_length]
+    measured = [
+        (_label(result, r), r.code_length.rank_histogram) for r in result.rows if r.code_length
+    ]
     width = 0.8 / max(1, len(measured))
     for i, (label, histogram) in enumerate(measured):
         centers = [b + width * (i - (len(measured) - 1) / 2) for b in range(len(RANK_EDGES))]
@@ -213,10 +229,17 @@ def damage(points: Sequence[Damage], curve: DamageCurve) -> Figure:
 def months(result: Months) -> Figure:
     """A curve: the rate of each month, and the cutoff."""
     rates = result.rate_percent_by_month
-    made, axes = figure("Compression rate month by month", "month", "compressed / original [%]", 9.0)
+    made, axes = figure(
+        "Compression rate month by month", "month", "compressed / original [%]", 9.0
+    )
     names = list(rates)
     axes.plot(range(len(names)), list(rates.values()), marker="o")
-    axes.axvline(sum(name <= result.cutoff for name in names) - 0.5, color="C3", linestyle="--", label="cutoff")
+    axes.axvline(
+        sum(name <= result.cutoff for name in names) - 0.5,
+        color="C3",
+        linestyle="--",
+        label="cutoff",
+    )
     step = max(1, len(names) // 12)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=30)
     axes.legend()

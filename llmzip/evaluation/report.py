@@ -130,7 +130,9 @@ def _damage_names(model: str) -> list[str]:
 def _facts(result: Result) -> list[str]:
     """Where the numbers come from."""
     machine = result.environment
-    versions = ", ".join(f"{name} {version}" for name, version in machine.packages.items() if version)
+    versions = ", ".join(
+        f"{name} {version}" for name, version in machine.packages.items() if version
+    )
     lines = [
         f"{result.date}, commit {machine.git or 'unknown'}",
         f"{machine.processor}, {machine.cores} cores; Python {machine.python}; {versions}",

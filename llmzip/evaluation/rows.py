@@ -70,7 +70,11 @@ class CodersBitsPerChar:
     @classmethod
     def of(cls, coders: Coders, characters: int) -> CodersBitsPerChar:
         """The code lengths [bits] of a text with so many characters."""
-        return cls(coders.ranks_deflate / characters, coders.whole_bits / characters, coders.arithmetic / characters)
+        return cls(
+            coders.ranks_deflate / characters,
+            coders.whole_bits / characters,
+            coders.arithmetic / characters,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +129,14 @@ class ContextMeasures:
     bits_per_token_p99_by_context: list[float]
 
 
-Measures = CodecMeasures | CodeLengthMeasures | FileMeasures | CapacityMeasures | BpcMeasures | ContextMeasures
+Measures = (
+    CodecMeasures
+    | CodeLengthMeasures
+    | FileMeasures
+    | CapacityMeasures
+    | BpcMeasures
+    | ContextMeasures
+)
 
 
 @dataclasses.dataclass(frozen=True)

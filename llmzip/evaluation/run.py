@@ -106,7 +106,9 @@ def _codec_row(codec: str, text: Text, partial: Partial) -> Row:
     return _row(codec, "codec", text, {"codec": outcome})
 
 
-def _model_row(scorer: Scorer, text: Text, options: Options, partial: Partial, begin: Begin | None) -> Row:
+def _model_row(
+    scorer: Scorer, text: Text, options: Options, partial: Partial, begin: Begin | None
+) -> Row:
     card = scorer.model_card
     outcomes: dict[str, _Outcome[Measures]] = {}
     for task in options.tasks:
@@ -145,7 +147,9 @@ def _damage(
     return _timed(list[Damage], measure, partial, identity)
 
 
-def _timed(kind: type[T], measure: Callable[[], T], partial: Partial, identity: object) -> _Outcome[T]:
+def _timed(
+    kind: type[T], measure: Callable[[], T], partial: Partial, identity: object
+) -> _Outcome[T]:
     """Measure, unless an interrupted run has measured it already."""
     known = partial.get(dict[str, Any], identity)
     if known is not None:
@@ -192,7 +196,9 @@ def read(path: pathlib.Path) -> Result:
     except (ValueError, KeyError, TypeError) as error:
         raise LLMZipError(f"{path}: no result of `llmzip eval --output`") from error
     if version != FORMAT:
-        raise LLMZipError(f"{path}: a result of format {version}; this version of llmzip reads format {FORMAT}")
+        raise LLMZipError(
+            f"{path}: a result of format {version}; this version of llmzip reads format {FORMAT}"
+        )
     try:
         return from_json(Result, values)
     except ValueError as error:

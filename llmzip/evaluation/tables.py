@@ -56,7 +56,11 @@ class Table:
         """The table as lines of Markdown; the best of each column is bold."""
         rule = " --- |" * self.names + " ---: |" * (len(self.titles) - self.names)
         rows = [[f"**{c.text}**" if c.is_best else c.text for c in row] for row in self.rows]
-        return [f"| {' | '.join(self.titles)} |", f"|{rule}", *(f"| {' | '.join(r)} |" for r in rows)]
+        return [
+            f"| {' | '.join(self.titles)} |",
+            f"|{rule}",
+            *(f"| {' | '.join(r)} |" for r in rows),
+        ]
 
     def html(self) -> str:
         """The table as an HTML element."""
@@ -215,7 +219,9 @@ def text_tables(result: Result) -> list[TextTable]:
         rows = sorted(result.rows_of(text), key=_by_rate)
         notes = [f"{r.name}, {task}: {why}" for r in rows for task, why in r.errors.items()]
         names = [("", lambda row: row.name)]
-        made.append(TextTable(f"{text.name}, {text.bytes:,} bytes", table(rows, names, MAIN), notes))
+        made.append(
+            TextTable(f"{text.name}, {text.bytes:,} bytes", table(rows, names, MAIN), notes)
+        )
     return made
 
 

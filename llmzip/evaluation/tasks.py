@@ -59,7 +59,10 @@ def measure_code_length(
     coders = three_coders(bits, scores.ranks)
     smoothed = code_length.smoothed_bits(bits, vocab, options.alpha)
     edges = [edge for edge in POSITION_EDGES if edge < length] + [length]
-    model_bytes, baseline = scorer.model_card.model_bytes, len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+    model_bytes, baseline = (
+        scorer.model_card.model_bytes,
+        len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+    )
     rate = rates.raw_rate(scores.total_bits / 8, len(data))
     flops = capacity.flops_per_token_exact(scorer.model_card.shape, length)
     return CodeLengthMeasures(
@@ -77,15 +80,21 @@ def measure_code_length(
         coders_bits_per_char=CodersBitsPerChar.of(coders, characters),
         raw_rate=rate,
         adjusted_rate=rates.adjusted_rate(
-            scores.total_bits / 8, len(data), rates.BYTES_PER_PARAMETER * scorer.model_card.parameters
+            scores.total_bits / 8,
+            len(data),
+            rates.BYTES_PER_PARAMETER * scorer.model_card.parameters,
         ),
         adjusted_rate_stored=rates.adjusted_rate(scores.total_bits / 8, len(data), model_bytes),
-        break_even_bytes_xz=_finite(rates.break_even_bytes(model_bytes, rate, baseline / len(data))),
+        break_even_bytes_xz=_finite(
+            rates.break_even_bytes(model_bytes, rate, baseline / len(data))
+        ),
         flops_per_byte=flops * len(bits) / len(data),
         top1=ranks.top1_accuracy(scores.ranks),
         rank_histogram=ranks.rank_histogram(scores.ranks),
         position_edges=edges,
-        bits_per_byte_by_position=code_length.by_position(bits, scores.sizes, scores.positions, edges),
+        bits_per_byte_by_position=code_length.by_position(
+            bits, scores.sizes, scores.positions, edges
+        ),
         hint_min_k_20=ranks.min_k(bits),
         hint_model_to_zlib=ranks.model_to_zlib(scores.total_bits, data),
     )
@@ -108,9 +117,13 @@ def measure_capacity(
     """
     text = scorer.tokenize(data)
     length = min(capacity.SAMPLE_TOKENS, scorer.max_positions)
-    spans = [span for span in segments(len(text.ids), length) if span.length == length][: options.samples]
+    spans = [span for span in segments(len(text.ids), length) if span.length == length][
+        : options.samples
+    ]
     if not spans:
-        raise LLMZipError(f"information capacity needs a sample of {length} tokens; this text has {len(text.ids)}")
+        raise LLMZipError(
+            f"information capacity needs a sample of {length} tokens; this text has {len(text.ids)}"
+        )
     scores = score(scorer, text, spans, start=False, progress=progress)
     sizes = np.bincount(scores.spans, scores.sizes, len(spans)).astype(int).tolist()
     ts = code_length.text_size(sizes, [length - 1] * len(spans))
@@ -133,14 +146,18 @@ def measure_capacity(
     )
 
 
-def measure_bpc(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> BpcMeasures:
+def measure_bpc(
+    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+) -> BpcMeasures:
     """Bits/character with a window of 1900 tokens that moves by 512."""
     text = scorer.tokenize(data)
     window = min(BPC_WINDOW, scorer.max_positions)
     stride = min(BPC_STRIDE, window)
     scores = score(scorer, text, sliding(len(text.ids), window, stride), progress=progress)
     characters = code_length.characters(data)
-    return BpcMeasures(bpc=scores.total_bits / max(1, characters), bpc_window=window, bpc_stride=stride)
+    return BpcMeasures(
+        bpc=scores.total_bits / max(1, characters), bpc_window=window, bpc_stride=stride
+    )
 
 
 def measure_context(
@@ -151,7 +168,9 @@ def measure_context(
     room = min(scorer.max_positions, len(text.ids)) - _SPAN_TOKENS
     contexts = [context for context in options.contexts if context <= room]
     if not contexts:
-        raise LLMZipError(f"a text of {len(text.ids)} tokens is too short for bits/byte by context length")
+        raise LLMZipError(
+            f"a text of {len(text.ids)} tokens is too short for bits/byte by context length"
+        )
     first, last = contexts[-1], len(text.ids) - _SPAN_TOKENS
     count = max(1, min(options.samples, (last - first) // _SPAN_TOKENS + 1))
     starts = np.linspace(first, last, count).astype(int).tolist()
@@ -164,12 +183,16 @@ def measure_context(
     return ContextMeasures(
         contexts=contexts,
         context_spans=count,
-        bits_per_byte_by_context=[float(scores.bits[p].sum() / scores.sizes[p].sum()) for p in parts],
+        bits_per_byte_by_context=[
+            float(scores.bits[p].sum() / scores.sizes[p].sum()) for p in parts
+        ],
         bits_per_token_p99_by_context=[code_length.percentile(scores.bits[p]) for p in parts],
     )
 
 
-def measure_file(scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None) -> FileMeasures:
+def measure_file(
+    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+) -> FileMeasures:
     """The real file at a level, and where its bits come from; for integer models."""
     if not isinstance(scorer, IntegerScorer):
         raise LLMZipError("float models make no files")

@@ -1,1 +1,3 @@
-"""Meta-tokens: repeats in a token sequence as entries of a dictionary in front of it (LTSC, arXiv 2506.00307)."""
+"""Meta-tokens: repeats in a token sequence as entries of a dictionary in front of it (LTSC, arXiv
+2506.00307).
+"""

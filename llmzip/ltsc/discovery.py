@@ -1,7 +1,8 @@
 """Which sub-sequences become meta-tokens.
 
-The paper takes the longest first. Here it is the one that saves most: repeats of a suffix array in a heap by what they save
-at best, each counted anew when its turn comes, because others may have taken some of its positions.
+The paper takes the longest first. Here it is the one that saves most: repeats of a suffix array in
+a heap by what they save at best, each counted anew when its turn comes, because others may have
+taken some of its positions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def saving_tokens(length: int, count: int) -> int:
 
 
 def choose(ids: npt.NDArray[np.integer]) -> list[tuple[int, list[int]]]:
-    """Sub-sequences of ids [n] that pay, as their length and the positions of all their occurrences; none overlap."""
+    """Sub-sequences of ids [n] that pay, as their length and the positions of all their
+    occurrences; none overlap.
+    """
     size = len(ids)
     if size < 2:
         return []

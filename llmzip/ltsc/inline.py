@@ -1,7 +1,8 @@
-"""Meta-tokens without a dictionary in front: each stands in brackets where it is first used, and is a number from then on.
+"""Meta-tokens without a dictionary in front: each stands in brackets where it is first used, and is
+a number from then on.
 
-That is a symbol less for each than the layout of the paper. The k-th bracket to close defines meta-token k; `(` and `)` are
-the ids that elsewhere begin and end the dictionary.
+That is a symbol less for each than the layout of the paper. The k-th bracket to close defines
+meta-token k; `(` and `)` are the ids that elsewhere begin and end the dictionary.
 """
 
 from __future__ import annotations
@@ -36,19 +37,25 @@ def to_symbols(made: MetaTokens) -> list[int]:
 
 
 def from_symbols(symbols: Iterable[int], vocabulary: int, metas: int) -> MetaTokens:
-    """The inverse, up to the numbers of the `metas` meta-tokens. Raises IntegrityError for what `to_symbols` does not write."""
+    """The inverse, up to the numbers of the `metas` meta-tokens. Raises IntegrityError for what
+    `to_symbols` does not write.
+    """
     base = vocabulary + MARKERS
     entries: list[list[int]] = []
     stack: list[list[int]] = [[]]
     for symbol in symbols:
         if symbol == vocabulary:
             if len(entries) + len(stack) > metas:
-                raise IntegrityError(f"there are more than {metas} meta-tokens: the data is damaged")
+                raise IntegrityError(
+                    f"there are more than {metas} meta-tokens: the data is damaged"
+                )
             stack.append([])
         elif symbol == vocabulary + 1:
             entry = stack.pop()
             if not stack or len(entry) < 2:
-                raise IntegrityError("the brackets of the meta-tokens do not match: the data is damaged")
+                raise IntegrityError(
+                    "the brackets of the meta-tokens do not match: the data is damaged"
+                )
             stack[-1].append(base + len(entries))
             entries.append(entry)
         elif symbol < base + len(entries):

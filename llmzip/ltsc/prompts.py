@@ -1,4 +1,6 @@
-"""Prompts of fewer tokens: text -> token ids with meta-tokens -> the same text, for any tokenizer."""
+"""Prompts of fewer tokens: text -> token ids with meta-tokens -> the same text, for any
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class PromptTokenizer(Protocol):
 
 
 class _FileTokenizer:
-    """A `tokenizer.json` of Hugging Face, of whatever kind, with its own ideas of what may be lost."""
+    """A `tokenizer.json` of Hugging Face, of whatever kind, with its own ideas of what may be
+    lost.
+    """
 
     def __init__(self, path: pathlib.Path) -> None:
         import tokenizers
@@ -42,8 +46,12 @@ class _FileTokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises nothing more special
-            raise LLMZipError(f"{path}: not a tokenizer that the package tokenizers reads ({error})") from error
-        self.vocabulary = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+            raise LLMZipError(
+                f"{path}: not a tokenizer that the package tokenizers reads ({error})"
+            ) from error
+        self.vocabulary = 1 + max(
+            self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1
+        )
 
     def encode(self, data: bytes) -> Tokens:
         """See `PromptTokenizer.encode`."""
@@ -53,7 +61,9 @@ class _FileTokenizer:
             raise LLMZipError(
                 f"the text is not UTF-8 at byte {error.start}: a model's own tokenizer takes it"
             ) from error
-        return Tokens(np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32), b"")
+        return Tokens(
+            np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32), b""
+        )
 
     def decode(self, tokens: Tokens) -> bytes:
         """See `PromptTokenizer.decode`."""
@@ -72,7 +82,8 @@ class _ModelTokenizer:
 
 
 def load_tokenizer(name: str | None) -> PromptTokenizer:
-    """A `tokenizer.json`, a folder that holds one, or the name of an installed model (None: the default model).
+    """A `tokenizer.json`, a folder that holds one, or the name of an installed model (None: the
+    default model).
 
     Raises LLMZipError where there is none.
     """
@@ -106,7 +117,10 @@ class ShortPrompt:
         try:
             given: dict[str, Any] = json.loads(text)
             prompt = cls(
-                given["tokenizer"], int(given["vocabulary"]), list(given["ids"]), bytes.fromhex(given["literals"])
+                given["tokenizer"],
+                int(given["vocabulary"]),
+                list(given["ids"]),
+                bytes.fromhex(given["literals"]),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(f"not the output of `llmzip tokens compress` ({error})") from error

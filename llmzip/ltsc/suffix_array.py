@@ -11,7 +11,9 @@ from llmzip.types import Int64Array
 
 
 class Repeat(NamedTuple):
-    """A sub-sequence that occurs more than once and cannot be extended to the right without losing an occurrence."""
+    """A sub-sequence that occurs more than once and cannot be extended to the right without losing
+    an occurrence.
+    """
 
     length: int
     first: int
@@ -20,12 +22,15 @@ class Repeat(NamedTuple):
 
 
 def suffix_array(ids: npt.NDArray[np.integer]) -> tuple[Int64Array, Int64Array]:
-    """The order of the suffixes of ids [n], and the length of the common prefix of each with the next: [n], [n - 1].
+    """The order of the suffixes of ids [n], and the length of the common prefix of each with the
+    next: [n], [n - 1].
 
     O(n log² n) with numpy's sorts, as many of them as doublings of the longest repeat.
     """
     size = len(ids)
-    ranks = [np.unique(ids, return_inverse=True)[1].astype(np.int64).reshape(size) + 1]  # 0 is beyond the end
+    ranks = [
+        np.unique(ids, return_inverse=True)[1].astype(np.int64).reshape(size) + 1
+    ]  # 0 is beyond the end
     order = np.argsort(ranks[0], kind="stable")
     width = 1
     while ranks[-1].max(initial=0) < size:

@@ -1,11 +1,13 @@
 """The reversible transform: token ids -> fewer ids with a dictionary in front -> the same ids.
 
-Layout, with V the size of the vocabulary: `<Dict>` is V, `</Dict>` is V + 1, meta-token k is V + 2 + k.
+Layout, with V the size of the vocabulary: `<Dict>` is V, `</Dict>` is V + 1, meta-token k is V + 2
++ k.
 
     <Dict> META0 t1 ... tN META1 ... </Dict> BODY
 
-Entries come in the order of their numbers, so the next unused number ends one and begins another; an entry of the
-hierarchical mode may hold earlier meta-tokens, and needs no length. Without entries there is only the body.
+Entries come in the order of their numbers, so the next unused number ends one and begins another;
+an entry of the hierarchical mode may hold earlier meta-tokens, and needs no length. Without entries
+there is only the body.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class MetaTokens:
 
     body: list[int]
     entries: list[list[int]]
-    """What each meta-token stands for: at least two ids, all of the vocabulary or of earlier meta-tokens."""
+    """What each meta-token stands for: at least two ids, all of the vocabulary or of earlier
+    meta-tokens.
+    """
     vocabulary: int
 
     def to_ids(self) -> Int64Array:
@@ -60,7 +64,9 @@ class MetaTokens:
                     _check(token, vocabulary, len(entries) - 1)
                     entries[-1].append(token)
                 else:
-                    raise FormatError(f"the dictionary begins with token {token} instead of a meta-token")
+                    raise FormatError(
+                        f"the dictionary begins with token {token} instead of a meta-token"
+                    )
             if not entries or min(map(len, entries)) < 2:
                 raise FormatError("the dictionary has an entry of fewer than two tokens")
         body = given[start:]
@@ -88,23 +94,31 @@ class MetaTokens:
 
 def _check(token: int, vocabulary: int, entries: int) -> None:
     if not (0 <= token < vocabulary or 0 <= token - vocabulary - MARKERS < entries):
-        raise FormatError(f"token {token} is neither of the vocabulary nor a meta-token known at this position")
+        raise FormatError(
+            f"token {token} is neither of the vocabulary nor a meta-token known at this position"
+        )
 
 
-def compress(ids: npt.NDArray[np.integer], vocabulary: int, *, hierarchical: bool = False) -> MetaTokens:
+def compress(
+    ids: npt.NDArray[np.integer], vocabulary: int, *, hierarchical: bool = False
+) -> MetaTokens:
     """Find repeats in ids [n], all below `vocabulary`, and replace them.
 
-    hierarchical: whether entries may hold other meta-tokens, which is shorter but not the paper's plain layout.
-    Raises ValueError for an id outside the vocabulary.
+    hierarchical: whether entries may hold other meta-tokens, which is shorter but not the paper's
+    plain layout. Raises ValueError for an id outside the vocabulary.
     """
     if len(ids) and not 0 <= ids.min() <= ids.max() < vocabulary:
-        raise ValueError(f"token ids from {ids.min()} to {ids.max()}: the vocabulary has {vocabulary}")
+        raise ValueError(
+            f"token ids from {ids.min()} to {ids.max()}: the vocabulary has {vocabulary}"
+        )
     sequence = ids.astype(np.int64)
     entries: list[list[int]] = []
     while chosen := choose(sequence if hierarchical else _apart(sequence, vocabulary)):
         pieces: list[tuple[int, int, int]] = []
         for length, positions in chosen:
-            pieces += [(position, length, vocabulary + MARKERS + len(entries)) for position in positions]
+            pieces += [
+                (position, length, vocabulary + MARKERS + len(entries)) for position in positions
+            ]
             entries.append(sequence[positions[0] : positions[0] + length].tolist())
         sequence = _replaced(sequence, sorted(pieces))
     made = _without_losses(MetaTokens(sequence.tolist(), entries, vocabulary))
@@ -118,12 +132,16 @@ def reduction(before: int, after: int) -> float:
 
 
 def attention_saving(share: float) -> float:
-    """The share of an encoder's attention that a token reduction saves: 1 − (1 − r)² (arXiv 2506.00307)."""
+    """The share of an encoder's attention that a token reduction saves: 1 − (1 − r)² (arXiv
+    2506.00307).
+    """
     return 1 - (1 - share) ** 2
 
 
 def _apart(sequence: Int64Array, vocabulary: int) -> Int64Array:
-    """The same with every meta-token made different from all others, so that no repeat holds one."""
+    """The same with every meta-token made different from all others, so that no repeat holds
+    one.
+    """
     metas = np.flatnonzero(sequence >= vocabulary)
     unlike = sequence.copy()
     unlike[metas] = sequence.max(initial=0) + 1 + np.arange(len(metas))

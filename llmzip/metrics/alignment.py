@@ -14,7 +14,9 @@ from llmzip.metrics.distances import ncd
 CodeLength = Callable[[bytes], float]
 
 
-def alignment(sources: Sequence[bytes], targets: Sequence[bytes], code_length: CodeLength) -> npt.NDArray[np.float64]:
+def alignment(
+    sources: Sequence[bytes], targets: Sequence[bytes], code_length: CodeLength
+) -> npt.NDArray[np.float64]:
     """Each source's mean over the targets of 1 - NCD(source, target): [sources], higher fits
     better.
 
@@ -26,7 +28,11 @@ def alignment(sources: Sequence[bytes], targets: Sequence[bytes], code_length: C
     for source in sources:
         own = code_length(source)
         pairs = zip(targets, alone, strict=True)
-        scores.append(np.mean([1 - ncd(own, length, code_length(source + target)) for target, length in pairs]))
+        scores.append(
+            np.mean(
+                [1 - ncd(own, length, code_length(source + target)) for target, length in pairs]
+            )
+        )
     return np.array(scores, np.float64)
 
 

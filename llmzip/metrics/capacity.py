@@ -57,7 +57,10 @@ def flops_per_token_exact(shape: Shape, length: int = SAMPLE_TOKENS) -> int:
     mlp = 2 * (3 if shape.gated else 2) * d * shape.d_ff * shape.active_experts
     router = 2 * d * shape.experts if shape.experts > 1 else 0
     attention = 2 * inner * (length + 1)
-    return shape.layers * (4 * d * inner + 4 * d * keys + mlp + router + attention) + 2 * d * shape.vocab
+    return (
+        shape.layers * (4 * d * inner + 4 * d * keys + mlp + router + attention)
+        + 2 * d * shape.vocab
+    )
 
 
 def information_capacity(ts: float, nll: float, flops: float, b: float = 0.0) -> float:

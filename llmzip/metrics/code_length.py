@@ -44,7 +44,9 @@ def smoothed_bits(bits: Float64Array, vocab: int, alpha: float) -> Float64Array:
     return smoothed
 
 
-def by_position(bits: Float64Array, sizes: IntArray, positions: IntArray, edges: Sequence[int]) -> list[float | None]:
+def by_position(
+    bits: Float64Array, sizes: IntArray, positions: IntArray, edges: Sequence[int]
+) -> list[float | None]:
     """Bits/byte of the tokens whose position lies in [edges[i], edges[i+1]); None where there is
     none.
 

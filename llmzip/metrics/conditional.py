@@ -18,7 +18,9 @@ def retained_information(alone: float, given: float, given_full: float) -> float
     0.5
     """
     if alone <= given_full:
-        raise ValueError("the full context does not shorten the text's code: there is no information to retain")
+        raise ValueError(
+            "the full context does not shorten the text's code: there is no information to retain"
+        )
     return (alone - given) / (alone - given_full)
 
 

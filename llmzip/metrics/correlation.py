@@ -32,7 +32,9 @@ def linear_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> Fit:
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a correlation needs numbers; some are not finite")
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        raise ValueError("a correlation needs three points or more, and columns that are not constant")
+        raise ValueError(
+            "a correlation needs three points or more, and columns that are not constant"
+        )
     da, db = a - a.mean(), b - b.mean()
     slope = float((da @ db) / (da @ da))
     rest = db - slope * da

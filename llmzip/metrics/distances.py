@@ -34,7 +34,9 @@ def gpt_mean(x: float, y: float, x_given_y: float, y_given_x: float) -> float:
     return (x_given_y + y_given_x) / (x + y)
 
 
-def nearest_neighbors(distances: npt.NDArray[np.float64], labels: Sequence[str], k: int = 1) -> list[str]:
+def nearest_neighbors(
+    distances: npt.NDArray[np.float64], labels: Sequence[str], k: int = 1
+) -> list[str]:
     """The label that most of the k nearest training texts have, per row; the nearest one decides a
     tie.
 

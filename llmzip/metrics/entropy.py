@@ -36,7 +36,9 @@ def bootstrap(
     characters).
     """
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
-    chosen = np.random.Generator(np.random.PCG64(seed)).integers(0, len(above), (RESAMPLES, len(above)))
+    chosen = np.random.Generator(np.random.PCG64(seed)).integers(
+        0, len(above), (RESAMPLES, len(above))
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = above[chosen].sum(axis=1) / below[chosen].sum(axis=1)
     low, high = np.quantile(ratios, [(1 - coverage) / 2, (1 + coverage) / 2])

@@ -44,7 +44,9 @@ class ContextMixer(Protocol):
         """
         ...
 
-    def recall(self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def recall(
+        self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
         """The tokens that may be corrected now.
 
         vectors: head inputs [A, d_model]. top_tokens: the model's most likely tokens [A,
@@ -53,7 +55,9 @@ class ContextMixer(Protocol):
         """
         ...
 
-    def mix(self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def mix(
+        self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         """The model's weights of the recalled tokens [A, C] and of all tokens together [A] ->
         corrected weights [A, C].
         """
@@ -77,6 +81,12 @@ def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
     """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy
     (docs/format.md, "Memory").
     """
-    position = -(-d_model // 64) * 8 + 52  # signature, two lists with room to grow, last token, token, surprise
-    tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)  # slots of 9 bytes (in C 8), pairs of counts
-    return (position + tables << capacity_bits) + 32 * vocab  # a pair of counts and the newest positions of each token
+    position = (
+        -(-d_model // 64) * 8 + 52
+    )  # signature, two lists with room to grow, last token, token, surprise
+    tables = (9 << MATCH_SLOTS_BITS) + (
+        16 << BIAS_SLOTS_BITS
+    )  # slots of 9 bytes (in C 8), pairs of counts
+    return (
+        position + tables << capacity_bits
+    ) + 32 * vocab  # a pair of counts and the newest positions of each token

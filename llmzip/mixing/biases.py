@@ -18,7 +18,11 @@ from llmzip.types import Float32Array, IdArray, Int64Array
 BIAS_UNIT = 1 << 12
 """One occurrence of a token, and how many are added to both counts before they are divided."""
 
-TOKEN_FACTOR, LAST_FACTOR, BEFORE_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+TOKEN_FACTOR, LAST_FACTOR, BEFORE_FACTOR = (
+    0x9E3779B97F4A7C15,
+    0xC2B2AE3D27D4EB4F,
+    0x165667B19E3779F9,
+)
 
 
 class Biases:
@@ -32,7 +36,9 @@ class Biases:
     def __init__(self, capacity: int, vocab: int) -> None:
         slots = capacity << BIAS_SLOTS_BITS
         self._shift = np.uint64(64 - slots.bit_length() + 1)
-        self._tables = [np.zeros((size, 2), np.int64) for size in (vocab, slots)]  # observed, expected
+        self._tables = [
+            np.zeros((size, 2), np.int64) for size in (vocab, slots)
+        ]  # observed, expected
 
     def propose(self, step: Step) -> IdArray:
         """No candidates."""
@@ -50,7 +56,9 @@ class Biases:
 
     def _find_slots(self, step: Step, tokens: IdArray) -> list[tuple[Int64Array, Int64Array]]:
         """The table of each feature, and the slots [A, C] of the candidates in it."""
-        token, last, before = ((x + 1).astype(np.uint64) for x in (tokens, step.history[:, :1], step.history[:, 1:2]))
+        token, last, before = (
+            (x + 1).astype(np.uint64) for x in (tokens, step.history[:, :1], step.history[:, 1:2])
+        )
         pair = token * np.uint64(TOKEN_FACTOR) + last * np.uint64(LAST_FACTOR)
         triple = pair + before * np.uint64(BEFORE_FACTOR)
         alone, hashed = self._tables

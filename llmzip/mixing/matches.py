@@ -62,7 +62,8 @@ class Matches:
         slots = self._slots[rows, self._order]
         run = self._runs[slots].astype(np.int64)
         self._bin = np.minimum(
-            np.where(run < SHORT_RUNS, run, SHORT_RUNS + (run - SHORT_RUNS) // SHORT_RUNS), RUN_BINS - 1
+            np.where(run < SHORT_RUNS, run, SHORT_RUNS + (run - SHORT_RUNS) // SHORT_RUNS),
+            RUN_BINS - 1,
         )
         self._successor = np.where(self._known, self._tokens[slots], NO_TOKEN).astype(np.int32)
         return self._successor[:, None]
@@ -82,7 +83,9 @@ class Matches:
         """log2 of the successor's observed odds over the model's odds; 0 for other candidates."""
         misses, hits = self._rates[self._order, self._bin].T
         odds = quotient(RATE_FACTOR * hits + RATE_PRIOR, RATE_FACTOR * misses + RATE_PRIOR)
-        model_odds = quotient(candidates.weights, candidates.totals[:, None] - candidates.weights + 1)
+        model_odds = quotient(
+            candidates.weights, candidates.totals[:, None] - candidates.weights + 1
+        )
         gain = log2(odds)[:, None] - log2(model_odds)
         return [np.where(candidates.tokens == self._successor[:, None], gain, np.float32(0))]
 

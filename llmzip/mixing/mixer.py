@@ -31,13 +31,18 @@ class Mixer:
 
     def __init__(self, experts: Sequence[Expert]) -> None:
         """The initial weights stand in the first expert's sets; the others start at 0."""
-        initial = [round(weight * WEIGHT_UNIT) for expert in experts for weight in expert.initial_weights]
+        initial = [
+            round(weight * WEIGHT_UNIT) for expert in experts for weight in expert.initial_weights
+        ]
         self._weights = [np.zeros((expert.contexts, len(initial)), np.int64) for expert in experts]
         self._weights[0][:] = initial
         self._seen = [np.zeros(expert.contexts, np.int64) for expert in experts]
 
     def mix(
-        self, features: Sequence[Float32Array], contexts: Sequence[Int64Array], candidates: Candidates
+        self,
+        features: Sequence[Float32Array],
+        contexts: Sequence[Int64Array],
+        candidates: Candidates,
     ) -> Int64Array:
         """The corrected weights of the candidates: [A, C]."""
         self._features, self._contexts = features, contexts
@@ -52,7 +57,9 @@ class Mixer:
         self._mixed = mixed
         return mixed
 
-    def learn(self, candidates: Candidates, observation: Observation, model_weights: Int64Array) -> None:
+    def learn(
+        self, candidates: Candidates, observation: Observation, model_weights: Int64Array
+    ) -> None:
         """One step of gradient descent; model_weights: of the candidates, as the model gave them,
         [A, C].
         """
@@ -60,7 +67,9 @@ class Mixer:
         totals = candidates.totals + ((self._mixed - model_weights) * real).sum(axis=1)
         expected = quotient(self._mixed, totals[:, None])
         error = observation.is_candidate.astype(np.float32) - expected
-        gradients = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)  # [A, C, F]
+        gradients = np.stack(
+            [np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1
+        )  # [A, C, F]
         per_row = (gradients.astype(np.int64) * real[:, :, None]).sum(axis=1)
         for weights, seen, context in zip(self._weights, self._seen, self._contexts, strict=True):
             gradient = np.zeros_like(weights)

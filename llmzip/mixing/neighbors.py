@@ -54,7 +54,9 @@ class Neighbors:
         self._last = np.zeros(capacity, np.int32)
         self._surprise = np.zeros(capacity, np.int16)
         self._count = 0
-        self._by_last: dict[int, array[int]] = {}  # the newest positions of each token, and some older ones
+        self._by_last: dict[
+            int, array[int]
+        ] = {}  # the newest positions of each token, and some older ones
         self._by_top: dict[int, array[int]] = {}
         self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
 
@@ -68,7 +70,9 @@ class Neighbors:
             positions = self._same_context(int(step.history[row, 0]), int(step.top_tokens[row, 0]))
             differing = self._signatures[positions % self._capacity] ^ self._signature[row]
             distance = _POPULATION[differing].sum(axis=1)
-            nearest = np.argsort((distance << 32) - positions)[:NEIGHBORS]  # the newer of two equally near
+            nearest = np.argsort((distance << 32) - positions)[
+                :NEIGHBORS
+            ]  # the newer of two equally near
             found[row, : len(nearest)] = positions[nearest]
             distances[row, : len(nearest)] = distance[nearest]
         self._known = found[:, 0] >= 0
@@ -81,8 +85,12 @@ class Neighbors:
         bits = scale * (square - distances * distances).astype(np.float32)
         kernel = exp2(np.maximum(bits, MIN_KERNEL_LOG2))  # [A, NEIGHBORS]
         one = np.float32(1 << VOTE_BITS)
-        self._votes = [np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)]
-        self._closeness = exp2(np.maximum(scale * -square.astype(np.float32), MIN_CLOSENESS_LOG2))  # [A, 1]
+        self._votes = [
+            np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)
+        ]
+        self._closeness = exp2(
+            np.maximum(scale * -square.astype(np.float32), MIN_CLOSENESS_LOG2)
+        )  # [A, 1]
         return np.where(present, self._tokens[self._found], NO_TOKEN).astype(np.int32)
 
     def _same_context(self, last: int, top: int) -> Int64Array:
@@ -97,15 +105,21 @@ class Neighbors:
         return both[both >= oldest]
 
     def features(self, step: Step, candidates: Candidates) -> list[Float32Array]:
-        """The votes' share against the model's probability; the neighbors' surprise, by distance."""
-        match = candidates.tokens[:, :, None] == self._tokens[self._found][:, None, :]  # [A, C, NEIGHBORS]
+        """The votes' share against the model's probability; the neighbors' surprise, by
+        distance.
+        """
+        match = (
+            candidates.tokens[:, :, None] == self._tokens[self._found][:, None, :]
+        )  # [A, C, NEIGHBORS]
         near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
         totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
         shares = [quotient(part, total) for part, total in zip((near, nearer), totals, strict=True)]
         self._share: Float32Array = (shares[0] + shares[1]) * np.float32(0.5)
         best = near.max(axis=1, keepdims=True)
         self._context = np.where(
-            self._known, 1 + np.minimum(AGREEMENT_BINS * best // totals[0], AGREEMENT_BINS - 1)[:, 0], 0
+            self._known,
+            1 + np.minimum(AGREEMENT_BINS * best // totals[0], AGREEMENT_BINS - 1)[:, 0],
+            0,
         )
         self._bin = (
             np.minimum(DISTANCE_BIN_SCALE * self._nearest // self._d, DISTANCE_BINS - 1)[:, 0],
@@ -113,7 +127,11 @@ class Neighbors:
         )
         trust, distrust = self._trust[self._bin].T
         self._odds: Float32Array = quotient(trust, distrust)[:, None]
-        surprise = (match * (self._votes[0] * self._surprise[self._found])[:, None]).sum(axis=2).astype(np.float32)
+        surprise = (
+            (match * (self._votes[0] * self._surprise[self._found])[:, None])
+            .sum(axis=2)
+            .astype(np.float32)
+        )
         evidence = surprise * np.float32(2.0 ** -(VOTE_BITS + SURPRISE_BITS)) * self._closeness
         one = np.float32(1)
         voted: Float32Array = self._odds * self._share
@@ -126,24 +144,31 @@ class Neighbors:
 
     def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
         """Add the positions, and count how often the votes were better than the model."""
-        share = (self._share * observation.is_candidate).sum(axis=1)  # of the observed token: one summand at most
+        share = (self._share * observation.is_candidate).sum(
+            axis=1
+        )  # of the observed token: one summand at most
         voted = self._odds[:, 0] * share
-        credit = np.rint(voted / (observation.probabilities + voted) * np.float32(1 << TRUST_BITS)).astype(np.int64)
+        credit = np.rint(
+            voted / (observation.probabilities + voted) * np.float32(1 << TRUST_BITS)
+        ).astype(np.int64)
         bins = tuple(index[self._known] for index in self._bin)
         np.add.at(self._trust[..., 0], bins, credit[self._known])
         np.add.at(self._trust[..., 1], bins, (1 << TRUST_BITS) - credit[self._known])
         full = self._trust.sum(axis=2) > TRUST_LIMIT
         self._trust[full] = np.maximum(self._trust[full] >> 1, TRUST_FLOOR)
 
-        surprise = np.rint((np.float32(1) - observation.probabilities) * np.float32(1 << SURPRISE_BITS)).astype(
-            np.int64
-        )
+        surprise = np.rint(
+            (np.float32(1) - observation.probabilities) * np.float32(1 << SURPRISE_BITS)
+        ).astype(np.int64)
         for row, token in enumerate(observation.tokens):
             position, slot = self._count, self._count % self._capacity
             self._signatures[slot] = self._signature[row]
             self._tokens[slot], self._last[slot] = token, step.history[row, 0]
             self._surprise[slot] = surprise[row]
-            for postings, key in (self._by_last, step.history[row, 0]), (self._by_top, step.top_tokens[row, 0]):
+            for postings, key in (
+                (self._by_last, step.history[row, 0]),
+                (self._by_top, step.top_tokens[row, 0]),
+            ):
                 entries = postings.setdefault(int(key), array("q"))
                 entries.append(position)
                 if len(entries) == 2 * SCANNED:

@@ -25,7 +25,12 @@ class ReferenceContextMixer:
     """See `ContextMixer`."""
 
     def __init__(
-        self, capacity_bits: int, d_model: int, vocab: int, start_token: int, experts: Sequence[str] = EXPERTS
+        self,
+        capacity_bits: int,
+        d_model: int,
+        vocab: int,
+        start_token: int,
+        experts: Sequence[str] = EXPERTS,
     ) -> None:
         """experts: fewer than all, for measurements; files need all."""
         self.capacity_bits = capacity_bits
@@ -58,8 +63,12 @@ class ReferenceContextMixer:
         """See `ContextMixer.mix`."""
         self._model_weights = weights.astype(np.int64)
         self._candidates = Candidates(self._tokens, np.maximum(weights, 1), totals)
-        features = [f for expert in self._experts for f in expert.features(self._step, self._candidates)]
-        return self._mixer.mix(features, [expert.context() for expert in self._experts], self._candidates)
+        features = [
+            f for expert in self._experts for f in expert.features(self._step, self._candidates)
+        ]
+        return self._mixer.mix(
+            features, [expert.context() for expert in self._experts], self._candidates
+        )
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
         """See `ContextMixer.learn`."""

@@ -1,9 +1,10 @@
 """Low-rank adapters: what tuning adds to a float model, small enough to travel, merged exactly.
 
-An adapter gives matrices W [N, K] a product of two narrow ones, W + B·A (LoRA, arXiv 2106.09685), and norms a factor
-on their gains. A and B are integers of 4 bits with a bfloat16 scale a row. Every term of B·A is then a product of small
-integers and two 8-bit significands, and every sum of them fits a float64 exactly (`_check_exact`), so that any matrix
-product, in any order, gives the same bits: the merged model has one fingerprint everywhere (docs/arithmetic.md, 3.5).
+An adapter gives matrices W [N, K] a product of two narrow ones, W + B·A (LoRA, arXiv 2106.09685),
+and norms a factor on their gains. A and B are integers of 4 bits with a bfloat16 scale a row. Every
+term of B·A is then a product of small integers and two 8-bit significands, and every sum of them
+fits a float64 exactly (`_check_exact`), so that any matrix product, in any order, gives the same
+bits: the merged model has one fingerprint everywhere (docs/arithmetic.md, 3.5).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ FACTOR_MAX = 7
 _FORMAT = "llmzip-adapter"
 _VERSION = 1
 _MAX_SPREAD_BITS = 32
-"""Between the largest and the smallest scale of one A; with 2 * (3 + 8) bits of a term's significand and 2**9 terms, below 53."""
+"""Between the largest and the smallest scale of one A; with 2 * (3 + 8) bits of a term's
+significand and 2**9 terms, below 53.
+"""
 
 Integers = npt.NDArray[np.int8]
 Scales = npt.NDArray[np.float32]
@@ -70,8 +73,8 @@ class Adapter:
     def merged(self, source: FloatModel, digest: str) -> FloatModel:
         """The float model with the changes made.
 
-        digest: of the source's file (`source_digest`). Raises ModelMismatchError where it is not what the adapter was
-        trained on, UnsupportedModelError where the shapes do not fit.
+        digest: of the source's file (`source_digest`). Raises ModelMismatchError where it is not
+        what the adapter was trained on, UnsupportedModelError where the shapes do not fit.
         """
         if digest != self.base:
             raise ModelMismatchError(
@@ -87,7 +90,9 @@ class Adapter:
             change = self.delta(name)
             if change is not None:
                 if change.shape != array.shape:
-                    raise UnsupportedModelError(f"{name}: the adapter is for shape {change.shape}, not {array.shape}")
+                    raise UnsupportedModelError(
+                        f"{name}: the adapter is for shape {change.shape}, not {array.shape}"
+                    )
                 array = array.astype(np.float64) + change
             if name in self.gains:
                 if self.gains[name].shape != array.shape:
@@ -97,7 +102,9 @@ class Adapter:
 
         unknown = {*self.products, *self.gains, *self.replaced} - set(source.names())
         if unknown:
-            raise UnsupportedModelError(f"the adapter changes {min(unknown)!r}, which this model does not have")
+            raise UnsupportedModelError(
+                f"the adapter changes {min(unknown)!r}, which this model does not have"
+            )
         return dataclasses.replace(source, tensor=tensor)
 
     def save(self, path: pathlib.Path) -> None:
@@ -114,23 +121,33 @@ class Adapter:
         described = {
             "version": _VERSION,
             "base": self.base,
-            "shapes": {name: [len(b.integers), a.integers.shape[1]] for name, (b, a) in self.products.items()},
+            "shapes": {
+                name: [len(b.integers), a.integers.shape[1]]
+                for name, (b, a) in self.products.items()
+            },
         }
-        # One key, because safetensors writes several in any order, and the same adapter shall be the same file.
+        # One key, because safetensors writes several in any order, and the same adapter shall be
+        # the same file.
         safetensors.numpy.save_file(arrays, path, {_FORMAT: json.dumps(described, sort_keys=True)})
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Adapter:
-        """Read an adapter. Raises IntegrityError or UnsupportedModelError for what is none, or is damaged."""
+        """Read an adapter. Raises IntegrityError or UnsupportedModelError for what is none, or is
+        damaged.
+        """
         file = SafetensorsFile(path)
         try:
             described = json.loads(file.metadata[_FORMAT])
             arrays = {name: file.tensor(name) for name in file.names}
             if described["version"] != _VERSION:
-                raise IntegrityError(f"{path}: an adapter of version {described['version']}, not {_VERSION}")
+                raise IntegrityError(
+                    f"{path}: an adapter of version {described['version']}, not {_VERSION}"
+                )
             products = {}
             for name, (rows, columns) in described["shapes"].items():
-                a_scales, b_scales = (_from_bfloat16_bits(arrays[f"{name}.{side}.scale"]) for side in "ab")
+                a_scales, b_scales = (
+                    _from_bfloat16_bits(arrays[f"{name}.{side}.scale"]) for side in "ab"
+                )
                 if b_scales.shape != (rows,):
                     raise ValueError(f"{name}: {b_scales.shape} scales for {rows} rows")
                 b = Factors(_unpacked(arrays[f"{name}.b"], rows, len(a_scales)), b_scales)
@@ -160,8 +177,9 @@ class Adapter:
 def _check_exact(name: str, b: Factors, a: Factors) -> None:
     """Whether the sums over the rank are exact in float64 in any order.
 
-    A term is an integer below 2**6 times a significand of 8 bits times a power of two, so all terms are multiples of the
-    smallest scale's unit: sums of up to 2**9 of them need 6 + 8 + 9 bits and the spread of the scales.
+    A term is an integer below 2**6 times a significand of 8 bits times a power of two, so all terms
+    are multiples of the smallest scale's unit: sums of up to 2**9 of them need 6 + 8 + 9 bits and
+    the spread of the scales.
     """
     if max(np.abs(b.integers).max(initial=0), np.abs(a.integers).max(initial=0)) > FACTOR_MAX:
         raise ValueError(f"{name}: factors beyond ±{FACTOR_MAX}")

@@ -1,7 +1,8 @@
-"""What keeps every intermediate number finite and every integer sum in its type (docs/arithmetic.md, section 2.5).
+"""What keeps every intermediate number finite and every integer sum in its type
+(docs/arithmetic.md, section 2.5).
 
-A model outside these bounds could be computed in different ways on different machines: it is refused when it is
-converted and when it is loaded.
+A model outside these bounds could be computed in different ways on different machines: it is
+refused when it is converted and when it is loaded.
 """
 
 from __future__ import annotations
@@ -25,8 +26,18 @@ Tensors = Mapping[str, npt.NDArray[np.generic]]
 def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """The int8 matrices of a model: name -> [outputs, inputs]."""
     d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-    parts = {"q": (q, d), "k": (kv, d), "v": (kv, d), "o": (d, q), "gate": (f, d), "up": (f, d), "down": (d, f)}
-    layers = {f"layers.{i}.{part}": shape for i in range(spec.layers) for part, shape in parts.items()}
+    parts = {
+        "q": (q, d),
+        "k": (kv, d),
+        "v": (kv, d),
+        "o": (d, q),
+        "gate": (f, d),
+        "up": (f, d),
+        "down": (d, f),
+    }
+    layers = {
+        f"layers.{i}.{part}": shape for i in range(spec.layers) for part, shape in parts.items()
+    }
     return {"embedding": (spec.vocab, d), "head": (spec.vocab, d), **layers}
 
 
@@ -35,7 +46,9 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> None:
 
     Raises UnsupportedModelError, which names the tensor.
     """
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {"rope": ("int16", (spec.max_positions, 2, spec.head_dim // 2))}
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "rope": ("int16", (spec.max_positions, 2, spec.head_dim // 2))
+    }
     for name, matrix in weight_shapes(spec).items():
         expected |= {f"{name}.weight": ("int8", matrix), f"{name}.scale": ("float32", matrix[:1])}
     if expected.keys() != tensors.keys():
@@ -44,7 +57,9 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> None:
     for name, (kind, shape) in expected.items():
         array = tensors[name]
         if array.dtype != kind or array.shape != shape:
-            raise UnsupportedModelError(f"tensor {name}: {array.dtype} {array.shape} instead of {kind} {shape}")
+            raise UnsupportedModelError(
+                f"tensor {name}: {array.dtype} {array.shape} instead of {kind} {shape}"
+            )
         if name.endswith(".scale"):
             check_scales(name, array)
     if not _is_within(tensors["rope"], -(1 << ROPE_BITS), 1 << ROPE_BITS):
@@ -52,7 +67,9 @@ def check_tensors(spec: ModelSpec, tensors: Tensors) -> None:
 
 
 def check_scales(name: str, scales: npt.NDArray[np.generic]) -> None:
-    """Refuse scales [N] of rows that are not 0 nor, in magnitude, from 2**-50 to 2**6; so also what is not finite."""
+    """Refuse scales [N] of rows that are not 0 nor, in magnitude, from 2**-50 to 2**6; so also what
+    is not finite.
+    """
     magnitudes = np.abs(scales[scales != 0])
     if not _is_within(magnitudes, MIN_SCALE, MAX_SCALE):
         bad = magnitudes[~((magnitudes >= MIN_SCALE) & (magnitudes <= MAX_SCALE))][0]

@@ -1,4 +1,5 @@
-"""Converted models on disk: one folder a model, named by its fingerprint, that appears and disappears in one step.
+"""Converted models on disk: one folder a model, named by its fingerprint, that appears and
+disappears in one step.
 
     <root>/<fingerprint>/model.safetensors     the integer model
     <root>/<fingerprint>/entry.json            where it came from
@@ -6,9 +7,9 @@
     <root>/sources/<SHA-256 of the source>     the folder of the model that this source converts to
     <root>/.tmp-*                              work in progress
 
-A folder is complete or absent: it is written under `.tmp-*` and renamed. Its content follows from its name, so that
-of two processes that install the same model either may win. Links have no place in a store: they are never followed
-to write, and what is read is verified.
+A folder is complete or absent: it is written under `.tmp-*` and renamed. Its content follows from
+its name, so that of two processes that install the same model either may win. Links have no place
+in a store: they are never followed to write, and what is read is verified.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from collections.abc import Iterator
 
 import safetensors
 
-from llmzip.errors import IntegrityError, LLMZipError, ModelError, ModelMismatchError, UnsupportedModelError
+from llmzip.errors import (
+    IntegrityError,
+    LLMZipError,
+    ModelError,
+    ModelMismatchError,
+    UnsupportedModelError,
+)
 from llmzip.model import registry
 from llmzip.model.files import read_whole
 from llmzip.model.integer_model import MODEL_FILE, IntegerModel, text_digest
@@ -48,7 +55,9 @@ class CachedModel:
     """One converted model in the cache."""
 
     folder: str
-    """Its name: the fingerprint, and where the same weights are here with other tokenizer rules, digits of those."""
+    """Its name: the fingerprint, and where the same weights are here with other tokenizer rules,
+    digits of those.
+    """
     name: str
     source: str
     """A pip requirement, a hub id with its commit, or a path."""
@@ -57,7 +66,9 @@ class CachedModel:
     commit: str | None
     """The hub's commit that the weights are from."""
     arithmetic: int | None
-    """The arithmetic version that the weights were converted for; None where entry.json cannot be read."""
+    """The arithmetic version that the weights were converted for; None where entry.json cannot be
+    read.
+    """
     created: str
     """ISO 8601, UTC."""
     size_bytes: int
@@ -69,7 +80,9 @@ class CachedModel:
 
     @property
     def state(self) -> str:
-        """`ready`, `outdated` (converted for another arithmetic version) or `damaged`; only ready models are used."""
+        """`ready`, `outdated` (converted for another arithmetic version) or `damaged`; only ready
+        models are used.
+        """
         if self.arithmetic is None:
             return "damaged"
         return "ready" if self.arithmetic == ARITHMETIC_VERSION else "outdated"
@@ -91,7 +104,11 @@ class ModelCache:
     def entries(self) -> list[CachedModel]:
         """All models, the newest first."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
-        found = [_read_entry(folder) for folder in folders if _FOLDER.fullmatch(folder.name) and is_own_folder(folder)]
+        found = [
+            _read_entry(folder)
+            for folder in folders
+            if _FOLDER.fullmatch(folder.name) and is_own_folder(folder)
+        ]
         return sorted(found, key=lambda entry: (entry.created, entry.folder), reverse=True)
 
     def get(self, folder: str) -> CachedModel | None:
@@ -109,14 +126,19 @@ class ModelCache:
         """A model's tokenizer rules, verified; None where they cannot be read."""
         try:
             metadata = SafetensorsFile(self.root / entry.folder / MODEL_FILE).metadata
-            return metadata["rules"] if text_digest(metadata["rules"]) == metadata["rules_sha256"] else None
+            return (
+                metadata["rules"]
+                if text_digest(metadata["rules"]) == metadata["rules_sha256"]
+                else None
+            )
         except (LLMZipError, OSError, KeyError, ValueError):
             return None
 
     def load(self, entry: CachedModel) -> IntegerModel:
         """Read a model and verify it.
 
-        Raises ModelMismatchError for a model of another arithmetic version, IntegrityError for a damaged one.
+        Raises ModelMismatchError for a model of another arithmetic version, IntegrityError for a
+        damaged one.
         """
         if entry.state == "outdated":
             raise ModelMismatchError(
@@ -134,7 +156,9 @@ class ModelCache:
             raise _damaged(entry, path)
         return model
 
-    def add(self, model: IntegerModel, name: str, source: str, sha256: str, commit: str | None = None) -> CachedModel:
+    def add(
+        self, model: IntegerModel, name: str, source: str, sha256: str, commit: str | None = None
+    ) -> CachedModel:
         """Store a model, or leave the one with the same fingerprint that is here already.
 
         Raises ModelError or OSError when it cannot be written; nothing is left behind then.
@@ -186,7 +210,9 @@ class ModelCache:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[pathlib.Path]:
-        """An empty folder on the cache's disk that is deleted afterwards, also when a previous program was killed."""
+        """An empty folder on the cache's disk that is deleted afterwards, also when a previous
+        program was killed.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         for abandoned in self.root.glob(f"{_TEMPORARY}*"):
             with contextlib.suppress(FileNotFoundError):
@@ -206,9 +232,13 @@ def _folder_name(model: IntegerModel) -> str:
 
 
 def _read_entry(folder: pathlib.Path) -> CachedModel:
-    """The description in a model's folder, or what the folder's name tells where that cannot be read."""
+    """The description in a model's folder, or what the folder's name tells where that cannot be
+    read.
+    """
     try:
-        described = json.loads(read_whole(folder / _ENTRY_FILE, _MAX_ENTRY, follow=False).decode("utf-8"))
+        described = json.loads(
+            read_whole(folder / _ENTRY_FILE, _MAX_ENTRY, follow=False).decode("utf-8")
+        )
         entry = CachedModel(folder=folder.name, **described)
         if all(isinstance(described[name], kind) for name, kind in _ENTRY_TYPES.items()):
             return entry

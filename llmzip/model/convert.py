@@ -1,7 +1,8 @@
-"""Float weights -> rotated integer weights (docs/arithmetic.md, section 3), the same bits on every machine.
+"""Float weights -> rotated integer weights (docs/arithmetic.md, section 3), the same bits on every
+machine.
 
-Every step is element-wise in float64 (butterflies of adds included) or an exact maximum; no matrix product and no
-library function whose rounding could differ is involved.
+Every step is element-wise in float64 (butterflies of adds included) or an exact maximum; no matrix
+product and no library function whose rounding could differ is involved.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def convert(source: FloatModel, progress: Callable[[int, int], None] | None = No
     for i in range(spec.layers):
         name = f"layers.{i}."
         gain = load(name + "attention_norm", d)
-        q, k, v = (load(name + part, n, d) * gain for part, n in (("q", inner), ("k", keys), ("v", keys)))
+        q, k, v = (
+            load(name + part, n, d) * gain for part, n in (("q", inner), ("k", keys), ("v", keys))
+        )
         v = _orthonormal(v.T, spec.head_rotation).T
         put(name + "q", _orthonormal(q, spec.model_rotation), LOG2_E / math.sqrt(spec.head_dim))
         put(name + "k", _orthonormal(k, spec.model_rotation))
@@ -58,14 +61,28 @@ def convert(source: FloatModel, progress: Callable[[int, int], None] | None = No
         o = _orthonormal(load(name + "o", d, inner), spec.head_rotation)
         put(name + "o", _orthonormal(o.T, spec.model_rotation).T)
         gain = load(name + "mlp_norm", d)
-        put(name + "gate", _orthonormal(load(name + "gate", spec.d_ff, d) * gain, spec.model_rotation), -LOG2_E)
+        put(
+            name + "gate",
+            _orthonormal(load(name + "gate", spec.d_ff, d) * gain, spec.model_rotation),
+            -LOG2_E,
+        )
         put(name + "up", _orthonormal(load(name + "up", spec.d_ff, d) * gain, spec.model_rotation))
         down = rotate(load(name + "down", d, spec.d_ff), spec.mlp_rotation)
-        put(name + "down", _orthonormal(down.T, spec.model_rotation).T, -1.0 / (LOG2_E * spec.mlp_rotation))
+        put(
+            name + "down",
+            _orthonormal(down.T, spec.model_rotation).T,
+            -1.0 / (LOG2_E * spec.mlp_rotation),
+        )
         if progress:
             progress(i + 1, spec.layers)
-    put("head", _orthonormal(load("head", spec.vocab, d) * load("norm", d), spec.model_rotation), LOG2_E)
-    tensors["rope"] = rope_table(inverse_frequencies(source.rope_theta, spec.head_dim), spec.max_positions)
+    put(
+        "head",
+        _orthonormal(load("head", spec.vocab, d) * load("norm", d), spec.model_rotation),
+        LOG2_E,
+    )
+    tensors["rope"] = rope_table(
+        inverse_frequencies(source.rope_theta, spec.head_dim), spec.max_positions
+    )
     return IntegerModel.build(spec, source.vocabulary, tensors)
 
 
@@ -74,7 +91,9 @@ def _orthonormal(rows: Matrix, block: int) -> Matrix:
     return rotate(np.ascontiguousarray(rows), block) * (1.0 / math.sqrt(block))
 
 
-def quantize_rows(rows: Matrix, factor: float) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_rows(
+    rows: Matrix, factor: float
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """int8 rows and one float32 scale each: row ~ weight * scale / factor.
 
     The scale is raised to 2**-40 (a row of zeros), so that no product at run time is subnormal.

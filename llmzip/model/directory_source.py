@@ -18,7 +18,9 @@ from llmzip.types import Float32Array
 
 
 def read_directory(path: pathlib.Path) -> FloatModel:
-    """The model in a directory. Raises UnsupportedModelError or, from what cannot be understood, other errors."""
+    """The model in a directory. Raises UnsupportedModelError or, from what cannot be understood,
+    other errors.
+    """
     try:
         config = parse_object(read_whole(path / "config.json", MAX_CONFIG), path / "config.json")
     except FileNotFoundError as error:
@@ -77,7 +79,9 @@ def _check_config(config: Mapping[str, Any]) -> float:
         problems.append("quantized weights (use the original weights, or a GGUF file)")
     if problems:
         raise UnsupportedModelError(f"config.json: not supported: {', '.join(problems)}")
-    return Metadata(rope if rope.get("rope_theta") is not None else config).number("rope_theta", 10000.0)
+    return Metadata(rope if rope.get("rope_theta") is not None else config).number(
+        "rope_theta", 10000.0
+    )
 
 
 def _loader(path: pathlib.Path) -> Callable[[str], Float32Array]:
@@ -92,8 +96,12 @@ def _loader(path: pathlib.Path) -> Callable[[str], Float32Array]:
             raise UnsupportedModelError(f"{path}: no tensor {name!r}")
         array = file_of[name].tensor(name)
         if array.dtype.kind != "f":
-            raise UnsupportedModelError(f"{file_of[name].path}: {name!r}: {array.dtype} instead of floats")
-        with np.errstate(over="ignore", under="ignore"):  # what is not finite is refused by whoever asked
+            raise UnsupportedModelError(
+                f"{file_of[name].path}: {name!r}: {array.dtype} instead of floats"
+            )
+        with np.errstate(
+            over="ignore", under="ignore"
+        ):  # what is not finite is refused by whoever asked
             return array.astype(np.float32, copy=False)
 
     return load

@@ -21,7 +21,9 @@ MAX_ELEMENTS = 1 << 62
 """The product of an array's dimensions, at most: numpy's own limit, also where one of them is 0."""
 
 MAX_CONFIG, MAX_TOKENIZER = 1 << 22, 1 << 28
-"""Bytes of a config.json and of a tokenizer.json, at most: published ones have some kilobytes, and up to 40 megabytes."""
+"""Bytes of a config.json and of a tokenizer.json, at most: published ones have some kilobytes, and
+up to 40 megabytes.
+"""
 
 _CAUTIOUS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _POINTER = b"version https://git-lfs."
@@ -29,11 +31,13 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def open_regular(path: pathlib.Path, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file for reading. What is no regular file is refused and never waited for, as a pipe would be.
+    """Open a regular file for reading. What is no regular file is refused and never waited for, as
+    a pipe would be.
 
     follow: whether a symbolic link may stand for the file.
 
-    Raises UnsupportedModelError for another kind of file and for a git-LFS pointer, OSError as `open` does.
+    Raises UnsupportedModelError for another kind of file and for a git-LFS pointer, OSError as
+    `open` does.
     """
     descriptor = os.open(path, os.O_RDONLY | _CAUTIOUS | (0 if follow else _NO_LINK))
     with contextlib.ExitStack() as stack:
@@ -41,7 +45,9 @@ def open_regular(path: pathlib.Path, *, follow: bool = True) -> BinaryIO:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsupportedModelError(f"{path}: not a regular file")
         if os.pread(descriptor, len(_POINTER), 0) == _POINTER:
-            raise UnsupportedModelError(f"{path}: only a git-LFS pointer to the file: run `git lfs pull` there")
+            raise UnsupportedModelError(
+                f"{path}: only a git-LFS pointer to the file: run `git lfs pull` there"
+            )
         stack.pop_all()
     return os.fdopen(descriptor, "rb")
 
@@ -86,22 +92,31 @@ def read_array(
 
 
 def parse_object(data: bytes, where: object) -> dict[str, Any]:
-    """The JSON object in a text. Raises UnsupportedModelError for anything else, also where it is nested too deeply."""
+    """The JSON object in a text. Raises UnsupportedModelError for anything else, also where it is
+    nested too deeply.
+    """
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UnsupportedModelError(f"{where}: not understood: {brief(error)}") from error
     if not isinstance(value, dict):
-        raise UnsupportedModelError(f"{where}: not understood: {shown(value)} instead of a JSON object")
+        raise UnsupportedModelError(
+            f"{where}: not understood: {shown(value)} instead of a JSON object"
+        )
     return value
 
 
 def refuse_pointers(path: pathlib.Path) -> None:
-    """Refuse a model file, or a folder with files, that git-LFS has not fetched: a few lines of text stand for each.
+    """Refuse a model file, or a folder with files, that git-LFS has not fetched: a few lines of
+    text stand for each.
 
     Raises UnsupportedModelError with the repair.
     """
-    files = [p for ending in ("*.json", "*.safetensors") for p in path.glob(ending)] if path.is_dir() else [path]
+    files = (
+        [p for ending in ("*.json", "*.safetensors") for p in path.glob(ending)]
+        if path.is_dir()
+        else [path]
+    )
     for file in sorted(files):
         if file.is_file():
             open_regular(file).close()
@@ -109,9 +124,11 @@ def refuse_pointers(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def one_error(path: pathlib.Path, incomplete: str) -> Iterator[None]:
-    """Whatever a reader stumbles over in a file that is not as expected becomes an UnsupportedModelError.
+    """Whatever a reader stumbles over in a file that is not as expected becomes an
+    UnsupportedModelError.
 
-    What the system does not let it read becomes a ModelError. incomplete: what a file is in which something is missing.
+    What the system does not let it read becomes a ModelError. incomplete: what a file is in which
+    something is missing.
     """
     try:
         yield
@@ -120,15 +137,26 @@ def one_error(path: pathlib.Path, incomplete: str) -> Iterator[None]:
             raise
         raise UnsupportedModelError(f"{path}: {error}") from error
     except KeyError as error:
-        raise UnsupportedModelError(f"{path}: {shown(error.args[0])} is missing: {incomplete}") from error
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise UnsupportedModelError(
+            f"{path}: {shown(error.args[0])} is missing: {incomplete}"
+        ) from error
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise UnsupportedModelError(f"{path}: not understood: {brief(error)}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
 
 
 def readable(name: str) -> str:
-    """A file's name as text of UTF-8, whatever the locale; bytes that are none are shown as escapes."""
+    """A file's name as text of UTF-8, whatever the locale; bytes that are none are shown as
+    escapes.
+    """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -1,7 +1,8 @@
-"""A float model as published, whatever its file format: named arrays, and what the metadata say of them.
+"""A float model as published, whatever its file format: named arrays, and what the metadata say of
+them.
 
-Names are canonical (`layers.3.q`, `embedding`, `head`, ...), matrices are [outputs, inputs] float32, queries and keys
-are in the split-half rotary layout of Hugging Face.
+Names are canonical (`layers.3.q`, `embedding`, `head`, ...), matrices are [outputs, inputs]
+float32, queries and keys are in the split-half rotary layout of Hugging Face.
 """
 
 from __future__ import annotations
@@ -52,11 +53,16 @@ class FloatModel:
     def __post_init__(self) -> None:
         """Refuse a rotary base that makes no table: UnsupportedModelError."""
         if not MIN_ROPE_THETA <= self.rope_theta <= MAX_ROPE_THETA:
-            raise UnsupportedModelError(f"rotary base {self.rope_theta!r}: not from {MIN_ROPE_THETA:g} to 2^64")
+            raise UnsupportedModelError(
+                f"rotary base {self.rope_theta!r}: not from {MIN_ROPE_THETA:g} to 2^64"
+            )
 
     def names(self) -> list[str]:
         """The canonical names of all tensors."""
-        return [*GLOBAL_PARTS, *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in LAYER_PARTS)]
+        return [
+            *GLOBAL_PARTS,
+            *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in LAYER_PARTS),
+        ]
 
 
 def layer_name(name: str) -> tuple[str, str]:
@@ -66,27 +72,39 @@ def layer_name(name: str) -> tuple[str, str]:
 
 
 class Metadata:
-    """Values of a model's metadata by key, each of the type that is wanted. A value of null counts as missing."""
+    """Values of a model's metadata by key, each of the type that is wanted. A value of null counts
+    as missing.
+    """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A positive whole number. Raises KeyError where it is missing, UnsupportedModelError for anything else."""
+        """A positive whole number. Raises KeyError where it is missing, UnsupportedModelError for
+        anything else.
+        """
         value = self._value(key, default)
         if type(value) is not int or not 1 <= value < 1 << 31:
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood, a positive whole number is needed")
+            raise UnsupportedModelError(
+                f"{key} is {shown(value)}: not understood, a positive whole number is needed"
+            )
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A number. Raises KeyError where it is missing, UnsupportedModelError for anything else."""
+        """A number. Raises KeyError where it is missing, UnsupportedModelError for anything
+        else.
+        """
         value = self._value(key, default)
         if type(value) not in (int, float):
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood, a number is needed")
+            raise UnsupportedModelError(
+                f"{key} is {shown(value)}: not understood, a number is needed"
+            )
         try:
             return float(value)
         except OverflowError as error:
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood: {error}") from error
+            raise UnsupportedModelError(
+                f"{key} is {shown(value)}: not understood: {error}"
+            ) from error
 
     def narrow(self, key: str) -> float:
         """A number, rounded to float32."""

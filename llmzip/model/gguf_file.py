@@ -1,6 +1,8 @@
-"""GGUF files, read without trust: every count and size is held against what is left of the file before it is used.
+"""GGUF files, read without trust: every count and size is held against what is left of the file
+before it is used.
 
-The package gguf knows how blocks of quantized weights are laid out; its own reader believes what a file says of itself.
+The package gguf knows how blocks of quantized weights are laid out; its own reader believes what a
+file says of itself.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _MAX_DIMENSIONS = 4
 _DEFAULT_ALIGNMENT = 32
 _SCALARS = {  # the types of metadata: number -> numpy's name
     number: np.dtype(code)
-    for number, code in enumerate(("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "?", "", "", "<u8", "<i8", "<f8"))
+    for number, code in enumerate(
+        ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "?", "", "", "<u8", "<i8", "<f8")
+    )
     if code
 }
 _STRING, _ARRAY = 8, 9
@@ -60,7 +64,9 @@ class GGUFFile:
             try:
                 self.fields, self._entries = _Header(file).read()
             except (ValueError, struct.error) as error:
-                raise UnsupportedModelError(f"{path} is not a readable GGUF file: {error}") from error
+                raise UnsupportedModelError(
+                    f"{path} is not a readable GGUF file: {error}"
+                ) from error
 
     @property
     def names(self) -> list[str]:
@@ -72,22 +78,30 @@ class GGUFFile:
         return self.fields[key] if default is ... else self.fields.get(key, default)
 
     def tensor(self, name: str) -> npt.NDArray[np.float32]:
-        """A tensor's numbers, dequantized. Raises UnsupportedModelError for types that are no floats of any kind."""
+        """A tensor's numbers, dequantized. Raises UnsupportedModelError for types that are no
+        floats of any kind.
+        """
         import gguf
 
         entry = self._entries[name]
         kind = gguf.GGMLQuantizationType(entry.kind)
         with open_regular(self.path) as file:
-            blocks = read_array(file, entry.first, np.dtype(np.uint8), _byte_shape(entry.shape, entry.kind))
+            blocks = read_array(
+                file, entry.first, np.dtype(np.uint8), _byte_shape(entry.shape, entry.kind)
+            )
         try:
             with np.errstate(all="ignore"):  # what is not finite is refused by whoever asked
                 return np.asarray(gguf.dequantize(blocks, kind), np.float32)
         except (NotImplementedError, ValueError, IndexError) as error:
-            raise UnsupportedModelError(f"{self.path}: {shown(name)}: {kind.name} is not supported") from error
+            raise UnsupportedModelError(
+                f"{self.path}: {shown(name)}: {kind.name} is not supported"
+            ) from error
 
 
 def _byte_shape(shape: tuple[int, ...], kind: int) -> tuple[int, ...]:
-    """The shape in bytes of a tensor of this shape and type. Raises ValueError where rows are no whole blocks."""
+    """The shape in bytes of a tensor of this shape and type. Raises ValueError where rows are no
+    whole blocks.
+    """
     import gguf
 
     block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
@@ -165,7 +179,9 @@ class _Header:
             if inner == _STRING:
                 return [self._text() for _ in range(self._count(8))]
             count = self._count(_scalar(inner).itemsize)
-            return np.frombuffer(self._take(count * _scalar(inner).itemsize), _scalar(inner)).tolist()
+            return np.frombuffer(
+                self._take(count * _scalar(inner).itemsize), _scalar(inner)
+            ).tolist()
         return np.frombuffer(self._take(_scalar(kind).itemsize), _scalar(kind))[0].item()
 
     def _described(self) -> tuple[str, _Entry]:

@@ -14,7 +14,9 @@ from llmzip.types import Float32Array
 
 
 def read_gguf(path: pathlib.Path) -> FloatModel:
-    """The model in a `.gguf` file. Raises UnsupportedModelError or, from what cannot be understood, other errors."""
+    """The model in a `.gguf` file. Raises UnsupportedModelError or, from what cannot be understood,
+    other errors.
+    """
     file = GGUFFile(path)
     _check_kind(file)
     metadata = Metadata(file.fields)
@@ -52,7 +54,11 @@ def read_gguf(path: pathlib.Path) -> FloatModel:
         array = file.tensor(stored)
         if name.endswith((".q", ".k")) and array.ndim == 2 and len(array) % head_dim == 0:
             # GGUF interleaves the two rotary halves
-            array = array.reshape(-1, head_dim // 2, 2, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
+            array = (
+                array.reshape(-1, head_dim // 2, 2, array.shape[-1])
+                .swapaxes(1, 2)
+                .reshape(array.shape)
+            )
         return array
 
     return FloatModel(spec, metadata.number("llama.rope.freq_base", 10000.0), words, tensor)
@@ -62,7 +68,9 @@ def _check_kind(file: GGUFFile) -> None:
     """Refuse what the arithmetic does not cover."""
     architecture = file.field("general.architecture")
     if architecture != "llama":
-        raise UnsupportedModelError(f"architecture {shown(architecture)}; only 'llama' is supported")
+        raise UnsupportedModelError(
+            f"architecture {shown(architecture)}; only 'llama' is supported"
+        )
     if file.field("llama.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file.names:
         raise UnsupportedModelError("scaled rotary positions are not supported")
     biases = [name for name in file.names if name.endswith(".bias")]

@@ -26,17 +26,22 @@ _FORMAT = "llmzip-integer-model"
 
 @dataclasses.dataclass(frozen=True)
 class IntegerModel:
-    """What an engine computes with. Two models with one fingerprint give the same integers everywhere."""
+    """What an engine computes with. Two models with one fingerprint give the same integers
+    everywhere.
+    """
 
     spec: ModelSpec
     vocabulary: Vocabulary
     tensors: Tensors
-    """`embedding`, `head` and `layers.<i>.<q|k|v|o|gate|up|down>`, each as `.weight` [N, K] int8 and `.scale` [N]
-    float32; `rope` [positions, 2, D/2] int16."""
+    """`embedding`, `head` and `layers.<i>.<q|k|v|o|gate|up|down>`, each as `.weight` [N, K] int8
+    and `.scale` [N] float32; `rope` [positions, 2, D/2] int16.
+    """
     fingerprint: bytes
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit together or are outside docs/arithmetic.md, section 2.5: UnsupportedModelError."""
+        """Refuse parts that do not fit together or are outside docs/arithmetic.md, section 2.5:
+        UnsupportedModelError.
+        """
         words = self.vocabulary
         if len(words.token_bytes) != self.spec.vocab or words.token_bytes[self.spec.escape_token]:
             raise UnsupportedModelError(
@@ -51,7 +56,9 @@ class IntegerModel:
 
     @classmethod
     def build(cls, spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> IntegerModel:
-        """Put the parts together and compute the fingerprint. Raises what the constructor raises."""
+        """Put the parts together and compute the fingerprint. Raises what the constructor
+        raises.
+        """
         return cls(spec, vocabulary, tensors, fingerprint(spec, vocabulary, tensors))
 
     def save(self, path: pathlib.Path) -> None:
@@ -61,7 +68,9 @@ class IntegerModel:
             "arithmetic": str(ARITHMETIC_VERSION),
             "fingerprint": self.fingerprint.hex(),
             "spec": self.spec.to_json(),
-            "token_bytes": json.dumps([t.hex() for t in self.vocabulary.token_bytes], separators=(",", ":")),
+            "token_bytes": json.dumps(
+                [t.hex() for t in self.vocabulary.token_bytes], separators=(",", ":")
+            ),
             "rules": self.vocabulary.rules,
             "rules_sha256": text_digest(self.vocabulary.rules),  # the fingerprint leaves them out
         }
@@ -70,12 +79,15 @@ class IntegerModel:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> IntegerModel:
-        """Read a model and verify its fingerprint: a damaged model would write files that nothing can read.
+        """Read a model and verify its fingerprint: a damaged model would write files that nothing
+        can read.
 
-        Its tensors are read into memory, and what was read is verified: the file may change afterwards.
+        Its tensors are read into memory, and what was read is verified: the file may change
+        afterwards.
 
-        Raises ModelMismatchError for another arithmetic version, IntegrityError for damage, UnsupportedModelError for
-        a sound file of a model that is outside the bounds of docs/arithmetic.md, section 2.5.
+        Raises ModelMismatchError for another arithmetic version, IntegrityError for damage,
+        UnsupportedModelError for a sound file of a model that is outside the bounds of
+        docs/arithmetic.md, section 2.5.
         """
         repair = "run `llmzip models remove` and `llmzip models pull` for this model"
         try:
@@ -89,16 +101,27 @@ class IntegerModel:
             tensors = {name: file.tensor(name) for name in file.names}
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))
             rules, stated = metadata["rules"], bytes.fromhex(metadata["fingerprint"])
-            intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == text_digest(rules)
+            intact = metadata["format"] == _FORMAT and metadata["rules_sha256"] == text_digest(
+                rules
+            )
             described = metadata["spec"]
             intact = intact and _fingerprint(described, token_bytes, tensors) == stated
         except (UnsupportedModelError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise IntegrityError(f"{path}: damaged or not an integer model ({error}); {repair}") from error
+            raise IntegrityError(
+                f"{path}: damaged or not an integer model ({error}); {repair}"
+            ) from error
         if not intact:
-            raise IntegrityError(f"{path}: the weights or tokenizer rules do not match their digests; {repair}")
+            raise IntegrityError(
+                f"{path}: the weights or tokenizer rules do not match their digests; {repair}"
+            )
         try:
             spec = ModelSpec.from_json(described)
-            return cls(spec, Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules), tensors, stated)
+            return cls(
+                spec,
+                Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules),
+                tensors,
+                stated,
+            )
         except (FormatError, UnsupportedModelError) as error:
             raise UnsupportedModelError(f"{path}: {error}") from error
 

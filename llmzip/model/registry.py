@@ -1,4 +1,6 @@
-"""The models that llmzip knows by name, as data: where their weights come from and what they must convert to."""
+"""The models that llmzip knows by name, as data: where their weights come from and what they must
+convert to.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class RegistryEntry:
     adapter_sha256: str | None = None
     """Of the adapter's file, in hex."""
     rules_sha256: str | None = None
-    """Of the tokenizer rules that the name stands for, in hex, which the fingerprint leaves out; None: any."""
+    """Of the tokenizer rules that the name stands for, in hex, which the fingerprint leaves out;
+    None: any.
+    """
 
     @property
     def adapter_path(self) -> pathlib.Path | None:

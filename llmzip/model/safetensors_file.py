@@ -1,4 +1,5 @@
-"""Safetensors files, read without trust: nothing is allocated that the file has not room for, nothing stays mapped.
+"""Safetensors files, read without trust: nothing is allocated that the file has not room for,
+nothing stays mapped.
 
 What was read is the caller's own: a file that is changed or cut short afterwards changes no number.
 """
@@ -16,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import UnsupportedModelError
-from llmzip.model.files import MAX_ELEMENTS, file_size, open_regular, parse_object, read_array, shown
+from llmzip.model.files import (
+    MAX_ELEMENTS,
+    file_size,
+    open_regular,
+    parse_object,
+    read_array,
+    shown,
+)
 
 _MAX_HEADER = 100_000_000  # as the library safetensors has it
 _MAX_DIMENSIONS = 8
@@ -49,7 +57,9 @@ class SafetensorsFile:
         """
         self.path = path
         with open_regular(path) as file:
-            self.metadata, self._entries = _read_header(file, f"{path} is not a readable safetensors file")
+            self.metadata, self._entries = _read_header(
+                file, f"{path} is not a readable safetensors file"
+            )
 
     @property
     def names(self) -> list[str]:
@@ -59,11 +69,14 @@ class SafetensorsFile:
     def tensor(self, name: str) -> npt.NDArray[np.generic]:
         """A tensor's numbers in memory of their own; bfloat16 as float32.
 
-        Raises UnsupportedModelError for a type that is not known, or where the file has become shorter meanwhile.
+        Raises UnsupportedModelError for a type that is not known, or where the file has become
+        shorter meanwhile.
         """
         entry = self._entries[name]
         if entry.kind not in _TYPES:
-            raise UnsupportedModelError(f"{self.path}: {shown(name)}: numbers of type {shown(entry.kind)}")
+            raise UnsupportedModelError(
+                f"{self.path}: {shown(name)}: numbers of type {shown(entry.kind)}"
+            )
         with open_regular(self.path) as file:
             array = read_array(file, entry.first, _TYPES[entry.kind], entry.shape)
         if entry.kind == "BF16":
@@ -79,7 +92,9 @@ def _read_header(file: BinaryIO, complaint: str) -> tuple[dict[str, str], dict[s
         raise UnsupportedModelError(f"{complaint}: its header has no room in it")
     header = parse_object(file.read(length), complaint)
     metadata = header.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
         raise UnsupportedModelError(f"{complaint}: metadata that are no texts")
     entries = {}
     for name, described in header.items():
@@ -95,10 +110,16 @@ def _read_header(file: BinaryIO, complaint: str) -> tuple[dict[str, str], dict[s
 
 
 def _entry(described: Any, start: int) -> _Entry | None:
-    """A tensor's description, its bytes counted from the file's `start`; None where it contradicts itself."""
+    """A tensor's description, its bytes counted from the file's `start`; None where it contradicts
+    itself.
+    """
     if not isinstance(described, dict):
         return None
-    kind, shape, offsets = described.get("dtype"), _sizes(described.get("shape")), _sizes(described.get("data_offsets"))
+    kind, shape, offsets = (
+        described.get("dtype"),
+        _sizes(described.get("shape")),
+        _sizes(described.get("data_offsets")),
+    )
     if not isinstance(kind, str) or shape is None or offsets is None or len(offsets) != 2:
         return None
     first, end = offsets

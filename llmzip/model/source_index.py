@@ -1,4 +1,6 @@
-"""Which source converts to which cached model: a folder of files, `<SHA-256 of the source>` with a folder's name in it."""
+"""Which source converts to which cached model: a folder of files, `<SHA-256 of the source>` with a
+folder's name in it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class SourceIndex:
         return _content(self._folder / sha256) if is_own_folder(self._folder) else None
 
     def put(self, sha256: str, name: str, scratch: pathlib.Path) -> None:
-        """Note a model's folder, in one step; scratch: a folder of the caller's own on the same disk.
+        """Note a model's folder, in one step; scratch: a folder of the caller's own on the same
+        disk.
 
         Raises ModelError where a link or a file stands in the place of the index.
         """
@@ -40,7 +43,9 @@ class SourceIndex:
         with contextlib.suppress(FileExistsError):
             self._folder.mkdir()
         if not is_own_folder(self._folder):
-            raise ModelError(f"{self._folder}: a link or a file where the store has a folder of its own; remove it")
+            raise ModelError(
+                f"{self._folder}: a link or a file where the store has a folder of its own; remove it"
+            )
         staged.replace(self._folder / sha256)
 
     def forget(self, name: str) -> None:

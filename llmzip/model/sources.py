@@ -1,7 +1,7 @@
 """Float models as they are published: GGUF files and Hugging Face directories.
 
-What is not a plain Llama decoder is refused, never approximated; what cannot be understood is refused with one error,
-before anything large is allocated.
+What is not a plain Llama decoder is refused, never approximated; what cannot be understood is
+refused with one error, before anything large is allocated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["LAYER_PARTS", "FloatModel", "gguf_vocabulary", "read_source", "sourc
 
 
 def read_source(path: pathlib.Path) -> FloatModel:
-    """The float model in a `.gguf` file or a directory with config.json, tokenizer.json and safetensors files.
+    """The float model in a `.gguf` file or a directory with config.json, tokenizer.json and
+    safetensors files.
 
     Raises UnsupportedModelError for another architecture or a file that cannot be understood.
     """
@@ -30,13 +31,17 @@ def read_source(path: pathlib.Path) -> FloatModel:
 
 
 def gguf_vocabulary(path: pathlib.Path) -> Vocabulary:
-    """The vocabulary in a `.gguf` file of any architecture. Raises UnsupportedModelError where it is of no known kind."""
+    """The vocabulary in a `.gguf` file of any architecture. Raises UnsupportedModelError where it
+    is of no known kind.
+    """
     with one_error(path, "no tokenizer in the file"):
         return vocabulary.from_gguf(GGUFFile(path).field)
 
 
 def source_digest(path: pathlib.Path) -> str:
-    """SHA-256, in hex, of a `.gguf` file, or of the names and digests of the files that make up a model directory."""
+    """SHA-256, in hex, of a `.gguf` file, or of the names and digests of the files that make up a
+    model directory.
+    """
     with one_error(path, "not a complete model"):
         if not path.is_dir():
             return digest_of(path).hex()

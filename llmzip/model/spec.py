@@ -1,4 +1,6 @@
-"""The decoder specification: everything about a model's shape that its arithmetic needs, as plain data."""
+"""The decoder specification: everything about a model's shape that its arithmetic needs, as plain
+data.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from llmzip.errors import FormatError, UnsupportedModelError
 from llmzip.model.files import shown
 
 ARITHMETIC_VERSION = 1
-"""Version of docs/arithmetic.md; part of every fingerprint, so a change of arithmetic is a change of model."""
+"""Version of docs/arithmetic.md; part of every fingerprint, so a change of arithmetic is a change
+of model.
+"""
 
 MAX_MLP_ROTATION = 512  # 32767 * 512 < 2**24: the rotation's sums stay exact in float32
 
@@ -38,8 +42,8 @@ def rotation_size(width: int, limit: int) -> int:
 class ModelSpec:
     """Shape of one Llama-type decoder (docs/arithmetic.md, section 2).
 
-    `start_token` is fed before a stream's first token. `escape_token` never stands for text: coding it
-    announces one raw byte (docs/format.md, "Tokens").
+    `start_token` is fed before a stream's first token. `escape_token` never stands for text: coding
+    it announces one raw byte (docs/format.md, "Tokens").
     """
 
     layers: int
@@ -59,7 +63,9 @@ class ModelSpec:
         for name, most in _MOST.items():
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
-                raise UnsupportedModelError(f"model specification: {name} is {shown(value)}, not from 1 to {most:,}")
+                raise UnsupportedModelError(
+                    f"model specification: {name} is {shown(value)}, not from 1 to {most:,}"
+                )
         if self.heads * self.head_dim > MAX_WIDTH:
             raise UnsupportedModelError(
                 f"model specification: {self.heads} heads of {self.head_dim} are wider than {MAX_WIDTH:,}"
@@ -99,7 +105,10 @@ class ModelSpec:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the integer weights, without scales and tables."""
-        per_layer = self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim + 3 * self.d_model * self.d_ff
+        per_layer = (
+            self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim
+            + 3 * self.d_model * self.d_ff
+        )
         return self.layers * per_layer + 2 * self.vocab * self.d_model
 
     def to_json(self) -> str:

@@ -1,7 +1,8 @@
-"""From a name to an integer model: paths, registered names, fingerprints and hub ids, converted once and cached.
+"""From a name to an integer model: paths, registered names, fingerprints and hub ids, converted
+once and cached.
 
-Nothing here touches the network unless the caller says so, and decoders (`ModelStore.find`) never can.
-A cached model loads without torch, transformers, gguf or huggingface_hub.
+Nothing here touches the network unless the caller says so, and decoders (`ModelStore.find`) never
+can. A cached model loads without torch, transformers, gguf or huggingface_hub.
 """
 
 from __future__ import annotations
@@ -77,34 +78,45 @@ class ModelStore:
     def __init__(self, cache_dir: pathlib.Path | None = None, offline: bool = False) -> None:
         """Use a cache folder; `offline` forbids the network whatever a method is told.
 
-        `cache_dir` defaults to `models` in the folder that the environment variable LLMZIP_CACHE names, or else in the
-        user's cache folder for llmzip.
+        `cache_dir` defaults to `models` in the folder that the environment variable LLMZIP_CACHE
+        names, or else in the user's cache folder for llmzip.
         """
         self.cache = ModelCache(cache_dir or cache_base() / "models")
         self.offline = offline
 
     def resolve(
-        self, name: str | None = None, *, download: bool = False, progress: DownloadProgress | None = None
+        self,
+        name: str | None = None,
+        *,
+        download: bool = False,
+        progress: DownloadProgress | None = None,
     ) -> IntegerModel:
-        """The model with this name; None means the environment variable LLMZIP_MODEL, or else the default model.
+        """The model with this name; None means the environment variable LLMZIP_MODEL, or else the
+        default model.
 
-        In this order: an existing directory or `.gguf` file (converted on first use), a registered name, a cached model
-        by its name or at least 8 hex digits of its fingerprint, a Hugging Face hub id `owner/name[@revision]`.
-        `download` allows downloads; without it the network is never touched.
+        In this order: an existing directory or `.gguf` file (converted on first use), a registered
+        name, a cached model by its name or at least 8 hex digits of its fingerprint, a Hugging Face
+        hub id `owner/name[@revision]`. `download` allows downloads; without it the network is never
+        touched.
 
-        Raises ModelNotFoundError when the model is not here (the message names the command that gets it),
-        ModelMismatchError when what is here is another model or outdated, IntegrityError when it is damaged, and
-        UnsupportedModelError when it is of a kind that the arithmetic does not cover.
+        Raises ModelNotFoundError when the model is not here (the message names the command that
+        gets it), ModelMismatchError when what is here is another model or outdated, IntegrityError
+        when it is damaged, and UnsupportedModelError when it is of a kind that the arithmetic does
+        not cover.
         """
         name = name or os.environ.get(MODEL_VARIABLE) or registry.DEFAULT_MODEL
         cached = None if _local_path(name) else self._cached(name)
-        return self.cache.load(cached or self._install(name, download and not self.offline, progress))
+        return self.cache.load(
+            cached or self._install(name, download and not self.offline, progress)
+        )
 
     def find(self, fingerprint_prefix: bytes) -> IntegerModel:
-        """The cached model whose fingerprint starts with these bytes, for decoding; never touches the network.
+        """The cached model whose fingerprint starts with these bytes, for decoding; never touches
+        the network.
 
-        Raises ModelNotFoundError when it is not cached (the message names the command that gets it, where one is
-        known), ModelError when the prefix fits several models, IntegrityError when the model is damaged.
+        Raises ModelNotFoundError when it is not cached (the message names the command that gets it,
+        where one is known), ModelError when the prefix fits several models, IntegrityError when the
+        model is damaged.
         """
         prefix = fingerprint_prefix.hex()
         found = [entry for entry in self.cache.entries() if entry.fingerprint.startswith(prefix)]
@@ -134,10 +146,11 @@ class ModelStore:
         adapter: pathlib.Path | None = None,
         label: str | None = None,
     ) -> CachedModel:
-        """Install a model: download it where need be, convert and cache it. A damaged one is replaced.
+        """Install a model: download it where need be, convert and cache it. A damaged one is
+        replaced.
 
-        adapter: the file of an adapter that is merged into it (`llmzip tune`). label: what the result is called.
-        Raises what `resolve` raises.
+        adapter: the file of an adapter that is merged into it (`llmzip tune`). label: what the
+        result is called. Raises what `resolve` raises.
         """
         install = functools.partial(self._install, name, not self.offline, progress, adapter, label)
         installed = install()
@@ -151,7 +164,8 @@ class ModelStore:
     def float_source(
         self, name: str | None, folder: pathlib.Path, progress: DownloadProgress | None = None
     ) -> FloatSource:
-        """The float weights behind a name, for tuning. A registered model's file is fetched into `folder` and stays there.
+        """The float weights behind a name, for tuning. A registered model's file is fetched into
+        `folder` and stays there.
 
         Raises what `resolve` raises.
         """
@@ -183,7 +197,9 @@ class ModelStore:
         Raises ModelNotFoundError for an unknown name, IntegrityError for a damaged model.
         """
         cached = self._cached(name)
-        registered = registry.by_fingerprint(cached.fingerprint) if cached else registry.by_name(name)
+        registered = (
+            registry.by_fingerprint(cached.fingerprint) if cached else registry.by_name(name)
+        )
         if cached:
             spec = self.cache.load(cached).spec if cached.state != "outdated" else None
             return ModelDetails(cached.name, registered, cached, spec)
@@ -192,18 +208,23 @@ class ModelStore:
         raise _unknown(name)
 
     def tokenizer_rules(self, fingerprint: bytes) -> Sequence[str]:
-        """The rules of all cached models with this fingerprint: decoding needs none, but a dictionary is split by them."""
+        """The rules of all cached models with this fingerprint: decoding needs none, but a
+        dictionary is split by them.
+        """
         found = [entry for entry in self.cache.entries() if entry.fingerprint == fingerprint.hex()]
         return [rules for rules in map(self.cache.rules_of, found) if rules is not None]
 
     def remove(self, name: str) -> CachedModel:
-        """Delete a cached model, named as `list` shows it or by its fingerprint, and return what it was.
+        """Delete a cached model, named as `list` shows it or by its fingerprint, and return what it
+        was.
 
         Raises ModelNotFoundError when there is none, ModelError when the name fits several.
         """
         found = self._matches(name)
         if not found:
-            raise ModelNotFoundError(f"no cached model {name!r}; `llmzip models list` shows what there is")
+            raise ModelNotFoundError(
+                f"no cached model {name!r}; `llmzip models list` shows what there is"
+            )
         removed = _only(found, name)
         self.cache.remove(removed.folder)
         return removed
@@ -220,13 +241,16 @@ class ModelStore:
         return found
 
     def _cached(self, name: str) -> CachedModel | None:
-        """The cached model to use for a name; an outdated one only where there is no other, for its error."""
+        """The cached model to use for a name; an outdated one only where there is no other, for its
+        error.
+        """
         registered = registry.by_name(name)
         found = self._matches(name)
         ready = [
             model
             for model in found
-            if model.state == "ready" and (not registered or model.fingerprint == registered.fingerprint)
+            if model.state == "ready"
+            and (not registered or model.fingerprint == registered.fingerprint)
         ]
         return next(iter([*ready, *(model for model in found if model.state != "ready")]), None)
 
@@ -247,14 +271,18 @@ class ModelStore:
             return self._install_registered(registered, network, progress)
         if registered:
             with self._fetched(registered, network, progress) as path:
-                return self._convert(path, label or name, registered.requirement, progress, adapter=adapter)
+                return self._convert(
+                    path, label or name, registered.requirement, progress, adapter=adapter
+                )
         if not _HUB_ID.fullmatch(name):
             raise _unknown(name)
         snapshot = fetch_snapshot(name, network)
         if not snapshot:
             raise self._missing(name)
         source = f"{name.partition('@')[0]}@{snapshot.name}"
-        return self._convert(snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter)
+        return self._convert(
+            snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter
+        )
 
     def _install_registered(
         self, entry: RegistryEntry, network: bool, progress: DownloadProgress | None
@@ -266,10 +294,17 @@ class ModelStore:
                     return cached
         adapter = entry.adapter_path
         if adapter and digest_of(adapter).hex() != entry.adapter_sha256:
-            raise IntegrityError(f"{adapter}: not the file that the registry names; install llmzip again")
+            raise IntegrityError(
+                f"{adapter}: not the file that the registry names; install llmzip again"
+            )
         with self._fetched(entry, network, progress) as path:
             return self._convert(
-                path, entry.name, entry.requirement, progress, expected=entry.fingerprint, adapter=adapter
+                path,
+                entry.name,
+                entry.requirement,
+                progress,
+                expected=entry.fingerprint,
+                adapter=adapter,
             )
 
     @contextlib.contextmanager
@@ -292,14 +327,18 @@ class ModelStore:
         expected: str | None = None,
         adapter: pathlib.Path | None = None,
     ) -> CachedModel:
-        """Convert a float model, an adapter merged into it, unless their digests say that this was done before."""
+        """Convert a float model, an adapter merged into it, unless their digests say that this was
+        done before.
+        """
         from llmzip.model.adapter import Adapter
         from llmzip.model.convert import convert
         from llmzip.model.sources import read_source, source_digest
 
         base = sha256 = source_digest(path)
         if adapter:
-            sha256 = hashlib.sha256(f"{base} {digest_of(adapter).hex()}".encode("ascii")).hexdigest()
+            sha256 = hashlib.sha256(
+                f"{base} {digest_of(adapter).hex()}".encode("ascii")
+            ).hexdigest()
         cached = self.cache.of_source(sha256)
         if cached and expected in (None, cached.fingerprint):
             return cached
@@ -326,7 +365,9 @@ class ModelStore:
 
 
 def cache_base() -> pathlib.Path:
-    """The folder for everything that can be had again: LLMZIP_CACHE, or the user's cache folder for llmzip."""
+    """The folder for everything that can be had again: LLMZIP_CACHE, or the user's cache folder for
+    llmzip.
+    """
     return pathlib.Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("llmzip"))
 
 
@@ -337,7 +378,9 @@ def _local_path(name: str) -> pathlib.Path | None:
 
 
 def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
-    """The one model; of one fingerprint with several tokenizer rules the one that was installed first."""
+    """The one model; of one fingerprint with several tokenizer rules the one that was installed
+    first.
+    """
     if len({entry.fingerprint for entry in found}) > 1:
         fits = ", ".join(f"{entry.name} ({entry.fingerprint[:16]})" for entry in found)
         raise ModelError(f"{name} fits several cached models: {fits}; use the fingerprint")

@@ -1,7 +1,8 @@
 """Text <-> tokens, by token bytes: lossless for every byte string.
 
-Splitting follows the model's own rules where their result adds up to the input, else the longest match. A byte that
-no token stands for is an escape token and a literal byte beside the token sequence.
+Splitting follows the model's own rules where their result adds up to the input, else the longest
+match. A byte that no token stands for is an escape token and a literal byte beside the token
+sequence.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Tokenizer:
     @functools.cached_property
     def _ids(self) -> dict[bytes, int]:
         """Bytes -> the first token that stands for them."""
-        return {piece: i for i, piece in reversed(list(enumerate(self._vocabulary.token_bytes))) if piece}
+        return {
+            piece: i
+            for i, piece in reversed(list(enumerate(self._vocabulary.token_bytes)))
+            if piece
+        }
 
     @functools.cached_property
     def _longest(self) -> int:
@@ -46,7 +51,9 @@ class Tokenizer:
 
     @functools.cached_property
     def _unclean(self) -> re.Pattern[str]:
-        """What the rules never see: bytes outside UTF-8, as lone surrogates, and ASCII that no token stands for."""
+        """What the rules never see: bytes outside UTF-8, as lone surrogates, and ASCII that no
+        token stands for.
+        """
         unsayable = "".join(re.escape(chr(b)) for b in range(128) if bytes([b]) not in self._ids)
         return re.compile(f"([{unsayable}\udc80-\udcff]+)")
 
@@ -58,7 +65,8 @@ class Tokenizer:
         """Split a byte string. Every token stands for at least one byte."""
         ids: list[int] = []
         literals = bytearray()
-        # Bytes that are not UTF-8 become lone surrogates; they and what the vocabulary cannot say are split bytewise.
+        # Bytes that are not UTF-8 become lone surrogates; they and what the vocabulary cannot say
+        # are split bytewise.
         for part in self._unclean.split(data.decode("utf-8", "surrogateescape")):
             raw = part.encode("utf-8", "surrogateescape")
             split = None if self._unclean.fullmatch(part) else self._split_by_rules(part, raw)
@@ -102,7 +110,11 @@ class Tokenizer:
             if i == escape:
                 out.append(next(literals))
             else:
-                piece = self._vocabulary.token_bytes[i] if i < len(self._vocabulary.token_bytes) else b""
+                piece = (
+                    self._vocabulary.token_bytes[i]
+                    if i < len(self._vocabulary.token_bytes)
+                    else b""
+                )
                 if not piece:
                     raise IntegrityError(f"token {i} stands for no text; the block is damaged")
                 out += piece

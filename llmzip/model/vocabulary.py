@@ -1,7 +1,8 @@
 """What a tokenizer's entries stand for, as bytes, and the rules by which text is split into them.
 
-Decoding needs the bytes of each token and nothing else; they are part of a model's fingerprint. The tokenizer rules
-(a `tokenizers` JSON) only steer the ratio: any split whose bytes add up to the input decodes.
+Decoding needs the bytes of each token and nothing else; they are part of a model's fingerprint. The
+tokenizer rules (a `tokenizers` JSON) only steer the ratio: any split whose bytes add up to the
+input decodes.
 """
 
 from __future__ import annotations
@@ -37,15 +38,26 @@ _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
 def _split_then_bytes(digits: str) -> dict[str, Any]:
     pattern = (
-        _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        _CONTRACTIONS
+        + r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
+        + digits
+        + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": False,
+    }
     return {"type": "Sequence", "pretokenizers": [split, {**_BYTE_LEVEL, "use_regex": False}]}
 
 
 _GPT2 = {**_BYTE_LEVEL, "use_regex": True}
 _GGUF_PRETOKENIZERS: dict[str, dict[str, Any]] = {
-    "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, _GPT2]},
+    "smollm": {
+        "type": "Sequence",
+        "pretokenizers": [{"type": "Digits", "individual_digits": True}, _GPT2],
+    },
     "llama-bpe": _split_then_bytes(r"\p{N}{1,3}"),
     "qwen2": _split_then_bytes(r"\p{N}"),
 }
@@ -63,9 +75,13 @@ class Vocabulary:
     """A `tokenizers` JSON without special tokens."""
 
     def padded(self, size: int) -> Vocabulary:
-        """The same with entries without bytes up to `size`: models often have more outputs than tokens."""
+        """The same with entries without bytes up to `size`: models often have more outputs than
+        tokens.
+        """
         if len(self.token_bytes) > size:
-            raise UnsupportedModelError(f"the tokenizer has {len(self.token_bytes)} tokens, the model only {size}")
+            raise UnsupportedModelError(
+                f"the tokenizer has {len(self.token_bytes)} tokens, the model only {size}"
+            )
         padding = (b"",) * (size - len(self.token_bytes))
         return dataclasses.replace(self, token_bytes=self.token_bytes + padding)
 
@@ -117,9 +133,13 @@ class RuleTokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(rules)
             self._tokenizer.encode(_PROBE, add_special_tokens=False)
-        except BaseException as error:  # the library raises nothing more special, and panics derive from BaseException
+        except (
+            BaseException
+        ) as error:  # the library raises nothing more special, and panics derive from BaseException
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise UnsupportedModelError(f"tokenizer rules that do not work: {brief(error)}") from error
+                raise UnsupportedModelError(
+                    f"tokenizer rules that do not work: {brief(error)}"
+                ) from error
             raise
 
     def split(self, text: str) -> list[int] | None:
@@ -143,7 +163,9 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
     _check_size(len(tokens))
     types = field("tokenizer.ggml.token_type", [_GGUF_NORMAL] * len(tokens))
     if not isinstance(types, list) or len(types) != len(tokens):
-        raise UnsupportedModelError(f"tokenizer.ggml.token_type is {shown(types)} for {len(tokens)} tokens")
+        raise UnsupportedModelError(
+            f"tokenizer.ggml.token_type is {shown(types)} for {len(tokens)} tokens"
+        )
     pre = str(field("tokenizer.ggml.pre", "gpt-2"))
     if family == "gpt2":
         merges = [_pair(m) for m in _texts(field("tokenizer.ggml.merges"), "tokenizer.ggml.merges")]
@@ -180,7 +202,11 @@ def _texts(value: Any, where: str) -> list[str]:
 def _pair(merge: Any) -> list[str]:
     """A merge, written as `a b` or as a pair, as a pair."""
     pair = merge.split(" ", 1) if isinstance(merge, str) else merge
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+    if (
+        not isinstance(pair, list)
+        or len(pair) != 2
+        or not all(isinstance(part, str) for part in pair)
+    ):
         raise UnsupportedModelError(f"the tokenizer's merge {shown(merge)} is not of two tokens")
     return pair
 
@@ -222,7 +248,9 @@ def _from_tokenizer(described: dict[str, Any], bos: Any) -> Vocabulary:
     if not all(isinstance(t["content"], str) for t in added.values()):
         raise UnsupportedModelError("an added token that is no text")
     ids = {token: _id(i) for token, i in model["vocab"].items()}
-    byte_level = '"ByteLevel"' in json.dumps([described.get("pre_tokenizer"), described.get("decoder")])
+    byte_level = '"ByteLevel"' in json.dumps(
+        [described.get("pre_tokenizer"), described.get("decoder")]
+    )
     as_bytes = _byte_level_bytes if byte_level else _sentencepiece_bytes
     pieces = [b""] * (1 + max([*ids.values(), *added]))
     for token, i in ids.items():
@@ -231,20 +259,35 @@ def _from_tokenizer(described: dict[str, Any], bos: Any) -> Vocabulary:
         pieces[i] = t["content"].encode("utf-8")
     normalizer = _exact_normalizer(described.get("normalizer"))
     merges = [_pair(merge) for merge in model["merges"]]
-    settings = {key: value for key, value in model.items() if value is not None and value is not False}
-    rules = _rules({**settings, "merges": merges}, _exact_pre_tokenizer(described.get("pre_tokenizer")), normalizer)
+    settings = {
+        key: value for key, value in model.items() if value is not None and value is not False
+    }
+    rules = _rules(
+        {**settings, "merges": merges},
+        _exact_pre_tokenizer(described.get("pre_tokenizer")),
+        normalizer,
+    )
     start = bos if type(bos) is int and bos >= 0 else None  # some configurations say -1
-    return _vocabulary(pieces, [i in added and bool(added[i].get("special")) for i in range(len(pieces))], start, rules)
+    return _vocabulary(
+        pieces,
+        [i in added and bool(added[i].get("special")) for i in range(len(pieces))],
+        start,
+        rules,
+    )
 
 
 def _id(value: Any) -> int:
     if type(value) is not int or not 0 <= value < MAX_VOCAB:
-        raise UnsupportedModelError(f"the tokenizer has a token {shown(value)}: not from 0 to {MAX_VOCAB - 1:,}")
+        raise UnsupportedModelError(
+            f"the tokenizer has a token {shown(value)}: not from 0 to {MAX_VOCAB - 1:,}"
+        )
     return value
 
 
 def _exact_normalizer(step: Any) -> Any:
-    """The part of a normalizer that the token bytes undo, spaces as U+2581; other steps would change the text."""
+    """The part of a normalizer that the token bytes undo, spaces as U+2581; other steps would
+    change the text.
+    """
     if not isinstance(step, dict):
         return None
     if step["type"] == "Sequence":
@@ -263,5 +306,8 @@ def _exact_pre_tokenizer(step: Any) -> Any:
     if step["type"] == "ByteLevel":
         return {**step, "add_prefix_space": False}
     if step["type"] == "Metaspace":
-        return {**{k: v for k, v in step.items() if k != "add_prefix_space"}, "prepend_scheme": "never"}
+        return {
+            **{k: v for k, v in step.items() if k != "add_prefix_space"},
+            "prepend_scheme": "never",
+        }
     return step

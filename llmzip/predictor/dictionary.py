@@ -20,7 +20,9 @@ from llmzip.predictor.lockstep import Start, encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout
 
 CONTEXT_TOKENS = 512
-"""How many of the dictionary's last tokens each stream has read, at most: never more than half of the model's positions."""
+"""How many of the dictionary's last tokens each stream has read, at most: never more than half of
+the model's positions.
+"""
 
 STREAM_TOKENS, WINDOW = 4096, 1024
 """The streams and the window with which the mixer reads the dictionary."""
@@ -34,10 +36,16 @@ class PreparedDictionary:
     """A dictionary as one engine knows it. Made once, used for any number of messages."""
 
     def __init__(self, content: bytes, engine: Engine, rules: str | None = None) -> None:
-        """Read the dictionary. Takes the model's time for it when first used. rules: instead of the model's own."""
+        """Read the dictionary. Takes the model's time for it when first used. rules: instead of the
+        model's own.
+        """
         self._engine = engine
         words = engine.model.vocabulary
-        tokenizer = engine.model.tokenizer if rules is None else Tokenizer(dataclasses.replace(words, rules=rules))
+        tokenizer = (
+            engine.model.tokenizer
+            if rules is None
+            else Tokenizer(dataclasses.replace(words, rules=rules))
+        )
         self._tokens = tokenizer.encode(content)
         self._mixers: dict[int, ContextMixer] = {}
         self._session: Session | None = None
@@ -76,7 +84,9 @@ class PreparedDictionary:
             return Start(self._engine)
         with self._lock:
             if self._session is None:
-                fed = np.concatenate([[self._engine.model.spec.start_token], context[:-1]]).astype(np.int32)
+                fed = np.concatenate([[self._engine.model.spec.start_token], context[:-1]]).astype(
+                    np.int32
+                )
                 session = self._engine.session(1, len(fed) + 1, min(_CHUNK, len(fed)))
                 for first in range(0, len(fed), _CHUNK):
                     session.advance(fed[None, first : first + _CHUNK])
@@ -110,14 +120,18 @@ class Dictionary:
     def split_otherwise(
         self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]
     ) -> PreparedDictionary | None:
-        """The dictionary split so that it has this digest, by other rules for the same weights; the last one is kept.
+        """The dictionary split so that it has this digest, by other rules for the same weights; the
+        last one is kept.
 
         rules_of: fingerprint -> the rules to try.
         """
         kept = self._split_by_others
         if kept and kept[0] is engine and kept[1].digest == digest:
             return kept[1]
-        for prepared in (PreparedDictionary(self.content, engine, text) for text in rules_of(engine.model.fingerprint)):
+        for prepared in (
+            PreparedDictionary(self.content, engine, text)
+            for text in rules_of(engine.model.fingerprint)
+        ):
             if prepared.digest == digest:
                 self._split_by_others = engine, prepared
                 return prepared

@@ -30,7 +30,9 @@ _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """n tokens as S streams of consecutive tokens; the first n mod S streams are one token longer."""
+    """n tokens as S streams of consecutive tokens; the first n mod S streams are one token
+    longer.
+    """
 
     tokens: int
     streams: int
@@ -42,7 +44,9 @@ class Schedule:
 
     def active(self, step: int) -> int:
         """How many streams, the first ones, have a token at this step."""
-        return self.streams if (step + 1) * self.streams <= self.tokens else self.tokens % self.streams
+        return (
+            self.streams if (step + 1) * self.streams <= self.tokens else self.tokens % self.streams
+        )
 
     def split(self, ids: IdArray) -> IdArray:
         """[n] -> [S, steps]; a shorter stream ends with a 0 that is never coded."""
@@ -66,8 +70,12 @@ class Schedule:
 class Start:
     """Where the streams begin: at nothing, or after a text that all of them have read."""
 
-    def __init__(self, engine: Engine, context: IdArray | None = None, read: Session | None = None) -> None:
-        """context: the tokens of that text [n]; read: a session of one stream that has been fed all but the last of them."""
+    def __init__(
+        self, engine: Engine, context: IdArray | None = None, read: Session | None = None
+    ) -> None:
+        """context: the tokens of that text [n]; read: a session of one stream that has been fed all
+        but the last of them.
+        """
         self._engine = engine
         self.context = np.empty(0, np.int32) if context is None else context
         self._read = read
@@ -78,7 +86,9 @@ class Start:
         return int(self.context[-1]) if len(self.context) else self._engine.model.spec.start_token
 
     def session(self, streams: int, window: int, steps: int, chunk: int) -> Session:
-        """A session of streams that stand here and code up to `steps` tokens; it has no room for what they never see."""
+        """A session of streams that stand here and code up to `steps` tokens; it has no room for
+        what they never see.
+        """
         window = min(window, len(self.context) + steps)
         if self._read is None:
             return self._engine.session(streams, window, chunk)
@@ -86,7 +96,9 @@ class Start:
 
 
 def _shifted(rows: IdArray, first: int) -> IdArray:
-    """The inputs with which the model predicts `rows`: each token one step later, `first` before them."""
+    """The inputs with which the model predicts `rows`: each token one step later, `first` before
+    them.
+    """
     return np.concatenate([np.full((len(rows), 1), first, np.int32), rows[:, :-1]], axis=1)
 
 
@@ -99,7 +111,9 @@ def encode_tokens(
     progress: TokenProgress | None = None,
     observer: CodingObserver | None = None,
 ) -> bytes:
-    """Code a token sequence in the streams of a layout; the mixer, where there is one, learns it."""
+    """Code a token sequence in the streams of a layout; the mixer, where there is one, learns
+    it.
+    """
     begin = start or Start(engine)
     spec = engine.model.spec
     streams = layout.streams
@@ -121,7 +135,9 @@ def encode_tokens(
             distributions = engine.distributions(vectors, scales)
             if observer:
                 coded = min(steps.stop * streams, schedule.tokens) - steps.start * streams
-                observer.predictions(vectors[:coded], scales[:coded], rows[:, steps].T.flatten()[:coded])
+                observer.predictions(
+                    vectors[:coded], scales[:coded], rows[:, steps].T.flatten()[:coded]
+                )
             if mixer:
                 for i, t in enumerate(range(steps.start, steps.stop)):
                     part = slice(i * streams, i * streams + schedule.active(t))
@@ -172,7 +188,9 @@ def decode_tokens(
         buckets = coder.decode(distributions.bucket_frequencies())
         ids = (buckets << BUCKET_BITS) | coder.decode(distributions.token_frequencies(buckets))
         if ids.max() >= spec.vocab:
-            raise IntegrityError("a decoded token lies outside the vocabulary; the block is damaged")
+            raise IntegrityError(
+                "a decoded token lies outside the vocabulary; the block is damaged"
+            )
         if mixer:
             learn(mixer, ids, distributions, slice(0, active))
         rows[:active, t] = ids
@@ -187,8 +205,12 @@ def decode_tokens(
     return Tokens(ids, values.astype(np.uint8).tobytes())
 
 
-def _step_rows(head: HeadInput, first: int, stop: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Head inputs [n, d] and [n] of the steps `first` to `stop - 1` of a chunk, step by step, each with all its streams."""
+def _step_rows(
+    head: HeadInput, first: int, stop: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Head inputs [n, d] and [n] of the steps `first` to `stop - 1` of a chunk, step by step, each
+    with all its streams.
+    """
     vectors = np.ascontiguousarray(head.vectors[:, first:stop].swapaxes(0, 1))  # [steps, S, d]
     scales = np.ascontiguousarray(head.scales[:, first:stop].T).flatten()
     return vectors.reshape(scales.size, -1), scales

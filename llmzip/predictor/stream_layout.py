@@ -1,4 +1,6 @@
-"""How the tokens of a payload lie in streams: chosen by encoders, written before what is coded, checked by decoders."""
+"""How the tokens of a payload lie in streams: chosen by encoders, written before what is coded,
+checked by decoders.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ MAX_STREAMS = 1 << 9
 
 @dataclasses.dataclass(frozen=True)
 class StreamLayout:
-    """The parameters of a payload of streams (docs/format.md, "Payloads", llm; docs/codecs.md, "Ranks")."""
+    """The parameters of a payload of streams (docs/format.md, "Payloads", llm; docs/codecs.md,
+    "Ranks").
+    """
 
     tokens: int
     streams: int
@@ -33,10 +37,16 @@ class StreamLayout:
     """log2 of how many tokens mixing remembers; 0: predictions are not mixed."""
 
     @classmethod
-    def for_level(cls, level: Level, tokens: int, spec: ModelSpec, context: int = 0) -> StreamLayout:
-        """The layout of 1 to `max_tokens(level, spec, context)` tokens at a level, without mixing."""
+    def for_level(
+        cls, level: Level, tokens: int, spec: ModelSpec, context: int = 0
+    ) -> StreamLayout:
+        """The layout of 1 to `max_tokens(level, spec, context)` tokens at a level, without
+        mixing.
+        """
         longest = spec.max_positions - context
-        streams = max(1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest))
+        streams = max(
+            1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest)
+        )
         seen = context - (-tokens // streams)
         window = min(max(level.window, context), rounded_to_units(seen))
         return cls(tokens, streams, rounded_to_units(window), context)
@@ -68,7 +78,8 @@ class StreamLayout:
         context: int = 0,
         usual: Callable[[int], StreamLayout] | None = None,
     ) -> StreamLayout:
-        """The inverse of `write`; `usual` gives the layout that so many tokens have where it is written short.
+        """The inverse of `write`; `usual` gives the layout that so many tokens have where it is
+        written short.
 
         Any layout may be read, also an impossible one. Raises FormatError or TruncatedError where
         there is none.
@@ -81,8 +92,12 @@ class StreamLayout:
         return cls(tokens, streams, units * WINDOW_UNIT, context, capacity_bits)
 
     def validate(self, size: int, spec: ModelSpec, max_capacity_bits: int = 0) -> None:
-        """Raise FormatError where no payload that stands for `size` bytes has this layout under this model."""
-        can_mix = self.capacity_bits == 0 or MIN_CAPACITY_BITS <= self.capacity_bits <= max_capacity_bits
+        """Raise FormatError where no payload that stands for `size` bytes has this layout under
+        this model.
+        """
+        can_mix = (
+            self.capacity_bits == 0 or MIN_CAPACITY_BITS <= self.capacity_bits <= max_capacity_bits
+        )
         if not (
             1 <= self.tokens <= size
             and 1 <= self.streams <= min(self.tokens, MAX_STREAMS)
@@ -97,7 +112,9 @@ class StreamLayout:
 
     def decoder_bytes(self, spec: ModelSpec, has_dictionary: bool) -> int:
         """The memory that decoding a payload of this layout takes (docs/format.md, "Memory")."""
-        slots = accounting.rounded_up(min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions))
+        slots = accounting.rounded_up(
+            min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions)
+        )
         return accounting.llm_bytes(
             self.tokens,
             self.streams,
@@ -125,10 +142,14 @@ def decoder_bytes_bound(
 
     capacity_bits: of its mixing; None where the number of tokens decides, 0 for none.
     """
-    tokens = min(max_tokens(level, spec, context), level.block_size)  # a token stands for at least one byte
+    tokens = min(
+        max_tokens(level, spec, context), level.block_size
+    )  # a token stands for at least one byte
     streams = StreamLayout.for_level(level, tokens, spec, context).streams
     widest = accounting.rounded_up(max(level.window, context) + WINDOW_UNIT + SINK_TOKENS)
-    longest = context + 1 + SINK_TOKENS + accounting.SLOT_UNIT  # of a stream beside its share of the tokens
+    longest = (
+        context + 1 + SINK_TOKENS + accounting.SLOT_UNIT
+    )  # of a stream beside its share of the tokens
     bits = capacity_bits_for(tokens) if capacity_bits is None else capacity_bits
     slots = min(streams * widest, tokens + streams * longest)
     return accounting.llm_bytes(tokens, streams, slots, bits, spec, has_dictionary)

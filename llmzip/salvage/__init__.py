@@ -1,1 +1,3 @@
-"""Recovery of damaged files: finding their sound parts, ordering them, decoding them (docs/repair.md)."""
+"""Recovery of damaged files: finding their sound parts, ordering them, decoding them
+(docs/repair.md).
+"""

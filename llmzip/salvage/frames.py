@@ -1,4 +1,6 @@
-"""Frames from the parts of a damaged file: which blocks each had, in order, and which of them are missing."""
+"""Frames from the parts of a damaged file: which blocks each had, in order, and which of them are
+missing.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +62,14 @@ def survey_frames(file: BinaryIO, guesses: HeaderGuesses) -> list[FoundFrame]:
 
 
 def group(parts: Sequence[Part]) -> list[FoundFrame]:
-    """The frames in order. A gap between frames may have been one: it becomes a frame of nothing but a missing slot."""
+    """The frames in order. A gap between frames may have been one: it becomes a frame of nothing
+    but a missing slot.
+    """
     frames: list[list[FoundFrame]] = []
     members: list[Part] = []
-    unfinished: tuple[int, list[Part]] | None = None  # the last frame without an end: its number and parts
+    unfinished: tuple[int, list[Part]] | None = (
+        None  # the last frame without an end: its number and parts
+    )
     for part in parts:
         if isinstance(part, HeaderPart):
             if members:
@@ -84,7 +90,9 @@ def group(parts: Sequence[Part]) -> list[FoundFrame]:
 
 
 def _go_on(first: Sequence[Part], then: Sequence[Part], end: EndPart) -> bool:
-    """Whether parts of a frame without an end are what the index at the end of later parts misses at its beginning."""
+    """Whether parts of a frame without an end are what the index at the end of later parts misses
+    at its beginning.
+    """
     if end.entries is None or (then and isinstance(then[0], HeaderPart)):
         return False
     without, within = (
@@ -95,7 +103,9 @@ def _go_on(first: Sequence[Part], then: Sequence[Part], end: EndPart) -> bool:
 
 
 def _frames_of(members: Sequence[Part], end: EndPart | None) -> list[FoundFrame]:
-    """The frame of these parts, with its end if that is there; before and behind it those of parts that are not its."""
+    """The frame of these parts, with its end if that is there; before and behind it those of parts
+    that are not its.
+    """
     if not members and end is None:
         return []
     header = members[0] if members and isinstance(members[0], HeaderPart) else None
@@ -123,8 +133,12 @@ def _by_order(members: Sequence[Part]) -> list[Slot]:
     return slots
 
 
-def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, entries: Entries) -> list[FoundFrame]:
-    """The frame that ends with this index; before and behind it frames of the blocks that the index does not know."""
+def _by_index(
+    header: HeaderPart | None, members: Sequence[Part], end: EndPart, entries: Entries
+) -> list[FoundFrame]:
+    """The frame that ends with this index; before and behind it frames of the blocks that the index
+    does not know.
+    """
     offsets = _offsets(entries, end.offset)
     blocks = [part for part in members if isinstance(part, BlockPart)]
     own = _align(header, blocks, end)
@@ -139,15 +153,21 @@ def _by_index(header: HeaderPart | None, members: Sequence[Part], end: EndPart, 
         header = None
     begin = members[0].offset if members else end.offset
     if header is None and offsets[0] - begin > MAX_HEADER_BYTES:
-        frames.append(FoundFrame(None, [_unknown(begin, offsets[0], _reason(members, begin))], None, ()))
+        frames.append(
+            FoundFrame(None, [_unknown(begin, offsets[0], _reason(members, begin))], None, ())
+        )
     slots = []
     for number, (coded, size) in enumerate(entries):
         if block := own.get(number):
             slots.append(Slot(block, size, block.offset, block.end))
         else:
             offset = max(offsets[number], 0)
-            slots.append(Slot(None, size, offset, max(offsets[number] + coded, 0), _reason(members, offset)))
-    frames.append(FoundFrame(header, slots, end, [*_flaws(header, end), *_intruders(members, slots)]))
+            slots.append(
+                Slot(None, size, offset, max(offsets[number] + coded, 0), _reason(members, offset))
+            )
+    frames.append(
+        FoundFrame(header, slots, end, [*_flaws(header, end), *_intruders(members, slots)])
+    )
     return frames + _frames_of(strangers[len(earlier) :], None)
 
 
@@ -164,7 +184,9 @@ def _intruders(members: Sequence[Part], slots: Sequence[Slot]) -> list[Flaw]:
 
 
 def _offsets(entries: Entries, end: int) -> list[int]:
-    """Where the blocks of an index begin if nothing was cut out or added between them and it; negative: cut off."""
+    """Where the blocks of an index begin if nothing was cut out or added between them and it;
+    negative: cut off.
+    """
     offsets = []
     for coded, _ in reversed(entries):
         end -= coded
@@ -172,7 +194,9 @@ def _offsets(entries: Entries, end: int) -> list[int]:
     return offsets[::-1]
 
 
-def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPart) -> dict[int, BlockPart]:
+def _align(
+    header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPart
+) -> dict[int, BlockPart]:
     """The blocks of an index by number.
 
     First come those that lie where the index says, then those that follow the header without a gap;
@@ -188,7 +212,12 @@ def _align(header: HeaderPart | None, blocks: Sequence[BlockPart], index: EndPar
             own[number] = block
     offset = header.end if header else None
     for number, block in enumerate(blocks):
-        if block.offset != offset or number in own or number >= len(entries) or entries[number] != _entry(block):
+        if (
+            block.offset != offset
+            or number in own
+            or number >= len(entries)
+            or entries[number] != _entry(block)
+        ):
             break
         own[number], offset = block, block.end
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -216,7 +245,11 @@ def _entry(block: BlockPart) -> tuple[int, int]:
 def _no_frame(gaps: Sequence[Part]) -> FoundFrame:
     """The frame of gaps without header or block; padding is only a flaw."""
     slots = _by_order(gaps)
-    flaws = [Flaw(gap.offset, gap.end, gap.reason) for gap in gaps if isinstance(gap, Gap) and gap.sizes == ()]
+    flaws = [
+        Flaw(gap.offset, gap.end, gap.reason)
+        for gap in gaps
+        if isinstance(gap, Gap) and gap.sizes == ()
+    ]
     return FoundFrame(None, slots, None, flaws)
 
 
@@ -228,7 +261,11 @@ def _reason(members: Sequence[Part], offset: int) -> str:
     """Why there is no block at this offset."""
     number = bisect.bisect_right(members, offset, key=lambda part: part.offset) - 1
     part = members[number] if number >= 0 else None
-    return part.reason if isinstance(part, Gap) and offset < part.end else "the block is not in the file"
+    return (
+        part.reason
+        if isinstance(part, Gap) and offset < part.end
+        else "the block is not in the file"
+    )
 
 
 def _flaws(header: HeaderPart | None, end: EndPart | None) -> list[Flaw]:

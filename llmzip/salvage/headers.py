@@ -1,4 +1,6 @@
-"""Damaged or missing frame headers: the candidates, and the one that a first block's check proves."""
+"""Damaged or missing frame headers: the candidates, and the one that a first block's check
+proves.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ _CODES_WITHOUT_MODEL = {
     4: range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1),
 }
 _MAX_WRONG = 4
-"""Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a witness."""
+"""Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a
+witness.
+"""
 
 
 class HeaderGuesses:
@@ -47,7 +51,9 @@ class HeaderGuesses:
         """loader: with a model only that one is considered."""
         self._loader = loader
 
-    def proven_by(self, observed: bytes, body: bytes, size: int, stated: bytes) -> FrameHeader | None:
+    def proven_by(
+        self, observed: bytes, body: bytes, size: int, stated: bytes
+    ) -> FrameHeader | None:
         """The header that makes the check of a frame's first block hold, or None.
 
         observed: the bytes where its end must have been. body: the block up to its check; size: its
@@ -61,7 +67,10 @@ class HeaderGuesses:
             hits = [i for i in hits if not is_short(headers[i].single_block, size)]
         wanted = int.from_bytes(stated[:SHORT_CHECK_BYTES], "little")
         for i, header in enumerate(headers):
-            likely = is_short(header.single_block, size) and _wrong_bytes(encoded[i], observed) <= _MAX_WRONG
+            likely = (
+                is_short(header.single_block, size)
+                and _wrong_bytes(encoded[i], observed) <= _MAX_WRONG
+            )
             if likely and binascii.crc_hqx(body, binascii.crc_hqx(encoded[i], 0xFFFF)) == wanted:
                 hits.append(i)
         if not hits:
@@ -69,11 +78,15 @@ class HeaderGuesses:
         return headers[min(hits, key=lambda i: _wrong_bytes(encoded[i], observed))]
 
     def likely(self) -> Iterator[FrameHeader]:
-        """Headers to decode blocks with that nothing proves: of frames of several blocks that are not solid."""
+        """Headers to decode blocks with that nothing proves: of frames of several blocks that are
+        not solid.
+        """
         for fingerprint in self._fingerprints:
             for dictionary_id in self._dictionary_ids(fingerprint):
                 named = fingerprint[: fingerprint_bytes(False, bool(dictionary_id))]
-                yield dataclasses.replace(NOTHING_STATED, fingerprint=named, dictionary_id=dictionary_id)
+                yield dataclasses.replace(
+                    NOTHING_STATED, fingerprint=named, dictionary_id=dictionary_id
+                )
 
     @functools.cached_property
     def _all(self) -> tuple[Sequence[FrameHeader], Sequence[bytes], Words]:
@@ -102,7 +115,11 @@ class HeaderGuesses:
     def _fingerprints(self) -> list[bytes]:
         if self._loader.model is not None:
             return [self._loader.chosen_model().fingerprint]
-        return [bytes.fromhex(model.fingerprint) for model in ModelStore().list() if model.state == "ready"]
+        return [
+            bytes.fromhex(model.fingerprint)
+            for model in ModelStore().list()
+            if model.state == "ready"
+        ]
 
     def _dictionary_ids(self, fingerprint: bytes) -> list[bytes]:
         """The digest of the dictionary under a model, where one was given, and none."""
@@ -113,7 +130,9 @@ class HeaderGuesses:
 
 
 def _wrong_bytes(header: bytes, observed: bytes) -> int:
-    """How many bytes of a header differ from those observed where its end must have been; those that are absent count."""
+    """How many bytes of a header differ from those observed where its end must have been; those
+    that are absent count.
+    """
     kept = header[max(0, len(header) - len(observed)) :]
     if len(observed) > len(header):
         return len(header)

@@ -1,4 +1,6 @@
-"""The parts of a damaged file: headers, blocks and ends that are sound, and the gaps between them."""
+"""The parts of a damaged file: headers, blocks and ends that are sound, and the gaps between
+them.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def repair_stream(
     runtime: Runtime | None = None,
     progress: Progress | None = None,
 ) -> RepairReport:
-    """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for `decompress_stream`.
+    """Write what can be had of `source`, sound or damaged, to `sink`; arguments as for
+    `decompress_stream`.
 
     Missing content of known length is zeros, with `sparse` holes of the output file, with `join`
     nothing; of unknown length it is nothing. Damage is no error: the report names it. A source that
@@ -56,7 +57,9 @@ def repair_stream(
     """
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     with _seekable(source) as file:
-        salvage = _Salvage(file, _Output(sink, join, sparse), loader, max_memory, max_output, progress)
+        salvage = _Salvage(
+            file, _Output(sink, join, sparse), loader, max_memory, max_output, progress
+        )
         return salvage.run()
 
 
@@ -107,7 +110,9 @@ class _Salvage:
         self._max_memory = max_memory
         self._max_output = max_output
         self._guesses = HeaderGuesses(loader)
-        self._decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
+        self._decoder = BlockDecoder(
+            loader, max_memory=max_memory, max_output=max_output, progress=progress
+        )
         self._blocks = 0
         self._damages: list[Damage] = []
         self._verified = True
@@ -119,7 +124,9 @@ class _Salvage:
         total = sum(slot.size or 0 for frame in frames for slot in frame.slots)
         self._file.seek(0, os.SEEK_END)
         size = self._file.tell()
-        limit = FREE_OUTPUT + OUTPUT_PER_BYTE * size if self._max_output is None else self._max_output
+        limit = (
+            FREE_OUTPUT + OUTPUT_PER_BYTE * size if self._max_output is None else self._max_output
+        )
         if total > limit:
             raise LimitError(
                 f"the output, {total} bytes with its holes, exceeds the limit of {limit} bytes; raise the limit "
@@ -142,7 +149,9 @@ class _Salvage:
 
     def _frame(self, frame: FoundFrame) -> None:
         for flaw in frame.flaws:
-            self._damages.append(Damage(flaw.offset, flaw.end, self._output.position, 0, flaw.reason))
+            self._damages.append(
+                Damage(flaw.offset, flaw.end, self._output.position, 0, flaw.reason)
+            )
         if not frame.is_frame:
             for slot in frame.slots:
                 self._miss(slot, slot.reason)
@@ -196,10 +205,14 @@ class _Salvage:
         return block
 
     def _miss(self, slot: Slot, reason: str) -> None:
-        self._damages.append(Damage(slot.offset, slot.end, self._output.position, slot.size, reason))
+        self._damages.append(
+            Damage(slot.offset, slot.end, self._output.position, slot.size, reason)
+        )
         self._output.skip(slot.size or 0)
 
-    def _verify(self, frame: FoundFrame, header: FrameHeader, start: int, state: xxhash.xxh3_64 | None) -> None:
+    def _verify(
+        self, frame: FoundFrame, header: FrameHeader, start: int, state: xxhash.xxh3_64 | None
+    ) -> None:
         """Compare the content check; `state` is None where content is missing."""
         check = frame.end.check if frame.end else None
         if state is None or check is None or not frame.end:
@@ -215,12 +228,18 @@ class _Salvage:
     # ---- lost headers ------------------------------------------------------------------------------------------------
 
     def _header_for(self, frame: FoundFrame) -> FrameHeader:
-        """The frame's header; where nothing proves it, one with which its blocks decode. Raises what the first one raises."""
+        """The frame's header; where nothing proves it, one with which its blocks decode. Raises
+        what the first one raises.
+        """
         if frame.header and frame.header.proven:
             return frame.header.header
         stated = [frame.header.header] if frame.header else []
         block = next(
-            (block for slot in frame.slots if slot.block and (block := self._read(slot.block)).needs_model),
+            (
+                block
+                for slot in frame.slots
+                if slot.block and (block := self._read(slot.block)).needs_model
+            ),
             None,
         )
         if block is None:
@@ -251,7 +270,10 @@ def _builds_on_others(block: Block) -> bool:
     """Whether a block of a solid frame needs those before it."""
     if block.inner == CodecId.LLM:
         return True
-    return block.codec == CodecId.LONG_DISTANCE and parse_payload(block.payload, block.size).lookback > 0
+    return (
+        block.codec == CodecId.LONG_DISTANCE
+        and parse_payload(block.payload, block.size).lookback > 0
+    )
 
 
 @contextlib.contextmanager

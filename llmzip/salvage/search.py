@@ -1,4 +1,5 @@
-"""Blocks at unknown positions: every offset at which a block's check holds, in time linear in the bytes searched.
+"""Blocks at unknown positions: every offset at which a block's check holds, in time linear in the
+bytes searched.
 
 A CRC-32 is linear, so those of all candidates follow from the running CRC of the bytes at their
 ends: with R(i) that of the first i bytes, the CRC of bytes a … b − 1 is R(b) ⊕ R(a)·x^(8(b − a))
@@ -30,7 +31,8 @@ Positions = npt.NDArray[np.int64]
 
 
 def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[int]:
-    """The offsets in [start, stop) at which a block seems to begin whose check holds; the file has `end` bytes.
+    """The offsets in [start, stop) at which a block seems to begin whose check holds; the file has
+    `end` bytes.
 
     The check is that of a block that is not its frame's first. What is found is right but for one
     in 2^32; the caller reads it again with the parser of all blocks.
@@ -49,7 +51,9 @@ def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[i
 
 
 def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Positions, Positions]:
-    """Where a plausible block begins among the first `size` bytes, and where its payload ends, within `limit` bytes."""
+    """Where a plausible block begins among the first `size` bytes, and where its payload ends,
+    within `limit` bytes.
+    """
     starts = np.flatnonzero(np.isin(data[:size], list(CodecId)))
     sizes, positions = _varints(data, starts + 1)
     coded, positions = _varints(data, positions)
@@ -60,7 +64,9 @@ def _candidates(data: npt.NDArray[np.uint8], size: int, limit: int) -> tuple[Pos
 
 
 def _varints(data: npt.NDArray[np.uint8], positions: Positions) -> tuple[Positions, Positions]:
-    """The numbers at these positions and the positions behind them; beyond the largest block size where they do not end."""
+    """The numbers at these positions and the positions behind them; beyond the largest block size
+    where they do not end.
+    """
     values = np.zeros(len(positions), np.int64)
     going = np.ones(len(positions), bool)
     for i in range(_SIZE_BYTES):
@@ -83,7 +89,11 @@ def _checked(data: bytes, starts: Positions, ends: Positions) -> list[int]:
         crc = zlib.crc32(view[position:point], crc)
         running[i], position = crc, point
     before, behind = (running[np.searchsorted(points, at)] for at in (starts, ends))
-    stated = np.frombuffer(data, np.uint8)[ends[:, None] + np.arange(CHECK_BYTES)].copy().view("<u4")[:, 0]
+    stated = (
+        np.frombuffer(data, np.uint8)[ends[:, None] + np.arange(CHECK_BYTES)]
+        .copy()
+        .view("<u4")[:, 0]
+    )
     wanted = behind ^ stated.astype(np.uint32)
     found: list[int] = []
     for part in (slice(i, i + _BATCH) for i in range(0, len(starts), _BATCH)):
@@ -93,7 +103,9 @@ def _checked(data: bytes, starts: Positions, ends: Positions) -> list[int]:
 
 
 def combined(first: Words, second: int, length: int) -> Words:
-    """The CRC-32 of two byte strings in a row from those of both; `length` is the second's, `first` are many."""
+    """The CRC-32 of two byte strings in a row from those of both; `length` is the second's, `first`
+    are many.
+    """
     return _product(first, _power(np.full(len(first), length, np.int64))) ^ np.uint32(second)
 
 
@@ -111,6 +123,8 @@ def _power(lengths: Positions) -> Words:
     result = np.full(len(lengths), _ONE, np.uint32)
     square = np.array([_ONE >> np.uint32(8)], np.uint32)
     for bit in range(int(lengths.max(initial=0)).bit_length()):
-        result = np.where(lengths >> bit & 1, _product(np.broadcast_to(square, result.shape), result), result)
+        result = np.where(
+            lengths >> bit & 1, _product(np.broadcast_to(square, result.shape), result), result
+        )
         square = _product(square, square)
     return result

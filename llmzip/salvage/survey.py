@@ -1,4 +1,5 @@
-"""The sound parts of a damaged file in the order in which they lie there, and the gaps between them.
+"""The sound parts of a damaged file in the order in which they lie there, and the gaps between
+them.
 
 The walk reads part after part as any reader does. Where a part is not sound it goes on at the next
 sound part, found by the best means there is: an index whose check holds, the sizes that the damaged
@@ -56,7 +57,9 @@ class Survey:
         offset = 0
         while offset < self._end:
             part = self._part_at(offset)
-            if part is None and self._extents is None:  # the first damage: what the indexes know is needed now
+            if (
+                part is None and self._extents is None
+            ):  # the first damage: what the indexes know is needed now
                 self._extents = KnownExtents(find_indexes(self._file, self._end))
                 part = self._part_at(offset)
             part = part or self._gap_at(offset)
@@ -94,7 +97,12 @@ class Survey:
     @property
     def _awaits_check_only(self) -> bool:
         """Whether the frame has a single block, which lies behind."""
-        return self._open and self._header is not None and self._header.single_block and not self._awaits_first_block
+        return (
+            self._open
+            and self._header is not None
+            and self._header.single_block
+            and not self._awaits_first_block
+        )
 
     # ---- sound parts -------------------------------------------------------------------------------------------------
 
@@ -125,7 +133,9 @@ class Survey:
             return None
         end = reader.offset
         proven = self._block_at(end, header) is not None
-        return (None if proven else self._restored_at(offset)) or HeaderPart(offset, end, header, proven)
+        return (None if proven else self._restored_at(offset)) or HeaderPart(
+            offset, end, header, proven
+        )
 
     def _restored_at(self, offset: int) -> HeaderPart | None:
         """A header that was here, with the block behind it as the witness."""
@@ -135,10 +145,16 @@ class Survey:
                 head = read_block_head(reader)
             except LLMZipError:
                 continue
-            if head is None or CodecId.find(head[0]) is None or reader.offset + head[2] + 2 > self._end:
+            if (
+                head is None
+                or CodecId.find(head[0]) is None
+                or reader.offset + head[2] + 2 > self._end
+            ):
                 continue
             self._spend(reader.offset + head[2] - offset)
-            body = self._reader(offset + length).read(reader.offset + head[2] - offset - length, "a block")
+            body = self._reader(offset + length).read(
+                reader.offset + head[2] - offset - length, "a block"
+            )
             observed = self._reader(offset).read_available(length)
             stated = self._reader(reader.offset + head[2]).read_available(CHECK_BYTES)
             header = self._guesses.proven_by(observed, body, head[1], stated)
@@ -159,7 +175,9 @@ class Survey:
         return BlockPart(offset, reader.offset, block.codec, block.size, header)
 
     def _spend(self, size: int) -> None:
-        """Book bytes that were read in vain. Raises LimitError for a file that was made to waste time."""
+        """Book bytes that were read in vain. Raises LimitError for a file that was made to waste
+        time.
+        """
         self._budget -= size
         if self._budget < 0:
             raise LimitError(
@@ -189,7 +207,9 @@ class Survey:
         return None
 
     def _single_end_at(self, offset: int) -> EndPart:
-        """What follows the block of a single-block frame: nothing tells a content check from other bytes."""
+        """What follows the block of a single-block frame: nothing tells a content check from other
+        bytes.
+        """
         size = self._entries[0][1] if self._entries else 0
         wanted = check_bytes(is_short(True, size))
         check = self._reader(offset).read_available(wanted)
@@ -216,7 +236,9 @@ class Survey:
     # ---- gaps --------------------------------------------------------------------------------------------------------
 
     def _gap_at(self, offset: int) -> Gap:
-        """The gap that begins at this offset: up to the next sound part, or to where an index says that a block begins."""
+        """The gap that begins at this offset: up to the next sound part, or to where an index says
+        that a block begins.
+        """
         assert self._extents is not None
         why = _plain(self._why)
         known = self._extents.blocks.get(offset)
@@ -259,7 +281,9 @@ class Survey:
         return head[0] if head and head[1] > self._end else None
 
     def _head_at(self, offset: int) -> tuple[int, int] | None:
-        """The uncompressed size that a block at this offset states, whatever its codec, and where it ends; None: impossible."""
+        """The uncompressed size that a block at this offset states, whatever its codec, and where
+        it ends; None: impossible.
+        """
         reader = self._reader(offset + 1)
         try:
             size, coded_size = read_block_sizes(reader)
@@ -280,12 +304,16 @@ class Survey:
         return offset in self._extents.ends or self._is_boundary(offset + 1 + CHECK_BYTES)
 
     def _next_indexed(self, offset: int) -> int:
-        """The next offset that an index names and where there is what it names, or the file's end."""
+        """The next offset that an index names and where there is what it names, or the file's
+        end.
+        """
         assert self._extents is not None
         if not self._indexed[0] <= offset <= self._indexed[1]:
             offsets = self._extents.offsets
             following = range(bisect.bisect_left(offsets, offset), len(offsets))
-            found = next((offsets[i] for i in following if self._is_as_indexed(offsets[i])), self._end)
+            found = next(
+                (offsets[i] for i in following if self._is_as_indexed(offsets[i])), self._end
+            )
             self._indexed = offset, found
         return self._indexed[1]
 

@@ -85,7 +85,9 @@ class Scorer(Protocol):
         """Tokenize a text; every byte belongs to exactly one token."""
         ...
 
-    def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
+    def predict(
+        self, inputs: IdArray, wanted: BoolArray, window: int | None
+    ) -> Iterator[tuple[slice, Predictions]]:
         """Feed inputs [S, T] to S independent streams; yield, per chunk of columns, what follows
         the `wanted` [S, T] ones.
 

@@ -80,7 +80,8 @@ def file_length(
         table_bits=ledger.table_bits - ledger.model_bits,
         mixing_bits=ledger.ideal_bits - ledger.table_bits,
         tail_bits=8 * ledger.coded_bytes - ledger.ideal_bits,
-        header_bits=8 * (len(packed) - ledger.coded_bytes - ledger.match_bytes - ledger.other_bytes),
+        header_bits=8
+        * (len(packed) - ledger.coded_bytes - ledger.match_bytes - ledger.other_bytes),
         match_bits=8 * ledger.match_bytes,
         other_bits=8 * ledger.other_bytes,
     )
@@ -115,18 +116,25 @@ class _Ledger(_Payload):
         self._payload = _Payload()
 
     def predictions(
-        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
+        self,
+        vectors: npt.NDArray[np.int8],
+        scales: npt.NDArray[np.float32],
+        targets: npt.NDArray[np.int32],
     ) -> None:
         """See `CodingObserver.predictions`."""
         predicted = IntegerPredictions(self._engine, vectors, scales)
-        literals = LITERAL_BITS * int(np.count_nonzero(targets == self._engine.model.spec.escape_token))
+        literals = LITERAL_BITS * int(
+            np.count_nonzero(targets == self._engine.model.spec.escape_token)
+        )
         self._payload.model_bits += float(predicted.measure(targets)[0].sum()) + literals
         self._payload.table_bits += float(predicted.table_bits(targets).sum()) + literals
         self._tokens += len(targets)
         if self._progress:
             self._progress(self._tokens)
 
-    def symbols(self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]) -> None:
+    def symbols(
+        self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
+    ) -> None:
         """See `CodingObserver.symbols`."""
         chosen = frequencies[np.arange(len(symbols)), symbols]
         self._payload.ideal_bits += float(np.log2(frequencies.sum(axis=1) / chosen).sum())
@@ -142,4 +150,6 @@ class _Ledger(_Payload):
             self.other_bytes += len(block.payload) - block.match_bytes
             return
         for field in dataclasses.fields(_Payload):
-            setattr(self, field.name, getattr(self, field.name) + getattr(self._payload, field.name))
+            setattr(
+                self, field.name, getattr(self, field.name) + getattr(self._payload, field.name)
+            )

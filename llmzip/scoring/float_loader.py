@@ -30,7 +30,9 @@ from llmzip.scoring.float_scorer import FloatScorer
 _MAX_CONFIG = 1 << 24
 
 
-def load_float(name: str, *, dtype: str = "float32", device: str = "cpu", download: bool = False) -> FloatScorer:
+def load_float(
+    name: str, *, dtype: str = "float32", device: str = "cpu", download: bool = False
+) -> FloatScorer:
     """The scorer of a folder, `.gguf` file, registered name or hub id `owner/name[@revision]`.
 
     Raises ModelNotFoundError, UnsupportedModelError (with the reason), or LLMZipError for a device
@@ -62,7 +64,11 @@ def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer
     model = _transformers_model(path, dtype)
     try:
         model = torch.nn.Module.to(model, device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own: no such device, no mixer
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # torch's own: no such device, no mixer
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
     vocabulary = _vocabulary(path, model.config)
     try:
@@ -90,14 +96,26 @@ def _check_folder(path: pathlib.Path) -> None:
             f"{file}: model_type {shown(kind)} is no causal language model that transformers {transformers.__version__} knows"
         )
     if kernels := _kernels(config):
-        raise UnsupportedModelError(f"{file}: {kernels[0]} would be fetched and run; take that entry out")
+        raise UnsupportedModelError(
+            f"{file}: {kernels[0]} would be fetched and run; take that entry out"
+        )
     if (path / "adapter_config.json").exists():
-        raise UnsupportedModelError(f"{path}: holds an adapter (adapter_config.json): merge it into the weights first")
+        raise UnsupportedModelError(
+            f"{path}: holds an adapter (adapter_config.json): merge it into the weights first"
+        )
     if not any(path.glob("*.safetensors")):
-        others = sorted(p.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5") for p in path.glob(ending))
+        others = sorted(
+            p.name
+            for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5")
+            for p in path.glob(ending)
+        )
         raise UnsupportedModelError(
             f"{path}: no *.safetensors file"
-            + (f"; {others[0]} could run code when it is read: convert it to safetensors" if others else "")
+            + (
+                f"; {others[0]} could run code when it is read: convert it to safetensors"
+                if others
+                else ""
+            )
         )
 
 
@@ -107,7 +125,11 @@ def _kernels(config: Mapping[str, Any]) -> list[str]:
     for key, value in config.items():
         inner = value if isinstance(value, dict) else {}
         if key.endswith("attn_implementation"):
-            found += [f"{key} {shown(v)}" for v in (inner.values() or [value]) if isinstance(v, str) and "/" in v]
+            found += [
+                f"{key} {shown(v)}"
+                for v in (inner.values() or [value])
+                if isinstance(v, str) and "/" in v
+            ]
         found += _kernels(inner)
     return found
 
@@ -128,10 +150,16 @@ def _transformers_model(path: pathlib.Path, dtype: str) -> Any:
             )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise LLMZipError(f"{path}: not enough memory to load it") from error
-    except Exception as error:  # of any type: each architecture reads its configuration and weights in its own way
-        raise UnsupportedModelError(f"{path}: transformers cannot load it: {_words(error)}") from error
+    except (
+        Exception
+    ) as error:  # of any type: each architecture reads its configuration and weights in its own way
+        raise UnsupportedModelError(
+            f"{path}: transformers cannot load it: {_words(error)}"
+        ) from error
     if missing := sorted(loading["missing_keys"]):
-        raise UnsupportedModelError(f"{path}: no tensor {missing[0]!r} ({len(missing)} are missing)")
+        raise UnsupportedModelError(
+            f"{path}: no tensor {missing[0]!r} ({len(missing)} are missing)"
+        )
     return model
 
 
@@ -139,16 +167,26 @@ def _vocabulary(path: pathlib.Path, config: Any) -> Vocabulary:
     """The vocabulary, whose tokens the model has."""
     text_config = config.get_text_config()
     try:
-        found = vocabularies.from_directory(path, text_config.to_dict()) if path.is_dir() else gguf_vocabulary(path)
+        found = (
+            vocabularies.from_directory(path, text_config.to_dict())
+            if path.is_dir()
+            else gguf_vocabulary(path)
+        )
     except LLMZipError:
         raise
     except Exception as error:
-        raise UnsupportedModelError(f"{path}: its tokenizer is not understood: {_words(error)}") from error
+        raise UnsupportedModelError(
+            f"{path}: its tokenizer is not understood: {_words(error)}"
+        ) from error
     size = text_config.vocab_size
     if len(found.token_bytes) > size:
-        raise UnsupportedModelError(f"{path}: the tokenizer has {len(found.token_bytes)} tokens, the model only {size}")
+        raise UnsupportedModelError(
+            f"{path}: the tokenizer has {len(found.token_bytes)} tokens, the model only {size}"
+        )
     if not 0 <= found.start_token < size:
-        raise UnsupportedModelError(f"{path}: bos_token_id {found.start_token} is none of the model's {size} tokens")
+        raise UnsupportedModelError(
+            f"{path}: bos_token_id {found.start_token} is none of the model's {size} tokens"
+        )
     return found
 
 
@@ -160,11 +198,15 @@ def _try(path: pathlib.Path, scorer: FloatScorer) -> None:
     ids = np.array([[start, (start + 1) % len(scorer.vocabulary.token_bytes)]], np.int32)
     try:
         whole, cache = scorer.logits(ids, scorer.new_cache()), scorer.new_cache()
-        parts = torch.cat([scorer.logits(ids[:, :1], cache), scorer.logits(ids[:, 1:], cache)], dim=1)
+        parts = torch.cat(
+            [scorer.logits(ids[:, :1], cache), scorer.logits(ids[:, 1:], cache)], dim=1
+        )
     except LLMZipError:
         raise
     except Exception as error:
-        raise UnsupportedModelError(f"{path}: transformers cannot run it: {_words(error)}") from error
+        raise UnsupportedModelError(
+            f"{path}: transformers cannot run it: {_words(error)}"
+        ) from error
     tolerance = max(1e-3, 16 * torch.finfo(whole.dtype).eps)
     if (whole - parts).abs().max() > tolerance * whole.abs().max():
         raise UnsupportedModelError(
@@ -184,7 +226,9 @@ def _quiet() -> Iterator[None]:
     logging: Any = transformers.utils.logging
     logging.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # reading GGUF files draws one that cannot be switched off
+        with contextlib.redirect_stderr(
+            io.StringIO()
+        ):  # reading GGUF files draws one that cannot be switched off
             yield
     finally:
         logging.enable_progress_bar()

@@ -61,10 +61,15 @@ class FloatScorer:
             parameters=parameters,
             model_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
             shape=_shape(config, [name for name, _ in model.named_modules()]),
-            settings={"dtype": str(model.dtype).removeprefix("torch."), "device": str(model.device)},
+            settings={
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "device": str(model.device),
+            },
         )
 
-    def predict(self, inputs: IdArray, wanted: BoolArray, window: int | None) -> Iterator[tuple[slice, Predictions]]:
+    def predict(
+        self, inputs: IdArray, wanted: BoolArray, window: int | None
+    ) -> Iterator[tuple[slice, Predictions]]:
         """See `Scorer.predict`; there is no window but the model's own."""
         if window is not None and window < inputs.shape[1]:
             raise LLMZipError("float models have no attention window of ours: leave it out")
@@ -80,7 +85,9 @@ class FloatScorer:
         return transformers.DynamicCache(config=self.model.config)
 
     @torch.inference_mode()
-    def logits(self, inputs: IdArray, cache: Any, *, keep: bool = True, start: int | None = None) -> torch.Tensor:
+    def logits(
+        self, inputs: IdArray, cache: Any, *, keep: bool = True, start: int | None = None
+    ) -> torch.Tensor:
         """Feed inputs [S, t] behind what the cache holds: logits [S, t, V], or of the last column
         alone without `keep`.
 
@@ -89,7 +96,9 @@ class FloatScorer:
         ids = torch.from_numpy(np.ascontiguousarray(inputs)).long().to(self.model.device)
         positions = None
         if start is not None:
-            positions = torch.arange(start, start + ids.shape[1], device=ids.device)[None].expand_as(ids)
+            positions = torch.arange(start, start + ids.shape[1], device=ids.device)[
+                None
+            ].expand_as(ids)
         try:
             out = self.model(
                 input_ids=ids,

@@ -27,7 +27,9 @@ _GROUP = 64
 class IntegerPredictions:
     """Head inputs, from which token weights are made when they are asked for."""
 
-    def __init__(self, engine: Engine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> None:
+    def __init__(
+        self, engine: Engine, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> None:
         self._engine = engine
         self._vectors = vectors  # [N, d]
         self._scales = scales  # [N]
@@ -58,7 +60,9 @@ class IntegerPredictions:
             distributions = self._engine.distributions(self._vectors[rows], self._scales[rows])
             buckets, here = targets[rows] >> BUCKET_BITS, np.arange(len(targets[rows]))
             bucket = distributions.bucket_frequencies()[here, buckets]
-            token = distributions.token_frequencies(buckets)[here, targets[rows] & (BUCKET_SIZE - 1)]
+            token = distributions.token_frequencies(buckets)[
+                here, targets[rows] & (BUCKET_SIZE - 1)
+            ]
             bits[rows] = 2 * math.log2(FREQUENCY_TOTAL) - np.log2(bucket) - np.log2(token)
         return bits
 
@@ -88,7 +92,15 @@ class IntegerScorer:
             digest=model.fingerprint.hex(),
             parameters=spec.weight_bytes,  # one byte each
             model_bytes=sum(array.nbytes for array in model.tensors.values()),
-            shape=Shape(spec.layers, spec.d_model, spec.heads, spec.kv_heads, spec.head_dim, spec.d_ff, spec.vocab),
+            shape=Shape(
+                spec.layers,
+                spec.d_model,
+                spec.heads,
+                spec.kv_heads,
+                spec.head_dim,
+                spec.d_ff,
+                spec.vocab,
+            ),
             settings={"engine": type(engine).__name__},
         )
 
@@ -105,5 +117,8 @@ class IntegerScorer:
             head = session.advance(part)
             here = wanted[:, columns]
             if here.any():
-                vectors, scales = np.ascontiguousarray(head.vectors[here]), np.ascontiguousarray(head.scales[here])
+                vectors, scales = (
+                    np.ascontiguousarray(head.vectors[here]),
+                    np.ascontiguousarray(head.scales[here]),
+                )
                 yield columns, IntegerPredictions(self.engine, vectors, scales)

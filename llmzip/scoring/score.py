@@ -59,7 +59,9 @@ class Batch:
     wanted: BoolArray  # [S, T]
 
 
-def batches(scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bool = True) -> Iterator[Batch]:
+def batches(
+    scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bool = True
+) -> Iterator[Batch]:
     """Spans as rows, the longest first, so that a batch pads little.
 
     start: whether each span begins with the start token; without it, its first token is not scored.
@@ -70,7 +72,9 @@ def batches(scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bo
     while order:
         longest = spans[order[0]].length
         if longest > scorer.max_positions:
-            raise LimitError(f"{longest} tokens of context are more than the model's {scorer.max_positions} positions")
+            raise LimitError(
+                f"{longest} tokens of context are more than the model's {scorer.max_positions} positions"
+            )
         rows = order[: max(1, scorer.batch_positions // longest)]
         order = order[len(rows) :]
         length = longest - skip
@@ -120,7 +124,13 @@ def score(
                     f"{scorer.model_card.name} {scorer.model_card.settings} gives tokens of the text no probability"
                 )
             found.append(
-                (bits, ranks, batch.text_indices[:, part][here], batch.positions[:, part][here], rows[:, part][here])
+                (
+                    bits,
+                    ranks,
+                    batch.text_indices[:, part][here],
+                    batch.positions[:, part][here],
+                    rows[:, part][here],
+                )
             )
             if progress:
                 progress(fed + part.stop * len(batch.inputs))
@@ -128,7 +138,9 @@ def score(
     if not found:
         empty = np.zeros(0, np.int32)
         return TokenScores(np.zeros(0), empty, empty, empty, empty, empty)
-    bits, ranks, text_indices, positions, spans_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    bits, ranks, text_indices, positions, spans_of = (
+        np.concatenate(parts) for parts in zip(*found, strict=True)
+    )
     order = np.lexsort((text_indices, spans_of))
     text_indices = text_indices[order]
     return TokenScores(

@@ -24,7 +24,10 @@ class TextTokenizer:
 
     @functools.cached_property
     def _characters(self) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        return np.array([sum(b & 0xC0 != 0x80 for b in piece) for piece in self._vocabulary.token_bytes], np.int32)
+        return np.array(
+            [sum(b & 0xC0 != 0x80 for b in piece) for piece in self._vocabulary.token_bytes],
+            np.int32,
+        )
 
     def __call__(self, data: bytes) -> Tokenized:
         """See `Scorer.tokenize`."""

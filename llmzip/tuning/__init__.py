@@ -1,1 +1,3 @@
-"""Tuning a model for compression: plain next-token training through the quantizer (docs/tuning.md)."""
+"""Tuning a model for compression: plain next-token training through the quantizer
+(docs/tuning.md).
+"""

@@ -1,7 +1,8 @@
 """Training text: documents as token sequences, and the sequences of a step drawn from them.
 
-The compressor's streams begin behind the start token, at the start of a text or anywhere in it. So do the sequences here:
-one part begins where a document does, the others where a shuffled grid over all text falls.
+The compressor's streams begin behind the start token, at the start of a text or anywhere in it. So
+do the sequences here: one part begins where a document does, the others where a shuffled grid over
+all text falls.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Corpus:
             starts.append(total)
             parts += [np.array([start_token], np.int32), ids.astype(np.int32)]
             total += 1 + len(ids)
-        return cls(np.concatenate(parts) if parts else np.empty(0, np.int32), np.array(starts, np.int64))
+        return cls(
+            np.concatenate(parts) if parts else np.empty(0, np.int32), np.array(starts, np.int64)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,9 @@ NOT_SCORED = -100
 
 
 def sequence(ids: Ids, first: int, length: int, start_token: int) -> tuple[Ids, Ids]:
-    """Inputs and targets of the `length` tokens from `first`; fewer at the end are filled up with what is not scored."""
+    """Inputs and targets of the `length` tokens from `first`; fewer at the end are filled up with
+    what is not scored.
+    """
     tokens = ids[first : first + length]
     inputs = np.full(length, start_token, np.int32)
     targets = np.full(length, NOT_SCORED, np.int32)
@@ -70,12 +75,18 @@ def sequence(ids: Ids, first: int, length: int, start_token: int) -> tuple[Ids, 
 
 
 def batches(
-    corpus: Corpus, size: int, length: int, start_token: int, from_start: float, seed: int, skip: int = 0
+    corpus: Corpus,
+    size: int,
+    length: int,
+    start_token: int,
+    from_start: float,
+    seed: int,
+    skip: int = 0,
 ) -> Iterator[Batch]:
     """Batches without end, the same for the same seed.
 
-    size, length: sequences of a batch and their tokens. from_start: the share of sequences that begin with a document.
-    skip: how many batches a run before has had already.
+    size, length: sequences of a batch and their tokens. from_start: the share of sequences that
+    begin with a document. skip: how many batches a run before has had already.
     """
     generator = np.random.default_rng(seed)
 
@@ -91,11 +102,20 @@ def batches(
     anywhere = grid()
 
     def document() -> int:
-        return int(corpus.starts[np.searchsorted(chances, generator.integers(chances[-1]), side="right")]) + 1
+        return (
+            int(
+                corpus.starts[
+                    np.searchsorted(chances, generator.integers(chances[-1]), side="right")
+                ]
+            )
+            + 1
+        )
 
     made = 0
     while True:
-        firsts = [document() if generator.random() < from_start else next(anywhere) for _ in range(size)]
+        firsts = [
+            document() if generator.random() < from_start else next(anywhere) for _ in range(size)
+        ]
         made += 1
         if made <= skip:
             continue
@@ -114,7 +134,10 @@ def held_out_batches(corpus: Corpus, size: int, length: int, start_token: int) -
     nothing = np.full(length, start_token, np.int32), np.full(length, NOT_SCORED, np.int32)
     rows += [nothing] * (-len(rows) % size)  # batches of one shape
     for first in range(0, len(rows), size):
-        inputs, targets = (np.stack(side).astype(np.int64) for side in zip(*rows[first : first + size], strict=True))
+        inputs, targets = (
+            np.stack(side).astype(np.int64)
+            for side in zip(*rows[first : first + size], strict=True)
+        )
         yield Batch(inputs, targets)
 
 
@@ -138,11 +161,16 @@ def load(path: pathlib.Path) -> dict[str, Corpus]:
     """The inverse of `save`."""
     with np.load(path) as arrays:
         names = [name.removesuffix(".ids") for name in arrays.files if name.endswith(".ids")]
-        return {name: Corpus(arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"]) for name in names}
+        return {
+            name: Corpus(arrays[f"{name}.ids"].astype(np.int32), arrays[f"{name}.starts"])
+            for name in names
+        }
 
 
 def split(texts: Sequence[bytes], share: float, seed: int) -> tuple[list[bytes], list[bytes]]:
-    """Documents to train on and documents held out, about `share` of the bytes; a single document is cut near its end."""
+    """Documents to train on and documents held out, about `share` of the bytes; a single document
+    is cut near its end.
+    """
     if len(texts) == 1:
         cut = int(len(texts[0]) * (1 - share))
         return [texts[0][:cut]], [texts[0][cut:]]

@@ -1,7 +1,8 @@
-"""What is trained of a matrix: a low-rank product beside its frozen numbers (LoRA, arXiv 2106.09685), or all of them.
+"""What is trained of a matrix: a low-rank product beside its frozen numbers (LoRA, arXiv
+2106.09685), or all of them.
 
-A module serves one matrix [N, K], or the same matrix of all layers [L, N, K]. What it returns has been rounded as it will be
-stored.
+A module serves one matrix [N, K], or the same matrix of all layers [L, N, K]. What it returns has
+been rounded as it will be stored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from llmzip.model.adapter import Factors
 from llmzip.tuning.quantizers import as_bfloat16, factor, factor_integers, factor_step
 
 LORA_SCALE = 32.0
-"""B·A is multiplied with this over the rank (arXiv 2106.09685, section 4.1), so that one rate fits all ranks."""
+"""B·A is multiplied with this over the rank (arXiv 2106.09685, section 4.1), so that one rate fits
+all ranks.
+"""
 
 
 class LowRank(nn.Module):
@@ -31,7 +34,9 @@ class LowRank(nn.Module):
         *many, rows, columns = base.shape
         self.register_buffer("base", base, persistent=False)
         self.b = nn.Parameter(torch.zeros(*many, rows, rank))
-        self.a = nn.Parameter(torch.empty(*many, rank, columns).uniform_(-1, 1) / math.sqrt(columns))
+        self.a = nn.Parameter(
+            torch.empty(*many, rank, columns).uniform_(-1, 1) / math.sqrt(columns)
+        )
         self.scale = LORA_SCALE / rank
 
     def _sides(self) -> tuple[Tensor, Tensor]:
@@ -61,7 +66,9 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def start_from(self, layer: int | None, b: Factors, a: Factors) -> None:
-        """Take over the factors of one layer, or of the one matrix; a smaller rank leaves the others as they are."""
+        """Take over the factors of one layer, or of the one matrix; a smaller rank leaves the
+        others as they are.
+        """
         rank = len(a.scales)
         if rank > self.a.shape[-2]:
             raise LLMZipError(

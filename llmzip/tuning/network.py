@@ -1,8 +1,10 @@
-"""The integer model as a trainable float network: the same rotations, the same roundings, gradients through both.
+"""The integer model as a trainable float network: the same rotations, the same roundings, gradients
+through both.
 
-Trained are a low-rank product B·A beside each frozen matrix (or all numbers), and a factor per norm gain. The weights that
-products use are made anew in each step as conversion makes them (docs/arithmetic.md, section 3): merged, rotated,
-quantized by rows. Shapes: B sequences, T tokens of each, L layers, H heads, G key/value heads, D head size, r rank.
+Trained are a low-rank product B·A beside each frozen matrix (or all numbers), and a factor per norm
+gain. The weights that products use are made anew in each step as conversion makes them
+(docs/arithmetic.md, section 3): merged, rotated, quantized by rows. Shapes: B sequences, T tokens
+of each, L layers, H heads, G key/value heads, D head size, r rank.
 """
 
 from __future__ import annotations
@@ -53,12 +55,16 @@ class Network(nn.Module):
     turn_mlp: Tensor
 
     def __init__(
-        self, source: FloatModel, rank: int | None, positions: int, dtype: torch.dtype = torch.float32
+        self,
+        source: FloatModel,
+        rank: int | None,
+        positions: int,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Load the base weights.
 
-        rank: of all products; None trains all numbers instead. positions: the longest sequence. dtype: of the operands of
-        products; bfloat16 holds the integers exactly too.
+        rank: of all products; None trains all numbers instead. positions: the longest sequence.
+        dtype: of the operands of products; bfloat16 holds the integers exactly too.
         """
         super().__init__()
         spec = self.spec = source.spec
@@ -66,17 +72,25 @@ class Network(nn.Module):
         self.matrices = nn.ModuleDict()
         self.gains = nn.ParameterDict()
         for part in LAYER_MATRICES + LAYER_NORMS:
-            self._add(part, torch.stack([loaded(source, f"layers.{i}.{part}") for i in range(spec.layers)]))
+            self._add(
+                part,
+                torch.stack([loaded(source, f"layers.{i}.{part}") for i in range(spec.layers)]),
+            )
         for part in ("embedding", "head", "norm"):
             self._add(part, loaded(source, part))
-        table = rope_table(inverse_frequencies(source.rope_theta, spec.head_dim), min(positions, spec.max_positions))
+        table = rope_table(
+            inverse_frequencies(source.rope_theta, spec.head_dim),
+            min(positions, spec.max_positions),
+        )
         turns = torch.from_numpy(table).to(torch.float32) * 2.0**-ROPE_BITS  # [T, 2, D/2]
         self.register_buffer("cosine", turns[:, 0].contiguous(), persistent=False)
         self.register_buffer("sine", turns[:, 1].contiguous(), persistent=False)
         for name in ("model", "head", "mlp"):
             block = getattr(spec, f"{name}_rotation")
             self.register_buffer(f"turn_{name}", rotation(block, "cpu"), persistent=False)
-        self.run_layer: Callable[[Tensor, LayerWeights], Tensor] = self.layer  # a compiled one may take its place
+        self.run_layer: Callable[[Tensor, LayerWeights], Tensor] = (
+            self.layer
+        )  # a compiled one may take its place
         self.run_loss: Callable[[Tensor, Tensor, Weights], Tensor] = self.token_losses
 
     def _add(self, name: str, weight: Tensor) -> None:
@@ -84,14 +98,18 @@ class Network(nn.Module):
             self.register_buffer(f"base_{name}", weight, persistent=False)
             self.gains[name] = nn.Parameter(torch.zeros_like(weight))
         else:
-            self.matrices[name] = FullRank(weight) if self.rank is None else LowRank(weight, self.rank)
+            self.matrices[name] = (
+                FullRank(weight) if self.rank is None else LowRank(weight, self.rank)
+            )
 
     def _merged(self, name: str) -> Tensor:
         merged: Tensor = self.matrices[name].merged()  # type: ignore[operator]
         return merged
 
     def _gain(self, name: str) -> Tensor:
-        """A norm's gains with their change: [..., d]; the change is a bfloat16 number, as it will be stored."""
+        """A norm's gains with their change: [..., d]; the change is a bfloat16 number, as it will
+        be stored.
+        """
         return self.get_buffer(f"base_{name}") * (1.0 + as_bfloat16(self.gains[name]))
 
     def _weights(self, rows: Tensor) -> Weights:
@@ -138,14 +156,20 @@ class Network(nn.Module):
         cosine, sine = self.cosine[:length, None], self.sine[:length, None]
         first, second = turning.chunk(2, dim=-1)
         turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
-        turned, values = (self._as_stored(z).to(self.dtype).transpose(1, 2) for z in (turned, values))
+        turned, values = (
+            self._as_stored(z).to(self.dtype).transpose(1, 2) for z in (turned, values)
+        )
         queries, keys = torch.split(turned, [heads, groups], dim=1)
-        attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, enable_gqa=True
+        )
         q, s = quantized(attended.transpose(1, 2).flatten(2).to(torch.float32))
         x = x + self._product(q, s, w.o)
         q, s = normalized(x, spec.norm_eps)
         gate, up = self._product(q, s, w.gate_up).chunk(2, dim=-1)
-        inner = rotated((functional.silu(gate) * up).to(self.dtype), self.turn_mlp).to(torch.float32)
+        inner = rotated((functional.silu(gate) * up).to(self.dtype), self.turn_mlp).to(
+            torch.float32
+        )
         q, s = quantized(inner)
         return x + self._product(q, s, w.down)
 
@@ -189,7 +213,9 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def start_from(self, adapter: Adapter) -> None:
-        """Begin with what an adapter of the same base has learned. Raises LLMZipError where its rank is larger."""
+        """Begin with what an adapter of the same base has learned. Raises LLMZipError where its
+        rank is larger.
+        """
         for name, (b, a) in adapter.products.items():
             layer, part = _place(name)
             self.matrices[part].start_from(layer, b, a)  # type: ignore[operator]

@@ -1,7 +1,8 @@
 """The exact arithmetic's roundings as differentiable torch functions.
 
-Forward they round as docs/arithmetic.md does, backward they are the identity (straight-through estimator, arXiv 1308.3432),
-so that training sees and repairs what exactness costs. Scales are constants to the gradient.
+Forward they round as docs/arithmetic.md does, backward they are the identity (straight-through
+estimator, arXiv 1308.3432), so that training sees and repairs what exactness costs. Scales are
+constants to the gradient.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from llmzip.arithmetic.constants import INT8_MAX, ROW_FLOOR
 from llmzip.model.adapter import FACTOR_MAX
 
 _FACTOR_STEP = 0.4
-"""Steps of a factor, in units of its row's root mean square: near the best of 15 levels for normal numbers."""
+"""Steps of a factor, in units of its row's root mean square: near the best of 15 levels for normal
+numbers.
+"""
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -22,13 +25,17 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def quantized(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows to int8 range: [..., K] float32 -> integers as float32 [..., K], scales [..., 1]; x ~ integers * scale."""
+    """Rows to int8 range: [..., K] float32 -> integers as float32 [..., K], scales [..., 1]; x ~
+    integers * scale.
+    """
     step = x.detach().abs().amax(dim=-1, keepdim=True).clamp(min=ROW_FLOOR) / INT8_MAX
     return rounded(x / step), step
 
 
 def normalized(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """RMS norm of the quantized row (section 4.2): [..., d] float32 -> integers [..., d], scales [..., 1]."""
+    """RMS norm of the quantized row (section 4.2): [..., d] float32 -> integers [..., d], scales
+    [..., 1].
+    """
     q, step = quantized(x)
     return q, torch.rsqrt(q.square().mean(dim=-1, keepdim=True) + epsilon / step.square())
 

@@ -1,7 +1,8 @@
 """The training loop: steps, held-out bits per byte, checkpoints, and a curve.
 
-Rates rise over the first steps, then fall linearly to nothing, by the share of the steps done or of the time used, whichever
-is further. A checkpoint is everything that the next step depends on; the file of the adapter so far lies beside it.
+Rates rise over the first steps, then fall linearly to nothing, by the share of the steps done or of
+the time used, whichever is further. A checkpoint is everything that the next step depends on; the
+file of the adapter so far lies beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from llmzip.tuning.network import Network
 
 _log = logging.getLogger("llmzip")
 _MIN_EMBEDDING_EPS = 1e-6
-"""Adam's epsilon where rows belong to tokens: a row whose gradient is noise must not move as fast as one that matters."""
+"""Adam's epsilon where rows belong to tokens: a row whose gradient is noise must not move as fast
+as one that matters.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,9 @@ class State:
 
 
 TrainingProgress = Callable[[State, float, float], None]
-"""Called after each step with the state, the share of the run that is done, and the step's bits per token."""
+"""Called after each step with the state, the share of the run that is done, and the step's bits per
+token.
+"""
 
 
 class Trainer:
@@ -83,16 +88,26 @@ class Trainer:
         options: TrainingOptions,
         base: str = "",
     ) -> None:
-        """held_out: kind -> text that is only measured. folder: where checkpoints, adapters and the curve go."""
+        """held_out: kind -> text that is only measured. folder: where checkpoints, adapters and the
+        curve go.
+        """
         self.network, self.corpus, self.held_out, self.options = network, corpus, held_out, options
         self.folder, self.base = folder, base
         self.device = network.cosine.device
         self.sizes = torch.from_numpy(token_sizes).to(self.device)
         self.state = State()
-        tokens = [*network.matrices["embedding"].parameters(), *network.matrices["head"].parameters()]
+        tokens = [
+            *network.matrices["embedding"].parameters(),
+            *network.matrices["head"].parameters(),
+        ]
         others = [p for p in network.parameters() if all(p is not q for q in tokens)]
-        groups: list[dict[str, Any]] = [{"params": others}, {"params": tokens, "eps": _MIN_EMBEDDING_EPS}]
-        self.optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0)
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": tokens, "eps": _MIN_EMBEDDING_EPS},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0
+        )
 
     def run(self, progress: TrainingProgress | None = None) -> State:
         """Train to the end, or to where an earlier run's end is."""
@@ -102,7 +117,13 @@ class Trainer:
         if not state.curve:
             self.evaluate()
         draws = batches(
-            self.corpus, options.batch, options.length, self._start_token, options.from_start, options.seed, state.step
+            self.corpus,
+            options.batch,
+            options.length,
+            self._start_token,
+            options.from_start,
+            options.seed,
+            state.step,
         )
         for batch in draws:
             done = self.share_done()
@@ -132,7 +153,9 @@ class Trainer:
         """By steps or by time, whichever is further."""
         by_steps = self.state.step / self.options.steps
         minutes = self.options.minutes
-        return min(1.0, by_steps if minutes is None else max(by_steps, self.state.seconds / (60 * minutes)))
+        return min(
+            1.0, by_steps if minutes is None else max(by_steps, self.state.seconds / (60 * minutes))
+        )
 
     def step(self, batch: Batch) -> float:
         """One update; the mean bits per token."""
@@ -149,7 +172,9 @@ class Trainer:
         return float(total)
 
     def _losses(self, batch: Batch, part: slice) -> tuple[Tensor, Tensor]:
-        inputs, targets = (torch.from_numpy(x[part]).to(self.device) for x in (batch.inputs, batch.targets))
+        inputs, targets = (
+            torch.from_numpy(x[part]).to(self.device) for x in (batch.inputs, batch.targets)
+        )
         scored = targets >= 0
         return self.network(inputs, targets.clamp(min=0)), scored
 
@@ -158,7 +183,9 @@ class Trainer:
         """Of held-out text."""
         bits, size = 0.0, 0
         options = self.options
-        for batch in held_out_batches(corpus, options.micro_batch, options.length, self._start_token):
+        for batch in held_out_batches(
+            corpus, options.micro_batch, options.length, self._start_token
+        ):
             losses, scored = self._losses(batch, slice(None))
             bits += float((losses * scored).sum(dtype=torch.float64))
             targets = torch.from_numpy(batch.targets).to(self.device)
@@ -167,15 +194,24 @@ class Trainer:
 
     def evaluate(self) -> None:
         """Add a point to the curve; a new best adapter is kept."""
-        kinds = {name: round(self.bits_per_byte(corpus), 5) for name, corpus in self.held_out.items()}
+        kinds = {
+            name: round(self.bits_per_byte(corpus), 5) for name, corpus in self.held_out.items()
+        }
         mean = sum(kinds.values()) / max(len(kinds), 1)
-        point = {"step": self.state.step, "seconds": round(self.state.seconds, 1), "mean": round(mean, 5), **kinds}
+        point = {
+            "step": self.state.step,
+            "seconds": round(self.state.seconds, 1),
+            "mean": round(mean, 5),
+            **kinds,
+        }
         self.state.curve.append(point)
         self.state.worse += 1
         if mean < self.state.best or not kinds:
             self.state.best, self.state.worse = mean, 0
             self.network.adapter(self.base).save(self.folder / "adapter.safetensors")
-        (self.folder / "curve.json").write_text(json.dumps(self.state.curve, indent=1) + "\n", "utf-8")
+        (self.folder / "curve.json").write_text(
+            json.dumps(self.state.curve, indent=1) + "\n", "utf-8"
+        )
 
     def checkpoint(self) -> None:
         """Write all that the next step depends on, and then give it its name."""
@@ -202,6 +238,8 @@ class Trainer:
 
 
 def compiled(network: Network) -> None:
-    """Compile what a layer and the head do once for all layers; quicker on GPUs after half a minute."""
+    """Compile what a layer and the head do once for all layers; quicker on GPUs after half a
+    minute.
+    """
     network.run_layer = torch.compile(network.layer, dynamic=False)
     network.run_loss = torch.compile(network.token_losses, dynamic=False)

@@ -1,7 +1,9 @@
-"""`llmzip tune` as a function: texts and a base model in, an adapter and the curve of its training out.
+"""`llmzip tune` as a function: texts and a base model in, an adapter and the curve of its training
+out.
 
-The output folder holds all of a run: `tokens.npz` (the text, tokenized once), `checkpoint.pt`, `curve.json`, and
-`adapter.safetensors`, the best so far. A run that was interrupted goes on from there.
+The output folder holds all of a run: `tokens.npz` (the text, tokenized once), `checkpoint.pt`,
+`curve.json`, and `adapter.safetensors`, the best so far. A run that was interrupted goes on from
+there.
 """
 
 from __future__ import annotations
@@ -38,12 +40,15 @@ def prepare(
 ) -> None:
     """Split texts into tokens and write them into the run's folder.
 
-    held_out: files that are only measured, each a kind of its own; without any, a share of the documents is held out.
+    held_out: files that are only measured, each a kind of its own; without any, a share of the
+    documents is held out.
     """
     tokenizer = Tokenizer(source.vocabulary)
 
     def corpus(documents: Sequence[bytes]) -> data.Corpus:
-        return data.Corpus.of(documents, lambda text: tokenizer.encode(text).ids, source.spec.start_token)
+        return data.Corpus.of(
+            documents, lambda text: tokenizer.encode(text).ids, source.spec.start_token
+        )
 
     trained = [document for path in texts for document in data.documents(path)]
     if not trained:
@@ -67,8 +72,8 @@ def train(
 ) -> State:
     """Train in a prepared folder, from its checkpoint where there is one.
 
-    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA. initial: where to begin, an adapter
-    of the same base.
+    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA. initial:
+    where to begin, an adapter of the same base.
     """
     source = read_source(base)
     corpora = data.load(folder / TOKENS_FILE)
@@ -101,7 +106,9 @@ def has_bfloat16(device: str) -> bool:
 
 @contextlib.contextmanager
 def _quick_products() -> Iterator[None]:
-    """TF32 for what stays in float32 on a GPU: rotations and merging, whose results are rounded to 8 bits."""
+    """TF32 for what stays in float32 on a GPU: rotations and merging, whose results are rounded to
+    8 bits.
+    """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -2,6 +2,6 @@
 
 It shares no code with llmzip and needs Python, numpy and three libraries that define what the
 documents only name: zstandard and lzma (blocks of those codecs) and xxhash (the content check); and
-for files with a dictionary `tokenizers`, which splits the dictionary's text. README.md tells in which
-order to read it.
+for files with a dictionary `tokenizers`, which splits the dictionary's text. README.md tells in
+which order to read it.
 """

@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("file", type=pathlib.Path, help="file to decode")
     parser.add_argument("-o", "--output", type=pathlib.Path, help="where to (standard output)")
-    parser.add_argument("-D", "--dictionary", type=pathlib.Path, help="the dictionary that the file was made with")
+    parser.add_argument(
+        "-D", "--dictionary", type=pathlib.Path, help="the dictionary that the file was made with"
+    )
     given = parser.parse_args(arguments)
     progress = Progress()
     try:

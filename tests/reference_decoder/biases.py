@@ -34,7 +34,10 @@ class Biases:
 
     def features(self, row: Row, token: int) -> list[F]:
         """How much oftener than expected the token came."""
-        return [log2(F(self._came[key] + ONE) / F(self._expected[key] + ONE)) for key in self._keys(row, token)]
+        return [
+            log2(F(self._came[key] + ONE) / F(self._expected[key] + ONE))
+            for key in self._keys(row, token)
+        ]
 
     def learn(self, row: Row, candidates: Sequence[int], token: int) -> None:
         """The token that came in a row, and the candidates of which it was or was not one."""

@@ -19,7 +19,9 @@ class ByteReader:
     def read(self, count: int, what: str) -> bytes:
         """The next `count` bytes; `what` names them where they are missing."""
         if self.offset + count > len(self.data):
-            raise DecodeError(f"byte {len(self.data)}: the data ends inside {what}: the file is cut off")
+            raise DecodeError(
+                f"byte {len(self.data)}: the data ends inside {what}: the file is cut off"
+            )
         self.offset += count
         return self.data[self.offset - count : self.offset]
 

@@ -57,7 +57,9 @@ def decode_file(
 class FrameDecoder:
     """One frame: its blocks, and what they hand on in a solid frame."""
 
-    def __init__(self, reader: ByteReader, model: Model | None, dictionary: bytes | None, report: Report) -> None:
+    def __init__(
+        self, reader: ByteReader, model: Model | None, dictionary: bytes | None, report: Report
+    ) -> None:
         self._reader, self._report = reader, report
         self._header = read_header(reader)
         self._model = model
@@ -80,7 +82,9 @@ class FrameDecoder:
                 raise DecodeError(f"block at byte {start}: {error}") from error
             self._blocks.append(block)
         is_empty = not self._blocks
-        if is_empty and (header.single_block or header.solid or header.memory_code or header.fingerprint):
+        if is_empty and (
+            header.single_block or header.solid or header.memory_code or header.fingerprint
+        ):
             raise DecodeError("a frame without blocks that needs something")
         is_short = header.single_block and self._blocks[0].size < SHORT
         check = content_check(self._content, is_short)

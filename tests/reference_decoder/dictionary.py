@@ -49,7 +49,9 @@ def read_dictionary(text: bytes, model: Model) -> Dictionary:
     return Dictionary(text, tuple(tokens), bytes(literals))
 
 
-def longest_matches(raw: bytes, ids: dict[bytes, int], escape_token: int, literals: bytearray) -> list[int]:
+def longest_matches(
+    raw: bytes, ids: dict[bytes, int], escape_token: int, literals: bytearray
+) -> list[int]:
     """The longest token at each place; the escape token, and the byte to `literals`, where there is
     none."""
     tokens, longest, start = [], max(map(len, ids), default=0), 0
@@ -81,7 +83,9 @@ def rules_of(model: Model) -> Callable[[str], list[int]]:
     def cut(text: str) -> list[int]:
         try:
             ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        except Exception:  # the library has no kinds of errors; some rules have no token for a character
+        except (
+            Exception
+        ):  # the library has no kinds of errors; some rules have no token for a character
             return []
         return ids
 

@@ -71,7 +71,9 @@ def usual_layout(tokens: int, context: int, dictionary: int) -> StreamLayout:
     return StreamLayout(tokens, 1, window, usual_capacity_bits(tokens + dictionary))
 
 
-def read_layout(reader: ByteReader, size: int, spec: Spec, context: int, dictionary: int, solid: bool) -> StreamLayout:
+def read_layout(
+    reader: ByteReader, size: int, spec: Spec, context: int, dictionary: int, solid: bool
+) -> StreamLayout:
     """The beginning of a payload, for a block of `size` bytes; refuses what the format does not
     allow."""
     tokens, streams = reader.varint("a block's tokens"), reader.varint("a block's streams")
@@ -175,7 +177,9 @@ def decode_step(decoder: SymbolDecoder, weights: Sequence[Sequence[int]]) -> lis
     """A token for each stream, by its tokens' weights: all buckets, then all places in them."""
     bucketed = [in_buckets(of_stream) for of_stream in weights]
     buckets = [
-        decoder.decode(cumulative_frequencies([sum(bucket) for bucket in of_stream])) if len(of_stream) > 1 else 0
+        decoder.decode(cumulative_frequencies([sum(bucket) for bucket in of_stream]))
+        if len(of_stream) > 1
+        else 0
         for of_stream in bucketed
     ]
     return [

@@ -62,7 +62,9 @@ def read_matches(payload: bytes, size: int, before: int) -> Matches:
     return Matches(inner, sequences, size - matched, rest)
 
 
-def decode_matches(payload: bytes, size: int, before: bytes, decode: Callable[[int, bytes, int], bytes]) -> bytes:
+def decode_matches(
+    payload: bytes, size: int, before: bytes, decode: Callable[[int, bytes, int], bytes]
+) -> bytes:
     """The `size` bytes of a block behind `before`; `decode` gets the literals' codec, payload and
     size."""
     matches = read_matches(payload, size, len(before))

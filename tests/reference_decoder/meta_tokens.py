@@ -27,9 +27,13 @@ def read_counts(reader: ByteReader, size: int) -> tuple[int, int, int]:
     tokens, symbols, metas = counts
     coded = len(reader.data) - reader.offset
     if not (
-        1 <= tokens <= size and 1 <= symbols <= 3 * tokens and 3 * metas < symbols <= SYMBOLS_PER_BYTE * (1 + coded)
+        1 <= tokens <= size
+        and 1 <= symbols <= 3 * tokens
+        and 3 * metas < symbols <= SYMBOLS_PER_BYTE * (1 + coded)
     ):
-        raise DecodeError(f"{tokens} tokens, {symbols} symbols, {metas} meta-tokens in {coded} bytes for {size}")
+        raise DecodeError(
+            f"{tokens} tokens, {symbols} symbols, {metas} meta-tokens in {coded} bytes for {size}"
+        )
     return tokens, symbols, metas
 
 

@@ -103,6 +103,8 @@ class Mixing:
                 weight + round_to_int(rate * F(step))
                 for weight, step in zip(self._weights[expert][context], slope, strict=True)
             ]
-            self._weights[expert][context] = [min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT) for weight in moved]
+            self._weights[expert][context] = [
+                min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT) for weight in moved
+            ]
         for observation in self._observed:
             self._seen.update(observation.mixer_contexts)

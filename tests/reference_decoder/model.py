@@ -38,7 +38,9 @@ class Model:
     tensors: Mapping[str, npt.NDArray[Any]]
     token_bytes: tuple[bytes, ...]
     rules: str = ""
-    """How text is split into tokens, as `tokenizers` describes it in JSON; only dictionaries need it."""
+    """How text is split into tokens, as `tokenizers` describes it in JSON; only dictionaries need
+    it.
+    """
     _matrices: dict[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def matrix(self, name: str) -> npt.NDArray[np.float64]:
@@ -57,7 +59,11 @@ class Model:
             digest.update(len(data).to_bytes(8, "little") + data)
 
         field(b"llmzip arithmetic 1")
-        field(json.dumps(dataclasses.asdict(self.spec), sort_keys=True, separators=(",", ":")).encode())
+        field(
+            json.dumps(
+                dataclasses.asdict(self.spec), sort_keys=True, separators=(",", ":")
+            ).encode()
+        )
         field(b"".join(len(text).to_bytes(4, "little") + text for text in self.token_bytes))
         for name, array in sorted(self.tensors.items()):
             field(f"{name} {array.dtype.name} {list(array.shape)}".encode())

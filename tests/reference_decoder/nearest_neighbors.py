@@ -73,7 +73,9 @@ class NearestNeighbors:
         same_top = [e for e in same_top if self._positions[e].last != row.last(1)]
         here = signature(row)
         distances = sorted(
-            ((self._positions[e].signature ^ here).bit_count(), -e) for e in same_last + same_top if e >= oldest
+            ((self._positions[e].signature ^ here).bit_count(), -e)
+            for e in same_last + same_top
+            if e >= oldest
         )
         return [(distance, self._positions[-e]) for distance, e in distances[:NEIGHBORS]]
 
@@ -96,7 +98,10 @@ class NearestNeighbors:
         key = (min(96 * nearest // self._d_model, 31), min(8 * best // total, 7))
         return Vote(
             mixer_context=1 + min(5 * best // total, 4),
-            shares={i: (F(votes[i]) / F(total) + F(sharp_votes[i]) / F(sharp_total)) * F(0.5) for i in votes},
+            shares={
+                i: (F(votes[i]) / F(total) + F(sharp_votes[i]) / F(sharp_total)) * F(0.5)
+                for i in votes
+            },
             surprises={i: F(surprises[i]) * F(2.0**-23) * far for i in votes},
             bin=key,
         )

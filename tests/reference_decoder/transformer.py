@@ -44,7 +44,9 @@ class Transformer:
     def __init__(self, model: Model, window: int) -> None:
         self.model, self.spec, self.window = model, model.spec, window
         self.position = 0
-        self.caches = [[KVCache() for _ in range(self.spec.kv_heads)] for _ in range(self.spec.layers)]
+        self.caches = [
+            [KVCache() for _ in range(self.spec.kv_heads)] for _ in range(self.spec.layers)
+        ]
 
     def copy(self) -> Transformer:
         """Another stream that has read the same."""

@@ -49,7 +49,9 @@ def numbers(*values: int) -> bytes:
     return b"".join(map(varint, values))
 
 
-def header(flags: int = SINGLE, names: bytes = b"", version: int = VERSION, memory: int = MEMORY) -> bytes:
+def header(
+    flags: int = SINGLE, names: bytes = b"", version: int = VERSION, memory: int = MEMORY
+) -> bytes:
     """The beginning of a frame."""
     return MAGIC + bytes([version << 2 | flags, memory]) + names
 
@@ -64,7 +66,9 @@ def short_frame(head: bytes, whole: bytes, content: bytes = b"") -> bytes:
     return head + whole + block_check(head + whole, True) + content_check(content, True)
 
 
-def one(codec: int, size: int, payload: bytes, *, model: Model | None = None, memory: int = MEMORY) -> bytes:
+def one(
+    codec: int, size: int, payload: bytes, *, model: Model | None = None, memory: int = MEMORY
+) -> bytes:
     """A frame of one block that claims so many bytes; model: the one it names."""
     head = header(memory=memory)
     if model:
@@ -130,7 +134,9 @@ def general() -> Iterator[tuple[str, bytes]]:
     yield "bad-zstd-two-frames", one(ZSTD, 2 * len(text), packed(text) * 2)
     window = b"\0\x58" + packed(text)[2:]  # a descriptor of a window of 2 MiB
     yield "bad-zstd-window", one(ZSTD, len(text), window)
-    lzma2 = lzma.compress(text, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 4096}])
+    lzma2 = lzma.compress(
+        text, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 4096}]
+    )
     yield "bad-xz-filter", one(XZ, len(text), b"\2" + lzma2)
     yield "bad-xz-junk", one(XZ, len(text), b"\0" + lzma2 + b"x")
     yield "bad-xz-noise", one(XZ, 30, b"\0" + b"\xff" * 20)

@@ -38,7 +38,9 @@ def compare(data: bytes, kind: Kind) -> str:
         return "left out"
     theirs: bytes | DecodeError
     try:
-        theirs = decode_file(data, reference_model(tiny()), dictionary.content if dictionary else None)
+        theirs = decode_file(
+            data, reference_model(tiny()), dictionary.content if dictionary else None
+        )
     except DecodeError as error:
         theirs = error
     if isinstance(ours, bytes) and isinstance(theirs, bytes):

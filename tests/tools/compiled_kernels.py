@@ -55,9 +55,13 @@ def launches(
     seen: set[str] = set()
     found: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
 
-    def note(kernel: Any, grid: Any, *arguments: Any, warps: int = 4, stages: int = 3, **constants: Any) -> None:
+    def note(
+        kernel: Any, grid: Any, *arguments: Any, warps: int = 4, stages: int = 3, **constants: Any
+    ) -> None:
         options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": False, **constants}
-        key = repr((kernel.fn.__name__, [a if isinstance(a, int) else a.dtype for a in arguments], options))
+        key = repr(
+            (kernel.fn.__name__, [a if isinstance(a, int) else a.dtype for a in arguments], options)
+        )
         if key not in seen:
             seen.add(key)
             found.append((kernel, arguments, options))
@@ -104,7 +108,9 @@ MULTIPLY = {"qkv", "scores", "values", "residual", "gate_up", "head"}
 
 def faults(name: str, ptx: str) -> list[str]:
     """What must not be in a kernel's code, or is missing."""
-    ptx = ptx.replace("cvt.rmi.ftz", "cvt.rmi")  # floor may take a subnormal number for 0: exp2 is the same
+    ptx = ptx.replace(
+        "cvt.rmi.ftz", "cvt.rmi"
+    )  # floor may take a subnormal number for 0: exp2 is the same
     found = [word for word in ("fma.", ".approx", "ex2.", "rsqrt", ".ftz") if word in ptx]
     if name in DIVIDE and "div.rn.f32" not in ptx:
         found.append("no exact division")

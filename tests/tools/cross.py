@@ -100,10 +100,15 @@ def check_golden_files(folder: pathlib.Path, cpu: str) -> None:
     tiny = IntegerModel.load(folder / "tiny.safetensors")
     for name, (data, options) in golden.CASES.items():
         frame = golden.frame_path(name).read_bytes()
-        assert llmzip.decompress(frame, model=tiny, runtime=llmzip.Runtime(threads=2), **golden.needs(name)) == data, (
-            name
-        )
-        assert llmzip.compress(data, model=tiny, runtime=llmzip.Runtime(threads=2), **options) == frame, name
+        assert (
+            llmzip.decompress(
+                frame, model=tiny, runtime=llmzip.Runtime(threads=2), **golden.needs(name)
+            )
+            == data
+        ), name
+        assert (
+            llmzip.compress(data, model=tiny, runtime=llmzip.Runtime(threads=2), **options) == frame
+        ), name
     print(
         f"  {cpu}: {len(golden.CASES)} golden files decode and are made again ({time.perf_counter() - start:.0f} s)",
         flush=True,

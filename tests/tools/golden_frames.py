@@ -25,7 +25,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--default", action="store_true", help="also the frame of the default model")
+    parser.add_argument(
+        "--default", action="store_true", help="also the frame of the default model"
+    )
     arguments = parser.parse_args()
     model = convert(read_source(golden.DATA / "tiny"))
     golden.FOLDER.mkdir(parents=True, exist_ok=True)

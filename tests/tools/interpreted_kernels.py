@@ -55,12 +55,16 @@ def check_kernels(shape: str, rows: int, slots: int) -> bool:
     return equal
 
 
-def check_steps(model: IntegerModel, streams: int, window: int, tokens: int, chunks: tuple[int, ...] = (4,)) -> bool:
+def check_steps(
+    model: IntegerModel, streams: int, window: int, tokens: int, chunks: tuple[int, ...] = (4,)
+) -> bool:
     session.STEP_STREAMS = 2  # chunks of several streams token by token
     expected = fed(TorchEngine(model), streams, window, [*chunks], tokens)
     engine = TritonEngine(model, "cpu", replays=True, operations=Operations(model.spec))
     found = fed(engine, streams, window, [*chunks], tokens)
-    assert_equal([np.asarray(a).astype(b.dtype) for a, b in zip(found, expected, strict=True)], expected)
+    assert_equal(
+        [np.asarray(a).astype(b.dtype) for a, b in zip(found, expected, strict=True)], expected
+    )
     return True
 
 

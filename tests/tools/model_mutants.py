@@ -112,7 +112,9 @@ def change_json(rng: random.Random, value: Any) -> Any:
     elif isinstance(container, list):
         container.insert(key, nasty(rng))
     else:
-        container[rng.choice(["type", "vocab", "merges", "rope_scaling", "head_dim", "x"])] = nasty(rng)
+        container[rng.choice(["type", "vocab", "merges", "rope_scaling", "head_dim", "x"])] = nasty(
+            rng
+        )
     return value
 
 
@@ -120,7 +122,9 @@ def written_json(rng: random.Random, value: Any) -> bytes:
     data = json.dumps(value).encode("utf-8", "surrogatepass")
     if rng.random() < 0.02:
         data = (
-            b"[" * 100_000 if rng.random() < 0.5 else data.replace(b"{", b'{"a":' + b"[" * 3000 + b"]" * 3000 + b",", 1)
+            b"[" * 100_000
+            if rng.random() < 0.5
+            else data.replace(b"{", b'{"a":' + b"[" * 3000 + b"]" * 3000 + b",", 1)
         )
     return change_bytes(rng, data) if rng.random() < 0.05 else data
 
@@ -138,7 +142,9 @@ def change_bytes(rng: random.Random, data: bytes) -> bytes:
         elif kind == 2:
             changed[place:place] = rng.choice([b"\0", b"\xff" * 8, b"\0" * 100])
         else:
-            changed[place : place + 8] = struct.pack("<Q", rng.choice([0, 1, 2**31, 2**40, 2**62, 2**64 - 1]))
+            changed[place : place + 8] = struct.pack(
+                "<Q", rng.choice([0, 1, 2**31, 2**40, 2**62, 2**64 - 1])
+            )
     return bytes(changed)
 
 
@@ -166,7 +172,9 @@ def change_header(rng: random.Random, path: pathlib.Path) -> None:
     data = file.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = written_json(rng, times(rng, change_json, json.loads(data[8 : 8 + length])))
-    stated = len(header) if rng.random() < 0.9 else rng.choice([0, 1, length, 2**31, 2**62, 2**64 - 1])
+    stated = (
+        len(header) if rng.random() < 0.9 else rng.choice([0, 1, length, 2**31, 2**62, 2**64 - 1])
+    )
     file.write_bytes(struct.pack("<Q", stated) + header + data[8 + length :])
 
 
@@ -184,7 +192,9 @@ def change_weights(rng: random.Random, path: pathlib.Path) -> None:
 
 def change_kind(rng: random.Random, path: pathlib.Path) -> None:
     """Something else in the place of a file."""
-    file = path / rng.choice(["config.json", "tokenizer.json", "model.safetensors", "more.safetensors"])
+    file = path / rng.choice(
+        ["config.json", "tokenizer.json", "model.safetensors", "more.safetensors"]
+    )
     file.unlink(missing_ok=True)
     kind = rng.randrange(6)
     if kind == 0:
@@ -194,7 +204,11 @@ def change_kind(rng: random.Random, path: pathlib.Path) -> None:
     elif kind == 2:
         file.symlink_to(rng.choice(["/dev/zero", "/dev/null", str(file), "/proc/self/mem"]))
     elif kind == 3:
-        file.write_bytes(rng.choice([b"", b"\0" * 8, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"]))
+        file.write_bytes(
+            rng.choice(
+                [b"", b"\0" * 8, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"]
+            )
+        )
     elif kind == 4:
         file.write_bytes(rng.randbytes(200))
 
@@ -224,7 +238,9 @@ class GGUFDraft:
         self.data, self.at = data, 4
         self.version, tensors, fields = self.take("I"), self.take("Q"), self.take("Q")
         self.fields = [[self.text(), *self.typed()] for _ in range(fields)]
-        self.tensors = [[self.text(), self.shape(), self.take("I"), self.take("Q")] for _ in range(tensors)]
+        self.tensors = [
+            [self.text(), self.shape(), self.take("I"), self.take("Q")] for _ in range(tensors)
+        ]
         self.rest = data[-(-self.at // 32) * 32 :]
 
     def take(self, layout: str) -> Any:
@@ -271,7 +287,11 @@ class GGUFDraft:
                 return text(it)
             if kind == 9:
                 inner, items = it if is_array(it) else (4, [])
-                return number("I", inner) + count(len(items)) + b"".join(value(inner, item) for item in items)
+                return (
+                    number("I", inner)
+                    + count(len(items))
+                    + b"".join(value(inner, item) for item in items)
+                )
             return number(_LAYOUTS.get(kind, "I"), it)
 
         def number(layout: str, it: Any) -> bytes:
@@ -280,11 +300,15 @@ class GGUFDraft:
             except (struct.error, OverflowError, TypeError):
                 return bytes(struct.calcsize("<" + layout))
 
-        head = b"GGUF" + number("I", self.version) + count(len(self.tensors)) + count(len(self.fields))
+        head = (
+            b"GGUF" + number("I", self.version) + count(len(self.tensors)) + count(len(self.fields))
+        )
         for key, kind, it in self.fields:
             head += text(key) + number("I", kind) + value(kind, it)
         for name, shape, kind, offset in self.tensors:
-            head += text(name) + number("I", len(shape)) + b"".join(number("Q", size) for size in shape)
+            head += (
+                text(name) + number("I", len(shape)) + b"".join(number("Q", size) for size in shape)
+            )
             head += number("I", kind) + number("Q", offset)
         return head + bytes(-len(head) % 32) + self.rest
 
@@ -313,7 +337,9 @@ def change_gguf(rng: random.Random, draft: GGUFDraft) -> GGUFDraft:
             if rng.random() < 0.3:
                 field[2] = [rng.choice(_KINDS), items]
             elif items:
-                items[rng.randrange(len(items))] = copy.deepcopy(rng.choice([*NASTY, "a b", " ", "a b c", "th e"]))
+                items[rng.randrange(len(items))] = copy.deepcopy(
+                    rng.choice([*NASTY, "a b", " ", "a b c", "th e"])
+                )
                 del items[rng.choice([0, len(items) // 2, len(items)]) :]
         else:
             field[2] = copy.deepcopy(rng.choice([*NASTY, *_SIZES]))
@@ -321,7 +347,9 @@ def change_gguf(rng: random.Random, draft: GGUFDraft) -> GGUFDraft:
         tensor = rng.choice(draft.tensors)
         change = rng.randrange(5)
         if change == 0:
-            tensor[0] = rng.choice(["rope_freqs.weight", "a.bias", "", rng.choice(draft.tensors)[0]])
+            tensor[0] = rng.choice(
+                ["rope_freqs.weight", "a.bias", "", rng.choice(draft.tensors)[0]]
+            )
         elif change == 1:
             tensor[1] = [rng.choice(_SIZES) for _ in range(rng.choice([0, 1, 2, 3, 4, 5, 9]))]
         elif change == 2:
@@ -342,7 +370,9 @@ def write_gguf_mutant(rng: random.Random, sound: bytes, path: pathlib.Path) -> N
     if rng.random() < 0.05:
         draft.version = rng.choice([0, 1, 2, 4, 3 << 24])
     data = draft.written(rng)
-    path.write_bytes(data[: rng.choice([len(data), len(data), len(data), len(data) - 1, len(data) // 2])])
+    path.write_bytes(
+        data[: rng.choice([len(data), len(data), len(data), len(data) - 1, len(data) // 2])]
+    )
 
 
 # Trying

@@ -5,7 +5,8 @@ Kernels are launched by `launch.launch`, which forbids fused multiply-adds. Tens
 rows, K inputs, N outputs.
 """
 
-# Triton reads annotations and global numbers of kernels itself: no `from __future__ import annotations`, numbers as constexpr.
+# Triton reads annotations and global numbers of kernels itself: no `from __future__ import
+# annotations`, numbers as constexpr.
 import triton
 import triton.language as tl
 
@@ -50,7 +51,9 @@ def row_factor(maximum, limit: tl.constexpr):
 
 
 @triton.jit
-def add_product(x, weight, columns, inside, start, acc, N: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
+def add_product(
+    x, weight, columns, inside, start, acc, N: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr
+):
     """acc [M, n] int32 plus a slice of the depth: x [M, BLOCK] int8 times rows `columns` of weight
     [N, K] int8.
     """
@@ -69,4 +72,6 @@ def load_rows(x, rows, M, start, K: tl.constexpr, BLOCK: tl.constexpr):
     k = start + tl.arange(0, BLOCK)
     if K % BLOCK == 0:
         return tl.load(x + rows[:, None] * K + k[None, :], mask=(rows < M)[:, None], other=0)
-    return tl.load(x + rows[:, None] * K + k[None, :], mask=(rows < M)[:, None] & (k < K)[None, :], other=0)
+    return tl.load(
+        x + rows[:, None] * K + k[None, :], mask=(rows < M)[:, None] & (k < K)[None, :], other=0
+    )

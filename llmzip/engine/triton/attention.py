@@ -41,20 +41,31 @@ def scores_kernel(
     inside = n < used
     first = pair * shared  # = stream * H + the group's first head
     q = tl.load(
-        queries + (first + head)[:, None] * head_dim + i[None, :], mask=real[:, None] & (i < head_dim)[None, :], other=0
+        queries + (first + head)[:, None] * head_dim + i[None, :],
+        mask=real[:, None] & (i < head_dim)[None, :],
+        other=0,
     )
     pointers = keys + (pair * slots + n)[:, None] * head_dim + i[None, :]
     if head_dim == DIM:
         k = tl.load(pointers, mask=inside[:, None], other=0, eviction_policy="evict_first")
     else:
-        k = tl.load(pointers, mask=inside[:, None] & (i < head_dim)[None, :], other=0, eviction_policy="evict_first")
+        k = tl.load(
+            pointers,
+            mask=inside[:, None] & (i < head_dim)[None, :],
+            other=0,
+            eviction_policy="evict_first",
+        )
     t = tl.dot(q, tl.trans(k), out_dtype=tl.int32).to(tl.float32)
     t = t * tl.load(key_scales + pair * slots + n, mask=inside, other=0.0)[None, :]
     t = t * tl.load(query_scales + first + head, mask=real, other=0.0)[:, None]
     seen = tl.load(visible + n, mask=inside, other=0)[None, :]
     t = tl.where(seen != 0, t, float("-inf"))
     tl.store(maxima + (first + head) * tiles + tl.program_id(1), tl.max(t, axis=1), mask=real)
-    tl.store(scores + (first + head)[:, None] * slots + n[None, :], t, mask=real[:, None] & inside[None, :])
+    tl.store(
+        scores + (first + head)[:, None] * slots + n[None, :],
+        t,
+        mask=real[:, None] & inside[None, :],
+    )
 
 
 @triton.jit
@@ -86,7 +97,10 @@ def values_kernel(
     for start in range(0, written, _TILES):
         tile = start + tl.arange(0, _TILES)
         pointers = maxima + (first + head)[:, None] * tiles + tile[None, :]
-        best = tl.maximum(best, tl.load(pointers, mask=real[:, None] & (tile < written)[None, :], other=float("-inf")))
+        best = tl.maximum(
+            best,
+            tl.load(pointers, mask=real[:, None] & (tile < written)[None, :], other=float("-inf")),
+        )
     top = tl.where(real, tl.max(best, axis=1), 0.0)
     scanned = tl.arange(0, SCAN)
     sums = tl.zeros((SHARED, SCAN), tl.int32)
@@ -101,7 +115,9 @@ def values_kernel(
     shift = tl.arange(0, DIGITS)[None, :, None] * DIGIT_BITS
     i = tl.arange(0, DIM)
     acc = tl.zeros((SHARED * DIGITS, DIM), tl.int32)
-    for start in range(split * split_length, tl.minimum(used, (split + 1) * split_length), POSITIONS):
+    for start in range(
+        split * split_length, tl.minimum(used, (split + 1) * split_length), POSITIONS
+    ):
         n = start + tl.arange(0, POSITIONS)
         inside = n < used
         pointers = values + pair * (head_dim * slots) + i[:, None] * slots + n[None, :]
@@ -109,7 +125,10 @@ def values_kernel(
             v = tl.load(pointers, mask=inside[None, :], other=0, eviction_policy="evict_first")
         else:
             v = tl.load(
-                pointers, mask=(i < head_dim)[:, None] & inside[None, :], other=0, eviction_policy="evict_first"
+                pointers,
+                mask=(i < head_dim)[:, None] & inside[None, :],
+                other=0,
+                eviction_policy="evict_first",
             )
         t = tl.load(row + n[None, :], mask=real[:, None] & inside[None, :], other=float("-inf"))
         u = tl.load(value_scales + pair * slots + n, mask=inside, other=0.0)
@@ -120,5 +139,7 @@ def values_kernel(
     worth = tl.reshape(acc, (SHARED, DIGITS, DIM)) << shift
     out = tl.sum(worth, axis=1)
     width: tl.constexpr = heads * head_dim
-    pointers = splits + split.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
+    pointers = (
+        splits + split.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
+    )
     tl.store(pointers, out, mask=real[:, None] & (i < head_dim)[None, :])

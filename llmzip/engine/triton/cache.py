@@ -18,7 +18,9 @@ class TritonKVCache(RotatingKVCache):
     positions.
     """
 
-    def _allocate(self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device) -> None:
+    def _allocate(
+        self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device
+    ) -> None:
         *outer, slots = shape
         padded = ceil_div(slots, SLOT_MULTIPLE) * SLOT_MULTIPLE
         zeros = functools.partial(torch.zeros, device=device)

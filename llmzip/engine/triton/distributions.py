@@ -20,7 +20,10 @@ class TritonDistributions:
     """See `llmzip.engine.base.Distributions`."""
 
     def __init__(
-        self, transformer: TritonTransformer, prediction: Prediction, predictor: Predictor | None = None
+        self,
+        transformer: TritonTransformer,
+        prediction: Prediction,
+        predictor: Predictor | None = None,
     ) -> None:
         """predictor: who overwrites the prediction with its next one; the products are then
         computed again when needed.
@@ -29,7 +32,9 @@ class TritonDistributions:
         self._prediction = prediction
         self._predictor = predictor
         self._generation = predictor.generation if predictor else 0
-        self._top, self._totals, self._table = to_host(prediction.top, prediction.totals, prediction.table)
+        self._top, self._totals, self._table = to_host(
+            prediction.top, prediction.totals, prediction.table
+        )
         self._sums: Tensor | None = None  # once they differ from the prediction's
         self._replaced: list[tuple[int, Tensor, Tensor]] = []
 
@@ -46,7 +51,9 @@ class TritonDistributions:
         with self._transformer.working():
             wanted = self._put(tokens, np.int32)
             weights = torch.empty_like(wanted)
-            self._transformer.operations.weights_of(*self._products(slice(first, first + len(tokens))), wanted, weights)
+            self._transformer.operations.weights_of(
+                *self._products(slice(first, first + len(tokens))), wanted, weights
+            )
             return to_host(weights)[0]
 
     def replace(self, first: int, tokens: npt.NDArray[np.int32], weights: Int64Array) -> None:
@@ -65,7 +72,9 @@ class TritonDistributions:
             return self._table
         with self._transformer.working():
             table = torch.empty_like(self._prediction.table)
-            self._transformer.operations.bucket_table(self._sums, table, torch.empty_like(self._prediction.totals))
+            self._transformer.operations.bucket_table(
+                self._sums, table, torch.empty_like(self._prediction.totals)
+            )
             return to_host(table)[0]
 
     def token_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
@@ -74,13 +83,17 @@ class TritonDistributions:
             chosen = self._put(buckets, np.int32)
             table = torch.empty(len(chosen), BUCKET_SIZE, dtype=torch.int32, device=chosen.device)
             products = self._products(slice(0, len(chosen)))
-            self._transformer.operations.token_table(*products, chosen, *self._all_replaced(), table)
+            self._transformer.operations.token_table(
+                *products, chosen, *self._all_replaced(), table
+            )
             return to_host(table)[0]
 
     def _products(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """The products, scales and maxima of some rows."""
         if self._predictor and self._predictor.generation != self._generation:
-            self._prediction = self._transformer.prediction(self._prediction.vectors, self._prediction.scales)
+            self._prediction = self._transformer.prediction(
+                self._prediction.vectors, self._prediction.scales
+            )
             self._predictor = None
         prediction = self._prediction
         return prediction.found[rows], prediction.scales[rows], prediction.maxima[rows]

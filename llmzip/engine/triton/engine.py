@@ -62,5 +62,6 @@ class TritonEngine(TorchEngine):
             return TritonDistributions(self.transformer, prediction, session)
         with self.working():
             return TritonDistributions(
-                self.transformer, self.transformer.prediction(*self.transformer.put(vectors, scales))
+                self.transformer,
+                self.transformer.prediction(*self.transformer.put(vectors, scales)),
             )

@@ -16,13 +16,20 @@ _PROGRAMS = 528  # four for each multiprocessor of an H100: fewer leave its memo
 
 
 def launch(
-    kernel: Any, grid: tuple[int, ...], *arguments: Any, warps: int = 4, stages: int = 3, **constants: Any
+    kernel: Any,
+    grid: tuple[int, ...],
+    *arguments: Any,
+    warps: int = 4,
+    stages: int = 3,
+    **constants: Any,
 ) -> None:
     """Start a kernel.
 
     A fused multiply-add has one rounding where docs/arithmetic.md wants two: it is forbidden.
     """
-    kernel[grid](*arguments, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=False)
+    kernel[grid](
+        *arguments, **constants, num_warps=warps, num_stages=stages, enable_fp_fusion=False
+    )
 
 
 def power_of_two(n: int, least: int = 1) -> int:

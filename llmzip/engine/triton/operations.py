@@ -15,7 +15,14 @@ from torch import Tensor
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.engine.torch_layers import Linear
 from llmzip.engine.triton import attention, products, rows, tables
-from llmzip.engine.triton.launch import ceil_div, depth_block, launch, position_splits, power_of_two, row_block
+from llmzip.engine.triton.launch import (
+    ceil_div,
+    depth_block,
+    launch,
+    position_splits,
+    power_of_two,
+    row_block,
+)
 from llmzip.model.spec import ModelSpec
 
 TILE = 128
@@ -69,7 +76,9 @@ class Operations:
         self.tuning = tuning or Tuning()
         self.buckets = ceil_div(spec.vocab, BUCKET_SIZE)
         self.tiles = ceil_div(spec.vocab, TILE)
-        self.score_tile = max(32, self.tuning.scores_positions * 64 // power_of_two(spec.head_dim, 32))
+        self.score_tile = max(
+            32, self.tuning.scores_positions * 64 // power_of_two(spec.head_dim, 32)
+        )
 
     def splits(self, streams: int, used: int) -> int:
         """The number of splits that `values` makes of the positions."""
@@ -84,11 +93,23 @@ class Operations:
         d = self.spec.d_model
         launch(rows.embed_kernel, (len(ids),), ids, table, scale, x, d=d, BLOCK=power_of_two(d))
 
-    def assign_slot(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
+    def assign_slot(
+        self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor
+    ) -> None:
         """The new position [1] int64 into its slot: slot_positions [P] int64, visible [P] int8."""
         slots = len(slot_positions)
         grid = (ceil_div(slots, 256),)
-        launch(rows.assign_slot_kernel, grid, position, slot_positions, visible, slots, window, ring, BLOCK=256)
+        launch(
+            rows.assign_slot_kernel,
+            grid,
+            position,
+            slot_positions,
+            visible,
+            slots,
+            window,
+            ring,
+            BLOCK=256,
+        )
 
     def rms_norm(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
         """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
@@ -106,9 +127,19 @@ class Operations:
         position of the cache.
         """
         spec = self.spec
-        block = row_block(len(q), 32)  # few: values are stored byte by byte, each in a sector of its own
+        block = row_block(
+            len(q), 32
+        )  # few: values are stored byte by byte, each in a sector of its own
         grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
-        into = (queries, query_scales, cache.keys, cache.values, cache.key_scales, cache.value_scales, cache.largest)
+        into = (
+            queries,
+            query_scales,
+            cache.keys,
+            cache.values,
+            cache.key_scales,
+            cache.value_scales,
+            cache.largest,
+        )
         numbers = (len(q), ring, cache.keys.shape[2])
         launch(
             products.qkv_kernel, grid, q, scale, weights.weight, weights.scale, rope, position, *into, *numbers,
@@ -138,7 +169,9 @@ class Operations:
             POSITIONS=self.score_tile, warps=self.tuning.scores_warps,
         )  # fmt: skip
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor) -> None:
+    def values(
+        self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor
+    ) -> None:
         """From scores to sums: splits [`self.splits(M, used)`, M, H * D] int32, to be added up."""
         spec = self.spec
         pairs = len(scores) * spec.kv_heads
@@ -214,13 +247,28 @@ class Operations:
     def top(self, found: Tensor, maxima: Tensor, top: Tensor) -> None:
         """The likeliest tokens: top [M, n] int32, best first."""
         launch(
-            tables.top_kernel, (len(found),), found, maxima, top, **self._vocabulary(), count=top.shape[1], TILE=TILE
+            tables.top_kernel,
+            (len(found),),
+            found,
+            maxima,
+            top,
+            **self._vocabulary(),
+            count=top.shape[1],
+            TILE=TILE,
         )
 
     def bucket_table(self, sums: Tensor, table: Tensor, totals: Tensor) -> None:
         """Frequencies of the buckets [M, B] int32, and the sums of all weights [M] int64."""
         block = power_of_two(self.buckets)
-        launch(tables.bucket_table_kernel, (len(sums),), sums, table, totals, buckets=self.buckets, BLOCK=block)
+        launch(
+            tables.bucket_table_kernel,
+            (len(sums),),
+            sums,
+            table,
+            totals,
+            buckets=self.buckets,
+            BLOCK=block,
+        )
 
     def token_table(
         self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor, replaced: Tensor,
@@ -234,7 +282,9 @@ class Operations:
             tokens.shape[1], **self._vocabulary(),
         )  # fmt: skip
 
-    def weights_of(self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor) -> None:
+    def weights_of(
+        self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor
+    ) -> None:
         """Weights of tokens [M, C] int32, 0 of negative ones: weights [M, C] int32."""
         grid = (len(tokens), ceil_div(tokens.shape[1], 128))
         launch(
@@ -243,7 +293,13 @@ class Operations:
         )  # fmt: skip
 
     def replace(
-        self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, replaced: Tensor, sums: Tensor
+        self,
+        found: Tensor,
+        scales: Tensor,
+        maxima: Tensor,
+        tokens: Tensor,
+        replaced: Tensor,
+        sums: Tensor,
     ) -> None:
         """Change sums [M, B] int64 as if tokens [M, C] had the weights replaced [M, C] int64."""
         grid = (len(tokens), ceil_div(tokens.shape[1], 128))
@@ -253,7 +309,11 @@ class Operations:
         )  # fmt: skip
 
     def _heads(self) -> dict[str, int]:
-        return {"heads": self.spec.heads, "groups": self.spec.kv_heads, "head_dim": self.spec.head_dim}
+        return {
+            "heads": self.spec.heads,
+            "groups": self.spec.kv_heads,
+            "head_dim": self.spec.head_dim,
+        }
 
     def _vocabulary(self) -> dict[str, int]:
         return {"vocab": self.spec.vocab, "tiles": self.tiles, "TILES": power_of_two(self.tiles)}

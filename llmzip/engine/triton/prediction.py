@@ -29,7 +29,9 @@ class Prediction:
 
     def rows(self, count: int) -> Prediction:
         """The first rows."""
-        return Prediction(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
+        return Prediction(
+            *(getattr(self, field.name)[:count] for field in dataclasses.fields(self))
+        )
 
 
 class Predictor(Protocol):
@@ -38,7 +40,9 @@ class Predictor(Protocol):
     generation: int
     """Grows with each prediction."""
 
-    def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
+    def predicted(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> Prediction | None:
         """The latest prediction, if it is of these head inputs."""
         ...
 
@@ -58,7 +62,9 @@ def empty_prediction(
         sums=torch.empty(rows, buckets, dtype=torch.int64, device=device),
         table=torch.empty(rows, buckets, dtype=torch.int32, device=device),
         totals=torch.empty(rows, dtype=torch.int64, device=device),
-        top=torch.empty(rows, min(TOP_TOKENS, operations.spec.vocab), dtype=torch.int32, device=device),
+        top=torch.empty(
+            rows, min(TOP_TOKENS, operations.spec.vocab), dtype=torch.int32, device=device
+        ),
     )
 
 

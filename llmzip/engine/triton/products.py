@@ -60,7 +60,9 @@ def gate_up_kernel(
     up = ups.to(tl.float32) * tl.load(scale + F + columns, mask=inside, other=0.0)[None, :]
     sigmoid = exp2(tl.minimum(tl.maximum(gate, EXP2_MIN), EXP2_MAX)) + 1.0
     m = tl.div_rn(gate * up, sigmoid)
-    tl.store(out + rows[:, None] * F + columns[None, :], m, mask=(rows < M)[:, None] & inside[None, :])
+    tl.store(
+        out + rows[:, None] * F + columns[None, :], m, mask=(rows < M)[:, None] & inside[None, :]
+    )
 
 
 @triton.jit(do_not_specialize=["M", "ring"])
@@ -99,7 +101,9 @@ def qkv_kernel(
     rotated = (a * cosine) - (b * sine)
     b = (b * cosine) + (a * sine)
     a = rotated
-    maximum = tl.maximum(tl.maximum(tl.max(tl.abs(a), axis=1), tl.max(tl.abs(b), axis=1)), ROW_FLOOR)
+    maximum = tl.maximum(
+        tl.maximum(tl.max(tl.abs(a), axis=1), tl.max(tl.abs(b), axis=1)), ROW_FLOOR
+    )
     factor = row_factor(maximum, INT8_MAX)[:, None]
     a = round_even(a * factor).to(tl.int8)
     b = round_even(b * factor).to(tl.int8)

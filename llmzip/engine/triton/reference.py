@@ -38,7 +38,9 @@ class TorchOperations(Operations):
         """See `Operations.embed`."""
         x.copy_(table[ids].to(torch.float32).mul_(scale[ids, None]))
 
-    def assign_slot(self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor) -> None:
+    def assign_slot(
+        self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor
+    ) -> None:
         """See `Operations.assign_slot`."""
         slot_positions[_slots(position, ring)] = position
         recent = (slot_positions > position - window) | (slot_positions < SINK_TOKENS)
@@ -85,16 +87,24 @@ class TorchOperations(Operations):
     ) -> None:
         """See `Operations.scores`."""
         groups, kind = self.spec.kv_heads, self._transformer.float_type
-        q = queries.reshape(len(queries) * groups, -1, self.spec.head_dim).to(kind)  # [M * G, H / G, D]
-        t = torch.bmm(q, cache.keys[:, :, :used].flatten(0, 1).to(kind).transpose(1, 2)).to(torch.float32)
-        t.mul_(cache.key_scales[:, :, :used].flatten(0, 1)[:, None]).mul_(query_scales.reshape(len(t), -1, 1))
+        q = queries.reshape(len(queries) * groups, -1, self.spec.head_dim).to(
+            kind
+        )  # [M * G, H / G, D]
+        t = torch.bmm(q, cache.keys[:, :, :used].flatten(0, 1).to(kind).transpose(1, 2)).to(
+            torch.float32
+        )
+        t.mul_(cache.key_scales[:, :, :used].flatten(0, 1)[:, None]).mul_(
+            query_scales.reshape(len(t), -1, 1)
+        )
         t.masked_fill_(visible[:used] == 0, -torch.inf)
         scores[..., :used] = t.view(*scores.shape[:2], used)
         for tile in range(self.score_tiles(used)):
             span = slice(tile * self.score_tile, min(used, (tile + 1) * self.score_tile))
             maxima[..., tile] = scores[..., span].amax(dim=-1)
 
-    def values(self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor) -> None:
+    def values(
+        self, scores: Tensor, maxima: Tensor, cache: TritonLayerCache, used: int, splits: Tensor
+    ) -> None:
         """See `Operations.values`."""
         groups, kind = self.spec.kv_heads, self._transformer.float_type
         x = scores[..., :used].reshape(len(scores) * groups, -1, used).clone()
@@ -168,13 +178,23 @@ class TorchOperations(Operations):
         weights = weights[torch.arange(len(found), device=weights.device), chosen.to(torch.int64)]
         table.copy_(torch.from_numpy(frequencies(weights.cpu().numpy())))
 
-    def weights_of(self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor) -> None:
+    def weights_of(
+        self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, weights: Tensor
+    ) -> None:
         """See `Operations.weights_of`."""
         indices = tokens.to(torch.int64)
-        weights.copy_(self._weights(found, scales).gather(1, indices.clamp(min=0)).mul_(indices >= 0))
+        weights.copy_(
+            self._weights(found, scales).gather(1, indices.clamp(min=0)).mul_(indices >= 0)
+        )
 
     def replace(
-        self, found: Tensor, scales: Tensor, maxima: Tensor, tokens: Tensor, replaced: Tensor, sums: Tensor
+        self,
+        found: Tensor,
+        scales: Tensor,
+        maxima: Tensor,
+        tokens: Tensor,
+        replaced: Tensor,
+        sums: Tensor,
     ) -> None:
         """See `Operations.replace`."""
         indices = tokens.to(torch.int64).clamp(min=0)
@@ -190,4 +210,6 @@ class TorchOperations(Operations):
 
 
 def _slots(position: Tensor, ring: int) -> Tensor:
-    return torch.where(position < SINK_TOKENS, position, SINK_TOKENS + (position - SINK_TOKENS) % ring)
+    return torch.where(
+        position < SINK_TOKENS, position, SINK_TOKENS + (position - SINK_TOKENS) % ring
+    )

@@ -48,7 +48,13 @@ def assign_slot_kernel(position, slot_positions, visible, slots, window, ring, B
 
 @triton.jit
 def rms_norm_kernel(
-    x, q, scale, norm_eps: tl.constexpr, inverse_width: tl.constexpr, d: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    q,
+    scale,
+    norm_eps: tl.constexpr,
+    inverse_width: tl.constexpr,
+    d: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
     row = tl.program_id(0)
@@ -103,7 +109,14 @@ def hadamard(x, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr):
 
 @triton.jit
 def rotate_kernel(
-    inner, scale, q, row_scale, width: tl.constexpr, BLOCKS: tl.constexpr, SIZE: tl.constexpr, BITS: tl.constexpr
+    inner,
+    scale,
+    q,
+    row_scale,
+    width: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    SIZE: tl.constexpr,
+    BITS: tl.constexpr,
 ):
     """The middle of section 4.6: m [M, F] float32 -> int16, rotated, q [M, F] int8, and the factor
     of the row [M].

@@ -31,7 +31,9 @@ Run = Callable[[Operations], tuple[Tensor, ...]]
 class Cases:
     """Operands for each operation, the same every time: [M] rows of a model's shapes."""
 
-    def __init__(self, transformer: TorchTransformer, rows: int, slots: int = SLOTS, seed: int = 0) -> None:
+    def __init__(
+        self, transformer: TorchTransformer, rows: int, slots: int = SLOTS, seed: int = 0
+    ) -> None:
         self.transformer = transformer
         self.spec = transformer.spec
         self.rows = rows
@@ -70,7 +72,11 @@ class Cases:
 
     def weights(self, outputs: int, depth: int) -> Weights:
         """A product's weights."""
-        kernel, weight, scale = self.transformer.kernel, self.integers(outputs, depth), self.positive(outputs)
+        kernel, weight, scale = (
+            self.transformer.kernel,
+            self.integers(outputs, depth),
+            self.positive(outputs),
+        )
         return Weights(weight.contiguous(), scale, Linear(kernel, kernel.prepare(weight), scale))
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -102,22 +108,32 @@ class Cases:
         products.
         """
         spec, run = self.spec, Operations(self.spec)
-        found = torch.round(torch.randn(self.rows, spec.vocab, dtype=torch.float32, **self.random) * 300)
+        found = torch.round(
+            torch.randn(self.rows, spec.vocab, dtype=torch.float32, **self.random) * 300
+        )
         found[1::4] = found[1::4].sign()
         found[2::4] *= 2.0**-10
         missing = (run.tiles * 128) - spec.vocab
         padded = torch.nn.functional.pad(found, (0, missing), value=-torch.inf)
-        return found, self.positive(self.rows, low=1e-3, high=0.1), padded.view(self.rows, run.tiles, -1).amax(dim=-1)
+        return (
+            found,
+            self.positive(self.rows, low=1e-3, high=0.1),
+            padded.view(self.rows, run.tiles, -1).amax(dim=-1),
+        )
 
 
-def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> Iterator[tuple[str, Run]]:
+def all_cases(
+    transformer: TorchTransformer, rows: int, slots: int = SLOTS
+) -> Iterator[tuple[str, Run]]:
     """The test cases: each operation's name, and the function that runs it."""
     case = Cases(transformer, rows, slots)
     spec, d, f = case.spec, case.spec.d_model, case.spec.d_ff
     device = transformer.device
     int8, int32, int64 = torch.int8, torch.int32, torch.int64
 
-    def after(name: str, outputs: tuple[Tensor, ...], *arguments: object, **more: object) -> tuple[str, Run]:
+    def after(
+        name: str, outputs: tuple[Tensor, ...], *arguments: object, **more: object
+    ) -> tuple[str, Run]:
         """The operation, on copies of its outputs, which are its last arguments."""
 
         def run(operations: Operations) -> tuple[Tensor, ...]:
@@ -137,7 +153,9 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
         held[: len(known)] = known
         now = torch.full((1,), position, device=device)
         outputs = (held, case.empty(slots, dtype=int8))
-        yield after("assign_slot", outputs, now, min(9, slots - 20) if slots > 24 else 1, max(1, slots - 20))
+        yield after(
+            "assign_slot", outputs, now, min(9, slots - 20) if slots > 24 else 1, max(1, slots - 20)
+        )
 
     x, scale = case.reals(rows, d), case.positive(rows)
     yield after("rms_norm", (case.empty(rows, d, dtype=int8), case.empty(rows)), x)
@@ -151,16 +169,28 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
         ring = max(1, slots - 24)
 
         def qkv(
-            operations: Operations, cache: TritonLayerCache = cache, now: Tensor = now, ring: int = ring
+            operations: Operations,
+            cache: TritonLayerCache = cache,
+            now: Tensor = now,
+            ring: int = ring,
         ) -> tuple[Tensor, ...]:
             copies = TritonLayerCache(*(x.clone() for x in vars(cache).values()))
-            queries, query_scales = case.empty(rows, heads, dim, dtype=int8), case.empty(rows, heads)
-            operations.qkv(q, scale, weights, transformer.rope.table, now, ring, queries, query_scales, copies)
+            queries, query_scales = (
+                case.empty(rows, heads, dim, dtype=int8),
+                case.empty(rows, heads),
+            )
+            operations.qkv(
+                q, scale, weights, transformer.rope.table, now, ring, queries, query_scales, copies
+            )
             return queries, query_scales, *vars(copies).values()
 
         yield "qkv", qkv
 
-    cache, queries, query_scales = case.cache(), case.integers(rows, heads, dim), case.positive(rows, heads)
+    cache, queries, query_scales = (
+        case.cache(),
+        case.integers(rows, heads, dim),
+        case.positive(rows, heads),
+    )
     for sharpness in (1.0, 30.0):
         visible = (torch.rand(slots, dtype=torch.float32, **case.random) < 0.9).to(int8)
         visible[0] = 1
@@ -175,19 +205,30 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
             visible,
             case.used,
         )
-        scores = case.reals(rows, heads, slots, size=sharpness * 10).masked_fill_(visible == 0, -torch.inf)
+        scores = case.reals(rows, heads, slots, size=sharpness * 10).masked_fill_(
+            visible == 0, -torch.inf
+        )
         maxima = case.tile_maxima(scores)
 
-        def values(operations: Operations, scores: Tensor = scores, maxima: Tensor = maxima) -> tuple[Tensor, ...]:
+        def values(
+            operations: Operations, scores: Tensor = scores, maxima: Tensor = maxima
+        ) -> tuple[Tensor, ...]:
             splits = case.empty(operations.splits(rows, case.used), rows, heads * dim, dtype=int32)
             operations.values(scores, maxima, cache, case.used, splits)
             return (splits.sum(dim=0),)
 
         yield "values", values
     splits = torch.randint(-(2**22), 2**22, (2, rows, heads * dim), **case.random).to(int32)
-    yield after("merge", (case.empty(rows, heads * dim, dtype=int8), case.empty(rows)), splits, cache.largest)
+    yield after(
+        "merge",
+        (case.empty(rows, heads * dim, dtype=int8), case.empty(rows)),
+        splits,
+        cache.largest,
+    )
 
-    yield after("residual", (x,), case.integers(rows, heads * dim), scale, case.weights(d, heads * dim))
+    yield after(
+        "residual", (x,), case.integers(rows, heads * dim), scale, case.weights(d, heads * dim)
+    )
     yield after("residual", (x,), case.integers(rows, f), scale, case.weights(d, f))
     for size in (0.1, 30.0):
         yield after("gate_up", (case.empty(rows, f),), q, scale * size, case.weights(2 * f, d))
@@ -196,7 +237,12 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
     yield after("rotate", outputs, case.reals(rows, f).sign(), scale)
 
     run = Operations(spec)
-    yield after("head", (case.empty(rows, spec.vocab), case.empty(rows, run.tiles)), q, case.weights(spec.vocab, d))
+    yield after(
+        "head",
+        (case.empty(rows, spec.vocab), case.empty(rows, run.tiles)),
+        q,
+        case.weights(spec.vocab, d),
+    )
     found, scale, maxima = case.head()
     yield after("bucket_sums", (case.empty(rows, run.buckets, dtype=int64),), found, scale, maxima)
     yield after("top", (case.empty(rows, min(TOP_TOKENS, spec.vocab), dtype=int32),), found, maxima)
@@ -214,7 +260,14 @@ def all_cases(transformer: TorchTransformer, rows: int, slots: int = SLOTS) -> I
     table = (case.empty(rows, 256, dtype=int32),)
     yield after("token_table", table, found, scale, maxima, chosen, tokens, replaced)
     yield after(
-        "token_table", table, found, scale, maxima, chosen, tokens[:, :0].contiguous(), replaced[:, :0].contiguous()
+        "token_table",
+        table,
+        found,
+        scale,
+        maxima,
+        chosen,
+        tokens[:, :0].contiguous(),
+        replaced[:, :0].contiguous(),
     )
     yield after("weights_of", (case.empty(rows, count, dtype=int32),), found, scale, maxima, tokens)
     sums = torch.randint(2**32, 2**33, (rows, run.buckets), **case.random)
@@ -251,6 +304,8 @@ def checked_operations(transformer: TorchTransformer) -> Operations:
     for name, problem in wrong.items():
         setattr(operations, name, getattr(reference, name))
         _log.warning(
-            "the kernel %r gives wrong results on this device (%s): the slower torch path serves", name, problem
+            "the kernel %r gives wrong results on this device (%s): the slower torch path serves",
+            name,
+            problem,
         )
     return operations

@@ -53,7 +53,12 @@ class TritonSession(TorchSession):
     _transformer: TritonTransformer
 
     def __init__(
-        self, transformer: TritonTransformer, streams: int, window: int, chunk: int, replays: bool = False
+        self,
+        transformer: TritonTransformer,
+        streams: int,
+        window: int,
+        chunk: int,
+        replays: bool = False,
     ) -> None:
         super().__init__(transformer, streams, window, chunk, replays)
         self.generation = 0
@@ -74,7 +79,9 @@ class TritonSession(TorchSession):
             if count == 1:
                 return self._keep(self._advance(tokens[:, 0], predicts=True))
             heads = [self._advance(tokens[:, t], predicts=False) for t in range(count)]
-            vectors, scales = to_host(*(torch.stack(parts, dim=1) for parts in zip(*heads, strict=True)))
+            vectors, scales = to_host(
+                *(torch.stack(parts, dim=1) for parts in zip(*heads, strict=True))
+            )
             return HeadInput(vectors, scales)
 
     def _advance(self, tokens: npt.NDArray[np.int32], predicts: bool) -> tuple[Tensor, ...]:
@@ -89,7 +96,9 @@ class TritonSession(TorchSession):
         step = functools.partial(self._step, used=used, predicts=predicts)
         self.generation += predicts
         replayed = self._replays and len(tokens) == self.streams
-        results = self.replay((used, predicts), step, ids, position) if replayed else step(ids, position)
+        results = (
+            self.replay((used, predicts), step, ids, position) if replayed else step(ids, position)
+        )
         self.position += 1
         return results
 
@@ -105,7 +114,9 @@ class TritonSession(TorchSession):
         self._transformer.latest = weakref.ref(self)
         return HeadInput(vectors[:, None], scales[:, None])
 
-    def predicted(self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]) -> Prediction | None:
+    def predicted(
+        self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
+    ) -> Prediction | None:
         """The head's prediction in the latest step, if these are the head inputs of its first
         streams.
         """
@@ -113,7 +124,9 @@ class TritonSession(TorchSession):
             return None
         latest_vectors, latest_scales, prediction = self._latest
         rows = len(vectors)
-        same = np.array_equal(latest_vectors[:rows], vectors) and np.array_equal(latest_scales[:rows], scales)
+        same = np.array_equal(latest_vectors[:rows], vectors) and np.array_equal(
+            latest_scales[:rows], scales
+        )
         return prediction.rows(rows) if same else None
 
     def _step(self, ids: Tensor, position: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
@@ -141,7 +154,10 @@ class TritonSession(TorchSession):
         space = self._workspace(len(ids))
         run.embed(ids, *transformer.embedding, space.x)
         splits = torch.empty(
-            run.splits(len(space.x), used), *space.attended.shape, dtype=torch.int32, device=space.x.device
+            run.splits(len(space.x), used),
+            *space.attended.shape,
+            dtype=torch.int32,
+            device=space.x.device,
         )
         for i, weights in enumerate(transformer.layer_weights):
             cache = self.cache.kernel_layer(i, len(ids))
@@ -150,7 +166,15 @@ class TritonSession(TorchSession):
                 space.q, space.scale, weights.qkv, transformer.rope.table, position, self.cache.ring,
                 space.queries, space.query_scales, cache,
             )  # fmt: skip
-            run.scores(space.queries, space.query_scales, cache, self.cache.visible, used, space.scores, space.maxima)
+            run.scores(
+                space.queries,
+                space.query_scales,
+                cache,
+                self.cache.visible,
+                used,
+                space.scores,
+                space.maxima,
+            )
             run.values(space.scores, space.maxima, cache, used, splits)
             run.merge(splits, cache.largest, space.attended, space.row_scale)
             run.residual(space.attended, space.row_scale, weights.o, space.x)

@@ -45,7 +45,9 @@ def bucket_sums_kernel(
     inside = token < vocab
     z = tl.load(products + row.to(tl.int64) * vocab + token, mask=inside, other=0.0)
     weights = tl.where(inside, token_weights(z, scale, top), 0)
-    tl.store(sums + row * buckets + bucket, tl.sum(weights.to(tl.int64), axis=1), mask=bucket < buckets)
+    tl.store(
+        sums + row * buckets + bucket, tl.sum(weights.to(tl.int64), axis=1), mask=bucket < buckets
+    )
 
 
 @triton.jit
@@ -123,7 +125,9 @@ def token_table_kernel(
     weights = tl.where(token < vocab, token_weights(z, scale, top), 0).to(tl.int64)
     for c in range(candidates):
         weights = tl.where(
-            token == tl.load(tokens + row * candidates + c), tl.load(replaced + row * candidates + c), weights
+            token == tl.load(tokens + row * candidates + c),
+            tl.load(replaced + row * candidates + c),
+            weights,
         )
     tl.store(out + row * _BUCKET + index, frequencies(weights, index, _BUCKET).to(tl.int32))
 

@@ -29,7 +29,9 @@ class LayerWeights:
 class TritonTransformer(TorchTransformer):
     """A model's layers for torch and for the kernels, and the kernels."""
 
-    def __init__(self, model: IntegerModel, device: torch.device, operations: Operations | None = None) -> None:
+    def __init__(
+        self, model: IntegerModel, device: torch.device, operations: Operations | None = None
+    ) -> None:
         """Load the weights and test the kernels; operations: instead of those that pass the
         self-test.
         """
@@ -61,14 +63,18 @@ class TritonTransformer(TorchTransformer):
 
     def prediction(self, vectors: Tensor, scales: Tensor) -> Prediction:
         """Head inputs [M, d] int8, [M] -> the prediction, in memory of its own."""
-        prediction = empty_prediction(self.operations, vectors, scales, *self.head_room(len(vectors)))
+        prediction = empty_prediction(
+            self.operations, vectors, scales, *self.head_room(len(vectors))
+        )
         self.run_head(prediction)
         return prediction
 
     def head_room(self, rows: int) -> tuple[Tensor, Tensor]:
         """Memory for the head's products [rows, V] and for the maxima of their tiles."""
         shapes = (rows, self.spec.vocab), (rows, self.operations.tiles)
-        found, maxima = (torch.empty(shape, dtype=torch.float32, device=self.device) for shape in shapes)
+        found, maxima = (
+            torch.empty(shape, dtype=torch.float32, device=self.device) for shape in shapes
+        )
         return found, maxima
 
     def run_head(self, prediction: Prediction) -> None:

@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1 << 40, help="how many mutants at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--write", type=int, metavar="NUMBER", help="write this mutant to standard output instead")
+    parser.add_argument(
+        "--write", type=int, metavar="NUMBER", help="write this mutant to standard output instead"
+    )
     parser.add_argument("--table", type=pathlib.Path, help="write the table to this file")
     given = parser.parse_args()
     if given.write is not None:
@@ -39,7 +41,9 @@ def main() -> int:
         say=lambda text: print(text, flush=True),
     )
     print(results.table())
-    print(f"{results.mutants} mutants, {len(results.faults)} faults, {time.monotonic() - begun:.0f} s")
+    print(
+        f"{results.mutants} mutants, {len(results.faults)} faults, {time.monotonic() - begun:.0f} s"
+    )
     if given.table:
         given.table.write_text(results.table() + "\n")
     return bool(results.faults)

@@ -98,7 +98,9 @@ def mutant(kind: Kind, source: random.Random) -> bytes:
         return damaged(kind.data, source)
     frames = parse(kind.data)
     for _ in range(source.choice((1, 1, 1, 2, 3))):
-        with contextlib.suppress(LLMZipError):  # an earlier change has left nothing of what this one is for
+        with contextlib.suppress(
+            LLMZipError
+        ):  # an earlier change has left nothing of what this one is for
             source.choices(_CHANGES, _WEIGHTS)[0](source.choice(frames), source)
     data = b"".join(frame.to_bytes() for frame in frames)
     return damaged(data, source) if source.random() < 0.03 else data
@@ -171,7 +173,9 @@ def _codec(frame: Frame, source: random.Random) -> None:
 
 def _size(frame: Frame, source: random.Random) -> None:
     if (i := _block(frame, source)) is not None:
-        frame.blocks[i] = dataclasses.replace(frame.blocks[i], size=_number(frame.blocks[i].size, source))
+        frame.blocks[i] = dataclasses.replace(
+            frame.blocks[i], size=_number(frame.blocks[i].size, source)
+        )
 
 
 def _content(frame: Frame, source: random.Random) -> None:
@@ -275,4 +279,6 @@ def _payload(payload: bytes, source: random.Random) -> bytes:
 
 
 def _number(value: int, source: random.Random) -> int:
-    return max(0, source.choice((value - 1, value + 1, 2 * value, value // 2, *source.sample(EDGES, 4)))) % (1 << 63)
+    return max(
+        0, source.choice((value - 1, value + 1, 2 * value, value // 2, *source.sample(EDGES, 4)))
+    ) % (1 << 63)

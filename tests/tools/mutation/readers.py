@@ -51,7 +51,10 @@ def _excused(data: bytes, out: bytes, kind: Kind) -> str:
         return RIGHT
     for frame in parse(data):
         size = sum(block.size for block in frame.blocks)
-        if xxhash.xxh3_64_intdigest(out[:size]).to_bytes(8, "little")[: len(frame.check)] != frame.check:
+        if (
+            xxhash.xxh3_64_intdigest(out[:size]).to_bytes(8, "little")[: len(frame.check)]
+            != frame.check
+        ):
             raise FaultError("wrong bytes, and the content check says so")
         if len(frame.check) > 2 and size:
             raise FaultError("wrong bytes with a content check of 32 bits")

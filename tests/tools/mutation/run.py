@@ -36,7 +36,9 @@ class Results:
     """What came of it."""
 
     seed: int
-    verdicts: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
+    verdicts: collections.Counter[tuple[str, str]] = dataclasses.field(
+        default_factory=collections.Counter
+    )
     """Kind and verdict -> how many mutants."""
     peaks: dict[str, int] = dataclasses.field(default_factory=dict)
     """Kind -> the most kilobytes by which one has let a process grow."""
@@ -57,8 +59,12 @@ class Results:
         for kind in sorted({kind for kind, _ in self.verdicts}):
             counts = " | ".join(str(self.verdicts[kind, verdict]) for verdict in names)
             lines.append(f"| {kind} | {counts} | {self.peaks.get(kind, 0) / 1024:.1f} |")
-        totals = " | ".join(str(sum(n for (_, v), n in self.verdicts.items() if v == verdict)) for verdict in names)
-        return "\n".join([*lines, f"| all | {totals} | {max(self.peaks.values(), default=0) / 1024:.1f} |"])
+        totals = " | ".join(
+            str(sum(n for (_, v), n in self.verdicts.items() if v == verdict)) for verdict in names
+        )
+        return "\n".join(
+            [*lines, f"| all | {totals} | {max(self.peaks.values(), default=0) / 1024:.1f} |"]
+        )
 
 
 class _Worker:
@@ -162,7 +168,11 @@ def _note(worker: _Worker, line: str, results: Results, say: Callable[[str], Non
     if first == "died":
         number, kind, verdict = int(rest[0]), rest[1], FAULT
         ended_by = signal.Signals(int(rest[2]))
-        message = "takes too long" if ended_by == signal.SIGKILL else f"ends the process by {ended_by.name}"
+        message = (
+            "takes too long"
+            if ended_by == signal.SIGKILL
+            else f"ends the process by {ended_by.name}"
+        )
     else:
         number, kind, verdict, message = int(first), rest[0], rest[1], "".join(rest[3:])
         results.peaks[kind] = max(results.peaks.get(kind, 0), int(rest[2]))

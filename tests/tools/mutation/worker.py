@@ -77,7 +77,9 @@ def _examine(seed: int, number: int) -> None:
     _reset_peak()
     before, size = _status("VmRSS"), _status("VmSize")
     if size:
-        resource.setrlimit(resource.RLIMIT_AS, ((size << 10) + ADDRESS_SPACE, resource.RLIM_INFINITY))
+        resource.setrlimit(
+            resource.RLIMIT_AS, ((size << 10) + ADDRESS_SPACE, resource.RLIM_INFINITY)
+        )
     verdict, message = _verdict(data, kind, source)
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     grown = _status("VmHWM") - before
@@ -93,7 +95,9 @@ def _warm_up() -> None:
     """Everything that is loaded at first use is loaded; the sound data decodes."""
     for kind in kinds():
         if kind.name == "short":
-            llmzip.decompress(kind.data, **{**native(), "runtime": llmzip.Runtime(engine="torch", threads=1)})
+            llmzip.decompress(
+                kind.data, **{**native(), "runtime": llmzip.Runtime(engine="torch", threads=1)}
+            )
         for seed in range(4):
             if examine(kind.data, kind, random.Random(seed)) != "right":
                 raise SystemExit(f"{kind.name} does not decode")

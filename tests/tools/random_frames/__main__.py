@@ -47,7 +47,11 @@ def check(count: int, seed: int) -> int:
     model, wrong = convert(read_source(DATA / "tiny")), 0
     for number, (data, text) in enumerate(random_files(count, seed, read_model(DATA / "tiny"))):
         try:
-            problem = "" if llmzip.decompress(data, model=model, dictionary=DICTIONARY) == text else "other bytes"
+            problem = (
+                ""
+                if llmzip.decompress(data, model=model, dictionary=DICTIONARY) == text
+                else "other bytes"
+            )
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         if problem:

@@ -61,7 +61,9 @@ def random_files(count: int, seed: int, model: Model) -> Iterator[tuple[bytes, b
     dictionary = read_dictionary(DICTIONARY, model)
     for number in range(count):
         rng = random.Random(f"{seed}:{number}")
-        frames = [random_frame(rng, model, dictionary) for _ in range(rng.choice((1, 1, 1, 1, 2, 3)))]
+        frames = [
+            random_frame(rng, model, dictionary) for _ in range(rng.choice((1, 1, 1, 1, 2, 3)))
+        ]
         yield b"".join(data for data, _ in frames), b"".join(text for _, text in frames)
 
 

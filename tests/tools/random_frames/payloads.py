@@ -124,7 +124,9 @@ def llm(rng: random.Random, frame: Frame) -> Coded:
     raise RuntimeError("no tokens that stand for text are found")
 
 
-def random_layout(rng: random.Random, frame: Frame, tokens: int, context: int) -> tuple[bytes, StreamLayout]:
+def random_layout(
+    rng: random.Random, frame: Frame, tokens: int, context: int
+) -> tuple[bytes, StreamLayout]:
     """The beginning of a payload, and what it says."""
     usual = usual_layout(tokens, context, len(frame.dictionary_tokens))
     bits = frame.capacity_bits if frame.solid else MIN_CAPACITY_BITS
