@@ -260,3 +260,8 @@ def test_the_kernels_have_the_names_that_python_asks_for() -> None:
 
 def test_the_standard_headers_limits_are_those_of_the_arithmetic() -> None:
     assert (arithmetic.INT8_MAX, arithmetic.INT16_MAX) == (2**7 - 1, 2**15 - 1)
+
+
+def test_lines_of_c_have_at_most_100_columns() -> None:
+    for path in (*native.NATIVE.glob("*.c"), *native.NATIVE.glob("*.h")):
+        assert max(map(len, path.read_text("utf-8").splitlines())) <= 100, path.name
