@@ -148,7 +148,7 @@ def _transformers_model(path: pathlib.Path, dtype: str) -> Any:
                 output_loading_info=True,
                 **options,
             )
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
         raise LLMZipError(f"{path}: not enough memory to load it") from error
     except (
         Exception

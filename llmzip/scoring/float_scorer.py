@@ -107,7 +107,7 @@ class FloatScorer:
                 logits_to_keep=0 if keep else 1,
                 **{self._cache_argument: cache},
             )
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise LLMZipError(
                 f"{self.model.device} has too little memory: shorter --context, or --dtype bfloat16"
             ) from error
