@@ -25,7 +25,10 @@ DictionaryLike = Dictionary | bytes | bytearray | memoryview
 
 _MOST_TORCH_THREADS = 1024  # more help nobody, and torch fails at what no C int holds
 
-_TO_COMPILE = "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-deps --no-cache-dir llmzip` again"
+_TO_COMPILE = (
+    "install a C compiler (gcc or clang), then `pip install --force-reinstall --no-deps "
+    "--no-cache-dir llmzip` again"
+)
 
 _log = logging.getLogger("llmzip")
 _lock = new_lock()
@@ -84,8 +87,8 @@ class EngineLoader:
             if otherwise:
                 return otherwise
             raise DictionaryError(
-                f"the file was made with another dictionary: digest {digest.hex()}, the given one has "
-                f"{prepared.digest.hex()}; give the text that the file was made with"
+                f"the file was made with another dictionary: digest {digest.hex()}, the given "
+                f"one has {prepared.digest.hex()}; give the text that the file was made with"
             )
         return prepared
 
@@ -108,7 +111,8 @@ class EngineLoader:
         model = self.chosen_model()
         if not model.fingerprint.startswith(prefix):
             raise ModelMismatchError(
-                f"the file was made with model {prefix.hex()}, the chosen one is {model.fingerprint.hex()[:16]}; "
+                f"the file was made with model {prefix.hex()}, the chosen one is "
+                f"{model.fingerprint.hex()[:16]}; "
                 "leave the choice out, or name the right one"
             )
         return model
@@ -163,7 +167,8 @@ def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | 
             raise LLMZipError(f"no native engine: {reason}. To build it, {_TO_COMPILE}")
         if importlib.util.find_spec("torch") is None:
             raise LLMZipError(
-                f"no engine: the C core is not there ({reason}), nor is PyTorch. Either {_TO_COMPILE}; "
+                f"no engine: the C core is not there ({reason}), nor is PyTorch. "
+                f"Either {_TO_COMPILE}; "
                 "or pip install 'llmzip[torch]', whose engine is slower and makes the same files"
             )
         _log.warning("the slower torch engine serves (%s); the files are the same", reason)
