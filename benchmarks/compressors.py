@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from benchmarks.worker import CodecTask, LevelTask, ProgramTask, Task
-from llmzip.codecs.registry import get_codec
+from llmzip.codecs.registry import codec_names, find_codec, get_codec
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import parse_codec
 from llmzip.evaluation.environment import environment
@@ -44,21 +44,22 @@ _PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files
     ("zpaq -m5", "zpaq add {sink} {source} -m5", "zpaq extract {source} {original} -to {sink}"),
 )
 
-CODECS = (
-    "zlib:level=9",
-    "bzip2:level=9",
-    "xz:preset=9",
-    "zstd:level=22",
-    "brotli:quality=11",
-    "ppmd",
-    "ldm",
-    "meta-token",
-    "rank",
-    "equal-info",
+_BEST_PARAMETERS = {
+    "zlib": "level=9",
+    "bzip2": "level=9",
+    "xz": "preset=9",
+    "zstd": "level=22",
+    "brotli": "quality=11",
+}
+"""Of the codecs that do not compress best by default."""
+
+CODECS = tuple(
+    f"{name}:{_BEST_PARAMETERS[name]}" if name in _BEST_PARAMETERS else name
+    for name in codec_names()
+    if name not in ("raw", "llm")
 )
 """The registry's codecs but `raw` and `llm`, for which llmzip's levels stand, each at its best."""
 
-_MODEL_CODECS = ("meta-token", "rank", "equal-info")
 _PACKAGES = {"zstd": "zstandard", "brotli": "brotli", "ppmd": "pyppmd"}
 
 
@@ -81,11 +82,12 @@ def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Comp
     found = []
     for text in names:
         name, parameters = parse_codec(text)
-        if model and name in _MODEL_CODECS:
-            parameters["model"] = model
         missing = None
         try:
-            if name not in _MODEL_CODECS:  # a model is left to the process that measures
+            needs_model = find_codec(name).needs_model
+            if model and needs_model:
+                parameters["model"] = model
+            if not needs_model:  # a model is left to the process that measures
                 get_codec(name, **parameters).encode(b"x")
         except (LLMZipError, ValueError, TypeError) as error:
             missing = str(error)

@@ -21,6 +21,13 @@ def flag(*names: str, help: str) -> click.Option:
     return click.Option(names, is_flag=True, help=help)
 
 
+def without(name: str, help: str) -> click.Option:
+    """`--no-NAME`, which turns off what is done by default; the value has the name itself."""
+    return click.Option(
+        [f"--no-{name}", name], is_flag=True, flag_value=False, default=True, help=help
+    )
+
+
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         click.echo(f"llmzip {__version__}")
@@ -106,20 +113,14 @@ COMPRESSION: Section = [
         callback=_known_codec,
         help="Code every block so, not as is smallest: llm, meta-token, raw, xz, zstd.",
     ),
-    click.Option(
-        ["--no-mixing", "mixing"],
-        is_flag=True,
-        flag_value=False,
-        default=True,
-        help="Do not correct predictions by what has been coded.",
-    ),
+    without("mixing", help="Do not correct predictions by what has been coded."),
     flag(
         "--solid",
         help="Carry that mixer, and find repeats, from block to block: smaller, without random access.",
     ),
 ]
 """Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
-one there and here.
+one there and here. The recipe is in CONTRIBUTING.md.
 """
 DICTIONARY = click.Option(
     ["--dictionary", "-D"],

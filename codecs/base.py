@@ -22,10 +22,17 @@ class PayloadCodec(abc.ABC):
     `needs_model` where it needs one, `id` only where blocks of files can have it. It must keep to
     the following:
 
-    - `decode(encode(data), len(data)) == data` for any bytes but none at all, which never reach a codec.
-    - The payload is a function of the data and of what `get_config` names: the same on every machine.
-    - `decode` of damaged data raises an `LLMZipError` or returns `size` bytes. It raises nothing else, returns no other
-      number of bytes, and allocates no more than in proportion to `size`, whatever the payload claims.
+    - `decode(encode(data), len(data)) == data` for any bytes but none at all, which never reach a
+      codec.
+    - The payload is a function of the data and of what `get_config` names: the same on every
+      machine.
+    - `decode` of damaged data raises an `LLMZipError` or returns `size` bytes. It raises nothing
+      else, returns no other number of bytes, and allocates no more than in proportion to `size`,
+      whatever the payload claims: a decompressor is given `size + 1` as the most that it may make,
+      as in `codecs/standard.py`.
+    - It raises `FormatError` for a payload whose parts contradict each other or break a rule, which
+      is seen before anything is decoded, and `IntegrityError` where decoding fails or ends with
+      other than `size` bytes.
     - No call changes the codec: threads may share one.
 
     Parameters are keyword arguments of `create`. Where they are the fields of a dataclass, `create`
@@ -35,13 +42,15 @@ class PayloadCodec(abc.ABC):
         class ReversedCodec(PayloadCodec):
             \"\"\"The bytes in reverse, each changed by `mask`.\"\"\"
 
-            name = "reversed"
+            name = "reversed"  # without an annotation: so it is no field, and no parameter
             mask: int = 0
 
             def encode(self, data: bytes) -> bytes:
+                \"\"\"See `PayloadCodec.encode`.\"\"\"
                 return bytes(byte ^ self.mask for byte in reversed(data))
 
             def decode(self, payload: bytes, size: int) -> bytes:
+                \"\"\"See `PayloadCodec.decode`.\"\"\"
                 if len(payload) != size:
                     raise FormatError("reversed data of the wrong size: it is damaged")
                 return self.encode(payload)

@@ -26,7 +26,8 @@ class CompressionOptions:
     """How blocks are coded: what decides the bytes of a file beside its model and its dictionary.
 
     A field that has a row of the same name in `cli/options.py`, in the table COMPRESSION, is an
-    option of the command line. Raises ValueError for options that are out of range or contradict
+    option of the command line; for Python it is a keyword wherever one can compress
+    (CONTRIBUTING.md has the list). Raises ValueError for options that are out of range or contradict
     each other.
     """
 

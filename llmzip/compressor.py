@@ -71,7 +71,9 @@ class LLMZipCompressor(NotCopyable):
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot
         have.
         """
-        options = CompressionOptions(level, block_size, codec, mixing, solid)
+        options = CompressionOptions(
+            level=level, block_size=block_size, codec=codec, mixing=mixing, solid=solid
+        )
         self._start(
             options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer
         )

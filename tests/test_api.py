@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import io
 import os
 import pathlib
@@ -10,6 +12,7 @@ import pickle
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import levels
+from llmzip import compressor, levels, open_file
+from llmzip.block_encoder import CompressionOptions
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
@@ -27,6 +31,8 @@ from llmzip.predictor.lockstep import encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.test_tokenizer import NASTY
+
+Field = dataclasses.Field[Any]
 
 
 @settings(max_examples=40)
@@ -47,6 +53,55 @@ def test_round_trip(data: bytes, level: int, block_size: int | None) -> None:
 def test_any_buffer_is_accepted(tiny_model: IntegerModel, kind) -> None:  # type: ignore[no-untyped-def]
     packed = llmzip.compress(kind(b"some text, some text"), model=tiny_model)
     assert llmzip.decompress(kind(packed), model=tiny_model) == b"some text, some text"
+
+
+COMPRESSING: dict[str, Callable[..., object]] = {
+    "LLMZipCompressor": llmzip.LLMZipCompressor,
+    "compress": lambda **given: llmzip.compress(b"", **given),
+    "compress_stream": lambda **given: llmzip.compress_stream(io.BytesIO(), io.BytesIO(), **given),
+    "LLMZipFile": lambda **given: llmzip.LLMZipFile(io.BytesIO(), "w", **given),
+    "open": lambda **given: llmzip.open(io.BytesIO(), "w", **given),
+}
+
+
+@pytest.mark.parametrize("option", dataclasses.fields(CompressionOptions), ids=lambda f: f.name)
+class TestEachFieldOfTheOptions:
+    """A field of `CompressionOptions` is a keyword wherever one can compress."""
+
+    @pytest.mark.parametrize("function", COMPRESSING)
+    def test_is_a_keyword_that_reaches_the_encoder(
+        self, option: Field, function: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class ReceivedError(Exception):
+            pass
+
+        def receive(**given: object) -> CompressionOptions:
+            raise ReceivedError(given[option.name])
+
+        monkeypatch.setattr(compressor, "CompressionOptions", receive)
+        value = another(option.default)
+        with pytest.raises(ReceivedError) as received:
+            COMPRESSING[function](**{option.name: value})
+        assert received.value.args == (value,)
+
+    def test_is_in_each_overload_of_open(self, option: Field) -> None:
+        tree = ast.parse(inspect.getsource(open_file))
+        signatures = [
+            {argument.arg for argument in node.args.kwonlyargs}
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name == "open"
+        ]
+        assert [option.name in names for names in signatures] == 4 * [True]
+
+    def test_is_refused_for_reading(self, option: Field) -> None:
+        given: dict[str, Any] = {option.name: another(option.default)}
+        with pytest.raises(TypeError, match=f"{option.name}= is for writing only"):
+            llmzip.LLMZipFile(io.BytesIO(), "r", **given)
+
+
+def another(default: object) -> object:
+    """A value that is not the default."""
+    return not default if isinstance(default, bool) else 7
 
 
 def test_misuse_raises_what_users_expect(tiny_model: IntegerModel) -> None:

@@ -323,12 +323,8 @@ def test_defaults(received: dict[str, Any]) -> None:
     assert result.stderr == "llmzip: downloading the language model (100 B, once)\n"
     received["runtime"] = dataclasses.replace(received["runtime"], download_progress=None)
     assert received == {
-        "level": 6,
+        **dataclasses.asdict(CompressionOptions()),
         "model": None,
-        "block_size": None,
-        "codec": None,
-        "mixing": True,
-        "solid": False,
         "dictionary": None,
         "runtime": llmzip.Runtime(download=True),
         "progress": None,
