@@ -53,3 +53,10 @@ def test_lines_fit(path: pathlib.Path) -> None:
         if len(line) > MAX_COLUMNS and not line.startswith("|")
     }
     assert wide == {}
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    words = [word.lower() for word in re.findall(r"\n\n\*\*([^*]+)\*\*", text)]
+    assert len(words) > 50
+    assert words == sorted(words)
