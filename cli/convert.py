@@ -173,7 +173,8 @@ def _output(source: Source, reader: BinaryIO, arguments: Arguments) -> Iterator[
             )
         if arguments.remove and sink.draft is None:
             raise RefusalError(
-                f"--rm needs an output that can be read back, and {sink.label} is not a regular file"
+                "--rm needs an output that can be read back, "
+                f"and {sink.label} is not a regular file"
             )
         yield sink
 

@@ -136,7 +136,8 @@ def _line(listed: Listed) -> str:
 def _details(number: int, frame: FrameSummary) -> str:
     codecs = ", ".join(f"{count} {name}" for name, count in Counter(frame.codecs).items())
     return (
-        f"    frame {number}: version {frame.version}, {frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
+        f"    frame {number}: version {frame.version}, "
+        f"{frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
         f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
         f"decoder memory: {format_size(frame.memory)}"
         + (f", dictionary: {frame.dictionary_id}" if frame.dictionary_id else "")

@@ -97,8 +97,9 @@ llmzip = GzipStyleGroup(
     },
     callback=execute,
     help=(
-        "Compress text with a language model, without loss. FILEs stay, and nothing is overwritten without -f; "
-        "without FILE, or for -, it is standard input to standard output. A file with the name of a command is ./NAME."
+        "Compress text with a language model, without loss. FILEs stay, and nothing is overwritten "
+        "without -f; without FILE, or for -, it is standard input to standard output. "
+        "A file with the name of a command is ./NAME."
     ),
 )
 

@@ -80,7 +80,8 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
             name, progress, pathlib.Path(adapter) if adapter is not None else None, label
         )
     click.echo(
-        f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed ({_size(model.size_bytes)})",
+        f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed "
+        f"({_size(model.size_bytes)})",
         err=True,
     )
 

@@ -116,7 +116,10 @@ COMPRESSION: Section = [
     without("mixing", help="Do not correct predictions by what has been coded."),
     flag(
         "--solid",
-        help="Carry that mixer, and find repeats, from block to block: smaller, without random access.",
+        help=(
+            "Carry that mixer, and find repeats, from block to block: "
+            "smaller, without random access."
+        ),
     ),
 ]
 """Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
@@ -137,7 +140,10 @@ ENGINE = [
     click.Option(
         ["-T", "--threads"],
         type=WholeNumber(min=0),
-        help=f"Number of threads, 0 for all cores, else {environment.THREADS}; the bytes stay the same.",
+        help=(
+            f"Number of threads, 0 for all cores, else {environment.THREADS}; "
+            "the bytes stay the same."
+        ),
     ),
     click.Option(
         ["--device"],

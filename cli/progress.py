@@ -192,8 +192,8 @@ class TrainingProgress:
         share = done - self.first
         left = (now - self.begun) / share * (1 - done) if share > 0 else 0.0
         say(
-            f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, {state.best:.4f} bits/byte on held-out text, "
-            f"{_duration(left)} left"
+            f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, "
+            f"{state.best:.4f} bits/byte on held-out text, {_duration(left)} left"
         )
 
 

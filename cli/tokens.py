@@ -64,7 +64,8 @@ def compress(
         )
     if chosen.decode(tokens) != data:
         say(
-            "this tokenizer does not keep the text: expand restores its tokens, and the text as it joins them"
+            "this tokenizer does not keep the text: expand restores its tokens, "
+            "and the text as it joins them"
         )
 
 

@@ -69,10 +69,12 @@ def _run(
     installed = store.pull(str(base.path), adapter=work / tune.ADAPTER_FILE, label=output)
     first, best = state.curve[0]["mean"], state.best
     say(
-        f"held-out text: {first:.4f} bits/byte before, {best:.4f} after ({100 * (best / first - 1):+.1f} %)"
+        f"held-out text: {first:.4f} bits/byte before, "
+        f"{best:.4f} after ({100 * (best / first - 1):+.1f} %)"
     )
     say(
-        f"{installed.name} {installed.fingerprint[:16]} is installed; the adapter is {work / tune.ADAPTER_FILE}"
+        f"{installed.name} {installed.fingerprint[:16]} is installed; "
+        f"the adapter is {work / tune.ADAPTER_FILE}"
     )
 
 

@@ -66,7 +66,7 @@ class EqualInfoCodec(PayloadCodec):
         """See `PayloadCodec.get_config`."""
         return {"bits": self._bits, "model": self._engine.model.fingerprint.hex()}
 
-    # ---- encoding ----------------------------------------------------------------------------------------------------
+    # ---- encoding --------------------------------------------------------------------------------
 
     def encode(self, data: bytes) -> bytes:
         """See `PayloadCodec.encode`: W ÷ 8, tokens and parts, the windows of each part, then the
@@ -180,7 +180,7 @@ class EqualInfoCodec(PayloadCodec):
                 return number
         return None
 
-    # ---- decoding ----------------------------------------------------------------------------------------------------
+    # ---- decoding --------------------------------------------------------------------------------
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""
@@ -224,13 +224,15 @@ class EqualInfoCodec(PayloadCodec):
         )
         if width * 8 != self._bits or parts != len(part_bounds(tokens)):
             raise FormatError(
-                f"not windows of {self._bits} bits, or damaged: {8 * width} bits, {tokens} tokens, {parts} parts"
+                f"not windows of {self._bits} bits, or damaged: "
+                f"{8 * width} bits, {tokens} tokens, {parts} parts"
             )
         counts = [reader.varint("the windows") for _ in range(parts)]
         packed = payload[reader.offset :]
         if sum(counts) * width != len(packed):
             raise FormatError(
-                f"{len(packed)} bytes of windows instead of {sum(counts) * width}: the data is damaged"
+                f"{len(packed)} bytes of windows instead of {sum(counts) * width}: "
+                "the data is damaged"
             )
         return (
             tokens,

@@ -108,7 +108,8 @@ class LLMCodec(PayloadCodec):
         block = self.encode_block(data)
         if block.size < len(data):
             raise LimitError(
-                f"{len(data)} bytes are more than one block holds ({block.size}); use a smaller block size"
+                f"{len(data)} bytes are more than one block holds ({block.size}); "
+                "use a smaller block size"
             )
         return block.payload
 
@@ -238,7 +239,8 @@ class LLMCodec(PayloadCodec):
         coded = payload[reader.offset :]
         if has_too_many(layout.tokens, coded):
             raise FormatError(
-                f"impossible block parameters ({layout.tokens} tokens in {len(coded)} coded bytes): the file is damaged"
+                "impossible block parameters "
+                f"({layout.tokens} tokens in {len(coded)} coded bytes): the file is damaged"
             )
         layout.validate(
             size,

@@ -185,7 +185,8 @@ def parse_payload(payload: bytes, size: int) -> ParsedPayload:
         or (inner_payload and not has_literals)
     ):
         raise FormatError(
-            f"matches with impossible literals (codec {inner}, {size - matched} bytes): the file is damaged"
+            f"matches with impossible literals (codec {inner}, {size - matched} bytes): "
+            "the file is damaged"
         )
     return ParsedPayload(payload, size, inner, inner_payload, size - matched, lookback)
 
@@ -220,8 +221,8 @@ def decode_matches(
     """
     if parsed.lookback > len(history):
         raise FormatError(
-            f"a match begins {parsed.lookback} bytes before its block, where only {len(history)} are: "
-            "the file is damaged"
+            f"a match begins {parsed.lookback} bytes before its block, "
+            f"where only {len(history)} are: the file is damaged"
         )
     literals = b""
     if parsed.inner != NO_LITERALS:

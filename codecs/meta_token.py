@@ -122,8 +122,8 @@ def _counts(payload: bytes, size: int) -> tuple[tuple[int, int, int], bytes]:
         or has_too_many(symbols, coded)
     ):
         raise FormatError(
-            f"impossible block parameters ({count} tokens, {symbols} symbols, {metas} meta-tokens in {len(coded)} bytes): "
-            "the file is damaged"
+            f"impossible block parameters ({count} tokens, {symbols} symbols, "
+            f"{metas} meta-tokens in {len(coded)} bytes): the file is damaged"
         )
     return (count, symbols, metas), coded
 

@@ -81,7 +81,8 @@ class RankCodec(PayloadCodec):
         tokens = self._engine.model.tokenizer.encode(data)
         if len(tokens.ids) > max_tokens(self._level, spec):
             raise LimitError(
-                f"{len(tokens.ids)} tokens are more than one payload holds; cut the data into pieces"
+                f"{len(tokens.ids)} tokens are more than one payload holds; "
+                "cut the data into pieces"
             )
         layout = StreamLayout.for_level(self._level, len(tokens.ids), spec)
         ranked = b"".join(map(varint, self._ranks(tokens, layout).tolist())) + tokens.literals

@@ -46,7 +46,8 @@ class LLMZipCodec(zarr.abc.codec.BytesBytesCodec):  # type: ignore[misc]
         if data.get("name") != NAME or not isinstance(described, Mapping) or "id" not in described:
             raise ValueError(
                 f"{data!r} is no codec of the name {NAME!r}: it needs a configuration such as "
-                '{"codec": {"id": "xz"}}, with an id that llmzip.codecs.registry.codec_names() lists'
+                '{"codec": {"id": "xz"}}, '
+                "with an id that llmzip.codecs.registry.codec_names() lists"
             )
         return cls(described)
 

@@ -69,7 +69,10 @@ def logs() -> bytes:
 
     def line(generator: random.Random, row: int) -> str:
         seconds = row * 7 // 3
-        time = f"2026-03-{1 + seconds // 86400 % 28:02}T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
+        time = (
+            f"2026-03-{1 + seconds // 86400 % 28:02}"
+            f"T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
+        )
         level = "WARN " if generator.random() < 0.1 else "INFO "
         host, event = _pick(generator, _NAMES), _pick(generator, _EVENTS)
         process, took = int(generator.random() * 9000) + 1000, generator.random() * 90

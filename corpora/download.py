@@ -30,7 +30,8 @@ def download(url: str, target: pathlib.Path, progress: TransferProgress | None =
                 f"bytes {have}-"
             ):
                 raise LLMZipError(
-                    f"{url}: the server sends another part than was asked for; delete {part} and try again"
+                    f"{url}: the server sends another part than was asked for; "
+                    f"delete {part} and try again"
                 )
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
@@ -55,6 +56,7 @@ def download(url: str, target: pathlib.Path, progress: TransferProgress | None =
         ) from error
     if total is not None and have < total:
         raise LLMZipError(
-            f"{url}: the download stopped after {have} of {total} bytes; run the same again to continue it"
+            f"{url}: the download stopped after {have} of {total} bytes; "
+            "run the same again to continue it"
         )
     part.replace(target)

@@ -151,7 +151,8 @@ class BlockDecoder:
         }
         if number not in makers or not self._header.fingerprint:
             raise FormatError(
-                f"a block of codec {number}, unknown or of a model that the frame does not name: damaged"
+                f"a block of codec {number}, "
+                "unknown or of a model that the frame does not name: damaged"
             )
         if number not in self._codecs:
             self._codecs[number] = makers[number]()

@@ -48,7 +48,8 @@ class CompressionOptions:
             raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")
         if self.solid and not self.mixing:
             raise ValueError(
-                "solid compression carries the mixer on: leave out --no-mixing, or mixing=False in Python"
+                "solid compression carries the mixer on: leave out --no-mixing, "
+                "or mixing=False in Python"
             )
 
 

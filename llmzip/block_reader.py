@@ -76,7 +76,8 @@ class BlockReader(io.RawIOBase):
         bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._table.size}
         if whence not in bases:
             raise ValueError(
-                f"whence {whence}: positions count from 0, the beginning, 1, the position, or 2, the end"
+                f"whence {whence}: positions count from 0, the beginning, "
+                "1, the position, or 2, the end"
             )
         base = bases[whence]
         if base + offset < 0:

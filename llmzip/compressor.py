@@ -29,7 +29,8 @@ class LLMZipCompressor(NotCopyable):
     completed: every further call raises ValueError.
 
     >>> compressor = LLMZipCompressor()
-    >>> packed = compressor.compress(b"To be, ") + compressor.compress(b"or not") + compressor.flush()
+    >>> packed = compressor.compress(b"To be, ") + compressor.compress(b"or not")
+    >>> packed += compressor.flush()
     """
 
     CONTINUE: Final = 0

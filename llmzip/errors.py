@@ -8,7 +8,7 @@
     │   ├── ModelNotFoundError      no such model here; the message names the command that gets it
     │   ├── ModelMismatchError      a model is here, but not the one that the file needs
     │   └── UnsupportedModelError   the model's architecture is not one that the arithmetic covers
-    ├── DictionaryError                  the file needs a dictionary that was not given, or is another
+    ├── DictionaryError             the file needs a dictionary that was not given, or is another
     └── LimitError                  decoding would exceed a limit that the caller set
 
 Every message says what is wrong, where, and how to repair it.

@@ -42,7 +42,10 @@ class ExclusiveCalls:
 
     def __init__(self, what: str) -> None:
         """what: the object, as messages call it."""
-        self._unfinished = f"the {what} was interrupted in the middle of a call, or is called from within one: make a new one"
+        self._unfinished = (
+            f"the {what} was interrupted in the middle of a call, or is called from within one: "
+            "make a new one"
+        )
         self._refusal = ""
         self._lock = new_lock()
 

@@ -46,8 +46,8 @@ class Limits:
         if done + block.size > limit:
             usual = "" if self.output is not None else " that is usual for so small a file"
             raise LimitError(
-                f"the output exceeds the limit of {limit} bytes{usual}; raise the limit (--max-output, or max_output in Python) "
-                "to decode it all"
+                f"the output exceeds the limit of {limit} bytes{usual}; "
+                "raise the limit (--max-output, or max_output in Python) to decode it all"
             )
 
     def count(self, block: Block) -> None:
@@ -62,7 +62,8 @@ class Limits:
         """
         if header.states_all_memory and need > header.memory:
             raise LimitError(
-                f"a block needs {need} bytes of memory, more than the {header.memory} that its frame states: "
+                f"a block needs {need} bytes of memory, "
+                f"more than the {header.memory} that its frame states: "
                 "the file was made by a faulty encoder, or to do harm"
             )
         self._check_memory(need, "a block")
@@ -72,8 +73,8 @@ class Limits:
         if need > limit:
             has = "this machine has" if self.memory is None else "the limit is"
             raise LimitError(
-                f"{what} needs {need} bytes of memory, {has} {limit}; raise the limit (--max-memory, or max_memory in Python) "
-                "to decode it"
+                f"{what} needs {need} bytes of memory, {has} {limit}; "
+                "raise the limit (--max-memory, or max_memory in Python) to decode it"
             )
 
 

@@ -40,7 +40,8 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
     ]
     if missing:
         raise LLMZipError(
-            f"{table}: no column {missing[0]!r}; there are {', '.join(rows[0]) if rows else 'no rows'}"
+            f"{table}: no column {missing[0]!r}; "
+            f"there are {', '.join(rows[0]) if rows else 'no rows'}"
         )
     try:
         points = [(float(row[x] or ""), float(row[y] or "")) for row in rows]

@@ -157,7 +157,8 @@ def select_int8_kernel(
         if int8_kernel_is_exact(kernel, device):
             return kernel
     raise LLMZipError(
-        f"no matrix product on {device} returns exact integers; set float32 matmul precision to 'highest'"
+        f"no matrix product on {device} returns exact integers; "
+        "set float32 matmul precision to 'highest'"
     )
 
 

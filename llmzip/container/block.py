@@ -65,7 +65,8 @@ def read_block_sizes(reader: ByteReader) -> tuple[int, int]:
     coded_size = reader.varint("a block's coded size")
     if not 1 <= size <= MAX_BLOCK_SIZE or coded_size > size + MAX_EXPANSION:
         raise FormatError(
-            f"byte {start}: impossible block sizes ({size}, coded {coded_size}): the file is damaged"
+            f"byte {start}: impossible block sizes ({size}, coded {coded_size}): "
+            "the file is damaged"
         )
     return size, coded_size
 
@@ -86,7 +87,8 @@ def read_block(reader: ByteReader, header: FrameHeader | None = None) -> Block |
     computed = _check(header, size, reader.seen)
     if reader.read(len(computed), "a block's check") != computed:
         raise IntegrityError(
-            f"block at byte {start}: checksum mismatch: the file is damaged; copy or download it again"
+            f"block at byte {start}: checksum mismatch: the file is damaged; "
+            "copy or download it again"
         )
     return Block(codec, size, payload)
 

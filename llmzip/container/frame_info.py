@@ -70,7 +70,8 @@ def get_frame_info(data: Buffer) -> FrameInfo:
         head = read_block_head(reader)
         if head is None:
             raise FormatError(
-                f"byte {reader.offset - 1}: a frame without the block that it has: the file is damaged"
+                f"byte {reader.offset - 1}: a frame without the block that it has: "
+                "the file is damaged"
             )
         size = head[1]
     return FrameInfo(**_said_by(header), uncompressed_size=size)

@@ -88,14 +88,16 @@ class FrameReader:
         """Compare the content with its check, when both are complete. Raises IntegrityError."""
         if self.content_check != content_check(self._content, self.is_short):
             raise IntegrityError(
-                "the decoded content does not match its checksum: the file is damaged, or was written by a faulty encoder"
+                "the decoded content does not match its checksum: the file is damaged, "
+                "or was written by a faulty encoder"
             )
 
     def _read_end(self, start: int) -> None:
         """Read content check and index, behind the end byte."""
         if not self.entries and self.header != FrameHeader(False, 0, version=self.header.version):
             raise FormatError(
-                f"byte {start}: a frame without blocks needs no model and no memory: the file is damaged"
+                f"byte {start}: a frame without blocks needs no model and no memory: "
+                "the file is damaged"
             )
         check = self._reader.read(check_bytes(self.is_short), "a content check")
         if not self.header.single_block and len(self.entries) > 1:
@@ -110,7 +112,8 @@ class FrameReader:
             )
         if inner in NEEDING_MODEL and not self.header.fingerprint:
             raise FormatError(
-                f"block at byte {start}: it needs a model, but the frame names none: the file is damaged"
+                f"block at byte {start}: it needs a model, but the frame names none: "
+                "the file is damaged"
             )
 
 

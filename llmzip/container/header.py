@@ -77,7 +77,8 @@ class FrameHeader:
         if version not in VERSIONS:
             known = " and ".join(map(str, VERSIONS))
             raise FormatError(
-                f"byte {start}: format version {version}; this program reads versions {known}: update llmzip"
+                f"byte {start}: format version {version}; this program reads versions {known}: "
+                "update llmzip"
             )
         code = fixed[-1] if len(fixed) == _FIXED_BYTES else reader.byte("a frame header")
         names_model, has_dictionary, solid = (

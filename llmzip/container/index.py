@@ -35,7 +35,8 @@ def read_index(reader: ByteReader) -> Entries:
     computed = zlib.crc32(reader.seen)
     if int.from_bytes(reader.read(4, "the index"), "little") != computed:
         raise IntegrityError(
-            f"index at byte {start}: checksum mismatch: the file is damaged; copy or download it again"
+            f"index at byte {start}: checksum mismatch: the file is damaged; "
+            "copy or download it again"
         )
     length = reader.offset - start
     footer = reader.read(FOOTER_BYTES, "the index")

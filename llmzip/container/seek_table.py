@@ -73,7 +73,8 @@ class BlockLocation:
 
     def _error(self) -> FormatError:
         return FormatError(
-            f"byte {self.offset}: no block of {self.size} bytes begins here, as the index says: the file is damaged"
+            f"byte {self.offset}: no block of {self.size} bytes begins here, as the index says: "
+            "the file is damaged"
         )
 
 

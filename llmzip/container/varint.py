@@ -74,8 +74,8 @@ class ByteReader:
         """Raise TruncatedError naming `what`, which needs at least `missing` bytes more."""
         bytes_more = "1 more byte" if missing == 1 else f"{missing} more bytes"
         raise TruncatedError(
-            f"the data ends at byte {self.offset}, inside {what}, which needs at least {bytes_more}: "
-            "the file is truncated; copy or download it again",
+            f"the data ends at byte {self.offset}, inside {what}, "
+            f"which needs at least {bytes_more}: the file is truncated; copy or download it again",
             missing,
         )
 

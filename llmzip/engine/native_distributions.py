@@ -32,11 +32,13 @@ class NativeDistributions:
             or scales.shape != vectors.shape[:1]
         ):
             raise ValueError(
-                f"head inputs of shape {vectors.shape} and {scales.shape}: [N, {spec.d_model}] and [N]"
+                f"head inputs of shape {vectors.shape} and {scales.shape}: "
+                f"[N, {spec.d_model}] and [N]"
             )
         if vectors.dtype != np.int8 or scales.dtype != np.float32:
             raise ValueError(
-                f"head inputs of types {vectors.dtype} and {scales.dtype}: int8 and float32 are needed"
+                f"head inputs of types {vectors.dtype} and {scales.dtype}: "
+                "int8 and float32 are needed"
             )
         vectors = np.ascontiguousarray(vectors)
         rows, buckets = len(vectors), -(-spec.vocab // BUCKET_SIZE)

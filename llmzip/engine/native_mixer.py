@@ -30,7 +30,8 @@ class NativeContextMixer:
         spec, self._core = handle.spec, handle.core
         if not MIN_CAPACITY_BITS <= capacity_bits <= MAX_CAPACITY_BITS:
             raise ValueError(
-                f"2**{capacity_bits} positions: 2**{MIN_CAPACITY_BITS} to 2**{MAX_CAPACITY_BITS} are possible"
+                f"2**{capacity_bits} positions: "
+                f"2**{MIN_CAPACITY_BITS} to 2**{MAX_CAPACITY_BITS} are possible"
             )
         if spec.vocab > _MAX_VOCAB:
             raise ValueError(
@@ -96,7 +97,8 @@ class NativeContextMixer:
         with self._lock:
             if weights.shape != self._shape or totals.shape != self._shape[:1]:
                 raise ValueError(
-                    f"weights of shape {weights.shape} for {totals.shape} rows: recalled are {self._shape}"
+                    f"weights of shape {weights.shape} for {totals.shape} rows: "
+                    f"recalled are {self._shape}"
                 )
             self._core.mixer_mix(self._pointer, address(weights), address(totals), address(mixed))
         return mixed
@@ -110,7 +112,8 @@ class NativeContextMixer:
         with self._lock:
             if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
                 raise ValueError(
-                    f"{tokens.shape} tokens with {weights.shape} weights: recalled are {self._shape} rows"
+                    f"{tokens.shape} tokens with {weights.shape} weights: "
+                    f"recalled are {self._shape} rows"
                 )
             check(self._core.mixer_learn(self._pointer, address(tokens), address(weights)))
 

@@ -71,8 +71,8 @@ class NativeSession:
             self._fed += count if status == 0 else 0
         if status == BAD_ARGUMENT:
             raise ValueError(
-                f"tokens of shape {tokens.shape} exceed the session's streams, its chunk or the model's positions, "
-                f"or a token lies outside the vocabulary"
+                f"tokens of shape {tokens.shape} exceed the session's streams, "
+                "its chunk or the model's positions, or a token lies outside the vocabulary"
             )
         check(status)
         return HeadInput(vectors, scales)

@@ -72,7 +72,8 @@ class TorchSession:
         streams, count = tokens.shape
         if self.position + count > spec.max_positions or count > self._chunk:
             raise ValueError(
-                f"{count} tokens at position {self.position} exceed the session's chunk or the model's positions"
+                f"{count} tokens at position {self.position} exceed "
+                "the session's chunk or the model's positions"
             )
         with transformer.working():
             ids = torch.from_numpy(np.ascontiguousarray(tokens, np.int64)).to(transformer.device)

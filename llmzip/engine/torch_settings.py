@@ -48,7 +48,8 @@ def own_settings(device: torch.device, threads: int | None = None) -> Iterator[N
     """
     if _forked and device.type == "cuda":
         raise LLMZipError(
-            "CUDA cannot be used in a process that was forked after its first use: start one with 'spawn'"
+            "CUDA cannot be used in a process that was forked after its first use: "
+            "start one with 'spawn'"
         )
     with (
         torch.inference_mode(),

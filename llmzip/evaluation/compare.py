@@ -75,8 +75,8 @@ def compare(
         or original.vocabulary.token_bytes != changed.vocabulary.token_bytes
     ):
         raise LLMZipError(
-            f"{original.model_card.name} and {changed.model_card.name} have different vocabularies: "
-            "compare their bits/byte"
+            f"{original.model_card.name} and {changed.model_card.name} "
+            "have different vocabularies: compare their bits/byte"
         )
     length = min(context, original.max_positions, changed.max_positions)
     found: list[tuple[Float64Array, ...]] = []
@@ -116,7 +116,8 @@ def compare(
     for scorer, bits in ((original, one), (changed, other + kl)):
         if not np.isfinite(bits).all():
             raise LLMZipError(
-                f"{scorer.model_card.name} {scorer.model_card.settings} gives no probability where it is needed"
+                f"{scorer.model_card.name} {scorer.model_card.settings} "
+                "gives no probability where it is needed"
             )
     return Comparison(
         bytes=len(data),

@@ -58,7 +58,10 @@ def _contexts(result: Result) -> str | None:
         parts.append(f"{rates[0]:.3f} → {rates[-1]:.3f} on {of} ({span})")
     if not parts:
         return None
-    return f"Longer contexts made the same tokens cheaper in {down} of {steps} steps; bits/byte: {', '.join(parts)}."
+    return (
+        f"Longer contexts made the same tokens cheaper in {down} of {steps} steps; "
+        f"bits/byte: {', '.join(parts)}."
+    )
 
 
 def _damage(result: Result) -> str | None:

@@ -139,7 +139,8 @@ def _facts(result: Result) -> list[str]:
     ]
     for card in result.models:
         lines.append(
-            f"{card.name} ({card.kind}, {card.digest[:16]}): {card.parameters:,} parameters, {card.model_bytes:,} bytes"
+            f"{card.name} ({card.kind}, {card.digest[:16]}): {card.parameters:,} parameters, "
+            f"{card.model_bytes:,} bytes"
         )
     return lines
 

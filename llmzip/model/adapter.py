@@ -78,7 +78,8 @@ class Adapter:
         """
         if digest != self.base:
             raise ModelMismatchError(
-                f"the adapter was trained on a model with SHA-256 {self.base[:16]}…, this one has {digest[:16]}…"
+                f"the adapter was trained on a model with SHA-256 {self.base[:16]}…, "
+                f"this one has {digest[:16]}…"
             )
 
         def tensor(name: str) -> npt.NDArray[np.floating]:

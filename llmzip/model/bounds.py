@@ -74,8 +74,8 @@ def check_scales(name: str, scales: npt.NDArray[np.generic]) -> None:
     if not _is_within(magnitudes, MIN_SCALE, MAX_SCALE):
         bad = magnitudes[~((magnitudes >= MIN_SCALE) & (magnitudes <= MAX_SCALE))][0]
         raise UnsupportedModelError(
-            f"tensor {name}: a row's scale of {bad:g}; scales are from 2^-50 to 2^6, so weights at most 8128 "
-            "(docs/arithmetic.md, section 2.5)"
+            f"tensor {name}: a row's scale of {bad:g}; scales are from 2^-50 to 2^6, "
+            "so weights at most 8128 (docs/arithmetic.md, section 2.5)"
         )
 
 

@@ -3,7 +3,8 @@ disappears in one step.
 
     <root>/<fingerprint>/model.safetensors     the integer model
     <root>/<fingerprint>/entry.json            where it came from
-    <root>/<fingerprint>-<rules>/...           the same weights with other tokenizer rules: 16 digits of their SHA-256
+    <root>/<fingerprint>-<rules>/...           the same weights with other tokenizer rules:
+                                               16 digits of their SHA-256
     <root>/sources/<SHA-256 of the source>     the folder of the model that this source converts to
     <root>/.tmp-*                              work in progress
 
@@ -142,8 +143,9 @@ class ModelCache:
         """
         if entry.state == "outdated":
             raise ModelMismatchError(
-                f"the cached model {entry.name} was converted for arithmetic version {entry.arithmetic}, this program "
-                f"has {ARITHMETIC_VERSION}; run `llmzip models pull {entry.pull_name}`"
+                f"the cached model {entry.name} was converted for arithmetic version "
+                f"{entry.arithmetic}, this program has {ARITHMETIC_VERSION}; "
+                f"run `llmzip models pull {entry.pull_name}`"
             )
         path = self.root / entry.folder
         try:
@@ -261,5 +263,6 @@ _ENTRY_TYPES = {
 
 def _damaged(entry: CachedModel, path: pathlib.Path) -> IntegrityError:
     return IntegrityError(
-        f"{path}: the cached model is damaged; run `llmzip models pull {entry.pull_name}` to install it again"
+        f"{path}: the cached model is damaged; run `llmzip models pull {entry.pull_name}` "
+        "to install it again"
     )

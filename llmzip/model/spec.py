@@ -68,7 +68,8 @@ class ModelSpec:
                 )
         if self.heads * self.head_dim > MAX_WIDTH:
             raise UnsupportedModelError(
-                f"model specification: {self.heads} heads of {self.head_dim} are wider than {MAX_WIDTH:,}"
+                f"model specification: {self.heads} heads of {self.head_dim} are "
+                f"wider than {MAX_WIDTH:,}"
             )
         if self.heads % self.kv_heads:
             raise UnsupportedModelError(
@@ -78,13 +79,15 @@ class ModelSpec:
             raise UnsupportedModelError(f"model specification: odd head size {self.head_dim}")
         if type(self.norm_eps) is not float or not MIN_NORM_EPS <= self.norm_eps <= MAX_NORM_EPS:
             raise UnsupportedModelError(
-                f"model specification: norm_eps is {shown(self.norm_eps)}, not from 2^-60 to {MAX_NORM_EPS:g}"
+                f"model specification: norm_eps is {shown(self.norm_eps)}, "
+                f"not from 2^-60 to {MAX_NORM_EPS:g}"
             )
         for name in ("start_token", "escape_token"):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value < self.vocab:
                 raise UnsupportedModelError(
-                    f"model specification: {name} {shown(value)} is outside the vocabulary of {self.vocab}"
+                    f"model specification: {name} {shown(value)} "
+                    f"is outside the vocabulary of {self.vocab}"
                 )
 
     @property

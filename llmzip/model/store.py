@@ -124,8 +124,9 @@ class ModelStore:
             model = _only(found, prefix)
             if model.state == "outdated":
                 raise ModelMismatchError(
-                    f"this was compressed with arithmetic version {model.arithmetic} of the model {model.name}; this "
-                    f"program has version {ARITHMETIC_VERSION}: use the llmzip release that compressed it"
+                    f"this was compressed with arithmetic version {model.arithmetic} "
+                    f"of the model {model.name}; this program has version {ARITHMETIC_VERSION}: "
+                    "use the llmzip release that compressed it"
                 )
             return self.cache.load(model)
         known = registry.by_fingerprint(prefix)
@@ -135,8 +136,10 @@ class ModelStore:
                 f"run `llmzip models pull {known.name}`"
             )
         raise ModelNotFoundError(
-            f"this was compressed with a model that is not installed and that llmzip knows no name for, fingerprint "
-            f"{prefix}…; install it with `llmzip models pull PATH|HUB_ID`, naming the model that it was made with"
+            "this was compressed with a model that is not installed "
+            f"and that llmzip knows no name for, fingerprint {prefix}…; "
+            "install it with `llmzip models pull PATH|HUB_ID`, "
+            "naming the model that it was made with"
         )
 
     def pull(
@@ -350,8 +353,9 @@ class ModelStore:
         fingerprint = model.fingerprint.hex()
         if expected and fingerprint != expected:
             raise ModelMismatchError(
-                f"{name} converts to fingerprint {fingerprint}, the registry says {expected}; this program and its "
-                "registry do not fit together, or this machine computes wrongly"
+                f"{name} converts to fingerprint {fingerprint}, the registry says {expected}; "
+                "this program and its registry do not fit together, "
+                "or this machine computes wrongly"
             )
         known = registry.by_fingerprint(fingerprint)
         if known and known.has_rules(text_digest(model.vocabulary.rules)):
@@ -392,6 +396,7 @@ def _unknown(name: str) -> ModelNotFoundError:
         return ModelNotFoundError(f"{name}: no model directory or .gguf file there")
     known = ", ".join(entry.name for entry in registry.REGISTRY)
     return ModelNotFoundError(
-        f"no model {name!r}: not a directory or .gguf file, not a registered name ({known}), not a cached model, "
-        "and not a hub id owner/name; `llmzip models list` shows what is installed"
+        f"no model {name!r}: not a directory or .gguf file, not a registered name ({known}), "
+        "not a cached model, and not a hub id owner/name; "
+        "`llmzip models list` shows what is installed"
     )

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 NO_RULES = "{}"
 """The rules of a vocabulary that is split by the longest match."""
 
-_PROBE = "A text, \u00e9\u4e2d\U0001f600 with 42 numbers,\n\ttabs\x00 and what no token stands for: \uffff"
+_PROBE = (
+    "A text, \u00e9\u4e2d\U0001f600 with 42 numbers,\n"
+    "\ttabs\x00 and what no token stands for: \uffff"
+)
 
 _SPACE = "\u2581"
 """SentencePiece's visible space."""

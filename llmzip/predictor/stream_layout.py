@@ -106,8 +106,8 @@ class StreamLayout:
             and can_mix
         ):
             raise FormatError(
-                f"impossible block parameters ({self.tokens} tokens, {self.streams} streams, window {self.window}, "
-                f"mixing capacity {self.capacity_bits}): the data is damaged"
+                f"impossible block parameters ({self.tokens} tokens, {self.streams} streams, "
+                f"window {self.window}, mixing capacity {self.capacity_bits}): the data is damaged"
             )
 
     def decoder_bytes(self, spec: ModelSpec, has_dictionary: bool) -> int:

@@ -129,8 +129,8 @@ class _Salvage:
         )
         if total > limit:
             raise LimitError(
-                f"the output, {total} bytes with its holes, exceeds the limit of {limit} bytes; raise the limit "
-                "(--max-output, or max_output in Python)"
+                f"the output, {total} bytes with its holes, exceeds the limit of {limit} bytes; "
+                "raise the limit (--max-output, or max_output in Python)"
             )
         for frame in frames:
             self._frame(frame)
@@ -145,7 +145,7 @@ class _Salvage:
             verified=self._verified,
         )
 
-    # ---- one frame ---------------------------------------------------------------------------------------------------
+    # ---- one frame -------------------------------------------------------------------------------
 
     def _frame(self, frame: FoundFrame) -> None:
         for flaw in frame.flaws:
@@ -190,7 +190,8 @@ class _Salvage:
             if header.solid and not whole and _builds_on_others(block):
                 self._miss(
                     slot,
-                    "the block is sound, but builds on those before it in a solid frame, of which one is missing",
+                    "the block is sound, but builds on those before it in a solid frame, "
+                    "of which one is missing",
                 )
                 return None
             return self._decoder.decode(block)
@@ -222,10 +223,13 @@ class _Salvage:
         short = bool(frame.slots) and is_short(header.single_block, first)
         if content_check(state, short) != check:
             self._verified = False
-            why = "the content check does not match: it is damaged itself, or the content is not what it was"
+            why = (
+                "the content check does not match: it is damaged itself, "
+                "or the content is not what it was"
+            )
             self._damages.append(Damage(frame.end.offset, frame.end.end, start, 0, why))
 
-    # ---- lost headers ------------------------------------------------------------------------------------------------
+    # ---- lost headers ----------------------------------------------------------------------------
 
     def _header_for(self, frame: FoundFrame) -> FrameHeader:
         """The frame's header; where nothing proves it, one with which its blocks decode. Raises
@@ -261,7 +265,10 @@ class _Salvage:
         )
 
     def _note_guess(self, frame: FoundFrame, header: FrameHeader) -> None:
-        reason = f"the frame's header is lost; decoded with model {header.fingerprint.hex()}, a guess that its blocks bear out"
+        reason = (
+            f"the frame's header is lost; decoded with model {header.fingerprint.hex()}, "
+            "a guess that its blocks bear out"
+        )
         offset = frame.slots[0].offset
         self._damages.append(Damage(offset, offset, self._output.position, 0, reason))
 

@@ -68,7 +68,7 @@ class Survey:
             offset = part.end
         return self.parts
 
-    # ---- the open frame ----------------------------------------------------------------------------------------------
+    # ---- the open frame --------------------------------------------------------------------------
 
     def _note(self, part: Part) -> None:
         if isinstance(part, HeaderPart):
@@ -104,7 +104,7 @@ class Survey:
             and not self._awaits_first_block
         )
 
-    # ---- sound parts -------------------------------------------------------------------------------------------------
+    # ---- sound parts -----------------------------------------------------------------------------
 
     def _reader(self, offset: int) -> ByteReader:
         self._file.seek(offset)
@@ -181,7 +181,8 @@ class Survey:
         self._budget -= size
         if self._budget < 0:
             raise LimitError(
-                "too much of the file looks like blocks and is none: to find those that are would take too long"
+                "too much of the file looks like blocks and is none: "
+                "to find those that are would take too long"
             )
 
     def _end_at(self, offset: int) -> EndPart | None:
@@ -233,7 +234,7 @@ class Survey:
             return False
         return True
 
-    # ---- gaps --------------------------------------------------------------------------------------------------------
+    # ---- gaps ------------------------------------------------------------------------------------
 
     def _gap_at(self, offset: int) -> Gap:
         """The gap that begins at this offset: up to the next sound part, or to where an index says

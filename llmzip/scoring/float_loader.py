@@ -45,14 +45,16 @@ def load_float(
     if entry:
         if not download:
             raise ModelNotFoundError(
-                f"the float weights of {entry.name} are not kept; allow the download, or name a file"
+                f"the float weights of {entry.name} are not kept; "
+                "allow the download, or name a file"
             )
         with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
             return _load(fetch_registered(entry, pathlib.Path(folder)), entry.name, dtype, device)
     snapshot = fetch_snapshot(name, download) if "/" in name else None
     if snapshot is None:
         raise ModelNotFoundError(
-            f"no float model {name!r}: not a folder, a .gguf file, a registered name or a hub id here"
+            f"no float model {name!r}: not a folder, a .gguf file, "
+            "a registered name or a hub id here"
         )
     return _load(snapshot, name, dtype, device)
 
@@ -89,11 +91,12 @@ def _check_folder(path: pathlib.Path) -> None:
     if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         if "auto_map" in config:
             raise UnsupportedModelError(
-                f"{path}: model_type {shown(kind)} needs code that lies in the folder or elsewhere, and llmzip runs none: "
-                "only architectures that transformers itself has"
+                f"{path}: model_type {shown(kind)} needs code that lies in the folder or "
+                "elsewhere, and llmzip runs none: only architectures that transformers itself has"
             )
         raise UnsupportedModelError(
-            f"{file}: model_type {shown(kind)} is no causal language model that transformers {transformers.__version__} knows"
+            f"{file}: model_type {shown(kind)} is no causal language model "
+            f"that transformers {transformers.__version__} knows"
         )
     if kernels := _kernels(config):
         raise UnsupportedModelError(
@@ -210,8 +213,8 @@ def _try(path: pathlib.Path, scorer: FloatScorer) -> None:
     tolerance = max(1e-3, 16 * torch.finfo(whole.dtype).eps)
     if (whole - parts).abs().max() > tolerance * whole.abs().max():
         raise UnsupportedModelError(
-            f"{path}: {type(scorer.model).__name__} predicts differently when it sees what follows, or forgets what it "
-            "has read: no causal language model"
+            f"{path}: {type(scorer.model).__name__} predicts differently when it sees what "
+            "follows, or forgets what it has read: no causal language model"
         )
 
 

@@ -130,7 +130,8 @@ def _size(config: Any, *names: str, default: int | None = None) -> int:
     value = next((value for name in names if (value := getattr(config, name, None))), default)
     if type(value) is not int or value < 1:
         raise UnsupportedModelError(
-            f"{type(config).__name__}: {names[0]} is {shown(value)}: only transformers with attention, all layers alike"
+            f"{type(config).__name__}: {names[0]} is {shown(value)}: "
+            "only transformers with attention, all layers alike"
         )
     return value
 

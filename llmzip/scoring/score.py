@@ -73,7 +73,8 @@ def batches(
         longest = spans[order[0]].length
         if longest > scorer.max_positions:
             raise LimitError(
-                f"{longest} tokens of context are more than the model's {scorer.max_positions} positions"
+                f"{longest} tokens of context are more than "
+                f"the model's {scorer.max_positions} positions"
             )
         rows = order[: max(1, scorer.batch_positions // longest)]
         order = order[len(rows) :]
@@ -121,7 +122,8 @@ def score(
             bits, ranks = predictions.measure(batch.targets[:, part][here])
             if not np.isfinite(bits).all():
                 raise LLMZipError(
-                    f"{scorer.model_card.name} {scorer.model_card.settings} gives tokens of the text no probability"
+                    f"{scorer.model_card.name} {scorer.model_card.settings} "
+                    "gives tokens of the text no probability"
                 )
             found.append(
                 (

@@ -72,7 +72,8 @@ class LowRank(nn.Module):
         rank = len(a.scales)
         if rank > self.a.shape[-2]:
             raise LLMZipError(
-                f"the base comes with an adapter of rank {rank}, and rank {self.a.shape[-2]} cannot hold it; "
+                f"the base comes with an adapter of rank {rank}, "
+                f"and rank {self.a.shape[-2]} cannot hold it; "
                 f"choose rank {rank} or more, or a base without an adapter"
             )
         mine_b, mine_a = (x if layer is None else x[layer] for x in (self.b, self.a))

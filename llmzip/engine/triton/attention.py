@@ -76,8 +76,8 @@ def weights_before_scaling(t, top):
 
 @triton.jit(do_not_specialize=["M", "tiles", "written"])
 def values_kernel(
-    scores, maxima, values, value_scales, largest, splits, M, used, slots, split_length, tiles, written,
-    heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
+    scores, maxima, values, value_scales, largest, splits, M, used, slots, split_length, tiles,
+    written, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
     """The sums of w_j * v_j over one split of the positions -> splits [split, M, H * D] int32.

@@ -127,9 +127,8 @@ class Operations:
         position of the cache.
         """
         spec = self.spec
-        block = row_block(
-            len(q), 32
-        )  # few: values are stored byte by byte, each in a sector of its own
+        # Few rows: values are stored byte by byte, each in a sector of its own.
+        block = row_block(len(q), 32)
         grid = (spec.heads + 2 * spec.kv_heads, ceil_div(len(q), block))
         into = (
             queries,
@@ -142,9 +141,9 @@ class Operations:
         )
         numbers = (len(q), ring, cache.keys.shape[2])
         launch(
-            products.qkv_kernel, grid, q, scale, weights.weight, weights.scale, rope, position, *into, *numbers,
-            **self._heads(), K=spec.d_model, ROWS=block, HALF=power_of_two(spec.head_dim // 2, 16),
-            DEPTH=depth_block(spec.d_model), stages=4,
+            products.qkv_kernel, grid, q, scale, weights.weight, weights.scale, rope, position,
+            *into, *numbers, **self._heads(), K=spec.d_model, ROWS=block,
+            HALF=power_of_two(spec.head_dim // 2, 16), DEPTH=depth_block(spec.d_model), stages=4,
         )  # fmt: skip
 
     def scores(
@@ -163,10 +162,11 @@ class Operations:
         spec = self.spec
         grid = (len(queries) * spec.kv_heads, self.score_tiles(used))
         launch(
-            attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales, visible, scores, maxima,
-            used, cache.keys.shape[2], maxima.shape[2], **self._heads(),
-            SHARED=power_of_two(spec.heads // spec.kv_heads, 16), DIM=power_of_two(spec.head_dim, 32),
-            POSITIONS=self.score_tile, warps=self.tuning.scores_warps,
+            attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales,
+            visible, scores, maxima, used, cache.keys.shape[2], maxima.shape[2], **self._heads(),
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 16),
+            DIM=power_of_two(spec.head_dim, 32), POSITIONS=self.score_tile,
+            warps=self.tuning.scores_warps,
         )  # fmt: skip
 
     def values(
@@ -177,9 +177,11 @@ class Operations:
         pairs = len(scores) * spec.kv_heads
         count, length = position_splits(pairs, used, self.tuning.values_positions)
         launch(
-            attention.values_kernel, (pairs, count), scores, maxima, cache.values, cache.value_scales, cache.largest, splits,
-            len(scores), used, cache.keys.shape[2], length, maxima.shape[2], self.score_tiles(used), **self._heads(),
-            SHARED=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 16),
+            attention.values_kernel, (pairs, count), scores, maxima, cache.values,
+            cache.value_scales, cache.largest, splits, len(scores), used, cache.keys.shape[2],
+            length, maxima.shape[2], self.score_tiles(used), **self._heads(),
+            SHARED=power_of_two(spec.heads // spec.kv_heads, 4),
+            DIM=power_of_two(spec.head_dim, 16),
             SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
             warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
@@ -188,8 +190,8 @@ class Operations:
         """Add up the splits: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
         width = self.spec.heads * self.spec.head_dim
         launch(
-            rows.merge_kernel, (len(q),), splits, largest, q, scale, len(q), len(splits), **self._heads(),
-            BLOCK=power_of_two(width),
+            rows.merge_kernel, (len(q),), splits, largest, q, scale, len(q), len(splits),
+            **self._heads(), BLOCK=power_of_two(width),
         )  # fmt: skip
 
     def residual(self, q: Tensor, row_scale: Tensor, weights: Weights, x: Tensor) -> None:
@@ -222,7 +224,8 @@ class Operations:
         blocks = power_of_two(width // size)
         launch(
             rows.rotate_kernel, (len(inner),), inner, scale, q, row_scale, width=width,
-            BLOCKS=blocks, SIZE=size, BITS=size.bit_length() - 1, warps=max(4, min(16, blocks * size // 1024)),
+            BLOCKS=blocks, SIZE=size, BITS=size.bit_length() - 1,
+            warps=max(4, min(16, blocks * size // 1024)),
         )  # fmt: skip
 
     def head(self, q: Tensor, weights: Weights, found: Tensor, maxima: Tensor) -> None:
@@ -232,16 +235,17 @@ class Operations:
         spec = self.spec
         block = row_block(len(q), 128)
         launch(
-            products.head_kernel, (ceil_div(len(q), block), self.tiles), q, weights.weight, weights.scale, found, maxima,
-            len(q), N=spec.vocab, K=spec.d_model, TILES=self.tiles,
-            ROWS=block, COLUMNS=TILE, DEPTH=depth_block(spec.d_model), warps=8 if block == 128 else 4, stages=4,
+            products.head_kernel, (ceil_div(len(q), block), self.tiles), q, weights.weight,
+            weights.scale, found, maxima, len(q), N=spec.vocab, K=spec.d_model, TILES=self.tiles,
+            ROWS=block, COLUMNS=TILE, DEPTH=depth_block(spec.d_model),
+            warps=8 if block == 128 else 4, stages=4,
         )  # fmt: skip
 
     def bucket_sums(self, found: Tensor, scales: Tensor, maxima: Tensor, sums: Tensor) -> None:
         """The sums of the token weights of each bucket: sums [M, B] int64."""
         launch(
-            tables.bucket_sums_kernel, (len(found), ceil_div(self.buckets, 8)), found, scales, maxima, sums,
-            **self._vocabulary(), buckets=self.buckets, BLOCK=8,
+            tables.bucket_sums_kernel, (len(found), ceil_div(self.buckets, 8)), found, scales,
+            maxima, sums, **self._vocabulary(), buckets=self.buckets, BLOCK=8,
         )  # fmt: skip
 
     def top(self, found: Tensor, maxima: Tensor, top: Tensor) -> None:
@@ -271,15 +275,15 @@ class Operations:
         )
 
     def token_table(
-        self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor, replaced: Tensor,
-        table: Tensor,
+        self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor,
+        replaced: Tensor, table: Tensor,
     ) -> None:  # fmt: skip
         """Frequencies in the buckets chosen [M] int32, with replaced [M, C] int64 for tokens [M, C]
         int32: [M, 256] int32.
         """
         launch(
-            tables.token_table_kernel, (len(chosen),), found, scales, maxima, chosen, tokens, replaced, table,
-            tokens.shape[1], **self._vocabulary(),
+            tables.token_table_kernel, (len(chosen),), found, scales, maxima, chosen, tokens,
+            replaced, table, tokens.shape[1], **self._vocabulary(),
         )  # fmt: skip
 
     def weights_of(
@@ -304,8 +308,8 @@ class Operations:
         """Change sums [M, B] int64 as if tokens [M, C] had the weights replaced [M, C] int64."""
         grid = (len(tokens), ceil_div(tokens.shape[1], 128))
         launch(
-            tables.replace_kernel, grid, found, scales, maxima, tokens, replaced, sums, tokens.shape[1],
-            **self._vocabulary(), buckets=self.buckets, BLOCK=128,
+            tables.replace_kernel, grid, found, scales, maxima, tokens, replaced, sums,
+            tokens.shape[1], **self._vocabulary(), buckets=self.buckets, BLOCK=128,
         )  # fmt: skip
 
     def _heads(self) -> dict[str, int]:

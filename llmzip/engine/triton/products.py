@@ -67,8 +67,9 @@ def gate_up_kernel(
 
 @triton.jit(do_not_specialize=["M", "ring"])
 def qkv_kernel(
-    x, row_scale, weight, scale, rope, position, queries, query_scales, keys, values, key_scales, value_scales, largest,
-    M, ring, slots, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
+    x, row_scale, weight, scale, rope, position, queries, query_scales, keys, values, key_scales,
+    value_scales, largest, M, ring, slots,
+    heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
     ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value

@@ -167,8 +167,8 @@ class TorchOperations(Operations):
         table.copy_(torch.from_numpy(frequencies(sums.cpu().numpy())))
 
     def token_table(
-        self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor, replaced: Tensor,
-        table: Tensor,
+        self, found: Tensor, scales: Tensor, maxima: Tensor, chosen: Tensor, tokens: Tensor,
+        replaced: Tensor, table: Tensor,
     ) -> None:  # fmt: skip
         """See `Operations.token_table`."""
         weights = self._weights(found, scales).to(torch.int64)

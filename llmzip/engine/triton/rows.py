@@ -72,8 +72,8 @@ def rms_norm_kernel(
 
 @triton.jit(do_not_specialize=["M", "count"])
 def merge_kernel(
-    splits, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    BLOCK: tl.constexpr,
+    splits, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr,
+    head_dim: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Attention's integer sums of all splits [count, M, H * D] int32 -> q [M, H * D] int8, scale
     [M] (end of section 4.5).

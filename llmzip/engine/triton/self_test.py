@@ -283,7 +283,8 @@ def differences(operations: Operations, reference: Operations, run: Run) -> str:
             first = int(unequal[0, 0])
             values = a.flatten()[first].item(), b.flatten()[first].item()
             found.append(
-                f"output {i} {list(a.shape)}: {len(unequal)} differ, first at {first}: {values[0]}, not {values[1]}"
+                f"output {i} {list(a.shape)}: {len(unequal)} differ, "
+                f"first at {first}: {values[0]}, not {values[1]}"
             )
     return "; ".join(found)
 

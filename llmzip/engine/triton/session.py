@@ -163,8 +163,8 @@ class TritonSession(TorchSession):
             cache = self.cache.kernel_layer(i, len(ids))
             run.rms_norm(space.x, space.q, space.scale)
             run.qkv(
-                space.q, space.scale, weights.qkv, transformer.rope.table, position, self.cache.ring,
-                space.queries, space.query_scales, cache,
+                space.q, space.scale, weights.qkv, transformer.rope.table, position,
+                self.cache.ring, space.queries, space.query_scales, cache,
             )  # fmt: skip
             run.scores(
                 space.queries,

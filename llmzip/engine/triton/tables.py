@@ -151,7 +151,8 @@ def weights_of_kernel(
 @triton.jit(do_not_specialize=["candidates"])
 def replace_kernel(
     products, scales, maxima, tokens, replaced, sums, candidates,
-    vocab: tl.constexpr, buckets: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr, BLOCK: tl.constexpr,
+    vocab: tl.constexpr, buckets: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Change the buckets' sums [M, B] int64 by what replaced [M, C] int64 adds to the weights of
     tokens [M, C] int32.
