@@ -12,7 +12,10 @@ from llmzip.codecs.registry import FramedCodec, from_config
 from llmzip.errors import LLMZipError
 from tests.test_tokenizer import NASTY
 
-TEXT = b"The value of an expression is an object, and the type of that object says which operations it supports. "
+TEXT = (
+    b"The value of an expression is an object, and the type of that object says which operations "
+    b"it supports. "
+)
 
 
 def inputs(size: int) -> dict[str, bytes]:

@@ -13,18 +13,22 @@ FOLDER = DATA / "golden"
 OF_VERSION_3 = DATA / "golden-3"
 OF_DEFAULT_MODEL = DATA / "golden-default" / "text.llmz"
 
-TEXT = b"""\
-The value of an expression is an object, and the type of that object determines which operations it supports. When a
-function is called, the arguments are evaluated from left to right; a new local scope is created, and the names of the
-parameters are bound to the values in it. If the name is not found in the local scope, it is looked up in the global
-scope of the module that contains the function. A class definition is an executable statement: it first evaluates the
-list of base classes, if there is one, and then executes the body in a new namespace. The class name is bound to the
-class object. Methods are functions that are defined in the body of a class, and the first argument is the instance on
-which the method is called. An exception is raised when an error occurs, for example when a number is divided by zero
-or an index is out of range, and it can be handled by the except clause of the statement that surrounds the call. Note
-that the finally clause is executed in any case, whether the exception was handled or not. The return statement leaves
-the current function with the value of the expression list, or None if there is no expression list at all.
-"""
+TEXT = (
+    b"The value of an expression is an object, and the type of that object determines which "
+    b"operations it supports. When a\nfunction is called, the arguments are evaluated from left to "
+    b"right; a new local scope is created, and the names of the\nparameters are bound to the "
+    b"values in it. If the name is not found in the local scope, it is looked up in the "
+    b"global\nscope of the module that contains the function. A class definition is an executable "
+    b"statement: it first evaluates the\nlist of base classes, if there is one, and then executes "
+    b"the body in a new namespace. The class name is bound to the\nclass object. Methods are "
+    b"functions that are defined in the body of a class, and the first argument is the instance "
+    b"on\nwhich the method is called. An exception is raised when an error occurs, for example "
+    b"when a number is divided by zero\nor an index is out of range, and it can be handled by the "
+    b"except clause of the statement that surrounds the call. Note\nthat the finally clause is "
+    b"executed in any case, whether the exception was handled or not. The return statement "
+    b"leaves\nthe current function with the value of the expression list, or None if there is no "
+    b"expression list at all.\n"
+)
 BINARY = bytes(i * i * 7 % 251 ^ i * 13 % 256 for i in range(1024))
 
 CASES: dict[str, tuple[bytes, dict[str, Any]]] = {

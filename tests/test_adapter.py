@@ -131,8 +131,10 @@ def test_damaged_files_are_refused(tmp_path: pathlib.Path) -> None:
 
 
 DESCRIPTIONS = [
-    "", "[]", "1", "[" * 5000, '{"version": 2}', '{"version": 1}', '{"version": 1, "base": "", "shapes": []}',
-    '{"version": 1, "base": "", "shapes": {"head": 1}}', '{"version": 1, "base": "", "shapes": {"head": [600, "64"]}}',
+    "", "[]", "1", "[" * 5000, '{"version": 2}', '{"version": 1}',
+    '{"version": 1, "base": "", "shapes": []}',
+    '{"version": 1, "base": "", "shapes": {"head": 1}}',
+    '{"version": 1, "base": "", "shapes": {"head": [600, "64"]}}',
     '{"version": 1, "base": "", "shapes": {"head": [600.0, 64.5]}}',
     '{"version": 1, "base": "", "shapes": {"head": [600, 1000000000000000]}}',
     '{"version": 1, "base": "", "shapes": {"nothing": [600, 64]}}',

@@ -109,7 +109,7 @@ def test_experts_know_nothing_of_each_other() -> None:
         assert (f"{PACKAGE}.mixing.reference", f"{PACKAGE}.mixing.{one}") in python
 
 
-# ---- what would be found -----------------------------------------------------------------------------------------------
+# ---- what would be found -------------------------------------------------------------------------
 
 CIRCLES = {
     "at the top": ("import p.b", "from p import a"),
@@ -132,7 +132,10 @@ def test_a_circle_is_found(case: str) -> None:
 
 
 def test_an_import_for_types_is_told_apart() -> None:
-    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p import b\nelse:\n    from p import c"
+    source = (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from p import b\nelse:\n    from p import c"
+    )
     found = import_graph.imports({"p.a": source, "p.b": "", "p.c": ""})
     assert found == {("p.a", "p.b", TYPING), ("p.a", "p.c", RUNTIME)}
 

@@ -36,7 +36,7 @@ from tests.command import LLMZIP, MTIME_NS, NOISE, folder, process, run, tree  #
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-# ---- what each command line does -------------------------------------------------------------------------------------
+# ---- what each command line does -----------------------------------------------------------------
 
 CASES = [
     # arguments, exit code, a part of what is said, new files
@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_entered_is_an_error(monkeypatch: pytest.MonkeyP
     assert Path("sub/b.llmz").exists()
 
 
-# ---- --rm ------------------------------------------------------------------------------------------------------------
+# ---- --rm ----------------------------------------------------------------------------------------
 
 
 def test_rm_removes_what_was_verified() -> None:
@@ -216,7 +216,7 @@ def test_rm_leaves_a_pipe_alone() -> None:
     assert process("-dc", "out").stdout == NOISE
 
 
-# ---- with a model ----------------------------------------------------------------------------------------------------
+# ---- with a model --------------------------------------------------------------------------------
 
 TEXT = b" the and the and on a the in the and"
 
@@ -271,7 +271,7 @@ def test_a_missing_model_is_named_and_not_downloaded(monkeypatch: pytest.MonkeyP
     assert "out" not in tree()
 
 
-# ---- options that the library gets -----------------------------------------------------------------------------------
+# ---- options that the library gets ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -380,7 +380,7 @@ def test_formatted_sizes() -> None:
     assert written == ["0 B", "999 B", "0.98 KiB", "1.00 KiB", "10.0 KiB", "1.00 MiB", "3072 TiB"]
 
 
-# ---- -l --------------------------------------------------------------------------------------------------------------
+# ---- -l ------------------------------------------------------------------------------------------
 
 
 def test_list() -> None:
@@ -422,7 +422,7 @@ def test_list_reads_a_pipe() -> None:
         assert process("-l", stdin=piped.stdout).stdout.endswith(b"stdin\n")
 
 
-# ---- help, version, completion ---------------------------------------------------------------------------------------
+# ---- help, version, completion -------------------------------------------------------------------
 
 
 def test_help_names_everything() -> None:
@@ -450,12 +450,15 @@ def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_list_starts_without_the_engines() -> None:
-    script = "import sys; from llmzip.cli.main import llmzip; llmzip(['-l', 'packed/a.llmz'], standalone_mode=False)\n"
+    script = (
+        "import sys; from llmzip.cli.main import llmzip; "
+        "llmzip(['-l', 'packed/a.llmz'], standalone_mode=False)\n"
+    )
     script += "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
-# ---- pipes, full disks, terminals, signals ---------------------------------------------------------------------------
+# ---- pipes, full disks, terminals, signals -------------------------------------------------------
 
 
 def test_filter() -> None:
@@ -609,6 +612,9 @@ def test_a_second_signal_does_not_wait() -> None:
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
-    script = "from llmzip.cli import signals; signals.install(print); import signal; signal.raise_signal(1)"
+    script = (
+        "from llmzip.cli import signals; signals.install(print); "
+        "import signal; signal.raise_signal(1)"
+    )
     ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     subprocess.run([sys.executable, "-c", script], check=True, preexec_fn=ignore)

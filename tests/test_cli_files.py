@@ -38,16 +38,16 @@ def refused(*args: str) -> str:
     return result.stderr
 
 
-# ---- what decompression needs ----------------------------------------------------------------------------------------
+# ---- what decompression needs --------------------------------------------------------------------
 
 
 def test_rm_keeps_the_dictionary() -> None:
     os.link("a", "other name")
     for name in ("a", "other name", "./sub/../a"):
         said = refused("--rm", "--dictionary", "a", name)
-        assert (
-            said
-            == f"llmzip: {Path(name)}: is the dictionary, which decompression needs: --rm does not remove it\n"
+        assert said == (
+            f"llmzip: {Path(name)}: is the dictionary, which decompression needs: "
+            "--rm does not remove it\n"
         )
     assert (
         refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1
@@ -88,7 +88,7 @@ def test_the_store_and_the_model_are_not_removed(monkeypatch: pytest.MonkeyPatch
     assert run(str(model)).exit_code == 0  # without --rm nothing is lost
 
 
-# ---- inputs that are outputs of the same call ------------------------------------------------------------------------
+# ---- inputs that are outputs of the same call ----------------------------------------------------
 
 
 def test_an_input_is_not_overwritten_while_it_waits() -> None:
@@ -135,7 +135,7 @@ def test_what_is_named_twice_is_done_once() -> None:
     assert Path("packed/a").read_bytes() == NOISE
 
 
-# ---- --rm and what happens meanwhile ---------------------------------------------------------------------------------
+# ---- --rm and what happens meanwhile -------------------------------------------------------------
 
 Meanwhile = Callable[[Path], Any]
 
@@ -202,7 +202,7 @@ def test_rm_of_a_link_removes_the_link() -> None:
     assert not os.path.lexists("link")
 
 
-# ---- names that are empty --------------------------------------------------------------------------------------------
+# ---- names that are empty ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_beside_an_empty_name_the_others_are_done() -> None:
     assert "a.llmz" in tree()
 
 
-# ---- outputs that are not regular files ------------------------------------------------------------------------------
+# ---- outputs that are not regular files ----------------------------------------------------------
 
 
 def test_a_device_is_written_into() -> None:
@@ -277,7 +277,10 @@ def test_a_pipe_is_written_into() -> None:
 
 
 def test_another_process_s_file_needs_force() -> None:
-    line = "printf before > made; sleep 60 >> made & llmzip {} -o /proc/$!/fd/1 a; code=$?; kill $!; exit $code"
+    line = (
+        "printf before > made; sleep 60 >> made & llmzip {} -o /proc/$!/fd/1 a; "
+        "code=$?; kill $!; exit $code"
+    )
     result = shell(line.format(""))
     assert (result.returncode, Path("made").read_bytes()) == (1, b"before")
     assert b"already exists; -f overwrites it" in result.stderr

@@ -24,7 +24,7 @@ from tests.command import LLMZIP, NOISE, folder, process, run, shell, tree  # no
 
 pytestmark = pytest.mark.usefixtures("folder")
 
-# ---- standard streams ------------------------------------------------------------------------------------------------
+# ---- standard streams ----------------------------------------------------------------------------
 
 FULL = "llmzip: stdout: No space left on device"
 CLOSED = "llmzip: stdout: Bad file descriptor"
@@ -79,7 +79,7 @@ def test_messages_do_not_land_in_the_data() -> None:
     )
 
 
-# ---- names -----------------------------------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------
 
 LATIN = os.fsdecode(b"caf\xe9.llmz")
 STEERING = "\x1b[31mred\n.llmz"
@@ -141,7 +141,7 @@ def test_names_in_json_are_unicode_and_complete() -> None:
     assert "filename_hex" not in second
 
 
-# ---- variables -------------------------------------------------------------------------------------------------------
+# ---- variables -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", ["x", "0", "10", "-1", "1e1", "٣", "9" * 5000])
@@ -182,7 +182,7 @@ def test_a_bad_number_of_threads_matters_only_to_what_computes(
         assert "the environment variable LLMZIP_NUM_THREADS is " in result.stderr
 
 
-# ---- folders that change or refuse -----------------------------------------------------------------------------------
+# ---- folders that change or refuse ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [1, 2, 36])  # operation not permitted, no such file, name too long
@@ -239,7 +239,7 @@ def test_a_tree_deeper_than_pythons_stack() -> None:
         Path("e").rmdir()
 
 
-# ---- streams that do not wait ----------------------------------------------------------------------------------------
+# ---- streams that do not wait --------------------------------------------------------------------
 
 
 def test_input_that_is_late_is_not_the_end() -> None:
@@ -266,7 +266,7 @@ def test_output_that_is_not_taken_yet_is_no_error() -> None:
     assert running.returncode == 0
 
 
-# ---- drafts ----------------------------------------------------------------------------------------------------------
+# ---- drafts --------------------------------------------------------------------------------------
 
 
 def begun(*args: str) -> subprocess.Popen[bytes]:
@@ -382,7 +382,8 @@ def test_many_writers_in_one_folder_spare_each_other() -> None:
         from llmzip.cli import drafts, files
         for i in range(40):
             drafts._remove_abandoned.cache_clear()
-            with files.writing(pathlib.Path(f"sub/{sys.argv[1]}-{i}"), force=False, like=None) as sink:
+            path = pathlib.Path(f"sub/{sys.argv[1]}-{i}")
+            with files.writing(path, force=False, like=None) as sink:
                 sink.write(b"x")
     """
     running = [subprocess.Popen([sys.executable, "-c", program, str(i)]) for i in range(4)]

@@ -54,7 +54,9 @@ def test_the_plain_coder_writes_and_reads_the_same(
     generator = np.random.Generator(np.random.PCG64(seed))
     tables = frequencies(2 ** generator.integers(0, 31, (count, size)))
     symbols = generator.integers(0, size, count)
-    if carries:  # what lies just above a number that ends in zero words: its interval reaches over that number for long
+    if carries:
+        # What lies just above a number that ends in zero words: its interval reaches over that
+        # number for long.
         words = generator.integers(0, 1 << 32, 2 * count + 2) * (
             generator.random(2 * count + 2) < 0.3
         )

@@ -34,7 +34,8 @@ from llmzip.engine.base import Batches
 for job in json.loads(sys.argv[1]):
     engine_loader._loaded = None
     data = pathlib.Path(job["input"]).read_bytes()
-    options = {"model": job["model"], "runtime": llmzip.Runtime(engine=job["engine"], threads=job["threads"])}
+    runtime = llmzip.Runtime(engine=job["engine"], threads=job["threads"])
+    options = {"model": job["model"], "runtime": runtime}
     engine = engine_loader.EngineLoader(**options).for_compression()
     if job["batch"]:  # other chunks, other groups of tables
         engine.batches = Batches(encode=job["batch"], tables=job["batch"])

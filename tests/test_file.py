@@ -406,7 +406,7 @@ def test_every_way_to_read(tiny_model: IntegerModel, text: bytes, packed: bytes)
     assert b"".join(iter(lambda: file.read1(700), b"")) == text
 
 
-# ---- flushing --------------------------------------------------------------------------------------------------------
+# ---- flushing ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["wb", "wt"])
@@ -453,7 +453,7 @@ def test_without_a_flush_bytes_are_those_of_compress(tiny_model: IntegerModel, t
     assert sink.getvalue() == packed
 
 
-# ---- text ------------------------------------------------------------------------------------------------------------
+# ---- text ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

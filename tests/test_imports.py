@@ -17,7 +17,10 @@ from tests import golden
 
 def modules_after(code: str) -> set[str]:
     """The package's modules that a new interpreter has imported when it has run this."""
-    report = "import json, sys; print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'llmzip']))"
+    report = (
+        "import json, sys; "
+        "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'llmzip']))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
@@ -32,7 +35,8 @@ def test_listing_imports_a_dozen_modules_at_most() -> None:
         f"import sys; sys.argv = ['llmzip', '-l', {str(golden.frame_path('matches-solid'))!r}]"
     )
     found = modules_after(
-        f"{command}\nfrom llmzip.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+        f"{command}\nfrom llmzip.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass"
     )
     packages = {name.rpartition(".")[0] for name in found}
     modules = {name for name in found - packages if not name.startswith("llmzip.cli")}

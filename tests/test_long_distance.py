@@ -161,7 +161,7 @@ def test_the_example_of_a_prefix() -> None:
     assert leading_matches(found, len(literals_of(data, found))) == (found, len(data))
 
 
-# ---- payloads --------------------------------------------------------------------------------------------------------
+# ---- payloads ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inner", ["raw", "zstd", "xz"])
@@ -271,9 +271,12 @@ def test_matches_begin_no_earlier_than_the_format_says(monkeypatch: pytest.Monke
         assert (llmzip.list_frames(io.BytesIO(packed))[0].codecs[-1] == "ldm") is ends
 
 
-# ---- files -----------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
-NEW = b"A sentence that stands nowhere else in any of these texts, which is why no match can hold it. "
+NEW = (
+    b"A sentence that stands nowhere else in any of these texts, "
+    b"which is why no match can hold it. "
+)
 FRAMES = {
     "one block": (TEXT * 3, {}, {"ldm(llm)"}),
     "forced": (TEXT + NEW + TEXT, {"codec": "llm"}, {"ldm(llm)"}),

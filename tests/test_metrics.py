@@ -32,7 +32,8 @@ from llmzip.metrics.correlation import linear_fit
 from llmzip.metrics.dated import cutoff_gap
 from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, sliding, with_context
 
-SHAPES = {  # layers, d, heads, key heads, head size, d_ff, vocabulary; and FLOPs per token as published
+# Layers, d, heads, key heads, head size, d_ff, vocabulary; and FLOPs per token as published.
+SHAPES = {
     "SmolLM2-135M": (Shape(30, 576, 9, 3, 64, 1536, 49152), 3.043e8),
     "SmolLM2-360M": (Shape(32, 960, 15, 5, 64, 2560, 49152), 7.864e8),
     "Qwen3-0.6B": (Shape(28, 1024, 16, 8, 128, 3072, 151936), 1.074e9),

@@ -54,7 +54,7 @@ def tokens_of(data: bytes) -> Tokens:
     return tiny().tokenizer.encode(data)
 
 
-# ---- arithmetic ------------------------------------------------------------------------------------------------------
+# ---- arithmetic ----------------------------------------------------------------------------------
 
 
 @given(st.lists(st.floats(2.0**-100, 2.0**100, width=32), min_size=1, max_size=50))
@@ -82,7 +82,7 @@ def test_powers_are_exact_and_continuous_at_powers_of_two() -> None:
     assert np.abs(exp2(np.nextafter(whole[1:], np.float32(-31))) / powers[1:] - 1).max() < 1e-5
 
 
-# ---- coding with a mixer --------------------------------------------------------------------------------------------
+# ---- coding with a mixer -------------------------------------------------------------------------
 
 
 @settings(max_examples=25)
@@ -186,7 +186,7 @@ def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(
     )  # it has read this before
 
 
-# ---- dictionaries ----------------------------------------------------------------------------------------------------------
+# ---- dictionaries --------------------------------------------------------------------------------
 
 
 def test_another_or_a_missing_dictionary_is_refused_by_its_digest() -> None:
@@ -224,7 +224,7 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
     assert FrameHeader.read(ByteReader(io.BytesIO(frame))).dictionary_id
 
 
-# ---- several blocks --------------------------------------------------------------------------------------------------
+# ---- several blocks ------------------------------------------------------------------------------
 
 LONG = (
     TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))
@@ -279,7 +279,7 @@ def test_blocks_of_a_solid_frame_need_those_before() -> None:
         codec.decode(blocks[1].payload, blocks[1].size)
 
 
-# ---- frames that no encoder writes -----------------------------------------------------------------------------------
+# ---- frames that no encoder writes ---------------------------------------------------------------
 
 
 def taken_apart(frame: bytes) -> tuple[FrameHeader, list[Block]]:
@@ -401,7 +401,7 @@ def test_blocks_without_a_mixer_leave_the_shared_one_as_it_is() -> None:
     assert decompressed(assembled(header, between, content)) == content
 
 
-# ---- the command line ------------------------------------------------------------------------------------------------
+# ---- the command line ----------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -722,8 +722,10 @@ def test_a_cached_model_loads_without_heavy_modules(
         "import pathlib, sys\n"
         "from llmzip.model.store import ModelStore\n"
         "store = ModelStore(pathlib.Path(sys.argv[1]))\n"
-        "store.resolve('tiny-llama'), store.resolve(sys.argv[2]), store.find(bytes.fromhex(sys.argv[2]))\n"
-        "print(sorted({'torch', 'transformers', 'gguf', 'huggingface_hub', 'tokenizers'} & set(sys.modules)))\n"
+        "store.resolve('tiny-llama'), store.resolve(sys.argv[2]), "
+        "store.find(bytes.fromhex(sys.argv[2]))\n"
+        "print(sorted({'torch', 'transformers', 'gguf', 'huggingface_hub', 'tokenizers'}"
+        " & set(sys.modules)))\n"
     )
     command = [sys.executable, "-c", script, str(store.cache.root), FINGERPRINT]
     assert (

@@ -21,7 +21,8 @@ from llmzip.codecs.registry import FramedCodec, get_codec
 from llmzip.engine.native_engine import NativeEngine
 from tests.conftest import TINY_DIRECTORY, tiny
 
-TEXTS = [(b"The value of the expression number %d is the value of its last operand. " % i) * 3 for i in range(8)]
+SENTENCE = b"The value of the expression number %d is the value of its last operand. "
+TEXTS = [(SENTENCE % i) * 3 for i in range(8)]
 failures = []
 
 def everywhere(work, threads=6):
@@ -99,8 +100,9 @@ def test_codecs_and_functions_shared_by_threads() -> None:
                 for codec, encoded in zip(codecs, alone):
                     assert codec.encode(TEXTS[text]) == encoded[text]
                     assert codec.decode(encoded[text]) == TEXTS[text]
-                assert llmzip.compress(TEXTS[text], model=tiny(), dictionary=dictionary) == packed[text]
-                assert llmzip.decompress(packed[text], model=tiny(), dictionary=dictionary) == TEXTS[text]
+                options = {"model": tiny(), "dictionary": dictionary}
+                assert llmzip.compress(TEXTS[text], **options) == packed[text]
+                assert llmzip.decompress(packed[text], **options) == TEXTS[text]
         everywhere(work)
     """)
 
@@ -150,9 +152,10 @@ def test_engines_change_under_threads() -> None:
         packed = llmzip.compress(TEXTS[0], model=tiny())
 
         def work(i):
+            options = {"model": tiny(), "runtime": llmzip.Runtime(threads=1 + i % 3)}
             for _ in range(6):
-                assert llmzip.compress(TEXTS[0], model=tiny(), runtime=llmzip.Runtime(threads=1 + i % 3)) == packed
-                assert llmzip.decompress(packed, model=tiny(), runtime=llmzip.Runtime(threads=1 + i % 3)) == TEXTS[0]
+                assert llmzip.compress(TEXTS[0], **options) == packed
+                assert llmzip.decompress(packed, **options) == TEXTS[0]
         everywhere(work)
     """)
 
@@ -199,8 +202,9 @@ FORKED = """
 
     def work():
         assert llmzip.decompress(packed, model=tiny(), runtime=runtime) == TEXTS[0] * 20
-        with_dictionary = llmzip.compress(TEXTS[2], model=tiny(), runtime=runtime, dictionary=dictionary)
-        assert llmzip.decompress(with_dictionary, model=tiny(), runtime=runtime, dictionary=dictionary) == TEXTS[2]
+        options = dict(model=tiny(), runtime=runtime, dictionary=dictionary)
+        with_dictionary = llmzip.compress(TEXTS[2], **options)
+        assert llmzip.decompress(with_dictionary, **options) == TEXTS[2]
 
     running = [threading.Thread(target=compute) for _ in range(2)]
     for thread in running:
@@ -241,7 +245,8 @@ def test_a_fork_while_an_engine_is_loaded() -> None:
 
         def work():
             engine_loader._build = real
-            assert llmzip.decompress(llmzip.compress(TEXTS[0], model=tiny()), model=tiny()) == TEXTS[0]
+            packed = llmzip.compress(TEXTS[0], model=tiny())
+            assert llmzip.decompress(packed, model=tiny()) == TEXTS[0]
         assert child(work, 30) == 0
         go_on.set()
         loading.join()
@@ -256,7 +261,9 @@ def test_objects_that_another_thread_was_using_fail_at_once_in_a_fork(threads: i
         def wait(done_bytes, done_tokens):
             inside.set()
             go_on.wait()
-        compressor = llmzip.LLMZipCompressor(model=tiny(), progress=wait, runtime=llmzip.Runtime(threads={threads}))
+        compressor = llmzip.LLMZipCompressor(
+            model=tiny(), progress=wait, runtime=llmzip.Runtime(threads={threads})
+        )
         compressor.compress(TEXTS[0])
         decompressor = llmzip.LLMZipDecompressor(model=tiny())
         idle = llmzip.LLMZipCompressor(model=tiny())

@@ -76,7 +76,8 @@ def rules_of(model: Model) -> Callable[[str], list[int]]:
         import tokenizers  # only dictionaries need it
     except ModuleNotFoundError as error:
         raise DecodeError(
-            "the file was made with a dictionary, which the package tokenizers must cut: pip install tokenizers"
+            "the file was made with a dictionary, which the package tokenizers must cut: "
+            "pip install tokenizers"
         ) from error
     tokenizer = tokenizers.Tokenizer.from_str(model.rules)
 

@@ -60,7 +60,8 @@ def write(folder: pathlib.Path) -> None:
 
 def check(folder: pathlib.Path) -> None:
     print(
-        f"{platform.machine()}, Python {platform.python_version()}, kernels {', '.join(kernel_names())}",
+        f"{platform.machine()}, Python {platform.python_version()}, "
+        f"kernels {', '.join(kernel_names())}",
         flush=True,
     )
     native_handle._WEIGHTS_PER_THREAD = 1  # small models are to be shared among threads too
@@ -110,7 +111,8 @@ def check_golden_files(folder: pathlib.Path, cpu: str) -> None:
             llmzip.compress(data, model=tiny, runtime=llmzip.Runtime(threads=2), **options) == frame
         ), name
     print(
-        f"  {cpu}: {len(golden.CASES)} golden files decode and are made again ({time.perf_counter() - start:.0f} s)",
+        f"  {cpu}: {len(golden.CASES)} golden files decode and are made again "
+        f"({time.perf_counter() - start:.0f} s)",
         flush=True,
     )
 
@@ -127,7 +129,8 @@ def check_default_model(folder: pathlib.Path) -> None:
     assert llmzip.decompress(frame, model=model) == golden.TEXT
     assert llmzip.compress(golden.TEXT, model=model) == frame
     print(
-        f"  the default model's golden file decodes and is made again ({time.perf_counter() - start:.0f} s)",
+        "  the default model's golden file decodes and is made again "
+        f"({time.perf_counter() - start:.0f} s)",
         flush=True,
     )
 

@@ -44,15 +44,16 @@ SECONDS = 20
 TEXT = "The cat and the hat, na\u00efve \U0001f600 in 42\n".encode() + b"\xff\x00"
 
 NASTY: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 3, 7, 64, 1000, 2**31 - 1, 2**31, 2**32, 2**63, 2**64, 10**30, -(10**30),
-    0.5, -0.5, 1e-300, 1e300, float("inf"), float("nan"), "", "x", "llama", "\ud800", "x" * 5000, "1", [], {}, [[]], {"a": 1},
-    [None], [0, 1], [1, 0], [-1, 5], [0, 2**62], ["a", "b"], {"type": "BPE"}, {"type": "Sequence"}, {"type": "Split"},
-    {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}, {"id": 5}, {"id": -5, "content": "x"}, "default", "BF16",
-    "F64", "I8", "F8_E4M3",
+    None, True, False, 0, 1, -1, 2, 3, 7, 64, 1000, 2**31 - 1, 2**31, 2**32, 2**63, 2**64, 10**30,
+    -(10**30), 0.5, -0.5, 1e-300, 1e300, float("inf"), float("nan"), "", "x", "llama", "\ud800",
+    "x" * 5000, "1", [], {}, [[]], {"a": 1}, [None], [0, 1], [1, 0], [-1, 5], [0, 2**62],
+    ["a", "b"], {"type": "BPE"}, {"type": "Sequence"}, {"type": "Split"},
+    {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}, {"id": 5},
+    {"id": -5, "content": "x"}, "default", "BF16", "F64", "I8", "F8_E4M3",
 )  # fmt: skip
 _SMALL = {
-    "layers": 1, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "max_position_embeddings": 12,
+    "layers": 1, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 12,
 }  # fmt: skip
 
 
