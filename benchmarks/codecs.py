@@ -33,7 +33,8 @@ def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None
     for file in files:
         data = file.read_bytes()[:size]
         print(
-            f"\n{file.name}, {len(data):,} bytes\n\n| codec | bits/byte | encode KB/s | decode KB/s |\n| --- | --- | --- | --- |"
+            f"\n{file.name}, {len(data):,} bytes\n\n"
+            "| codec | bits/byte | encode KB/s | decode KB/s |\n| --- | --- | --- | --- |"
         )
         for name in codecs.split(","):
             coder = get_codec(name).payload_codec

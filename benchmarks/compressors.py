@@ -32,7 +32,8 @@ class Compressor:
     version: str = ""
 
 
-_PROGRAMS = (  # name, compression, decompression; {source} and {sink} are files, else standard input and output
+# Name, compression, decompression; {source} and {sink} are files, else standard input and output.
+_PROGRAMS = (
     ("gzip -9", "gzip -9 -n -c", "gzip -d -c"),
     ("bzip2 -9", "bzip2 -9 -c", "bzip2 -d -c"),
     ("xz -9e", "xz -9e -T1 -c", "xz -d -c"),
@@ -92,7 +93,10 @@ def codecs(names: Sequence[str] = CODECS, model: str | None = None) -> list[Comp
         except (LLMZipError, ValueError, TypeError) as error:
             missing = str(error)
         values = "".join(f", {key}={value!r}" for key, value in parameters.items())
-        command = f'python -c "from llmzip.codecs.registry import get_codec; get_codec({name!r}{values}).encode(...)"'
+        command = (
+            'python -c "from llmzip.codecs.registry import get_codec; '
+            f'get_codec({name!r}{values}).encode(...)"'
+        )
         version = _own_version() + (
             f", {_PACKAGES[name]} {_package(_PACKAGES[name])}" if name in _PACKAGES else ""
         )

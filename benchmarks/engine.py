@@ -1,6 +1,7 @@
 """Speed of the native engine against the ceiling of its int8 products, in one run.
 
-    python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024] [--llama MODEL.gguf]
+    python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024]
+        [--llama MODEL.gguf]
 
 Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes),
 decoding (a step of one token per stream, token weights and both frequency tables), encoding, the
@@ -197,7 +198,8 @@ def main() -> None:
     encode_rows = arguments.encode[0] * arguments.encode[1]
     print(f"{engine.kernels} kernels, {engine.threads} threads; milliseconds per step\n")
     print(
-        f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} {'tokens/s':>9} {'of ceiling':>10}   parts"
+        f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} "
+        f"{'tokens/s':>9} {'of ceiling':>10}   parts"
     )
 
     def report(label: str, rows: int, timed: tuple[float, dict[str, float]]) -> None:

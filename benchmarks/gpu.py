@@ -1,6 +1,7 @@
 """Does a GPU compute the same bits as the CPU, and how fast?
 
-    python -m benchmarks.gpu MODEL.safetensors [--device cuda] [--streams 1 8 32 64 128] [--context 1024]
+    python -m benchmarks.gpu MODEL.safetensors [--device cuda] [--streams 1 8 32 64 128]
+        [--context 1024]
 
 First parity: head inputs, token weights and frequency tables of random tokens, in chunks and in
 single steps, plain and recorded as CUDA graphs, where the window slides and where it does not; then
@@ -61,7 +62,8 @@ def described(device: torch.device) -> str:
             or driver
         )
     return (
-        f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, capability {properties.major}."
+        f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, "
+        f"capability {properties.major}."
         f"{properties.minor}; driver {driver}, CUDA {torch.version.cuda}; {versions}"
     )
 
@@ -253,11 +255,12 @@ def peak_gib(device: torch.device) -> float:
 def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, steps: int) -> None:
     rate = bytes_per_second(engine.device)
     print(
-        f"\n{type(engine).__name__}, {engine.transformer.kernel.name} products, {engine.transformer.float_type} attention; "
-        f"copies at {rate / 1e9:.0f} GB/s; ms per step"
+        f"\n{type(engine).__name__}, {engine.transformer.kernel.name} products, "
+        f"{engine.transformer.float_type} attention; copies at {rate / 1e9:.0f} GB/s; ms per step"
     )
     print(
-        f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} {'tokens/s':>9} {'of ceiling':>10}"
+        f"{'':>12} {'products':>9} {'memory':>9} {'plain':>9} {'replayed':>9} "
+        f"{'tokens/s':>9} {'of ceiling':>10}"
     )
     for count in streams:
         products, memory = (
@@ -273,15 +276,17 @@ def report_speed(engine: TorchEngine, streams: Sequence[int], context: int, step
         numbers = " ".join(f"{s * 1e3:9.2f}" for s in columns)
         note = "" if recorded else "   no graph"
         print(
-            f"{f'decode {count}':>12} {numbers} {count / best:9.0f} {max(products, memory) / best:10.0%}{note}",
+            f"{f'decode {count}':>12} {numbers} {count / best:9.0f} "
+            f"{max(products, memory) / best:10.0%}{note}",
             flush=True,
         )
     count = 32
     rows = engine.batches.encode // count * count
     products, seconds_each = products_seconds(engine, rows), encode_seconds(engine, count, context)
     print(
-        f"{f'encode {count}':>12} {products * 1e3:9.2f} {'':>9} {seconds_each * rows * 1e3:9.2f} {'':>9} "
-        f"{1 / seconds_each:9.0f} {products / (seconds_each * rows):10.0%}   a step is {rows} tokens"
+        f"{f'encode {count}':>12} {products * 1e3:9.2f} {'':>9} "
+        f"{seconds_each * rows * 1e3:9.2f} {'':>9} {1 / seconds_each:9.0f} "
+        f"{products / (seconds_each * rows):10.0%}   a step is {rows} tokens"
     )
     print(f"\npeak memory {peak_gib(engine.device):.2f} GiB")
 

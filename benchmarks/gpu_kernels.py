@@ -1,7 +1,8 @@
 """Triton's kernels on a GPU: are they right, how fast is each, and how fast is a decoder's whole
 step?
 
-    python -m benchmarks.gpu_kernels [--model FILE | --random] [--rows 64 256 512 1024 2048] [--seconds 150] [--output FILE]
+    python -m benchmarks.gpu_kernels [--model FILE | --random] [--rows 64 256 512 1024 2048]
+        [--seconds 150] [--output FILE]
 
 Each section stands alone: where one fails, the others go on. `--random` makes a model of the
 default model's shape with random weights, so that no file is needed; of third-party packages numpy,
@@ -35,9 +36,10 @@ def versions(report: Report, figures: Results) -> None:
 
     properties = torch.cuda.get_device_properties(0)
     figures |= {
-        "device": properties.name, "memory_gib": properties.total_memory / 2**30, "torch": torch.__version__,
-        "capability": f"{properties.major}.{properties.minor}", "processors": properties.multi_processor_count,
-        "triton": triton.__version__, "cuda": torch.version.cuda, "python": platform.python_version(), "numpy": np.__version__,
+        "device": properties.name, "memory_gib": properties.total_memory / 2**30,
+        "torch": torch.__version__, "capability": f"{properties.major}.{properties.minor}",
+        "processors": properties.multi_processor_count, "triton": triton.__version__,
+        "cuda": torch.version.cuda, "python": platform.python_version(), "numpy": np.__version__,
     }  # fmt: skip
     report.say(", ".join(f"{k} {v}" for k, v in figures.items()))
 
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rate = copy_rate()
     report.results["copy_GB/s"] = rate / 1e9
     report.say(
-        f"{engine.transformer.kernel.name} products in the torch path; copies at {rate / 1e9:.0f} GB/s"
+        f"{engine.transformer.kernel.name} products in the torch path; "
+        f"copies at {rate / 1e9:.0f} GB/s"
     )
 
     def with_kernels(work: Callable[..., None], *given: object) -> Callable[[Results], None]:
@@ -101,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.section("sizes of attention's programs at 512 rows", with_kernels(tune, 512), 15)
     report.section("kernels at 64 rows", with_kernels(operation_table, 64, rate), 10)
     report.say(
-        f"\n{'SOMETHING DIFFERS OR FAILED' if report.wrong else 'all equal'}; {options.seconds - report.left:.0f} s"
+        f"\n{'SOMETHING DIFFERS OR FAILED' if report.wrong else 'all equal'}; "
+        f"{options.seconds - report.left:.0f} s"
     )
     return int(report.wrong)
 

@@ -32,7 +32,8 @@ def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> Non
                 problem = f"{type(error).__name__}: {error}"
                 report.say(traceback.format_exc())
             report.say(
-                f"{rows:4} rows  {name:13} {time.monotonic() - start:6.2f} s  {'DIFFERENT: ' * bool(problem)}{problem or 'equal'}"
+                f"{rows:4} rows  {name:13} {time.monotonic() - start:6.2f} s  "
+                f"{'DIFFERENT: ' * bool(problem)}{problem or 'equal'}"
             )
             if problem:
                 figures.setdefault(name, []).append(f"{rows} rows: {problem}")

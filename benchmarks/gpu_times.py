@@ -96,42 +96,72 @@ def operation_table(
     half_cache = rows * used * spec.kv_heads * (spec.head_dim + 4)
     scores = rows * used * spec.heads * 4
     works: dict[str, tuple[Callable[[], None], int, int]] = {  # what, bytes, multiplications
-        "assign_slot": (lambda: run.assign_slot(position, held.window, held.ring, held.padded_positions, held.visible), 0, 0),
+        "assign_slot": (
+            lambda: run.assign_slot(
+                position, held.window, held.ring, held.padded_positions, held.visible
+            ),
+            0, 0,
+        ),
         "embed": (lambda: run.embed(ids, *transformer.embedding, space.x), rows * d * 5, 0),
         "rms_norm": (lambda: run.rms_norm(space.x, space.q, space.scale), rows * d * 5, 0),
         "qkv": (
             lambda: run.qkv(
-                q, scale, weights.qkv, transformer.rope.table, position, held.ring, space.queries, space.query_scales, cache
+                q, scale, weights.qkv, transformer.rope.table, position, held.ring,
+                space.queries, space.query_scales, cache,
             ),
-            weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]), rows * weights.qkv.weight.numel(),
+            weights.qkv.weight.numel() + rows * (d + weights.qkv.weight.shape[0]),
+            rows * weights.qkv.weight.numel(),
         ),
         "scores": (
-            lambda: run.scores(space.queries, space.query_scales, cache, held.visible, used, space.scores, space.maxima),
+            lambda: run.scores(
+                space.queries, space.query_scales, cache, held.visible, used,
+                space.scores, space.maxima,
+            ),
             half_cache + scores, rows * used * width,
         ),
-        "values": (lambda: run.values(space.scores, space.maxima, cache, used, parts), half_cache + scores, rows * used * width),
-        "merge": (lambda: run.merge(parts, cache.largest, space.attended, space.row_scale), parts.numel() * 4, 0),
+        "values": (
+            lambda: run.values(space.scores, space.maxima, cache, used, parts),
+            half_cache + scores, rows * used * width,
+        ),
+        "merge": (
+            lambda: run.merge(parts, cache.largest, space.attended, space.row_scale),
+            parts.numel() * 4, 0,
+        ),
         "residual o": (
-            lambda: run.residual(space.attended, zeros, weights.o, space.x), rows * d * 8, rows * weights.o.weight.numel()
+            lambda: run.residual(space.attended, zeros, weights.o, space.x),
+            rows * d * 8, rows * weights.o.weight.numel(),
         ),
         "gate_up": (
             lambda: run.gate_up(q, scale, weights.gate_up, space.inner),
             weights.gate_up.weight.numel() + rows * f * 4, rows * weights.gate_up.weight.numel(),
         ),
-        "rotate": (lambda: run.rotate(space.inner, scale, space.rotated, space.row_scale), rows * f * 5, 0),
+        "rotate": (
+            lambda: run.rotate(space.inner, scale, space.rotated, space.row_scale),
+            rows * f * 5, 0,
+        ),
         "residual down": (
             lambda: run.residual(space.rotated, space.row_scale, weights.down, space.x),
             rows * (f + d * 8), rows * weights.down.weight.numel(),
         ),
         "head": (
-            lambda: run.head(q, transformer.head_weights, p.found, p.maxima), p.found.numel() * 4, rows * spec.vocab * d
+            lambda: run.head(q, transformer.head_weights, p.found, p.maxima),
+            p.found.numel() * 4, rows * spec.vocab * d,
         ),
-        "bucket_sums": (lambda: run.bucket_sums(p.found, p.scales, p.maxima, p.sums), p.found.numel() * 4, 0),
+        "bucket_sums": (
+            lambda: run.bucket_sums(p.found, p.scales, p.maxima, p.sums), p.found.numel() * 4, 0
+        ),
         "top": (lambda: run.top(p.found, p.maxima, p.top), 0, 0),
         "bucket_table": (lambda: run.bucket_table(p.sums, p.table, p.totals), 0, 0),
-        "token_table": (lambda: run.token_table(p.found, p.scales, p.maxima, chosen, tokens, replaced, table), 0, 0),
-        "weights_of": (lambda: run.weights_of(p.found, p.scales, p.maxima, tokens, chosen_weights), 0, 0),
-        "replace": (lambda: run.replace(p.found, p.scales, p.maxima, tokens, replaced, p.sums), 0, 0),
+        "token_table": (
+            lambda: run.token_table(p.found, p.scales, p.maxima, chosen, tokens, replaced, table),
+            0, 0,
+        ),
+        "weights_of": (
+            lambda: run.weights_of(p.found, p.scales, p.maxima, tokens, chosen_weights), 0, 0
+        ),
+        "replace": (
+            lambda: run.replace(p.found, p.scales, p.maxima, tokens, replaced, p.sums), 0, 0
+        ),
     }  # fmt: skip
     layer = 0.0
     for name, (work, size, products) in works.items():
@@ -141,7 +171,10 @@ def operation_table(
             report.say(f"{name:14} failed: {error!r}")
             continue
         layer += seconds * {"rms_norm": 2}.get(name, 1) * (name in _IN_LAYERS)
-        rates = f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   {2 * products / seconds / 1e12:6.1f} Tops"
+        rates = (
+            f"{size / seconds / 1e9:7.0f} GB/s ({size / seconds / rate:4.0%})   "
+            f"{2 * products / seconds / 1e12:6.1f} Tops"
+        )
         report.say(f"{name:14} {seconds * 1e6:8.1f} us   {rates}")
         figures[name] = {
             "us": seconds * 1e6,
@@ -149,7 +182,8 @@ def operation_table(
             "Tops": 2 * products / seconds / 1e12,
         }
     report.say(
-        f"a layer, one kernel after the other: {layer * 1e6:.1f} us, of {spec.layers}: {layer * spec.layers * 1e3:.2f} ms"
+        f"a layer, one kernel after the other: {layer * 1e6:.1f} us, "
+        f"of {spec.layers}: {layer * spec.layers * 1e3:.2f} ms"
     )
     figures["layers_ms"] = layer * spec.layers * 1e3
 
@@ -204,12 +238,13 @@ def time_steps(
     wall = statistics.median(walls[2:])
     floor = step_bytes(spec, rows, used_slots(made)) / rate
     report.say(
-        f"{label}: device {device * 1e3:.3f} ms = {rows / device:,.0f} tokens/s; with the host {wall * 1e3:.3f} ms = "
-        f"{rows / wall:,.0f} tokens/s; reading alone {floor * 1e3:.3f} ms = {floor / device:.0%}"
+        f"{label}: device {device * 1e3:.3f} ms = {rows / device:,.0f} tokens/s; "
+        f"with the host {wall * 1e3:.3f} ms = {rows / wall:,.0f} tokens/s; "
+        f"reading alone {floor * 1e3:.3f} ms = {floor / device:.0%}"
     )
     figures[label] = {
-        "device_ms": device * 1e3, "wall_ms": wall * 1e3, "floor_ms": floor * 1e3, "tokens_per_s": rows / device,
-        "tokens_per_s_with_host": rows / wall,
+        "device_ms": device * 1e3, "wall_ms": wall * 1e3, "floor_ms": floor * 1e3,
+        "tokens_per_s": rows / device, "tokens_per_s_with_host": rows / wall,
     }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 verified round trip.
 
     python -m benchmarks.long_distance [FOLDER] [--level 6] [--block-size BYTES] [--solid]
-    python -m benchmarks.long_distance [FOLDER or FILE] [--bytes 45000] --min-match 64 --min-match 256
+    python -m benchmarks.long_distance [FOLDER or FILE] [--bytes 45000] --min-match 64
+        --min-match 256
 
 FOLDER is a package of Python's library (json), or a path; its .py files are archived. Prints a
 Markdown table. Seconds are the processor's, of all threads together, which other programs disturb
@@ -63,7 +64,8 @@ def main(
                 "ldm", inner="llm", min_match=length, level=level, runtime=runtime
             ).payload_codec
             print(
-                f"{files.name}, {len(data):,} bytes, matches from {length} on: {len(coder.encode(data)):,}",
+                f"{files.name}, {len(data):,} bytes, matches from {length} on: "
+                f"{len(coder.encode(data)):,}",
                 flush=True,
             )
         return

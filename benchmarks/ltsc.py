@@ -1,7 +1,8 @@
 """How much shorter meta-tokens make token sequences: llmzip's two modes, and the package delta-ltsc
 (pip install delta-ltsc).
 
-    python -m benchmarks.ltsc [FILE...] [--lengths 1024,2048,4096,8192] [--segments 0] [--model NAME]
+    python -m benchmarks.ltsc [FILE...] [--lengths 1024,2048,4096,8192] [--segments 0]
+        [--model NAME]
 
 Without FILE: the modules of Python's library. The text is split into tokens by the model's
 tokenizer, the tokens into consecutive segments of each length; the reduction is 1 − tokens after /
@@ -91,7 +92,8 @@ def main(
             speed = length * len(parts) / (time.perf_counter() - begun)
             saved = float(np.mean([attention_saving(share) for share in shares]))
             print(
-                f"| {length} | {len(parts)} | {name} | {100 * np.mean(shares):.1f} | {100 * saved:.1f} | {speed:,.0f} |"
+                f"| {length} | {len(parts)} | {name} | {100 * np.mean(shares):.1f} | "
+                f"{100 * saved:.1f} | {speed:,.0f} |"
             )
 
 

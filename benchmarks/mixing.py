@@ -143,8 +143,9 @@ def main(
                 file_bits(data[half:], loader, dictionary=d) for d in (None, data[:half])
             )
             click.echo(
-                f"    blocks of 64 KiB {blocks:.4f}, solid {solid:.4f} ({solid / blocks - 1:+.1%}); "
-                f"second half {second:.4f}, with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"
+                f"    blocks of 64 KiB {blocks:.4f}, "
+                f"solid {solid:.4f} ({solid / blocks - 1:+.1%}); second half {second:.4f}, "
+                f"with the first as dictionary {after:.4f} ({after / second - 1:+.1%})"
             )
 
 

@@ -28,8 +28,9 @@ _PATHS = (
     "/v1/search?q={}",
 )
 _MESSAGES = (
-    "request completed", "upstream timed out, will retry", "cache refreshed from replica", "payment authorized",
-    "rate limit reached for client", "background job finished", "connection closed by peer",
+    "request completed", "upstream timed out, will retry", "cache refreshed from replica",
+    "payment authorized", "rate limit reached for client", "background job finished",
+    "connection closed by peer",
 )  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def record(generator: random.Random, row: int) -> bytes:
     """One record; identifiers and measurements are random, the rest is chosen."""
     seconds = row * 3 + int(generator.random() * 3)
     entry = {
-        "time": f"2026-06-{1 + row // 9000:02}T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z",
+        "time": f"2026-06-{1 + row // 9000:02}"
+        f"T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z",
         "level": generator.choices(("info", "warning", "error"), (8, 1, 1))[0],
         "service": generator.choice(_SERVICES),
         "instance": f"i-{generator.getrandbits(20):05x}",
@@ -91,7 +93,8 @@ def main(count: int, others: int, threads: int | None) -> None:
             total += len(packed)
         there, back = (1000 * statistics.median(t) for t in zip(*times, strict=True))
         click.echo(
-            f"{name}: {8 * total / size:.3f} bits/byte, {there:.0f} ms to pack, {back:.0f} ms to unpack one"
+            f"{name}: {8 * total / size:.3f} bits/byte, {there:.0f} ms to pack, "
+            f"{back:.0f} ms to unpack one"
         )
 
 
