@@ -27,8 +27,8 @@ class CompressionOptions:
 
     A field that has a row of the same name in `cli/options.py`, in the table COMPRESSION, is an
     option of the command line; for Python it is a keyword wherever one can compress
-    (CONTRIBUTING.md has the list). Raises ValueError for options that are out of range or contradict
-    each other.
+    (CONTRIBUTING.md has the list). Raises ValueError for options that are out of range or
+    contradict each other.
     """
 
     level: int = levels.DEFAULT_LEVEL
