@@ -3,7 +3,8 @@
     LLMZipError
     ├── FormatError                 the bytes are not what docs/format.md allows
     │   └── TruncatedError          ... because they end early (also an EOFError)
-    ├── IntegrityError              the bytes are well-formed but a checksum says that they changed
+    ├── IntegrityError              the bytes are well-formed but have changed, as a checksum says,
+    │                               or what they decode to
     ├── ModelError
     │   ├── ModelNotFoundError      no such model here; the message names the command that gets it
     │   ├── ModelMismatchError      a model is here, but not the one that the file needs
@@ -35,7 +36,9 @@ class TruncatedError(FormatError, EOFError):
 
 
 class IntegrityError(LLMZipError):
-    """A checksum does not match: the bytes were changed after they were written."""
+    """The bytes were changed after they were written: a checksum does not match, or a payload does
+    not decode to what it is to hold.
+    """
 
 
 class ModelError(LLMZipError):

@@ -7,8 +7,10 @@ import pathlib
 import pickle
 import random
 import sys
+import textwrap
 import tracemalloc
 import zlib
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -151,31 +153,28 @@ def test_the_table_of_codecs_and_the_format_agree() -> None:
     assert all(codec.id == number for number, codec in MODEL_FREE.items())
 
 
-@dataclasses.dataclass(frozen=True)
-class ReversedCodec(PayloadCodec):
-    """The bytes in reverse, each changed by `mask`: the example of `PayloadCodec`."""
-
-    name = "reversed"
-    mask: int = 0
-
-    def encode(self, data: bytes) -> bytes:
-        return bytes(byte ^ self.mask for byte in reversed(data))
-
-    def decode(self, payload: bytes, size: int) -> bytes:
-        if len(payload) != size:
-            raise FormatError("reversed data of the wrong size: it is damaged")
-        return self.encode(payload)
+def contracts_example() -> type[PayloadCodec]:
+    """The class in the docstring of `PayloadCodec`."""
+    source = (PayloadCodec.__doc__ or "").split("::\n\n")[1].split("\n\n    A codec is found")[0]
+    names: dict[str, Any] = {
+        "dataclasses": dataclasses,
+        "PayloadCodec": PayloadCodec,
+        "FormatError": FormatError,
+    }
+    exec(textwrap.dedent(source), names)
+    return cast("type[PayloadCodec]", names["ReversedCodec"])
 
 
 def test_a_codec_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_CODECS", dict(registry._CODECS))
+    example = contracts_example()
     for _ in range(2):  # the same again changes nothing
-        register_codec(ReversedCodec)
+        register_codec(example)
     codec = get_codec("reversed", mask=7)
     assert codec.get_config() == {"id": "reversed", "mask": 7}
     check_codec(codec)
     assert pickle.loads(pickle.dumps(codec)) == codec
     with pytest.raises(ValueError, match="another codec has that name"):
-        register_codec(type("XzCodec", (ReversedCodec,), {"name": "xz"}))
+        register_codec(type("XzCodec", (example,), {"name": "xz"}))
     with pytest.raises(TypeError, match="unexpected keyword"):
         get_codec("reversed", hat=7)
