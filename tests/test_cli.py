@@ -331,6 +331,14 @@ def test_defaults(received: dict[str, Any]) -> None:
     }
 
 
+def test_decompression_ignores_what_is_for_compression_only(received: dict[str, Any]) -> None:
+    """As gzip does; the command `decompress` does not have such options."""
+    for arguments in (("--no-mixing",), ("--solid",), ("-9",), ("--codec", "raw")):
+        assert run("-df", *arguments, "packed/a.llmz").exit_code == 0
+        assert received.keys().isdisjoint(dataclasses.asdict(CompressionOptions()))
+        assert run("decompress", *arguments, "packed/a.llmz").exit_code == 2
+
+
 def test_clusters_and_values(received: dict[str, Any]) -> None:
     assert (
         run(
