@@ -79,10 +79,10 @@ def _runtime(action: Action, given: dict[str, Any]) -> Runtime:
     """
     offline = given.pop("offline", False)
     threads = given.pop("threads", None)
-    return Runtime(
+    return options.make_runtime(
         engine=given.pop("engine", "auto"),
         device=given.pop("device", "cpu"),
         threads=None if action is Action.LIST else environment.threads(threads),
         offline=offline,
-        download=action is Action.COMPRESS and not offline,
+        download=action is Action.COMPRESS,
     )

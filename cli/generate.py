@@ -12,7 +12,7 @@ from llmzip.cli.numbers import WholeNumber
 from llmzip.codecs.registry import codec_names, find_codec, get_codec
 from llmzip.generation import generate as generate_by_model
 from llmzip.generation import generate_by_codec
-from llmzip.runtime import EngineName, Runtime
+from llmzip.runtime import EngineName
 
 
 def _run(
@@ -32,12 +32,8 @@ def _run(
     machine.
     """
     given = sys.stdin.buffer.read() if prompt == "-" else prompt.encode("utf-8", "surrogateescape")
-    runtime = Runtime(
-        engine=engine,
-        device=device,
-        threads=environment.threads(threads),
-        offline=offline,
-        download=not offline,
+    runtime = options.make_runtime(
+        engine, device, environment.threads(threads), offline, download=True
     )
     try:
         if codec is None:

@@ -11,7 +11,7 @@ from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
-from llmzip.runtime import ENGINE_NAMES
+from llmzip.runtime import ENGINE_NAMES, EngineName, Runtime
 
 Section = list[click.Option]
 
@@ -26,6 +26,16 @@ def without(name: str, help: str) -> click.Option:
     return click.Option(
         [f"--no-{name}", name], is_flag=True, flag_value=False, default=True, help=help
     )
+
+
+def make_runtime(
+    engine: EngineName, device: str, threads: int | None, offline: bool, download: bool
+) -> Runtime:
+    """The Runtime that options ask for. Raises UsageError where they exclude each other."""
+    try:
+        return Runtime(engine, device, threads, offline, download and not offline)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

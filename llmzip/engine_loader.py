@@ -53,6 +53,8 @@ class EngineLoader:
     runtime: Runtime = DEFAULT_RUNTIME
 
     def __post_init__(self) -> None:
+        if not isinstance(self.runtime, Runtime):
+            raise TypeError(f"runtime must be a Runtime, not {self.runtime!r}")
         if self.dictionary is not None and not isinstance(self.dictionary, Dictionary):
             object.__setattr__(
                 self, "dictionary", Dictionary(self.dictionary)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -36,7 +37,7 @@ class Randomness:
 
     def __init__(self, seed: int) -> None:
         """seed: 0 to 2^64 − 1. Raises ValueError for others."""
-        if not 0 <= seed < 1 << 64:
+        if not 0 <= operator.index(seed) < 1 << 64:
             raise ValueError(f"seed {seed}: seeds are 0 to 2^64 - 1")
         self._seed = seed
         self._counter = itertools.count()
@@ -114,8 +115,10 @@ def generate_by_engine(
     model's positions.
     """
     power = _power(temperature)
-    if count < 0 or (top_k is not None and top_k < 1):
-        raise ValueError(f"{count} tokens out of the best {top_k}: at least 0, and 1")
+    if operator.index(count) < 0:
+        raise ValueError(f"count {count}: at least 0 tokens")
+    if top_k is not None and operator.index(top_k) < 1:
+        raise ValueError(f"top_k {top_k}: at least 1 token to draw from")
     random = Randomness(seed)
     spec = engine.model.spec
     ids = [spec.start_token, *engine.model.tokenizer.encode(prompt).ids.tolist()]
@@ -206,8 +209,8 @@ def generate_by_codec(
     most codecs know little of the next byte. Every byte takes 256 compressions. Raises ValueError
     for parameters out of range.
     """
-    if count < 0:
-        raise ValueError(f"{count} bytes: at least 0")
+    if operator.index(count) < 0:
+        raise ValueError(f"count {count}: at least 0 bytes")
     return _generate_by_codec(codec, prompt, count, Randomness(seed))
 
 

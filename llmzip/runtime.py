@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import typing
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +22,9 @@ class Runtime:
     A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid,
     block_size, codec) are keywords of their own.
 
-    Raises ValueError for an unknown engine and a negative number of threads.
+    Raises ValueError for an unknown engine, a negative number of threads, and the native engine on
+    a device other than the CPU; TypeError for threads that are no integer and a device that is no
+    str.
 
     >>> packed = compress(b"To be, or not to be", runtime=Runtime(threads=1))
     """
@@ -44,13 +47,19 @@ class Runtime:
     """
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 0:
+        if self.threads is not None and operator.index(self.threads) < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
         object.__setattr__(
             self, "threads", self.threads or None
         )  # one engine for both ways to say all
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
+        if not isinstance(self.device, str):
+            raise TypeError(f"device must be a str as PyTorch names it, not {self.device!r}")
+        if self.engine == "native" and self.device != "cpu":
+            raise ValueError(
+                f"the native engine runs on the CPU, not on {self.device!r}: leave one out"
+            )
 
 
 DEFAULT_RUNTIME = Runtime()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,8 +154,14 @@ def test_a_codec_that_knows_nothing_draws_all_bytes_alike() -> None:
     ],
 )
 def test_bad_parameters(engine: Engine, options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"multiples|at least|seeds"):
+    with pytest.raises(ValueError, match=r"multiples|at least \d token|seeds"):
         text(engine, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"count": "3"}, {"count": 1.5}, {"top_k": 1.5}, {"seed": "a"}])
+def test_parameters_of_wrong_kinds(engine: Engine, options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        text(engine, **options)
 
 
 def test_more_than_the_models_positions(engine: Engine) -> None:

@@ -14,6 +14,7 @@ import llmzip
 from llmzip.engine_loader import EngineLoader
 from llmzip.model.integer_model import IntegerModel
 from llmzip.runtime import Runtime
+from tests.command import run
 
 
 def test_every_field_has_a_line_of_documentation() -> None:
@@ -27,6 +28,8 @@ def test_every_field_has_a_line_of_documentation() -> None:
     }
     assert documented == {field.name for field in dataclasses.fields(Runtime)}
 
+
+NATIVE_ON_CUDA = {"device": "cuda", "engine": "native"}
 
 PUBLIC = [
     name
@@ -48,10 +51,32 @@ def test_public_signatures_name_every_option(name: str) -> None:
     assert not [p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
 
 
-@pytest.mark.parametrize("wrong", [{"engine": "steam"}, {"threads": -1}])
+@pytest.mark.parametrize("wrong", [{"engine": "steam"}, {"threads": -1}, NATIVE_ON_CUDA])
 def test_what_cannot_be_is_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         Runtime(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"threads": "2"}, {"threads": 1.5}, {"device": None}])
+def test_wrong_kinds_are_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Runtime(**wrong)
+
+
+@pytest.mark.parametrize("runtime", [2, Runtime, {"threads": 1}])
+def test_a_runtime_is_a_runtime(runtime: Any) -> None:
+    """Also where the content needs no model, whose engine would ask for it."""
+    with pytest.raises(TypeError, match="runtime"):
+        llmzip.compress(bytes(99), runtime=runtime)
+    with pytest.raises(TypeError, match="runtime"):
+        llmzip.decompress(llmzip.compress(bytes(99)), runtime=runtime)
+
+
+@pytest.mark.parametrize("command", ["", "decompress", "generate", "eval --data json:100"])
+def test_the_command_refuses_options_that_exclude_each_other(command: str) -> None:
+    result = run(*command.split(), "--engine", "native", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "the native engine runs on the CPU" in result.stderr
 
 
 def test_equal_runtimes_share_the_loaded_engine(tiny_model: IntegerModel) -> None:

@@ -15,6 +15,7 @@ import click
 
 from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.options import make_runtime
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
@@ -23,7 +24,7 @@ from llmzip.evaluation.json_values import to_json
 from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
 from llmzip.evaluation.partial import Partial
 from llmzip.model.files import readable
-from llmzip.runtime import ENGINE_NAMES, EngineName, Runtime
+from llmzip.runtime import ENGINE_NAMES, EngineName
 from llmzip.scoring.base import DTYPES, Scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -84,13 +85,7 @@ class Loader:
 
     def scorer(self, name: str | None) -> Scorer:
         """The model of that name; None: the default model."""
-        runtime = Runtime(
-            engine=self.engine,
-            device=self.device,
-            threads=self.threads,
-            offline=self.offline,
-            download=not self.offline,
-        )
+        runtime = make_runtime(self.engine, self.device, self.threads, self.offline, download=True)
         return load_scorer(name, dtype=self.dtype, runtime=runtime)
 
 
