@@ -38,9 +38,8 @@ def main(files: tuple[pathlib.Path, ...], size: int | None, codecs: str) -> None
         )
         for name in codecs.split(","):
             coder = get_codec(name).payload_codec
-            coder.decode(
-                coder.encode(data[:100]), len(data[:100])
-            )  # what is loaded with the first use
+            # What is loaded with the first use is loaded now.
+            coder.decode(coder.encode(data[:100]), len(data[:100]))
             times = [time.perf_counter()]
             payload = coder.encode(data)
             times.append(time.perf_counter())

@@ -59,9 +59,10 @@ def measure(compressor: Compressor, text: Text) -> Row:
         row.note = compressor.missing
         return row
     with tempfile.TemporaryDirectory() as folder:
+        # zpaq insists on the ending .zpaq.
         plain, packed, back = (
             pathlib.Path(folder, name) for name in ("plain", "packed.zpaq", "back")
-        )  # zpaq insists
+        )
         plain.write_bytes(text.data)
         try:
             there = run_in_a_process(compressor.task, "compress", Files(plain, packed, plain))

@@ -30,12 +30,8 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 
 WINDOW = 2048
-PRODUCTS = {
-    "q": "qkv",
-    "o": "o",
-    "gate": "gate+up",
-    "down": "down",
-}  # first tensor of each stacked product
+# The first tensor of each stacked product, and its name here.
+PRODUCTS = {"q": "qkv", "o": "o", "gate": "gate+up", "down": "down"}
 
 
 def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:

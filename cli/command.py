@@ -30,11 +30,8 @@ def _reporting() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         raise signals.Stopped(signal.SIGPIPE) from None
-    except (
-        LLMZipError,
-        OSError,
-        MemoryError,
-    ) as error:  # from a sub-command, a help, or from the last words of a list
+    except (LLMZipError, OSError, MemoryError) as error:
+        # It is from a sub-command, a help, or the last words of a list.
         say_error(None, error)
         raise click.exceptions.Exit(1) from None
 

@@ -182,9 +182,8 @@ def _written_into(target: Path, force: bool) -> Iterator[Sink]:
         return
     with blaming(str(target)):
         mode = target.stat().st_mode
-        if not force and (
-            stat.S_ISBLK(mode) or stat.S_ISREG(mode)
-        ):  # the latter behind another process's descriptor
+        # A regular file is here one behind another process's descriptor.
+        if not force and (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
             raise _exists(target)
         fd = os.open(target, os.O_WRONLY | (os.O_TRUNC if stat.S_ISREG(mode) else 0))
     with Sink(fd, str(target)) as sink:

@@ -85,9 +85,8 @@ def reading(source: Source) -> Iterator[BinaryIO]:
     """The bytes of the input."""
     if source.path is None:
         stdin = Input(0, "stdin", closefd=False)
-        stdin.readinto(
-            bytearray()
-        )  # fails where it is closed: who asks for its size first would call it empty
+        # Fails where it is closed: who asks for its size first would call it empty.
+        stdin.readinto(bytearray())
         with io.BufferedReader(stdin) as file:
             yield file
     else:

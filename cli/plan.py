@@ -100,9 +100,8 @@ def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], 
         if identity == paths.identity_of(source.path_or_descriptor):
             raise RefusalError("is also the output")
         other = inputs.get(identity)
-        if other and (
-            other.named or target is not None
-        ):  # else that one is left out, and this one can be worked on
+        # Where neither holds, that one is left out, and this one can be worked on.
+        if other and (other.named or target is not None):
             raise RefusalError(f"its output would overwrite {other.label}, which is an input, too")
         if what := needed().name(file):
             raise RefusalError(f"its output would overwrite {what}, which decompression needs")

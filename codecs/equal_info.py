@@ -173,9 +173,8 @@ class EqualInfoCodec(PayloadCodec):
                 return number
             slot, inside = reached
             if (bucket << BUCKET_BITS | slot) == self._spec.escape_token:
-                inside = inside.narrowed(
-                    0, LITERAL_FREQUENCY
-                )  # only the width matters, and it is the same for all bytes
+                # Only the width matters, and it is the same for all bytes.
+                inside = inside.narrowed(0, LITERAL_FREQUENCY)
             if not inside.fits:
                 return number
         return None

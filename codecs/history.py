@@ -23,9 +23,8 @@ class History:
     def __init__(self, first: bytes = b"") -> None:
         """first: what lies before the frame's first block."""
         self._pieces: deque[bytes | bytearray] = deque()
-        self._starts: deque[int] = (
-            deque()
-        )  # of the pieces, counted from the first byte that has ever been held
+        # Of the pieces, counted from the first byte that has ever been held.
+        self._starts: deque[int] = deque()
         self.end = 0
         """The position of the next byte, counted from the first that has ever been held."""
         self.extend(first[-MAX_LOOKBACK:])

@@ -54,9 +54,8 @@ class MatchFinder:
         """history: what lies before the next block; the caller extends it."""
         self.history = history
         self._hashes: Hashes = np.empty(0, np.uint64)  # ascending
-        self._positions: Positions = np.empty(
-            0, np.int64
-        )  # as the history counts; those of equal hashes ascending
+        # As the history counts; those of equal hashes ascending.
+        self._positions: Positions = np.empty(0, np.int64)
 
     def find(
         self, data: bytes, min_match: int = WINDOW, min_match_with_zeros: int = WINDOW

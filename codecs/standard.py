@@ -37,9 +37,8 @@ class ZlibCodec(PayloadCodec):
         decoder = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         try:
             data = decoder.decompress(payload, size + 1)
-            data += decoder.decompress(
-                decoder.unconsumed_tail, 1
-            )  # the end may need a call of its own
+            # The end may need a call of its own.
+            data += decoder.decompress(decoder.unconsumed_tail, 1)
         except zlib.error as error:
             raise IntegrityError(f"zlib data does not decode ({error}): damaged") from error
         if len(data) != size or not decoder.eof or decoder.unused_data:

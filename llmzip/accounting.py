@@ -25,12 +25,10 @@ xz.
 
 SLOT_UNIT = 32
 """Positions of the cache, and dimensions of a head, that lie together."""
-_STREAM_BYTES = (
-    1 << 17
-)  # candidates and features of a stream's step, most of it in the reference mixer
-_BYTES_PER_BUCKET = (
-    4 * BUCKET_SIZE + 64
-)  # of a stream: the head's sums, the buckets' weights and frequencies
+# Candidates and features of a stream's step, most of it in the reference mixer.
+_STREAM_BYTES = 1 << 17
+# Of a stream: the head's sums, the buckets' weights and frequencies.
+_BYTES_PER_BUCKET = 4 * BUCKET_SIZE + 64
 _BYTES_PER_TOKEN = 64
 # Of the meta-token codec: tokens, and what codes them.
 _BYTES_PER_EXPANDED, _BYTES_PER_SYMBOL, _BYTES_PER_META = 16, 64, 256

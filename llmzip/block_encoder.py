@@ -75,10 +75,8 @@ class BlockEncoder:
         self._level = levels.level_parameters(options.level, options.block_size)
         self._forced = options.codec
         self._has_mixing = options.mixing
-        self._solid = options.solid and options.codec in (
-            None,
-            LLMCodec.name,
-        )  # the others carry nothing on
+        # The other codecs carry nothing on.
+        self._solid = options.solid and options.codec in (None, LLMCodec.name)
         self._progress = progress
         self._observer = observer
         self._llm_codec: LLMCodec | None = None
@@ -140,9 +138,8 @@ class BlockEncoder:
                 model.fingerprint,
                 accounting.meta_token_bound(self._level, model.spec.vocab),
             )
-        elif (
-            names_model or block.inner == CodecId.LLM or block.lookback
-        ):  # into the dictionary: nothing else lies before
+        elif names_model or block.inner == CodecId.LLM or block.lookback:
+            # A lookback reaches into the dictionary: nothing else lies before.
             llm = self._llm()
             fingerprint, bound = llm.model.fingerprint, llm.bound()
             dictionary = llm.dictionary.digest if llm.dictionary else b""

@@ -149,9 +149,8 @@ class LLMZipCompressor(NotCopyable):
 
     def _compress(self, data: memoryview, mode: int) -> bytes:
         self._pending += data
-        kept = (
-            self._encoder.block_size if mode == self.CONTINUE else 0
-        )  # the last block waits: it may be the only one
+        # The last block waits: it may be the only one.
+        kept = self._encoder.block_size if mode == self.CONTINUE else 0
         out = []
         while len(self._pending) > kept:
             out.append(self._next_block(mode))

@@ -56,9 +56,8 @@ class EngineLoader:
         if not isinstance(self.runtime, Runtime):
             raise TypeError(f"runtime must be a Runtime, not {self.runtime!r}")
         if self.dictionary is not None and not isinstance(self.dictionary, Dictionary):
-            object.__setattr__(
-                self, "dictionary", Dictionary(self.dictionary)
-            )  # kept, so that it is read only once
+            # It is kept, so that it is read only once.
+            object.__setattr__(self, "dictionary", Dictionary(self.dictionary))
 
     @property
     def dictionary_content(self) -> bytes:

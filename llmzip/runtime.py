@@ -49,9 +49,8 @@ class Runtime:
     def __post_init__(self) -> None:
         if self.threads is not None and operator.index(self.threads) < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
-        object.__setattr__(
-            self, "threads", self.threads or None
-        )  # one engine for both ways to say all
+        # One engine for both ways to say all.
+        object.__setattr__(self, "threads", self.threads or None)
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
         if not isinstance(self.device, str):

@@ -66,9 +66,8 @@ def equal(a: Adapter, b: Adapter) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "rank", [1, 3, 8]
-)  # an odd number of factors fills the last byte with nothing
+# An odd number of factors fills the last byte with nothing.
+@pytest.mark.parametrize("rank", [1, 3, 8])
 def test_a_file_holds_everything(tmp_path: pathlib.Path, rank: int) -> None:
     made = adapter(rank=rank)
     made = dataclasses.replace(made, replaced={"head": bfloat16(np.ones((600, 64)))})
@@ -189,9 +188,8 @@ def test_a_store_merges_and_names(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     text = b"the model that is called mine" * 3
     packed = llmzip.compress(text, model="mine")
     assert llmzip.decompress(packed) == text  # found by its fingerprint
-    assert (
-        store.pull(str(TINY_DIRECTORY)).fingerprint == plain.fingerprint
-    )  # one source, two models
+    # One source, two models.
+    assert store.pull(str(TINY_DIRECTORY)).fingerprint == plain.fingerprint
 
 
 def test_the_default_models_adapter() -> None:

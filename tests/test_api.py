@@ -208,9 +208,8 @@ def test_flushing_without_data_writes_nothing_until_the_end(tiny_model: IntegerM
     assert compressor.flush() == llmzip.compress(b"")
     compressor = llmzip.LLMZipCompressor(model=tiny_model)
     packed = compressor.compress(b"stored", compressor.FLUSH_BLOCK)
-    packed += (
-        compressor.flush()
-    )  # a frame that was left open has an end, and no index for one block
+    # A frame that was left open has an end, and no index for one block.
+    packed += compressor.flush()
     assert llmzip.decompress(packed, model=tiny_model) == b"stored"
     for mode in (compressor.CONTINUE, 3):
         with pytest.raises(ValueError, match="mode"):
@@ -333,9 +332,8 @@ def test_a_faulty_engine_is_caught_by_the_content_check(tiny_model: IntegerModel
     tensors["head.scale"] = tensors["head.scale"] * np.float32(1.25)
     impostor = dataclasses.replace(tiny_model, tensors=tensors)
     with pytest.raises(llmzip.LLMZipError):
-        llmzip.decompress(
-            packed, model=impostor, runtime=llmzip.Runtime(threads=1)
-        )  # not the loaded engine
+        # One thread: not the loaded engine.
+        llmzip.decompress(packed, model=impostor, runtime=llmzip.Runtime(threads=1))
 
 
 @pytest.mark.parametrize("options", [{}, {"dictionary": b"a reference " * 9}, {"codec": "raw"}])

@@ -98,9 +98,8 @@ KERNELS = [*gemm.int8_kernels(torch.device("cpu")), gemm.PaddedIntegerKernel()]
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
 def test_int8_kernels_pass_their_self_test_or_are_refused(kernel: gemm.Int8Kernel) -> None:
     exact = gemm.int8_kernel_is_exact(kernel, torch.device("cpu"))
-    assert exact or isinstance(
-        kernel, gemm.IntegerKernel
-    )  # the float kernels work everywhere, int8 products need VNNI
+    # The float kernels work everywhere, int8 products need VNNI.
+    assert exact or isinstance(kernel, gemm.IntegerKernel)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)

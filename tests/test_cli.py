@@ -231,9 +231,8 @@ def compress_text() -> None:
 def test_a_file_knows_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
     compress_text()
     assert process("-dc", "text.llmz").stdout == TEXT
-    monkeypatch.setenv(
-        "LLMZIP_MODEL", "no/such"
-    )  # the choice for compression, which decompression does not look at
+    # The choice for compression, which decompression does not look at.
+    monkeypatch.setenv("LLMZIP_MODEL", "no/such")
     assert run("-t", "text.llmz").exit_code == 0
     assert run("-o", "out", "text").exit_code == 1
     monkeypatch.setenv("LLMZIP_MODEL", "tiny")

@@ -49,9 +49,8 @@ def test_rm_keeps_the_dictionary() -> None:
             f"llmzip: {Path(name)}: is the dictionary, which decompression needs: "
             "--rm does not remove it\n"
         )
-    assert (
-        refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1
-    )  # nothing else is begun either
+    # Nothing else is begun either.
+    assert refused("--rm", "--dictionary", "a", "sub/b", "a").count("\n") == 1
 
 
 def test_rm_in_a_folder_keeps_the_dictionary_and_packs_the_rest() -> None:
@@ -261,9 +260,8 @@ def test_a_descriptor_is_written_into(name: str, options: str) -> None:
     packed = Path("packed/a.llmz").read_bytes()
     before = os.lstat(name) if name == "/dev/stdout" else None
     assert shell(f"llmzip {options} -o {name} a").stdout == packed  # a pipe
-    assert (
-        shell(f"(printf x; llmzip {options} -o {name} a; printf y) > made").stderr == b""
-    )  # a regular file
+    # A regular file.
+    assert shell(f"(printf x; llmzip {options} -o {name} a; printf y) > made").stderr == b""
     assert Path("made").read_bytes() == b"x" + packed + b"y"
     assert before is None or os.path.samestat(before, os.lstat(name))
     assert Path("out-link").is_symlink()

@@ -104,9 +104,8 @@ def test_every_name_can_be_listed_and_named_in_messages(encoding: str) -> None:
     listed = process("-l", *names, env=environment)
     assert (listed.returncode, listed.stderr) == (0, b"")
     rows = listed.stdout.decode("latin-1" if encoding == "latin-1" else "utf-8").splitlines()
-    euro = (
-        "\\u20ac" if encoding == "latin-1" else "€"
-    )  # click writes UTF-8 where only ASCII is said to be understood
+    # Click writes UTF-8 where only ASCII is said to be understood.
+    euro = "\\u20ac" if encoding == "latin-1" else "€"
     assert [row.split()[-1] for row in rows[1:4]] == [
         "caf\\xe9.llmz",
         f"{euro}.llmz",

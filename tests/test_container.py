@@ -109,43 +109,27 @@ def rechecked(frame: bytes, block: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (
-            b"\x03\x10\x06\x11\x01\x01\x00ab",
-            "impossible block parameters",
-        ),  # more tokens than bytes
-        (
-            b"\x03\x10\x06\x05\x06\x01\x00ab",
-            "impossible block parameters",
-        ),  # more streams than tokens
+        # More tokens than bytes.
+        (b"\x03\x10\x06\x11\x01\x01\x00ab", "impossible block parameters"),
+        # More streams than tokens.
+        (b"\x03\x10\x06\x05\x06\x01\x00ab", "impossible block parameters"),
         (b"\x03\x10\x06\x11\x00ab\x01\x01", "impossible block parameters"),
         (b"\x03\x90\x4e\x04\x90\x4e\x00a", "impossible block parameters"),
         (b"\x03\x10\x06\x05\x01\x00\x00ab", "impossible block parameters"),
-        (
-            b"\x03\x10\x06\x05\x01\x01\x07ab",
-            "impossible block parameters",
-        ),  # less memory than there is
+        # Less memory than there is.
+        (b"\x03\x10\x06\x05\x01\x01\x07ab", "impossible block parameters"),
         (b"\x03\x10\x06\x05\x01\x01\x17ab", "impossible block parameters"),  # more
-        (
-            b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a",
-            "impossible block parameters",
-        ),  # longer than the model's positions
-        (
-            b"\x03\x90\x4e\x08\x80\x10\x81\x04\x02\x00ab",
-            "impossible block parameters",
-        ),  # more streams than 512
+        # Longer than the model's positions.
+        (b"\x03\x90\x4e\x06\x88\x27\x01\x01\x00a", "impossible block parameters"),
+        # More streams than 512.
+        (b"\x03\x90\x4e\x08\x80\x10\x81\x04\x02\x00ab", "impossible block parameters"),
         (b"\x03\x90\x4e\x07\x80\x10\x80\x04\x02\x00a", "bytes of memory"),  # so many
-        (
-            b"\x03\x10\x06\x05\x01\x01\x09ab",
-            "impossible block parameters",
-        ),  # more memory than tokens
-        (
-            b"\x03\x10\x06\x05\x01\x09\x08ab",
-            "impossible block parameters",
-        ),  # a window beyond the model's positions
-        (
-            b"\x03\x90\x4e\x07\x81\x18\x07\x08\x00ab",
-            "impossible block parameters",
-        ),  # too many tokens for two bytes
+        # More memory than tokens.
+        (b"\x03\x10\x06\x05\x01\x01\x09ab", "impossible block parameters"),
+        # A window beyond the model's positions.
+        (b"\x03\x10\x06\x05\x01\x09\x08ab", "impossible block parameters"),
+        # Too many tokens for two bytes.
+        (b"\x03\x90\x4e\x07\x81\x18\x07\x08\x00ab", "impossible block parameters"),
         (b"\x03\x90\x4e\x07\x80\x18\x07\x08\x00ab", "bytes of memory"),  # as many as they may hold
         (b"\x03\x10\x01\x05", "inside a block's streams"),
         (b"\x03\x10\x06\x05\x01\x01\x08ab", "decodes to|damaged"),
@@ -180,6 +164,7 @@ def test_an_index_must_match_the_blocks(tiny_model: IntegerModel) -> None:
         llmzip.decompress(frame[:-length] + index_bytes(lying), model=tiny_model)
 
 
+# Each kind of block, one block and several.
 SWEPT = (
     "empty",
     "short",
@@ -190,7 +175,7 @@ SWEPT = (
     "matches",
     "matches-dictionary",
     "matches-binary",
-)  # each kind of block, one block and several
+)
 
 
 @pytest.mark.parametrize("name", SWEPT)

@@ -125,9 +125,8 @@ def test_pipes_that_hand_out_little_are_read_in_linear_time() -> None:
             return bytes(min(size, 100))
 
     trickle = Trickle()
-    assert (
-        len(ByteReader(trickle).read(4_000_000, "a block")) == 4_000_000
-    )  # 80 gigabytes are copied otherwise
+    # Otherwise 80 gigabytes are copied.
+    assert len(ByteReader(trickle).read(4_000_000, "a block")) == 4_000_000
     assert trickle.given == 40_000
 
 

@@ -82,9 +82,8 @@ def process_of(name: str) -> tuple[object, ...]:
     """
     changes, environment = SWITCHES[name]
     job = {**DEFAULT, **changes}
-    threads = (
-        job["threads"] if job["engine"] == "torch" else None
-    )  # torch's are the process's, not the engine's
+    # Torch's threads are the process's, not the engine's.
+    threads = job["threads"] if job["engine"] == "torch" else None
     return job["engine"], threads, environment
 
 

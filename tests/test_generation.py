@@ -68,9 +68,8 @@ def test_the_public_function_finds_the_model(tiny_model: IntegerModel) -> None:
         assert b"".join(made) == golden
     with pytest.raises(TypeError):
         llmzip.generate("text", model=tiny_model)  # type: ignore[arg-type]
-    with pytest.raises(
-        ValueError, match="temperature"
-    ):  # at once, not when the first token is asked for
+    # At once, not when the first token is asked for.
+    with pytest.raises(ValueError, match="temperature"):
         llmzip.generate(PROMPT, model=tiny_model, temperature=9)
 
 

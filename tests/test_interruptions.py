@@ -129,9 +129,8 @@ def test_a_block_counts_when_it_is_decoded(
     assert len(failed) == 3
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # one that rings in a finalizer
+# A signal may ring in a finalizer.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_signals_at_any_time(tiny_model: IntegerModel, text: bytes, packed: bytes) -> None:
     def ring(*_: object) -> None:
         raise KeyboardInterrupt

@@ -181,9 +181,8 @@ def test_encoding_twice_gives_the_same_bytes_and_a_copied_mixer_is_independent(
     layout = StreamLayout(len(tokens.ids), 2, 128)
     first = encode_tokens(tiny_engine, tokens, layout, mixer)
     assert encode_tokens(tiny_engine, tokens, layout, fresh) == first
-    assert (
-        len(encode_tokens(tiny_engine, tokens, layout, mixer)) < len(first) / 2
-    )  # it has read this before
+    # The mixer has read this before.
+    assert len(encode_tokens(tiny_engine, tokens, layout, mixer)) < len(first) / 2
 
 
 # ---- dictionaries --------------------------------------------------------------------------------
@@ -226,9 +225,8 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 
 # ---- several blocks ------------------------------------------------------------------------------
 
-LONG = (
-    TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))
-)  # too short for matches
+# Too short for matches.
+LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 

@@ -253,9 +253,10 @@ def test_the_kernels_have_the_names_that_python_asks_for() -> None:
     }
     assert names == set(native_core.KERNELS)
     table = re.findall(r"\{&kernels_(\w+),", native.source("dispatch.c"))
+    # The best is first.
     assert [
         name for kernel in native_core.KERNELS for name in table if kernel.startswith(name)
-    ] == table  # best first
+    ] == table
 
 
 def test_the_standard_headers_limits_are_those_of_the_arithmetic() -> None:

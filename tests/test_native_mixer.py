@@ -183,9 +183,8 @@ def test_more_positions_than_are_looked_at(threads: int) -> None:
     )
     for mixer in mixers:
         mixer.start(97, NO_CONTEXT)
-    for rows in range(
-        97, 22, -1
-    ):  # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token
+    # 4500 positions with two tokens and distances 0 to 5, 2500 with the same top token.
+    for rows in range(97, 22, -1):
         advance(mixers, text, rows)
 
 

@@ -132,17 +132,13 @@ def test_the_index_destroyed_ten_back(tiny_model: IntegerModel, ten: Sample) -> 
 
 def test_index_and_block_destroyed_nine_back(tiny_model: IntegerModel, ten: Sample) -> None:
     start = ten.blocks[4].offset
-    for place in (
-        start,
-        start + 30,
-        ten.end(4) - 1,
-    ):  # codec, payload, check: the block's sizes tell what is missing
+    # Codec, payload, check: the block's sizes tell what is missing.
+    for place in (start, start + 30, ten.end(4) - 1):
         out, report = repair(damaged(ten.data[: ten.index], place), tiny_model)
         assert out == without(TEXT, 4)
         assert report.blocks == 9
-    out, report = repair(
-        damaged(ten.data[: ten.index], start + 3), tiny_model
-    )  # not so without them
+    # Not so without the sizes.
+    out, report = repair(damaged(ten.data[: ten.index], start + 3), tiny_model)
     assert out == TEXT[: 4 * BLOCK] + TEXT[5 * BLOCK :]
     assert report.blocks == 9
     assert report.holes[0].size is None
@@ -165,10 +161,8 @@ def test_every_byte_of_the_header_and_the_end(tiny_model: IntegerModel, ten: Sam
         out, report = repair(damaged(ten.data, place), tiny_model)
         assert out == TEXT
         assert report.is_complete and not report.is_sound
-    for place in (
-        ten.index - 4,
-        ten.index - 1,
-    ):  # the content check, which nothing else vouches for
+    # The content check, which nothing else vouches for.
+    for place in (ten.index - 4, ten.index - 1):
         out, report = repair(damaged(ten.data, place), tiny_model)
         assert out == TEXT
         assert not report.is_complete and not report.holes

@@ -56,9 +56,8 @@ def test_text_is_cut_without_loss(integer: IntegerScorer) -> None:
     data = TEXT[:200] + "caf\u00e9 \U0001f600".encode() + b"\x04\xff"
     text = integer.tokenize(data)
     assert text.sizes.sum() == len(data)
-    assert (
-        text.characters.sum() == len(data.decode("utf-8", "ignore")) + 1
-    )  # the byte ff counts as one
+    # The byte ff counts as one.
+    assert text.characters.sum() == len(data.decode("utf-8", "ignore")) + 1
     assert text.escaped.any()
 
 
@@ -242,9 +241,8 @@ def parts_of(packed: bytes) -> _Parts:
 
 
 SNIPPETS = st.one_of(
-    st.tuples(
-        st.integers(0, 20_000), st.integers(1, 900)
-    ),  # English: where it begins, and how long it is
+    # English: where it begins, and how long it is.
+    st.tuples(st.integers(0, 20_000), st.integers(1, 900)),
     st.binary(min_size=1, max_size=200),
     st.sampled_from([bytes(300), b"\x04\xff caf\xc3\xa9 \x00", b"0123456789abcdef" * 20]),
 )

@@ -139,9 +139,8 @@ def test_a_relative_path_comes_before_a_registered_name(
     monkeypatch.chdir(tmp_path)
     assert store.resolve(entry.name).fingerprint.hex() != entry.fingerprint
     monkeypatch.chdir("/")
-    with pytest.raises(
-        ModelNotFoundError
-    ):  # the other model has the name, but not the pinned fingerprint
+    # The other model has the name, but not the pinned fingerprint.
+    with pytest.raises(ModelNotFoundError):
         store.resolve(entry.name)
 
 
@@ -338,9 +337,8 @@ def test_hub_models_are_kept_by_commit(store: ModelStore, hub: types.SimpleNames
     for name in ("owner/name", cached.source):  # neither asks the hub library again
         assert store.resolve(name, download=True).fingerprint == model.fingerprint
     assert len(hub.calls) == 2
-    assert (
-        store.resolve("owner/name@v1").fingerprint != model.fingerprint
-    )  # in the hub's cache, so no network
+    # It is in the hub's cache, so no network.
+    assert store.resolve("owner/name@v1").fingerprint != model.fingerprint
     assert hub.calls[2][1:3] == ("v1", True)
 
 

@@ -117,9 +117,8 @@ def test_replayed_graphs_give_the_same_bits(
     graphs(monkeypatch)
     before = recorded_graph.RecordedGraph.made
     assert_equal(fed(TorchEngine(model, replays=True), streams, window, [7, 2]), expected)
-    assert (
-        recorded_graph.RecordedGraph.made - before < 25
-    )  # most of the 80 steps, and heads, are replayed
+    # Most of the 80 steps, and heads, are replayed.
+    assert recorded_graph.RecordedGraph.made - before < 25
 
 
 def test_where_graphs_fail_the_step_is_done_plainly(

@@ -102,9 +102,8 @@ def test_without_triton_torch_serves(
 def test_an_old_device_is_served_by_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    importlib.import_module(
-        "llmzip.engine.triton.engine"
-    )  # before the class that it derives from is replaced
+    # Imported before the class that it derives from is replaced.
+    importlib.import_module("llmzip.engine.triton.engine")
     monkeypatch.setattr("llmzip.engine.torch_engine.TorchEngine", lambda *given, **more: given)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with caplog.at_level(logging.WARNING, "llmzip"):

@@ -21,9 +21,8 @@ def exp2_(x: Tensor) -> Tensor:
     r = x.sub_(whole)  # [0, 1]
     y = r * EXP2_C3
     y.add_(EXP2_C2).mul_(r).add_(EXP2_C1).mul_(r).add_(1.0)  # [1, 2]
-    y.view(torch.int32).add_(
-        whole.to(torch.int32).bitwise_left_shift_(23)
-    )  # times 2**whole, on the exponent bits
+    # Times 2**whole, on the exponent bits.
+    y.view(torch.int32).add_(whole.to(torch.int32).bitwise_left_shift_(23))
     return y
 
 
@@ -53,8 +52,7 @@ def largest(x: Tensor, count: int) -> Tensor:
     count] int64.
     """
     bits = x.contiguous().view(torch.int32).to(torch.int64)
-    ordered = torch.where(
-        bits < 0, -(bits & 0x7FFFFFFF), bits
-    )  # as the numbers are ordered; -0 is 0
+    # Ordered as the numbers are; -0 is 0.
+    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
     columns = torch.arange(x.shape[-1], device=x.device)
     return (ordered * 2**32 - columns).topk(count, dim=-1).indices

@@ -172,10 +172,8 @@ def select_float_type(device: torch.device) -> torch.dtype:
     (15 bits), so one factor of 65535 finds them out.
     """
     for dtype in (torch.float32, torch.float64):
-        for depth in (
-            64,
-            1000,
-        ):  # scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total
+        # Scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total.
+        for depth in (64, 1000):
             largest = 127 if depth == 64 else (1 << 17) // depth
             x, w = _known_operands(33, 64, depth, -largest, largest)
             if depth == 1000:

@@ -29,9 +29,8 @@ def log2(x: Float32Array) -> Float32Array:
     """The binary logarithm of normal positive float32 numbers (docs/arithmetic.md, section 1.5)."""
     bits = x.view(np.int32)
     exponent = ((bits >> _MANTISSA_BITS) - _BIAS).astype(np.float32)
-    mantissa = ((bits & ((1 << _MANTISSA_BITS) - 1)) | (_BIAS << _MANTISSA_BITS)).view(
-        np.float32
-    )  # [1, 2)
+    # [1, 2)
+    mantissa = ((bits & ((1 << _MANTISSA_BITS) - 1)) | (_BIAS << _MANTISSA_BITS)).view(np.float32)
     r = mantissa - _ONE
     y: Float32Array = ((_L3 * r + _L2) * r + _L1) * r
     return exponent + y

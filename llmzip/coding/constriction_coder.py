@@ -39,9 +39,8 @@ class Encoder:
         state: tuple[int, tuple[int, int]] = self._coder.pos()
         position, (lower, width) = state
         size = 4 * (position + 2)
-        number = int.from_bytes(
-            words.astype(">u4").tobytes().ljust(size, b"\0"), "big"
-        )  # some number inside
+        # Some number inside the interval.
+        number = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"), "big")
         return number - (number - lower) % (1 << 64), width, size
 
 

@@ -57,9 +57,8 @@ def expect_index(reader: ByteReader, entries: Entries) -> None:
     if expected.startswith(found):
         reader.miss(len(expected) - len(found), "the index")
     with contextlib.suppress(TruncatedError):
-        read_index(
-            ByteReader(io.BytesIO(found), start)
-        )  # where it does not agree with itself, it says how
+        # Where the index does not agree with itself, this says how.
+        read_index(ByteReader(io.BytesIO(found), start))
     raise FormatError(f"index at byte {start}: it does not match the blocks: the file is damaged")
 
 

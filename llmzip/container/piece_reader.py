@@ -16,9 +16,8 @@ class PieceReader(ByteReader):
     """
 
     def __init__(self) -> None:
-        super().__init__(
-            io.BytesIO()
-        )  # nothing is read there: `read_available` below has the bytes
+        # Nothing is read there: `read_available` below has the bytes.
+        super().__init__(io.BytesIO())
         self._bytes = bytearray()
         self._start = 0  # the offset of the first byte that is still held
 

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from llmzip.engine.native_core import LAYER_TENSORS, PHASES, TENSORS, Spec, address, check, core
 from llmzip.model.integer_model import IntegerModel
 
-_WEIGHTS_PER_THREAD = (
-    1 << 20
-)  # below this a step is so short that waiting for another thread costs more
+# Below this a step is so short that waiting for another thread costs more.
+_WEIGHTS_PER_THREAD = 1 << 20
 
 
 class NativeHandle:

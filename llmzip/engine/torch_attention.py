@@ -48,9 +48,8 @@ class Attention:
         rotated = self.heads + groups
         self.rope(qkv[:, :, :rotated], view.positions)
         heads, maximum = quantize_(qkv)
-        scales = (
-            maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
-        )  # [S, T, H + 2G]
+        # [S, T, H + 2G]
+        scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
         sizes = [self.heads, groups, groups]
         queries, keys, values = torch.split(heads, sizes, dim=2)
         query_scales, key_scales, value_scales = torch.split(scales, sizes, dim=2)
@@ -91,9 +90,8 @@ class Attention:
         x = torch.bmm(by_group(q).to(kind), cached(cache.keys).to(kind).transpose(1, 2)).to(
             torch.float32
         )
-        x.mul_(cached(cache.key_scales)[:, None]).mul_(
-            by_group(q_scale)
-        )  # log2 of the weights, [s * G, H/G * T, N]
+        # Log2 of the weights: [s * G, H/G * T, N].
+        x.mul_(cached(cache.key_scales)[:, None]).mul_(by_group(q_scale))
         if view.hidden is not None:
             x.view(-1, shared, count, view.used).masked_fill_(view.hidden, -torch.inf)
         x.sub_(x.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)

@@ -104,9 +104,8 @@ class TorchSession:
         if fed > limit:
             raise ValueError(f"{fed} tokens do not fit a window of {limit}")
         other = type(self)(self._transformer, streams, window, chunk, self._replays)
-        with (
-            self._transformer.working()
-        ):  # so far no slot has been used twice: position p is in slot p
+        # So far no slot has been used twice: position p is in slot p.
+        with self._transformer.working():
             other.cache.fill_from(self.cache, fed)
         other.position = fed
         return other

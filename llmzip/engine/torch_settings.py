@@ -56,9 +56,8 @@ def own_settings(device: torch.device, threads: int | None = None) -> Iterator[N
         torch.autocast(device.type, enabled=False),
         _process_settings(),
         _on_device(device),
-        _on_threads(
-            1 if _forked else threads
-        ),  # the others do not survive a fork, and would be waited for
+        # The other threads do not survive a fork, and would be waited for.
+        _on_threads(1 if _forked else threads),
     ):
         yield
 
@@ -82,9 +81,8 @@ def _process_settings() -> Iterator[None]:
 def _replace() -> Callable[[], None]:
     """Replace the process's settings; returns the function that restores them."""
     restore_products = precise_products()
-    demand = (
-        torch.get_deterministic_debug_mode()
-    )  # as use_deterministic_algorithms sets it, which itself imports a compiler
+    # What use_deterministic_algorithms sets, which itself imports a compiler.
+    demand = torch.get_deterministic_debug_mode()
     if demand:  # integers are the same in any order, but torch refuses some products
         torch.set_deterministic_debug_mode(0)
 

@@ -28,9 +28,8 @@ def suffix_array(ids: npt.NDArray[np.integer]) -> tuple[Int64Array, Int64Array]:
     O(n log² n) with numpy's sorts, as many of them as doublings of the longest repeat.
     """
     size = len(ids)
-    ranks = [
-        np.unique(ids, return_inverse=True)[1].astype(np.int64).reshape(size) + 1
-    ]  # 0 is beyond the end
+    # 0 is beyond the end.
+    ranks = [np.unique(ids, return_inverse=True)[1].astype(np.int64).reshape(size) + 1]
     order = np.argsort(ranks[0], kind="stable")
     width = 1
     while ranks[-1].max(initial=0) < size:

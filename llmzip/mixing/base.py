@@ -81,12 +81,9 @@ def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
     """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy
     (docs/format.md, "Memory").
     """
-    position = (
-        -(-d_model // 64) * 8 + 52
-    )  # signature, two lists with room to grow, last token, token, surprise
-    tables = (9 << MATCH_SLOTS_BITS) + (
-        16 << BIAS_SLOTS_BITS
-    )  # slots of 9 bytes (in C 8), pairs of counts
-    return (
-        position + tables << capacity_bits
-    ) + 32 * vocab  # a pair of counts and the newest positions of each token
+    # Signature, two lists with room to grow, last token, token, surprise.
+    position = -(-d_model // 64) * 8 + 52
+    # Slots of 9 bytes (in C 8), pairs of counts.
+    tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)
+    # The last summand: a pair of counts and the newest positions of each token.
+    return (position + tables << capacity_bits) + 32 * vocab

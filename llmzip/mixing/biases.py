@@ -36,9 +36,8 @@ class Biases:
     def __init__(self, capacity: int, vocab: int) -> None:
         slots = capacity << BIAS_SLOTS_BITS
         self._shift = np.uint64(64 - slots.bit_length() + 1)
-        self._tables = [
-            np.zeros((size, 2), np.int64) for size in (vocab, slots)
-        ]  # observed, expected
+        # Pairs of counts: observed, expected.
+        self._tables = [np.zeros((size, 2), np.int64) for size in (vocab, slots)]
 
     def propose(self, step: Step) -> IdArray:
         """No candidates."""

@@ -67,9 +67,8 @@ class Mixer:
         totals = candidates.totals + ((self._mixed - model_weights) * real).sum(axis=1)
         expected = quotient(self._mixed, totals[:, None])
         error = observation.is_candidate.astype(np.float32) - expected
-        gradients = np.stack(
-            [np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1
-        )  # [A, C, F]
+        # [A, C, F]
+        gradients = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)
         per_row = (gradients.astype(np.int64) * real[:, :, None]).sum(axis=1)
         for weights, seen, context in zip(self._weights, self._seen, self._contexts, strict=True):
             gradient = np.zeros_like(weights)

@@ -54,9 +54,8 @@ class Neighbors:
         self._last = np.zeros(capacity, np.int32)
         self._surprise = np.zeros(capacity, np.int16)
         self._count = 0
-        self._by_last: dict[
-            int, array[int]
-        ] = {}  # the newest positions of each token, and some older ones
+        # The newest positions of each token, and some older ones.
+        self._by_last: dict[int, array[int]] = {}
         self._by_top: dict[int, array[int]] = {}
         self._trust = np.full((DISTANCE_BINS, SHARE_BINS, 2), (TRUST, DISTRUST), np.int64)
 
@@ -70,9 +69,8 @@ class Neighbors:
             positions = self._same_context(int(step.history[row, 0]), int(step.top_tokens[row, 0]))
             differing = self._signatures[positions % self._capacity] ^ self._signature[row]
             distance = _POPULATION[differing].sum(axis=1)
-            nearest = np.argsort((distance << 32) - positions)[
-                :NEIGHBORS
-            ]  # the newer of two equally near
+            # Of two equally near ones the newer is first.
+            nearest = np.argsort((distance << 32) - positions)[:NEIGHBORS]
             found[row, : len(nearest)] = positions[nearest]
             distances[row, : len(nearest)] = distance[nearest]
         self._known = found[:, 0] >= 0
@@ -88,9 +86,8 @@ class Neighbors:
         self._votes = [
             np.rint(power * one).astype(np.int64) * present for power in (kernel, kernel * kernel)
         ]
-        self._closeness = exp2(
-            np.maximum(scale * -square.astype(np.float32), MIN_CLOSENESS_LOG2)
-        )  # [A, 1]
+        # [A, 1]
+        self._closeness = exp2(np.maximum(scale * -square.astype(np.float32), MIN_CLOSENESS_LOG2))
         return np.where(present, self._tokens[self._found], NO_TOKEN).astype(np.int32)
 
     def _same_context(self, last: int, top: int) -> Int64Array:
@@ -108,9 +105,8 @@ class Neighbors:
         """The votes' share against the model's probability; the neighbors' surprise, by
         distance.
         """
-        match = (
-            candidates.tokens[:, :, None] == self._tokens[self._found][:, None, :]
-        )  # [A, C, NEIGHBORS]
+        # [A, C, NEIGHBORS]
+        match = candidates.tokens[:, :, None] == self._tokens[self._found][:, None, :]
         near, nearer = ((match * votes[:, None]).sum(axis=2) for votes in self._votes)
         totals = [np.maximum(votes.sum(axis=1, keepdims=True), 1) for votes in self._votes]
         shares = [quotient(part, total) for part, total in zip((near, nearer), totals, strict=True)]
@@ -144,9 +140,8 @@ class Neighbors:
 
     def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
         """Add the positions, and count how often the votes were better than the model."""
-        share = (self._share * observation.is_candidate).sum(
-            axis=1
-        )  # of the observed token: one summand at most
+        # Of the observed token: one summand at most.
+        share = (self._share * observation.is_candidate).sum(axis=1)
         voted = self._odds[:, 0] * share
         credit = np.rint(
             voted / (observation.probabilities + voted) * np.float32(1 << TRUST_BITS)

@@ -99,9 +99,8 @@ def _loader(path: pathlib.Path) -> Callable[[str], Float32Array]:
             raise UnsupportedModelError(
                 f"{file_of[name].path}: {name!r}: {array.dtype} instead of floats"
             )
-        with np.errstate(
-            over="ignore", under="ignore"
-        ):  # what is not finite is refused by whoever asked
+        # What is not finite is refused by whoever asked.
+        with np.errstate(over="ignore", under="ignore"):
             return array.astype(np.float32, copy=False)
 
     return load

@@ -146,9 +146,9 @@ def fetch_snapshot(name: str, network: bool) -> pathlib.Path | None:
             allow_patterns=["config.json", "tokenizer.json", "*.safetensors"],
             local_files_only=not network,
         )
-    except (
-        Exception
-    ) as error:  # besides its own errors, those of its HTTP library, which changes with the version
+    except Exception as error:
+        # Besides its own errors, the hub's library raises those of its HTTP library, which changes
+        # with the version.
         if network:
             raise ModelNotFoundError(
                 f"cannot download {name} from the Hugging Face hub: {error}"

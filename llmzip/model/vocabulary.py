@@ -136,9 +136,8 @@ class RuleTokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(rules)
             self._tokenizer.encode(_PROBE, add_special_tokens=False)
-        except (
-            BaseException
-        ) as error:  # the library raises nothing more special, and panics derive from BaseException
+        except BaseException as error:
+            # The library raises nothing more special, and panics derive from BaseException.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise UnsupportedModelError(
                     f"tokenizer rules that do not work: {brief(error)}"

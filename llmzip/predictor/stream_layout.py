@@ -142,14 +142,12 @@ def decoder_bytes_bound(
 
     capacity_bits: of its mixing; None where the number of tokens decides, 0 for none.
     """
-    tokens = min(
-        max_tokens(level, spec, context), level.block_size
-    )  # a token stands for at least one byte
+    # A token stands for at least one byte.
+    tokens = min(max_tokens(level, spec, context), level.block_size)
     streams = StreamLayout.for_level(level, tokens, spec, context).streams
     widest = accounting.rounded_up(max(level.window, context) + WINDOW_UNIT + SINK_TOKENS)
-    longest = (
-        context + 1 + SINK_TOKENS + accounting.SLOT_UNIT
-    )  # of a stream beside its share of the tokens
+    # What a stream has beside its share of the tokens.
+    longest = context + 1 + SINK_TOKENS + accounting.SLOT_UNIT
     bits = capacity_bits_for(tokens) if capacity_bits is None else capacity_bits
     slots = min(streams * widest, tokens + streams * longest)
     return accounting.llm_bytes(tokens, streams, slots, bits, spec, has_dictionary)

@@ -13,9 +13,8 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import LLMZipError
 
 _CHUNK = 1 << 20
-_MAX_READ = (
-    1 << 26
-)  # bytes of what look like indexes: enough for millions of blocks, and a bound on time
+# Bytes of what look like indexes: enough for millions of blocks, and a bound on time.
+_MAX_READ = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True)

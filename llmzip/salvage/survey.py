@@ -57,9 +57,8 @@ class Survey:
         offset = 0
         while offset < self._end:
             part = self._part_at(offset)
-            if (
-                part is None and self._extents is None
-            ):  # the first damage: what the indexes know is needed now
+            # The first damage: what the indexes know is needed now.
+            if part is None and self._extents is None:
                 self._extents = KnownExtents(find_indexes(self._file, self._end))
                 part = self._part_at(offset)
             part = part or self._gap_at(offset)

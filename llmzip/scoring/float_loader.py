@@ -66,11 +66,8 @@ def _load(path: pathlib.Path, name: str, dtype: str, device: str) -> FloatScorer
     model = _transformers_model(path, dtype)
     try:
         model = torch.nn.Module.to(model, device)
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # torch's own: no such device, no mixer
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # Errors of torch's own: no such device, no mixer.
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
     vocabulary = _vocabulary(path, model.config)
     try:
@@ -153,9 +150,8 @@ def _transformers_model(path: pathlib.Path, dtype: str) -> Any:
             )
     except (MemoryError, torch.cuda.OutOfMemoryError) as error:
         raise LLMZipError(f"{path}: not enough memory to load it") from error
-    except (
-        Exception
-    ) as error:  # of any type: each architecture reads its configuration and weights in its own way
+    except Exception as error:
+        # Of any type: each architecture reads its configuration and weights in its own way.
         raise UnsupportedModelError(
             f"{path}: transformers cannot load it: {_words(error)}"
         ) from error
@@ -229,9 +225,8 @@ def _quiet() -> Iterator[None]:
     logging: Any = transformers.utils.logging
     logging.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(
-            io.StringIO()
-        ):  # reading GGUF files draws one that cannot be switched off
+        # Reading GGUF files draws a bar that cannot be switched off.
+        with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.enable_progress_bar()

@@ -88,9 +88,8 @@ class Network(nn.Module):
         for name in ("model", "head", "mlp"):
             block = getattr(spec, f"{name}_rotation")
             self.register_buffer(f"turn_{name}", rotation(block, "cpu"), persistent=False)
-        self.run_layer: Callable[[Tensor, LayerWeights], Tensor] = (
-            self.layer
-        )  # a compiled one may take its place
+        # A compiled function may take its place.
+        self.run_layer: Callable[[Tensor, LayerWeights], Tensor] = self.layer
         self.run_loss: Callable[[Tensor, Tensor, Weights], Tensor] = self.token_losses
 
     def _add(self, name: str, weight: Tensor) -> None:

@@ -84,9 +84,8 @@ def rules_of(model: Model) -> Callable[[str], list[int]]:
     def cut(text: str) -> list[int]:
         try:
             ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        except (
-            Exception
-        ):  # the library has no kinds of errors; some rules have no token for a character
+        except Exception:
+            # The library has no kinds of errors; some rules have no token for a character.
             return []
         return ids
 

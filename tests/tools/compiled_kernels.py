@@ -108,9 +108,8 @@ MULTIPLY = {"qkv", "scores", "values", "residual", "gate_up", "head"}
 
 def faults(name: str, ptx: str) -> list[str]:
     """What must not be in a kernel's code, or is missing."""
-    ptx = ptx.replace(
-        "cvt.rmi.ftz", "cvt.rmi"
-    )  # floor may take a subnormal number for 0: exp2 is the same
+    # Floor may take a subnormal number for 0: exp2 is the same.
+    ptx = ptx.replace("cvt.rmi.ftz", "cvt.rmi")
     found = [word for word in ("fma.", ".approx", "ex2.", "rsqrt", ".ftz") if word in ptx]
     if name in DIVIDE and "div.rn.f32" not in ptx:
         found.append("no exact division")

@@ -28,9 +28,8 @@ def train_tokenizer(text: str) -> tokenizers.Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     stand_ins = set(pre_tokenizers.ByteLevel.alphabet())
-    missing = {
-        chr(256 + b) for b in MISSING_BYTES
-    }  # byte-level BPE writes control byte b as U+0100 + b
+    # Byte-level BPE writes control byte b as U+0100 + b.
+    missing = {chr(256 + b) for b in MISSING_BYTES}
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=["<|endoftext|>"],

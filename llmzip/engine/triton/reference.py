@@ -87,9 +87,8 @@ class TorchOperations(Operations):
     ) -> None:
         """See `Operations.scores`."""
         groups, kind = self.spec.kv_heads, self._transformer.float_type
-        q = queries.reshape(len(queries) * groups, -1, self.spec.head_dim).to(
-            kind
-        )  # [M * G, H / G, D]
+        # [M * G, H / G, D]
+        q = queries.reshape(len(queries) * groups, -1, self.spec.head_dim).to(kind)
         t = torch.bmm(q, cache.keys[:, :, :used].flatten(0, 1).to(kind).transpose(1, 2)).to(
             torch.float32
         )

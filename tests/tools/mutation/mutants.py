@@ -98,9 +98,8 @@ def mutant(kind: Kind, source: random.Random) -> bytes:
         return damaged(kind.data, source)
     frames = parse(kind.data)
     for _ in range(source.choice((1, 1, 1, 2, 3))):
-        with contextlib.suppress(
-            LLMZipError
-        ):  # an earlier change has left nothing of what this one is for
+        # An earlier change may have left nothing of what this one is for.
+        with contextlib.suppress(LLMZipError):
             source.choices(_CHANGES, _WEIGHTS)[0](source.choice(frames), source)
     data = b"".join(frame.to_bytes() for frame in frames)
     return damaged(data, source) if source.random() < 0.03 else data
