@@ -27,10 +27,7 @@ from llmzip.evaluation.pairs import (
     distance_table,
 )
 from llmzip.evaluation.report import report
-from llmzip.evaluation.rows import (
-    CodeLengthMeasures,
-    Result,
-)
+from llmzip.evaluation.rows import CodeLengthMeasures, Result
 from llmzip.evaluation.tables import markdown
 from llmzip.metrics.windows import Span
 from llmzip.scoring.base import Scorer

@@ -413,14 +413,7 @@ def test_shapes_of_other_architectures(tmp_path: pathlib.Path) -> None:
         shape.kv_heads,
         shape.head_dim,
         shape.d_ff,
-    ) == (
-        1,
-        32,
-        2,
-        2,
-        16,
-        128,
-    )
+    ) == (1, 32, 2, 2, 16, 128)
     assert not shape.gated
     assert score(scorer, scorer.tokenize(b"a text"), [Span(0, 0, 3)]).total_bits > 0
 

@@ -66,10 +66,7 @@ _LOADER_OPTIONS = (
     ),
 )
 _MODEL = click.option(
-    "-m",
-    "--model",
-    type=NAME,
-    help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers.",
+    "-m", "--model", type=NAME, help=f"Integer model, or {FLOAT_PREFIX}NAME through transformers."
 )
 
 

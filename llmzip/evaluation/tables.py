@@ -7,13 +7,7 @@ import html
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from llmzip.evaluation.rows import (
-    CapacityMeasures,
-    CodeLengthMeasures,
-    FileMeasures,
-    Result,
-    Row,
-)
+from llmzip.evaluation.rows import CapacityMeasures, CodeLengthMeasures, FileMeasures, Result, Row
 
 R = TypeVar("R")
 M = TypeVar("M")
@@ -75,9 +69,7 @@ def _html(cell: Cell) -> str:
 
 
 def table(
-    rows: Sequence[R],
-    names: Sequence[tuple[str, Callable[[R], str]]],
-    columns: Sequence[Column[R]],
+    rows: Sequence[R], names: Sequence[tuple[str, Callable[[R], str]]], columns: Sequence[Column[R]]
 ) -> Table:
     """names: title and text of the first columns. Columns without any number are left out."""
     values = [(column, [column.value(row) for row in rows]) for column in columns]

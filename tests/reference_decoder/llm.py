@@ -86,10 +86,7 @@ def read_layout(
     rules = (
         (1 <= tokens <= size, "a token stands for at least one byte"),
         (layout.streams <= min(tokens, MAX_STREAMS), "too many streams"),
-        (
-            max(1, context) <= layout.window < spec.max_positions + WINDOW_UNIT,
-            "no such window",
-        ),
+        (max(1, context) <= layout.window < spec.max_positions + WINDOW_UNIT, "no such window"),
         (
             context - (-tokens // max(1, layout.streams)) <= spec.max_positions,
             "streams longer than the model's positions",
