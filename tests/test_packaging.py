@@ -14,10 +14,12 @@ from tests.conftest import TESTS
 
 
 @pytest.mark.parametrize("folder", ["codecs", "cli", "corpora"])
-def test_the_top_level_folders_are_no_packages(folder: str) -> None:
+def test_the_top_level_folders_are_linked_and_no_packages(folder: str) -> None:
     """A `codecs/__init__.py` would shadow the standard library's module of that name."""
     assert not (TESTS.parent / folder / "__init__.py").exists()
-    assert (TESTS.parent / "llmzip" / folder).is_dir()
+    link = TESTS.parent / "llmzip" / folder
+    assert link.is_symlink()  # a copy would be a second, stale package (pyproject.toml)
+    assert link.resolve() == TESTS.parent / folder
 
 
 @pytest.mark.parametrize(
