@@ -36,15 +36,18 @@ class Bar:
             return
         self._drawn = now
         parts = [label, amount]
+        columns = _columns() - 1
         if total:
-            cells = _CELLS * min(done, total) // total
-            parts.insert(1, f"[{'#' * cells}{'-' * (_CELLS - cells)}]")
             if done > self._first:
                 left = (now - self._begun) * (total - done) / (done - self._first)
                 parts.append(
                     f"{max(left, 0) / 60:.0f} min left" if left >= 120 else f"{left:.0f} s left"
                 )
-        line = _cut(shown("  ".join(parts)), _columns() - 1)
+            cells = min(_CELLS, columns - _width(shown("  ".join(parts))) - len("  []"))
+            if cells > 0:  # what is done in words matters more
+                full = cells * min(done, total) // total
+                parts.insert(1, f"[{'#' * full}{'-' * (cells - full)}]")
+        line = _cut(shown("  ".join(parts)), columns)
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
         self._visible = True
 
@@ -63,12 +66,17 @@ def _columns() -> int:
     return max(columns or _USUAL_COLUMNS, _NARROWEST)
 
 
+def _width(text: str) -> int:
+    """Its columns on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
 def _cut(text: str, columns: int) -> str:
     """As much of a text as fits, so that it never goes on in a second line, which nothing would
     clear.
     """
     for index, char in enumerate(text):
-        columns -= 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        columns -= _width(char)
         if columns < 0:
             return text[:index]
     return text

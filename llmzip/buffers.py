@@ -1,4 +1,4 @@
-"""Buffers of any kind as plain bytes."""
+"""What callers hand in: buffers of any kind as plain bytes, and binary files."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def flat(data: Buffer, function: str) -> memoryview:
     if "O" in view.format:
         raise TypeError(f"{function}() takes bytes, or another buffer, not an array of objects")
     return memoryview(view.tobytes())
+
+
+def check_file(file: object, method: str, function: str) -> None:
+    """Raise TypeError for what is no binary file with that method: a path, for example.
+
+    function: the one that the caller has called, for messages.
+    """
+    if not hasattr(file, method):
+        kind = type(file).__name__
+        raise TypeError(f"{function}() takes an open binary file with {method}(), not {kind!r}")

@@ -6,6 +6,7 @@ import io
 from typing import Any, Literal, overload
 
 from llmzip.block_reader import can_seek
+from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
 from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.file import LLMZipFile, PathOrFile
 from llmzip.runtime import Runtime
@@ -31,7 +32,9 @@ class _TextBuffer(LLMZipFile):
         return int(self._has_text_before()) if self.begins else super().tell()
 
     def _has_text_before(self) -> bool:
-        return self._kind == "a" and (not can_seek(self._file) or self._file.tell() > 0)
+        return self._kind == "a" and (
+            not can_seek(self._file) or self._file.tell() > EMPTY_FRAME_BYTES
+        )
 
     def flush(self) -> None:
         """See `LLMZipFile.flush`."""

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from llmzip import levels
 from llmzip.block_decoder import BlockDecoder
+from llmzip.buffers import check_file
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
@@ -49,7 +50,12 @@ def compress_stream(
     runtime: Runtime | None = None,
     progress: Progress | None = None,
 ) -> Totals:
-    """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`."""
+    """Compress everything that `source` yields into `sink`; arguments as for `LLMZipCompressor`.
+
+    Raises TypeError for what is no binary file, and what `LLMZipCompressor` raises.
+    """
+    check_file(source, "read", "compress_stream")
+    check_file(sink, "write", "compress_stream")
     compressor = LLMZipCompressor(
         level,
         model=model,
@@ -92,8 +98,10 @@ def decompress_stream(
 
     A block is written once its own check holds; an error after that leaves output behind that the
     caller must discard. Raises LLMZipError: TruncatedError for an empty source, FormatError for
-    trailing junk, and so on.
+    trailing junk, and so on; TypeError for what is no binary file.
     """
+    check_file(source, "read", "decompress_stream")
+    check_file(sink, "write", "decompress_stream")
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
     stream = FrameStream(source, decoder)

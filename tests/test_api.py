@@ -150,6 +150,17 @@ def test_what_is_no_buffer_is_refused_by_the_name_of_the_function(data: Any) -> 
             use(data)
 
 
+@pytest.mark.parametrize("file", ["path", pathlib.Path("path"), b"data", None], ids=repr)
+def test_what_is_no_open_file_is_refused_by_the_name_of_the_function(file: Any) -> None:
+    with pytest.raises(TypeError, match=r"^list_frames\(\) takes an open binary file with read"):
+        llmzip.list_frames(file)
+    for use in (llmzip.compress_stream, llmzip.decompress_stream, llmzip.repair_stream):
+        with pytest.raises(TypeError, match=rf"^{use.__name__}\(\) .* with read\(\), not"):
+            use(file, io.BytesIO())
+        with pytest.raises(TypeError, match=rf"^{use.__name__}\(\) .* with write\(\), not"):
+            use(io.BytesIO(b"data"), file)
+
+
 def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, english: bytes) -> None:
     data = english[:5000]
     whole = llmzip.compress(data, 1, model=tiny_model, block_size=2048)

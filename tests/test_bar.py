@@ -33,6 +33,25 @@ def test_a_bar_tells_what_is_done_and_the_time_left(
     assert cleared == "\x1b[K"
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [(44, "work  [#####-----]  50 B of 100 B  5 s left"), (32, "work  50 B of 100 B  5 s left")],
+)
+def test_on_a_narrow_terminal_the_bar_gives_way_to_the_words(
+    columns: int,
+    expected: str,
+    clock: list[float],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bar, "_columns", lambda: columns)
+    line = Bar()
+    line.show("work", 0, 100, "0 B of 100 B")
+    clock[0] += 5
+    line.show("work", 50, 100, "50 B of 100 B")
+    assert capsys.readouterr().err.split("\r")[2] == expected + "\x1b[K"
+
+
 def test_without_a_total_there_is_no_bar(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import io
 from typing import Any, BinaryIO
 
-from llmzip.buffers import Buffer, flat
+from llmzip.buffers import Buffer, check_file, flat
 from llmzip.container.block import Block, read_block_head
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.frame_reader import FrameReader, read_frames
@@ -80,8 +80,9 @@ def get_frame_info(data: Buffer) -> FrameInfo:
 def list_frames(file: BinaryIO) -> list[FrameSummary]:
     """What each frame of a file says; block checks are verified, nothing is decoded.
 
-    Raises FormatError, TruncatedError or IntegrityError.
+    Raises FormatError, TruncatedError or IntegrityError; TypeError for what is no binary file.
     """
+    check_file(file, "read", "list_frames")
     return [_summary(frame) for frame in read_frames(file)]
 
 

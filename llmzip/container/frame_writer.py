@@ -10,6 +10,9 @@ from llmzip.container.codec_ids import END_OF_BLOCKS
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import Entries, index_bytes
 
+EMPTY_FRAME_BYTES = 10
+"""The size of a frame without content. Every other frame is larger."""
+
 
 class FrameWriter:
     """One frame. Its methods return bytes, which belong one behind the other into the file:

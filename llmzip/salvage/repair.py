@@ -13,6 +13,7 @@ from typing import BinaryIO
 import xxhash
 
 from llmzip.block_decoder import BlockDecoder
+from llmzip.buffers import check_file
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import content_check, is_short
@@ -53,8 +54,10 @@ def repair_stream(
     cannot seek is copied first.
 
     Raises TruncatedError for an empty source, LimitError where the content with its holes exceeds
-    max_output, and what reading and writing raise.
+    max_output, TypeError for what is no binary file, and what reading and writing raise.
     """
+    check_file(source, "read", "repair_stream")
+    check_file(sink, "write", "repair_stream")
     loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
     with _seekable(source) as file:
         salvage = _Salvage(

@@ -171,7 +171,7 @@ def decode_streams(
 
 
 def decode_step(decoder: SymbolDecoder, weights: Sequence[Sequence[int]]) -> list[int]:
-    """A token for each stream, by its tokens' weights: all buckets, then all places in them."""
+    """A token for each stream, by its tokens' weights: all buckets, then all slots in them."""
     bucketed = [in_buckets(of_stream) for of_stream in weights]
     buckets = [
         decoder.decode(cumulative_frequencies([sum(bucket) for bucket in of_stream]))
