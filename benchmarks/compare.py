@@ -1,5 +1,4 @@
-"""Real file sizes after a verified round trip: llmzip's levels beside what users would pick
-instead.
+"""Real file sizes after a verified round trip: llmzip's levels beside what users pick instead.
 
     python -m benchmarks.compare [CORPUS|FILE[:BYTES]...] [--levels 1,6,9] [--output FOLDER]
 

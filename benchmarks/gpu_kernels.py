@@ -1,5 +1,4 @@
-"""Triton's kernels on a GPU: are they right, how fast is each, and how fast is a decoder's whole
-step?
+"""Triton's kernels on a GPU: are they right, how fast is each, and how fast is a decoder's step?
 
     python -m benchmarks.gpu_kernels [--model FILE | --random] [--rows 64 256 512 1024 2048]
         [--seconds 150] [--output FILE]

@@ -43,9 +43,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class ProgramTask:
-    """A program. {source}, {sink} and {original} are files, else it is standard input and
-    output.
-    """
+    """A program. {source}, {sink} and {original} are files, else it is standard input or output."""
 
     compress: str
     decompress: str

@@ -1,6 +1,4 @@
-"""The kinds of commands: one whose --help is in sections, and the gzip-like one with
-sub-commands.
-"""
+"""Kinds of commands: one whose --help is in sections, and the gzip-like one with sub-commands."""
 
 from __future__ import annotations
 

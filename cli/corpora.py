@@ -58,9 +58,7 @@ def list_corpora(as_json: bool) -> None:
 @corpora.command()
 @click.argument("names", type=NAME, nargs=-1, required=True)
 def fetch(names: tuple[str, ...]) -> None:
-    """Download corpora, verify and unpack them; an interrupted download goes on where it
-    stopped.
-    """
+    """Download, verify and unpack corpora; an interrupted download goes on where it stopped."""
     for name in names:
         click.echo(os.fsencode(library.fetch(_known(name), CorpusProgress(name).show, say)))
 

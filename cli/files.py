@@ -135,8 +135,7 @@ def has_suffix(path: Path) -> bool:
 
 @contextlib.contextmanager
 def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterator[Sink]:
-    """A sink whose bytes become `target` when the block ends well; when it does not, nothing is
-    left.
+    """A sink whose bytes become `target` when the block ends well; else nothing is left.
 
     `like` gives the new file its permissions, owner (where allowed) and modification time. An
     existing target is replaced only with `force`; of a symbolic link to a file, it is the link.

@@ -1,6 +1,4 @@
-"""Names that the command line takes: an empty one, mostly a variable that is not set, names
-nothing.
-"""
+"""Names on the command line: an empty one, mostly a variable that is not set, names nothing."""
 
 from __future__ import annotations
 

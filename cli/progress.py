@@ -69,9 +69,7 @@ class _Announcer:
 
 
 class _Bars(_Announcer):
-    """A bar that appears with the first report and leaves when it is stopped; announcements
-    stay.
-    """
+    """A bar that appears with the first report and leaves when stopped; announcements stay."""
 
     def __init__(self, label: str, total_bytes: int | None) -> None:
         super().__init__()

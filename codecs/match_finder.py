@@ -34,9 +34,7 @@ Positions = npt.NDArray[np.int64]
 
 
 class Match(NamedTuple):
-    """Literals, then bytes that are those `offset` bytes before them: a sequence, as zstd calls
-    it.
-    """
+    """Literals, then bytes equal to those `offset` bytes before: a sequence, as zstd calls it."""
 
     literal_length: int
     """Bytes between the match before and this one."""

@@ -16,9 +16,7 @@ from llmzip.codecs.registry import from_config
 
 
 class LLMZip(numcodecs.abc.Codec):  # type: ignore[misc]
-    """A codec of `registry.get_codec` in numcodecs' interface; `FramedCodec` says what is
-    written.
-    """
+    """A codec of `registry.get_codec` as numcodecs has them; `FramedCodec` says what is written."""
 
     codec_id: ClassVar[str] = "llmzip"
 

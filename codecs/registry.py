@@ -91,9 +91,7 @@ class FramedCodec:
         return self.payload_codec.name
 
     def encode(self, data: Buffer) -> bytes:
-        """Compress. Raises TypeError for a str, LimitError for more than the codec takes at
-        once.
-        """
+        """Compress. Raises TypeError for a str, LimitError for more than it takes at once."""
         data = bytes(flat(data, "encode"))
         body = varint(len(data)) + (self.payload_codec.encode(data) if data else b"")
         return body + zlib.crc32(body).to_bytes(_CHECK_BYTES, "little")

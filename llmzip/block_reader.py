@@ -90,9 +90,7 @@ class BlockReader(io.RawIOBase):
         return self._stream.load() if self._table is None else self._load_by(self._table)
 
     def _load_by(self, table: SeekTable) -> bool:
-        """Decode the block that holds the position, and in a solid frame those that it builds
-        on.
-        """
+        """Decode the block that holds the position, in a solid frame also those it builds on."""
         wanted = table.find(self._position)
         if wanted is None:
             return False

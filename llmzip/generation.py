@@ -1,6 +1,4 @@
-"""Text from a model, or from any codec, in integers: the same seed is the same text on every
-machine.
-"""
+"""Text from a model or any codec, in integers: the same seed is the same text on every machine."""
 
 from __future__ import annotations
 

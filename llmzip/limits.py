@@ -32,16 +32,12 @@ class Limits:
     _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
 
     def check_frame(self, header: FrameHeader) -> None:
-        """Raise LimitError where a frame states that it needs more memory than the caller
-        allows.
-        """
+        """Raise LimitError where a frame states more memory than the caller allows."""
         if self.memory is not None:  # a frame may state more than its blocks then need
             self._check_memory(header.memory, "the frame")
 
     def check_output(self, done: int, block: Block) -> None:
-        """Raise LimitError where a block would make the output too long; `done` bytes precede
-        it.
-        """
+        """Raise LimitError where a block makes the output too long; `done` bytes precede it."""
         limit = self._allowed + _allowed_for(block) if self.output is None else self.output
         if done + block.size > limit:
             usual = "" if self.output is not None else " that is usual for so small a file"

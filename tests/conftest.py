@@ -64,9 +64,7 @@ def pytest_pycollect_makemodule(module_path: pathlib.Path, parent: pytest.Collec
 
 @functools.cache
 def tiny() -> IntegerModel:
-    """The committed tiny model: 2 layers, 600 tokens, 512 positions; it predicts English a
-    little.
-    """
+    """The committed tiny model: 2 layers, 600 tokens, 512 positions; it knows some English."""
     return convert(read_source(TINY_DIRECTORY))
 
 

@@ -1,5 +1,4 @@
-"""Each bad file raises the error that tests/data/README.md says, in both decoders, and costs
-little."""
+"""Each bad file raises the error of tests/data/README.md, in both decoders, and costs little."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The command line: as a process where signals, pipes and terminals matter, in this process
-elsewhere.
-"""
+"""The command line: as a process where signals, pipes and terminals matter, else in this one."""
 
 from __future__ import annotations
 

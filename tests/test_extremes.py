@@ -1,6 +1,4 @@
-"""Every number that a file holds at its extremes: a typed error, at once, and never anything
-else.
-"""
+"""Every number that a file holds at its extremes: a typed error at once, never anything else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Each measure against an example computed by hand, and the golden values of the papers' own
-counts.
-"""
+"""Each measure against an example computed by hand, and golden values of the papers' counts."""
 
 from __future__ import annotations
 

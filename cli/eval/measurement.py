@@ -1,6 +1,4 @@
-"""What the sub-commands of `llmzip eval` share: options, progress, resumption, and where results
-go.
-"""
+"""What the sub-commands of `llmzip eval` share: options, progress, resuming, where results go."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The sub-commands of `llmzip eval` that work on tables and results that exist: correlate,
-report.
-"""
+"""The sub-commands of `llmzip eval` that work on existing tables and results: correlate, report."""
 
 from __future__ import annotations
 

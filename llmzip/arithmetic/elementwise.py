@@ -1,5 +1,4 @@
-"""Element-wise exact steps in torch: each line is one correctly rounded IEEE-754 operation on
-float32.
+"""Element-wise exact steps in torch: each line is one correctly rounded float32 operation.
 
 Functions whose name ends in an underscore overwrite their argument, as in torch. Nothing here may
 be fused: a multiply-add in one rounding gives other bits.

@@ -1,6 +1,4 @@
-"""Powers of two and their logarithms in numpy, one correctly rounded float32 operation at a
-time.
-"""
+"""Powers of two and logarithms in numpy, one correctly rounded float32 operation at a time."""
 
 from __future__ import annotations
 

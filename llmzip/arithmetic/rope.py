@@ -17,9 +17,7 @@ _BITS = 192
 
 
 def _sin_cos(angle: int) -> tuple[int, int]:
-    """Sine and cosine of a small non-negative angle, all in units of 2**-192, by Taylor's
-    series.
-    """
+    """Sine and cosine of a small non-negative angle, in units of 2**-192, by Taylor's series."""
     one = 1 << _BITS
     cosine, sine, term, n = one, 0, one, 0
     while term:

@@ -1,3 +1,1 @@
-"""The file format of docs/format.md: frames, blocks, checks, index. Payloads are opaque bytes
-here.
-"""
+"""The file format of docs/format.md: frames, blocks, checks, index. Payloads are opaque here."""

@@ -1,6 +1,4 @@
-"""The numbers of the codecs that blocks can have, with their names and what their frame must
-have.
-"""
+"""The numbers of the codecs that blocks can have, their names, and what their frame must have."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The interface of engines: integer weights and token ids in, exact head inputs and token weights
-out.
+"""The interface of engines: integer weights, token ids in; exact head inputs, token weights out.
 
 Any implementation is right that returns the integers of docs/arithmetic.md; `torch_engine` is the
 reference.

@@ -1,6 +1,4 @@
-"""The owner of a model in the C core, shared by the engine and its sessions, distributions and
-mixers.
-"""
+"""The owner of a model in the C core, shared by the engine, its sessions, distributions, mixers."""
 
 from __future__ import annotations
 

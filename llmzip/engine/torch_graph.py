@@ -1,5 +1,4 @@
-"""CUDA graphs: work of fixed shapes is recorded once and replayed; on other devices it is simply
-done.
+"""CUDA graphs: work of fixed shapes is recorded once and replayed; other devices just do it.
 
 A decoder's step of a model of 30 layers is some 5,000 small operations, which a GPU finishes sooner
 than Python can start them; a graph starts them all at once. What is recorded must never wait for

@@ -111,9 +111,7 @@ class IntegerReader:
 
 
 def _rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Each last-axis vector to 2^bits - 1 symmetric steps of its own maximum, computed in
-    float32.
-    """
+    """Each last-axis vector to 2^bits - 1 symmetric steps of its maximum, computed in float32."""
     largest = 2 ** (bits - 1) - 1
     wide = x.float()
     step = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / largest

@@ -27,9 +27,7 @@ def _canvas(width: float, height: float) -> Figure:
 
 
 def grid(panels: int, lines: int) -> tuple[Figure, list[Axes]]:
-    """A picture with so many panels, two beside each other, high enough for so many lines of
-    text.
-    """
+    """A picture of so many panels, two beside each other, high enough for so many text lines."""
     columns = min(2, panels)
     rows = -(-panels // columns)
     made = _canvas(4.6 * columns, rows * (1.0 + 0.2 * lines))

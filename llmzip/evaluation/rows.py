@@ -162,9 +162,7 @@ class Row:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The rate of a codec's payload, or of a model in independent segments; None for
-        neither.
-        """
+        """The rate of a codec's payload or of a model in independent segments; else None."""
         measured = self.codec or self.code_length
         return measured.bits_per_byte if measured else None
 

@@ -1,6 +1,4 @@
-"""Prompts of fewer tokens: text -> token ids with meta-tokens -> the same text, for any
-tokenizer.
-"""
+"""Prompts of fewer tokens: text -> ids with meta-tokens -> the same text, for any tokenizer."""
 
 from __future__ import annotations
 

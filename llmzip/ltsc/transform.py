@@ -139,9 +139,7 @@ def attention_saving(share: float) -> float:
 
 
 def _apart(sequence: Int64Array, vocabulary: int) -> Int64Array:
-    """The same with every meta-token made different from all others, so that no repeat holds
-    one.
-    """
+    """The same with all meta-tokens made different, so that no repeat holds one."""
     metas = np.flatnonzero(sequence >= vocabulary)
     unlike = sequence.copy()
     unlike[metas] = sequence.max(initial=0) + 1 + np.arange(len(metas))

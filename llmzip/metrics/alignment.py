@@ -17,8 +17,7 @@ CodeLength = Callable[[bytes], float]
 def alignment(
     sources: Sequence[bytes], targets: Sequence[bytes], code_length: CodeLength
 ) -> npt.NDArray[np.float64]:
-    """Each source's mean over the targets of 1 - NCD(source, target): [sources], higher fits
-    better.
+    """Each source's mean of 1 - NCD(source, target) over the targets: [sources], more fits better.
 
     code_length: bytes or bits of a compressed text. A compressor that only stores (gzip -0) makes
     the score meaningless.

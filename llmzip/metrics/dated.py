@@ -20,9 +20,7 @@ class Gap:
 
     @property
     def robustness(self) -> float | None:
-        """after - before [percentage points]; near 0 is robust, None where one side has no
-        slice.
-        """
+        """after - before [percentage points]: near 0 is robust; None where a side has no slice."""
         return None if self.before is None or self.after is None else self.after - self.before
 
 

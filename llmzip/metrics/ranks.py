@@ -23,9 +23,7 @@ def rank_histogram(ranks: IntArray) -> list[float]:
 
 
 def top1_accuracy(ranks: IntArray) -> float:
-    """The share of tokens that were the model's first choice; 1 minus it is Llamazip's miss
-    rate.
-    """
+    """The share of tokens that were the model's first choice: 1 - Llamazip's miss rate."""
     return float(np.mean(ranks == 0))
 
 

@@ -1,5 +1,4 @@
-"""The match model: what followed the longest known context, and how often such a successor came
-again.
+"""The match model: what followed the longest known context, and how often that came again.
 
 Contexts are hashed; a slot holds the last successor of a context and how many times in a row it was
 right.

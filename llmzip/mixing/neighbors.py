@@ -1,5 +1,4 @@
-"""Nearest neighbors: positions whose head input was like this one's, and the tokens that followed
-them.
+"""Nearest neighbors: positions whose head input was like this one's, and the tokens after them.
 
 A kNN language model (arXiv 1911.00172) on binary codes: the signs of the rotated head input are its
 signature (SimHash, Charikar 2002), so that the Hamming distance estimates the angle. Only positions

@@ -1,5 +1,4 @@
-"""The two places where models come from over the network: pip's package index and the Hugging Face
-hub.
+"""Where models come from over the network: pip's package index and the Hugging Face hub.
 
 pip runs as a program of its own, so that its mirrors, proxies and credentials apply.
 """

@@ -1,5 +1,4 @@
-"""A float model as published, whatever its file format: named arrays, and what the metadata say of
-them.
+"""A float model as published, whatever its format: named arrays, and what metadata say of them.
 
 Names are canonical (`layers.3.q`, `embedding`, `head`, ...), matrices are [outputs, inputs]
 float32, queries and keys are in the split-half rotary layout of Hugging Face.

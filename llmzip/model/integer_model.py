@@ -57,9 +57,7 @@ class IntegerModel:
 
     @classmethod
     def build(cls, spec: ModelSpec, vocabulary: Vocabulary, tensors: Tensors) -> IntegerModel:
-        """Put the parts together and compute the fingerprint. Raises what the constructor
-        raises.
-        """
+        """Join the parts and compute the fingerprint. Raises what the constructor raises."""
         return cls(spec, vocabulary, tensors, fingerprint(spec, vocabulary, tensors))
 
     def save(self, path: pathlib.Path) -> None:

@@ -1,6 +1,4 @@
-"""Applies a context mixer to the model's distributions: it corrects a step, and learns its
-tokens.
-"""
+"""Applies a context mixer to the model's distributions: corrects a step, and learns its tokens."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """n tokens as S streams of consecutive tokens; the first n mod S streams are one token
-    longer.
-    """
+    """n tokens as S streams of consecutive tokens; the first n mod S have one token more."""
 
     tokens: int
     streams: int
@@ -111,9 +109,7 @@ def encode_tokens(
     progress: TokenProgress | None = None,
     observer: CodingObserver | None = None,
 ) -> bytes:
-    """Code a token sequence in the streams of a layout; the mixer, where there is one, learns
-    it.
-    """
+    """Code a token sequence in the streams of a layout; the mixer, if any, learns it."""
     begin = start or Start(engine)
     spec = engine.model.spec
     streams = layout.streams

@@ -1,3 +1,1 @@
-"""Recovery of damaged files: finding their sound parts, ordering them, decoding them
-(docs/repair.md).
-"""
+"""Recovery of damaged files: their sound parts are found, ordered, decoded (docs/repair.md)."""

@@ -1,6 +1,4 @@
-"""Damaged or missing frame headers: the candidates, and the one that a first block's check
-proves.
-"""
+"""Damaged or missing frame headers: candidates, and the one that a first block's check proves."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The parts of a damaged file: headers, blocks and ends that are sound, and the gaps between
-them.
-"""
+"""The parts of a damaged file: sound headers, blocks and ends, and the gaps between them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The sound parts of a damaged file in the order in which they lie there, and the gaps between
-them.
+"""The sound parts of a damaged file in the order in which they lie, and the gaps between them.
 
 The walk reads part after part as any reader does. Where a part is not sound it goes on at the next
 sound part, found by the best means there is: an index whose check holds, the sizes that the damaged
@@ -304,9 +303,7 @@ class Survey:
         return offset in self._extents.ends or self._is_boundary(offset + 1 + CHECK_BYTES)
 
     def _next_indexed(self, offset: int) -> int:
-        """The next offset that an index names and where there is what it names, or the file's
-        end.
-        """
+        """The next offset where there is what an index says, or the file's end."""
         assert self._extents is not None
         if not self._indexed[0] <= offset <= self._indexed[1]:
             offsets = self._extents.offsets

@@ -1,3 +1,1 @@
-"""Tuning a model for compression: plain next-token training through the quantizer
-(docs/tuning.md).
-"""
+"""Tuning a model for compression: next-token training through the quantizer (docs/tuning.md)."""

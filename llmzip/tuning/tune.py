@@ -1,5 +1,4 @@
-"""`llmzip tune` as a function: texts and a base model in, an adapter and the curve of its training
-out.
+"""`llmzip tune` as a function: texts and a base model in, an adapter and its training curve out.
 
 The output folder holds all of a run: `tokens.npz` (the text, tokenized once), `checkpoint.pt`,
 `curve.json`, and `adapter.safetensors`, the best so far. A run that was interrupted goes on from

@@ -1,5 +1,4 @@
-"""Published float weights to the integers that everyone computes with (docs/arithmetic.md, 2.4 and
-3)."""
+"""Published float weights to the integers all compute with (docs/arithmetic.md, 2.4 and 3)."""
 
 from __future__ import annotations
 
