@@ -125,6 +125,10 @@ def test_json_that_is_no_result_says_where(integer: IntegerScorer, tmp_path: pat
             lambda v: v["rows"][1].update(tokens="many"),
             r"rows\[1\].tokens is 'many', which is no int",
         ),
+        (
+            lambda v: v["rows"][1].update(tokens=True),
+            r"rows\[1\].tokens is 'True', which is no int",
+        ),
         (lambda v: v["rows"][0].update(kind="zip"), r"rows\[0\].kind is 'zip', not one of"),
         (lambda v: v.pop("date"), "has no date"),
         (lambda v: v.update(rows=7), "rows is '7', which is no list"),
