@@ -45,7 +45,7 @@ class LLMZipCompressor(NotCopyable):
 
     def __init__(
         self,
-        level: int = levels.DEFAULT_LEVEL,
+        level: int | None = None,
         *,
         model: ModelLike | None = None,
         dictionary: DictionaryLike | None = None,
@@ -59,10 +59,11 @@ class LLMZipCompressor(NotCopyable):
     ) -> None:
         """Prepare to compress; the model is loaded when the first text arrives.
 
-        level: 1 to 9; more is smaller and slower. model: a name, path, hub id or model; None:
-        LLMZIP_MODEL or the default. block_size: uncompressed bytes per block, None: the level's.
-        codec: the one that all blocks get, by name (docs/format.md); None: the smallest for each.
-        mixing: whether predictions are corrected by what has been coded. solid: whether that mixer
+        level: 1 to 9; more is smaller and slower; None: 6. model: a name, path, hub id or model;
+        None: LLMZIP_MODEL or the default. block_size: uncompressed bytes per block; None: the
+        level's. codec: the one that all blocks get, by name (docs/format.md); None: the smallest
+        for each. mixing: whether predictions are corrected by what has been coded. solid: whether
+        that mixer
         is carried from block to block, and repeats are found over all blocks: smaller, but reading
         begins at the frame's first block. dictionary: a text like the data, which decompression
         needs too; a `Dictionary` that is kept is read only once. runtime: how and where to compute,
@@ -73,7 +74,11 @@ class LLMZipCompressor(NotCopyable):
         have.
         """
         options = CompressionOptions(
-            level=level, block_size=block_size, codec=codec, mixing=mixing, solid=solid
+            level=levels.DEFAULT_LEVEL if level is None else level,
+            block_size=block_size,
+            codec=codec,
+            mixing=mixing,
+            solid=solid,
         )
         self._start(
             options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import BinaryIO
 
-from llmzip import levels
 from llmzip.block_decoder import BlockDecoder
 from llmzip.buffers import check_file
 from llmzip.compressor import LLMZipCompressor
@@ -40,7 +39,7 @@ def compress_stream(
     source: BinaryIO,
     sink: BinaryIO,
     *,
-    level: int = levels.DEFAULT_LEVEL,
+    level: int | None = None,
     model: ModelLike | None = None,
     dictionary: DictionaryLike | None = None,
     block_size: int | None = None,

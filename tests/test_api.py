@@ -64,6 +64,20 @@ COMPRESSING: dict[str, Callable[..., object]] = {
 }
 
 
+@pytest.mark.parametrize("function", COMPRESSING)
+def test_no_level_is_the_default_one(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def note(**options: Any) -> CompressionOptions:
+        given.append(options["level"])
+        return CompressionOptions(**options)
+
+    monkeypatch.setattr(compressor, "CompressionOptions", note)
+    COMPRESSING[function](level=None)
+    COMPRESSING[function]()
+    assert given == [llmzip.DEFAULT_LEVEL] * 2
+
+
 @pytest.mark.parametrize("option", dataclasses.fields(CompressionOptions), ids=lambda f: f.name)
 class TestEachFieldOfTheOptions:
     """A field of `CompressionOptions` is a keyword wherever one can compress."""

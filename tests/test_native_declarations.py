@@ -263,6 +263,12 @@ def test_the_standard_headers_limits_are_those_of_the_arithmetic() -> None:
     assert (arithmetic.INT8_MAX, arithmetic.INT16_MAX) == (2**7 - 1, 2**15 - 1)
 
 
+def test_guards_of_headers_are_their_names() -> None:
+    for path in native.NATIVE.glob("*.h"):
+        guards = re.findall(r"^#ifndef (LLMZIP_\w+_H)$", path.read_text("utf-8"), re.M)
+        assert guards in ([], [f"LLMZIP_{path.stem.upper()}_H"]), path.name
+
+
 def test_lines_of_c_have_at_most_100_columns() -> None:
     for path in (*native.NATIVE.glob("*.c"), *native.NATIVE.glob("*.h")):
         assert max(map(len, path.read_text("utf-8").splitlines())) <= 100, path.name

@@ -1,6 +1,6 @@
 /* Sections 1.3 and 1.5 for single numbers. */
-#ifndef LLMZIP_MEMORY_MATH_H
-#define LLMZIP_MEMORY_MATH_H
+#ifndef LLMZIP_MIXING_MATH_H
+#define LLMZIP_MIXING_MATH_H
 
 #include <math.h>
 #include <stdint.h>
