@@ -63,12 +63,11 @@ class LLMZipCompressor(NotCopyable):
         None: LLMZIP_MODEL or the default. block_size: uncompressed bytes per block; None: the
         level's. codec: the one that all blocks get, by name (docs/format.md); None: the smallest
         for each. mixing: whether predictions are corrected by what has been coded. solid: whether
-        that mixer
-        is carried from block to block, and repeats are found over all blocks: smaller, but reading
-        begins at the frame's first block. dictionary: a text like the data, which decompression
-        needs too; a `Dictionary` that is kept is read only once. runtime: how and where to compute,
-        which changes no byte. progress: called with the uncompressed bytes and tokens done.
-        observer: is told what is coded, for measurements.
+        that mixer is carried from block to block, and repeats are found over all blocks: smaller,
+        but reading begins at the frame's first block. dictionary: a text like the data, which
+        decompression needs too; a `Dictionary` that is kept is read only once. runtime: how and
+        where to compute, which changes no byte. progress: called with the uncompressed bytes and
+        tokens done. observer: is told what is coded, for measurements.
 
         Raises ValueError for a level or block size out of range and for a codec that blocks cannot
         have.
