@@ -58,6 +58,11 @@ class Bar:
         self._visible = False
 
 
+def fitting(text: str) -> str:
+    """As much of a text as fits into one line of the terminal that stderr is."""
+    return _cut(text, _columns() - 1)
+
+
 def _columns() -> int:
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns

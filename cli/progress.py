@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmzip.cli.bar import Bar
+from llmzip.cli.bar import Bar, fitting
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
@@ -144,7 +144,7 @@ class MeasurementProgress:
             self._line("", end="\r")
 
     def _line(self, text: str, end: str = "") -> None:
-        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{fitting(text)}", end=end, file=sys.stderr, flush=True)
 
 
 class CorpusProgress:

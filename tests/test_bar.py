@@ -6,6 +6,7 @@ import pytest
 
 from llmzip.cli import bar
 from llmzip.cli.bar import Bar
+from llmzip.cli.progress import MeasurementProgress
 
 
 @pytest.fixture
@@ -57,6 +58,17 @@ def test_without_a_total_there_is_no_bar(
 ) -> None:
     Bar().show("work", 7, None, "7 B")
     assert capsys.readouterr().err == "\rwork  7 B\x1b[K"
+
+
+def test_the_line_of_a_measurement_stays_one_line(
+    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    count = MeasurementProgress(quiet=False).begin("long " * 30)
+    assert count is not None
+    count(5)
+    lines = capsys.readouterr().err.split("\r\x1b[K")
+    assert [len(line) for line in lines] == [0, 79, 79]
 
 
 def test_a_line_stays_one_line_and_steers_no_terminal(
