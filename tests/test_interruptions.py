@@ -66,7 +66,7 @@ def test_an_interrupted_compressor_refuses_to_go_on(tiny_model: IntegerModel, te
         assert interrupted_at(line, functools.partial(begun.compress, text))
         try:
             assert llmzip.decompress(begun.flush()) == b""  # the call had not begun
-            assert line < 10
+            assert line < 15  # arguments are looked at first
         except ValueError as error:
             assert "interrupted" in str(error)
             with pytest.raises(ValueError, match="interrupted"):
