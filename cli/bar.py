@@ -63,6 +63,11 @@ def fitting(text: str) -> str:
     return _cut(text, _columns() - 1)
 
 
+def can_be_shown() -> bool:
+    """Whether stderr is a terminal that can erase a line: one that calls itself dumb cannot."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _columns() -> int:
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns

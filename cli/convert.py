@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from llmzip.cli import files
 from llmzip.cli.arguments import Action, Arguments
+from llmzip.cli.bar import can_be_shown
 from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.messages import say
@@ -216,7 +217,7 @@ def _summary(totals: Totals, seconds: float, action: Action) -> str:
 
 def _shows_bar(sink: BinaryIO, arguments: Arguments) -> bool:
     """Whether there is a terminal for a bar, and no text that the bar would run through."""
-    return arguments.progress and not arguments.quiet and sys.stderr.isatty() and not sink.isatty()
+    return arguments.progress and not arguments.quiet and can_be_shown() and not sink.isatty()
 
 
 def _file_bytes(reader: BinaryIO) -> int | None:

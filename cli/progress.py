@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmzip.cli.bar import Bar, fitting
+from llmzip.cli.bar import Bar, can_be_shown, fitting
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
@@ -109,7 +109,7 @@ def _show_stage(bar: Bar, stage: str, done: int, total: int) -> None:
 @contextlib.contextmanager
 def model_progress() -> Iterator[DownloadProgress | None]:
     """A bar for the stages that a model store reports; None where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    if not can_be_shown():
         yield None
         return
     bar = Bar()
@@ -126,7 +126,7 @@ class MeasurementProgress:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.bar = sys.stderr.isatty() and not quiet
+        self.bar = can_be_shown() and not quiet
 
     def begin(self, label: str, unit: str = "tokens") -> TokenProgress | None:
         """A new measurement; what it returns is told how many units are done."""
@@ -159,7 +159,7 @@ class CorpusProgress:
     def show(self, done: int, total: int | None) -> None:
         """So many bytes are there; total: of how many, where that is known."""
         of_total = f" of {format_size(total)}" if total else ""
-        if sys.stderr.isatty():
+        if can_be_shown():
             print(
                 f"\r{self.name}: {format_size(done)}{of_total}  ",
                 end="" if done != total else "\n",

@@ -76,3 +76,13 @@ def test_a_line_stays_one_line_and_steers_no_terminal(
 ) -> None:
     Bar().show("\x1b[2J" + "\u4e00" * 100, 7, None, "7 B")
     assert capsys.readouterr().err == "\r\\x1b[2J" + "\u4e00" * 36 + "\x1b[K"  # 7 and 72 columns
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("xterm", True), ("dumb", False), ("", True)])
+def test_a_terminal_that_cannot_erase_gets_no_bar(
+    kind: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert bar.can_be_shown() is shown
+    assert MeasurementProgress(quiet=False).bar is shown
