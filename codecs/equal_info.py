@@ -29,7 +29,7 @@ from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError
 from llmzip.model.tokenizer import Tokens
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 
 MIN_BITS, MAX_BITS = 32, 256
 
@@ -60,7 +60,7 @@ class EqualInfoCodec(PayloadCodec):
         cls, *, bits: int = 64, model: ModelLike | None = None, runtime: Runtime | None = None
     ) -> EqualInfoCodec:
         """bits: of a window; the other parameters are as of `llmzip.compress`."""
-        return cls(EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(), bits)
+        return cls(EngineLoader.of(model, runtime=runtime).for_compression(), bits)
 
     def get_config(self) -> dict[str, Any]:
         """See `PayloadCodec.get_config`."""

@@ -26,7 +26,7 @@ from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.dictionary import PreparedDictionary
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout, decoder_bytes_bound, max_tokens
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.types import Progress, TokenProgress
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
@@ -93,7 +93,7 @@ class LLMCodec(PayloadCodec):
     ) -> LLMCodec:
         """Take parameters as `llmzip.compress` does."""
         return cls(
-            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(),
+            EngineLoader.of(model, runtime=runtime).for_compression(),
             levels.level_parameters(level),
         )
 

@@ -32,7 +32,7 @@ from llmzip.ltsc.inline import from_symbols, to_symbols
 from llmzip.ltsc.transform import MARKERS, compress
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens, numbers_of
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 
 _RANK_SCALE, _RANK_OFFSET = 1 << 25, 200
 _MARKER_WEIGHT = 20 * SEEN_WEIGHT
@@ -55,7 +55,7 @@ class MetaTokenCodec(PayloadCodec):
         cls, *, model: ModelLike | None = None, runtime: Runtime | None = None
     ) -> MetaTokenCodec:
         """Take parameters as `llmzip.compress` does; only the vocabulary of the model serves."""
-        return cls(EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).chosen_model())
+        return cls(EngineLoader.of(model, runtime=runtime).chosen_model())
 
     def get_config(self) -> dict[str, Any]:
         """See `PayloadCodec.get_config`."""

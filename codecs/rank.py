@@ -24,7 +24,7 @@ from llmzip.errors import IntegrityError, LimitError
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import Schedule
 from llmzip.predictor.stream_layout import StreamLayout, max_tokens
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 
 _LEVEL = 9
 _ROWS = 64  # tokens whose weights are made at once
@@ -56,7 +56,7 @@ class RankCodec(PayloadCodec):
     ) -> RankCodec:
         """Take parameters as `llmzip.compress` does."""
         return cls(
-            EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression(),
+            EngineLoader.of(model, runtime=runtime).for_compression(),
             levels.level_parameters(level),
         )
 

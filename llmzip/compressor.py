@@ -15,7 +15,7 @@ from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.exclusive import ExclusiveCalls, NotCopyable
 from llmzip.progress import ProgressCounter
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 _ENDED = "the compressor has been flushed: make a new one"
@@ -73,15 +73,13 @@ class LLMZipCompressor(NotCopyable):
         have.
         """
         options = CompressionOptions(
-            level=levels.DEFAULT_LEVEL if level is None else level,
+            level=levels.chosen_level(level),
             block_size=block_size,
             codec=codec,
             mixing=mixing,
             solid=solid,
         )
-        self._start(
-            options, EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME), progress, observer
-        )
+        self._start(options, EngineLoader.of(model, dictionary, runtime), progress, observer)
 
     @classmethod
     def with_options(
@@ -96,7 +94,7 @@ class LLMZipCompressor(NotCopyable):
     ) -> LLMZipCompressor:
         """A compressor whose options for blocks are one value, as the command line has them."""
         compressor = cls.__new__(cls)
-        loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+        loader = EngineLoader.of(model, dictionary, runtime)
         compressor._start(options, loader, progress, observer)
         return compressor
 

@@ -12,7 +12,7 @@ from llmzip.container.piece_reader import PieceReader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LLMZipError, TruncatedError
 from llmzip.exclusive import ExclusiveCalls, NotCopyable
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 
@@ -40,7 +40,7 @@ class LLMZipDecompressor(NotCopyable):
         key/value cache and memory allowed. max_output: bytes of output allowed. runtime: how and
         where to compute. progress: called with the uncompressed bytes and tokens done.
         """
-        loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+        loader = EngineLoader.of(model, dictionary, runtime)
         self._decoder = BlockDecoder(
             loader, max_memory=max_memory, max_output=max_output, progress=progress
         )

@@ -59,6 +59,16 @@ class EngineLoader:
             # It is kept, so that it is read only once.
             object.__setattr__(self, "dictionary", Dictionary(self.dictionary))
 
+    @classmethod
+    def of(
+        cls,
+        model: ModelLike | None = None,
+        dictionary: DictionaryLike | None = None,
+        runtime: Runtime | None = None,
+    ) -> EngineLoader:
+        """From what public functions are given, where no runtime is the default one."""
+        return cls(model, dictionary, runtime or DEFAULT_RUNTIME)
+
     @property
     def dictionary_content(self) -> bytes:
         """The dictionary, or nothing."""

@@ -14,7 +14,7 @@ from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.exclusive import ExclusiveCalls, NotCopyable
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.streams import write_all
 from llmzip.types import Progress
 
@@ -90,7 +90,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         _check_file(file, "read" if kind == "r" else "write")
         self._calls = ExclusiveCalls("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
-            loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+            loader = EngineLoader.of(model, dictionary, runtime)
             decoder = BlockDecoder(
                 loader, max_memory=max_memory, max_output=max_output, progress=progress
             )

@@ -17,7 +17,7 @@ from llmzip.codecs.base import PayloadCodec
 from llmzip.engine.base import Engine, HeadInput, Session
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import LimitError
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 
 MAX_TEMPERATURE = 5
 
@@ -89,7 +89,7 @@ def generate(
     >>> b"".join(llmzip.generate(b"Once upon a time", 20, temperature=0.7))
     """
     given = bytes(flat(prompt, "generate"))
-    engine = EngineLoader(model, runtime=runtime or DEFAULT_RUNTIME).for_compression()
+    engine = EngineLoader.of(model, runtime=runtime).for_compression()
     return generate_by_engine(engine, given, count, seed=seed, temperature=temperature, top_k=top_k)
 
 

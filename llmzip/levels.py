@@ -44,7 +44,7 @@ LEVELS = {
 }
 
 
-def chosen_level(level: int | None, compresslevel: int | None) -> int:
+def chosen_level(level: int | None, compresslevel: int | None = None) -> int:
     """The level by the one name or the other, the default where neither is given. Raises TypeError
     for both.
     """

@@ -11,7 +11,7 @@ from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.frame_stream import FrameStream
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 _READ_BYTES = 1 << 18
@@ -101,7 +101,7 @@ def decompress_stream(
     """
     check_file(source, "read", "decompress_stream")
     check_file(sink, "write", "decompress_stream")
-    loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+    loader = EngineLoader.of(model, dictionary, runtime)
     decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
     stream = FrameStream(source, decoder)
     while stream.load():

@@ -23,7 +23,7 @@ from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LimitError, LLMZipError, ModelNotFoundError, TruncatedError
 from llmzip.limits import FREE_OUTPUT, OUTPUT_PER_BYTE
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+from llmzip.runtime import Runtime
 from llmzip.salvage.frames import FoundFrame, Slot, survey_frames
 from llmzip.salvage.headers import NOTHING_STATED, HeaderGuesses
 from llmzip.salvage.parts import BlockPart
@@ -58,7 +58,7 @@ def repair_stream(
     """
     check_file(source, "read", "repair_stream")
     check_file(sink, "write", "repair_stream")
-    loader = EngineLoader(model, dictionary, runtime or DEFAULT_RUNTIME)
+    loader = EngineLoader.of(model, dictionary, runtime)
     with _seekable(source) as file:
         salvage = _Salvage(
             file, _Output(sink, join, sparse), loader, max_memory, max_output, progress
