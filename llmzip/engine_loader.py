@@ -205,7 +205,7 @@ def _torch_engine(model: IntegerModel, device: str, threads: int | None) -> Engi
     else:
         capability = torch.cuda.get_device_capability(device)
         if capability >= MIN_CAPABILITY:
-            return TritonEngine(model, device)
+            return TritonEngine(model, device, threads=threads)
         reason = f"the device has the capability {capability}, the kernels need {MIN_CAPABILITY}"
     _log.warning("the slower torch path serves (%s); the files are the same", reason)
     return TorchEngine(model, device, threads=threads)

@@ -26,6 +26,7 @@ from llmzip.container.codec_ids import END_OF_BLOCKS
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader, varint
+from llmzip.engine import torch_engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import DictionaryError, FormatError, IntegrityError, LimitError
 from llmzip.mixing.base import ContextMixer, mixer_bytes
@@ -40,6 +41,12 @@ from tests.reference_decoder.llm import decode_llm
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
 REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
+
+
+@pytest.fixture(autouse=True)
+def in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mixer that the document describes, also where the C core is built."""
+    monkeypatch.setattr(torch_engine, "native_is_available", lambda: False)
 
 
 def compressed(data: bytes, **options: object) -> bytes:

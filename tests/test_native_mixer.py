@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip.engine import native_handle
+from llmzip.engine import native_handle, torch_engine
 from llmzip.engine.base import Engine
 from llmzip.engine.native_engine import (
     NativeEngine,
@@ -19,6 +19,7 @@ from llmzip.engine.native_engine import (
     native_is_available,
     why_not_available,
 )
+from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.mixing.base import (
     MAX_CAPACITY_BITS,
@@ -318,16 +319,22 @@ def repetitive(model: IntegerModel, count: int) -> Tokens:
 
 @pytest.mark.parametrize("streams", [1, 3, 16])
 def test_coded_bytes_are_the_same(
-    streams: int, tiny_model: IntegerModel, tiny_engine: TorchEngine
+    streams: int, tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of the native engine, of the torch engine with the mixer in C, and of that with numpy's."""
     tokens, native = repetitive(tiny_model, 301), NativeEngine(tiny_model, 2)
     layout = StreamLayout(len(tokens.ids), streams, 64)
 
-    def coded(engine: Engine) -> bytes:
-        return encode_tokens(engine, tokens, layout, engine.mixer(8))
+    def coded(engine: Engine, kind: type[ContextMixer]) -> bytes:
+        mixer = engine.mixer(8)
+        assert isinstance(mixer, kind)
+        return encode_tokens(engine, tokens, layout, mixer)
 
-    expected = coded(tiny_engine)
-    assert coded(native) == expected
+    torch_alone = TorchEngine(tiny_model, threads=2)
+    assert coded(torch_alone, NativeContextMixer) == coded(native, NativeContextMixer)
+    monkeypatch.setattr(torch_engine, "native_is_available", lambda: False)
+    expected = coded(torch_alone, ReferenceContextMixer)
+    assert coded(native, NativeContextMixer) == expected
     assert len(expected) < len(encode_tokens(native, tokens, layout))
     decoded = decode_tokens(native, expected, layout, native.mixer(8))
     np.testing.assert_array_equal(decoded.ids, tokens.ids)

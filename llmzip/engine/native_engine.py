@@ -6,50 +6,25 @@ it is here.
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.base import Batches
-from llmzip.engine.native_core import core, kernel_names, native_is_available, why_not_available
+from llmzip.engine.native_core import kernel_names, native_is_available, why_not_available
 from llmzip.engine.native_distributions import ROWS_AT_ONCE, NativeDistributions
 from llmzip.engine.native_handle import NativeHandle
+from llmzip.engine.native_machine import CPU_VARIABLE, chosen_kernels, processors
 from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.engine.native_session import NativeSession
-from llmzip.errors import LLMZipError
 from llmzip.model.integer_model import IntegerModel
 
-__all__ = ["NativeEngine", "kernel_names", "native_is_available", "why_not_available"]
-
-CPU_VARIABLE = "LLMZIP_CPU"
-"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or
-portable.
-"""
-
-
-def _processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _kernels(cpu: str | None) -> str:
-    """The set of kernels of this name, of the environment, or the best.
-
-    Raises ValueError, for the variable LLMZipError.
-    """
-    chosen = cpu or os.environ.get(CPU_VARIABLE)
-    name: bytes | None = core().kernels(
-        chosen.encode("utf-8", "surrogateescape") if chosen else None
-    )
-    if name is not None:
-        return name.decode()
-    there = f"this processor runs {', '.join(kernel_names())}"
-    if cpu:
-        raise ValueError(f"{cpu!r} kernels: {there}")
-    raise LLMZipError(
-        f"the environment variable {CPU_VARIABLE} is {chosen!r}: {there}; correct it or unset it"
-    )
+__all__ = [
+    "CPU_VARIABLE",
+    "NativeEngine",
+    "kernel_names",
+    "native_is_available",
+    "why_not_available",
+]
 
 
 class NativeEngine:
@@ -67,10 +42,10 @@ class NativeEngine:
         """
         self.model = model
         self.batches = Batches()
-        self.threads = threads or _processors()
+        self.threads = threads or processors()
         if self.threads < 0:
             raise ValueError(f"{threads} threads: 0 for all processors, or how many")
-        self.kernels = _kernels(cpu)
+        self.kernels = chosen_kernels(cpu)
         self._handle = NativeHandle(model, self.threads, self.kernels)
 
     def session(self, streams: int, window: int, chunk: int) -> NativeSession:

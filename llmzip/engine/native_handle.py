@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,34 +11,58 @@ import numpy.typing as npt
 
 from llmzip.engine.native_core import LAYER_TENSORS, PHASES, TENSORS, Spec, address, check, core
 from llmzip.model.integer_model import IntegerModel
+from llmzip.model.spec import ModelSpec
 
 # Below this a step is so short that waiting for another thread costs more.
 _WEIGHTS_PER_THREAD = 1 << 20
 
 
-class NativeHandle:
-    """A model packed for a set of kernels, and its threads.
+def _described(spec: ModelSpec) -> Spec:
+    """A specification as the C core takes it."""
+    return Spec(*(getattr(spec, field[0]) for field in Spec._fields_))
+
+
+class MixingHandle:
+    """A model without weights, and threads: enough for mixers beside another engine.
 
     It lives as long as anything that holds it.
     """
 
-    def __init__(self, model: IntegerModel, threads: int, kernels: str) -> None:
-        """Pack the weights; threads: the largest number to start. Raises MemoryError."""
+    def __init__(self, spec: ModelSpec, threads: int, kernels: str) -> None:
+        """threads: how many to start. Raises MemoryError."""
+        described = _described(spec)
+        described.layers = 0
+        self._start(spec, described, threads, kernels, (None, None, None))
+
+    def _start(
+        self,
+        spec: ModelSpec,
+        described: Spec,
+        threads: int,
+        kernels: str,
+        used_in_place: Iterable[int | None],
+    ) -> None:
         self.core = core()
-        self.spec = model.spec
-        self._model = model
-        described = Spec(*(getattr(model.spec, field[0]) for field in Spec._fields_))
-        self._used_in_place = [
-            self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")
-        ]
-        useful = min(threads, 1 + model.spec.weight_bytes // _WEIGHTS_PER_THREAD)
-        pointer = self.core.engine_new(
-            described, useful, kernels.encode(), *map(address, self._used_in_place)
-        )
+        self.spec = spec
+        pointer = self.core.engine_new(described, threads, kernels.encode(), *used_in_place)
         if pointer is None:
             raise MemoryError("the native engine is out of memory or threads")
         self.pointer: int = pointer
         weakref.finalize(self, self.core.engine_free, pointer)
+
+
+class NativeHandle(MixingHandle):
+    """A model packed for a set of kernels, and its threads."""
+
+    def __init__(self, model: IntegerModel, threads: int, kernels: str) -> None:
+        """Pack the weights; threads: the largest number to start. Raises MemoryError."""
+        self._model = model
+        self._used_in_place = [
+            self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")
+        ]
+        useful = min(threads, 1 + model.spec.weight_bytes // _WEIGHTS_PER_THREAD)
+        in_place = map(address, self._used_in_place)
+        self._start(model.spec, _described(model.spec), useful, kernels, in_place)
         self._put_all()
         self._spare_buffers: list[npt.NDArray[np.float32]] = []
 

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.native_core import address, check
-from llmzip.engine.native_handle import NativeHandle
+from llmzip.engine.native_handle import MixingHandle
 from llmzip.exclusive import new_lock
 from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS
 
-_MAX_VOCAB = 2**24 - 1  # the matches' slots hold token + 1 in 24 bits
+MAX_VOCAB = 2**24 - 1
+"""The matches' slots hold token + 1 in 24 bits."""
 
 
 class NativeContextMixer:
@@ -24,7 +25,7 @@ class NativeContextMixer:
     """
 
     def __init__(
-        self, handle: NativeHandle, capacity_bits: int, pointer: int | None = None
+        self, handle: MixingHandle, capacity_bits: int, pointer: int | None = None
     ) -> None:
         """See `Engine.mixer`; pointer: a mixer that the C core has already made."""
         spec, self._core = handle.spec, handle.core
@@ -33,9 +34,9 @@ class NativeContextMixer:
                 f"2**{capacity_bits} positions: "
                 f"2**{MIN_CAPACITY_BITS} to 2**{MAX_CAPACITY_BITS} are possible"
             )
-        if spec.vocab > _MAX_VOCAB:
+        if spec.vocab > MAX_VOCAB:
             raise ValueError(
-                f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {_MAX_VOCAB}"
+                f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {MAX_VOCAB}"
             )
         if pointer is None:
             pointer = self._core.mixer_new(handle.pointer, capacity_bits, spec.start_token)

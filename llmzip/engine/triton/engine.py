@@ -37,11 +37,14 @@ class TritonEngine(TorchEngine):
         device: str = "cuda",
         replays: bool | None = None,
         operations: Operations | None = None,
+        threads: int | None = None,
     ) -> None:
         """Load the weights and test the kernels; operations: instead of those that pass the
         self-test.
         """
-        self._compute_with(model, TritonTransformer(model, indexed(device), operations), replays)
+        self._compute_with(
+            model, TritonTransformer(model, indexed(device), operations), replays, threads
+        )
         self.batches = _BATCHES
 
     def session(self, streams: int, window: int, chunk: int) -> TorchSession:

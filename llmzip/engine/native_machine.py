@@ -1,0 +1,37 @@
+"""What of this machine the C core uses: how many processors, and which of its sets of kernels."""
+
+from __future__ import annotations
+
+import os
+
+from llmzip.engine.native_core import core, kernel_names
+from llmzip.errors import LLMZipError
+
+CPU_VARIABLE = "LLMZIP_CPU"
+"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or
+portable.
+"""
+
+
+def processors() -> int:
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen_kernels(cpu: str | None) -> str:
+    """The set of kernels of this name, of the environment, or the best.
+
+    Raises ValueError, for the variable LLMZipError.
+    """
+    chosen = cpu or os.environ.get(CPU_VARIABLE)
+    name: bytes | None = core().kernels(
+        chosen.encode("utf-8", "surrogateescape") if chosen else None
+    )
+    if name is not None:
+        return name.decode()
+    there = f"this processor runs {', '.join(kernel_names())}"
+    if cpu:
+        raise ValueError(f"{cpu!r} kernels: {there}")
+    raise LLMZipError(
+        f"the environment variable {CPU_VARIABLE} is {chosen!r}: {there}; correct it or unset it"
+    )
