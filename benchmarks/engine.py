@@ -57,7 +57,7 @@ class Products:
         shapes = product_shapes(engine.model.spec)
         self.engine = engine
         self.weights = [torch.randint(-127, 128, shape, dtype=torch.int8).t() for shape in shapes]
-        self.widest = max(-(-k // 32) * 32 for _, k in shapes)
+        self.widest = max(-(-k // 64) * 64 for _, k in shapes)
         self.columns = max(-(-n // 32) * 32 for n, _ in shapes) + 64
 
     def torch_seconds(self, rows: int) -> float:
@@ -184,7 +184,9 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--cpu", help="kernels: avx512vnni, avxvnni, avx2, dotprod or portable")
+    parser.add_argument(
+        "--cpu", help="kernels: amx, avx512vnni, avxvnni, avx2, dotprod or portable"
+    )
     parser.add_argument("--llama", help="a GGUF file for llama.cpp")
     arguments = parser.parse_args()
 

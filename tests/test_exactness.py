@@ -70,6 +70,7 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "native": ({"engine": "native"}, {}),
     "native, one thread": ({"engine": "native", "threads": 1}, {}),
     "native, five threads": ({"engine": "native", "threads": 5, "batch": 64}, {}),
+    "native AVX-512-VNNI": ({"engine": "native"}, {"LLMZIP_CPU": "avx512vnni"}),
     "native AVX2": ({"engine": "native"}, {"LLMZIP_CPU": "avx2"}),
     "native AVX-VNNI": ({"engine": "native"}, {"LLMZIP_CPU": "avxvnni"}),
     "native portable": ({"engine": "native"}, {"LLMZIP_CPU": "portable"}),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmzip.engine import native_handle
+from llmzip.engine import native_core, native_handle
 from llmzip.engine.base import HeadInput
 from llmzip.engine.native_engine import (
     NativeEngine,
@@ -30,7 +30,15 @@ from tests.native_models import EXTREMES, SHAPES, extreme_model, random_model, r
 if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
 
-KERNELS = kernel_names()
+KERNELS = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name not in kernel_names(), reason=f"no {name} kernels on this processor or system"
+        ),
+    )
+    for name in native_core.KERNELS
+]
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +89,84 @@ def test_extreme_values(kind: str, cpu: str) -> None:
     np.testing.assert_array_equal(
         engine.token_weights(vectors, scales), reference.token_weights(vectors, scales)
     )
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_of_extreme_operands(shape: str, cpu: str) -> None:
+    """All bytes that a weight and an input can be, and most of them at the ends, in every number of
+    rows that a kernel may split differently.
+    """
+    model = random_model(shape)
+    engine = NativeEngine(model, 2, cpu)
+    rng = np.random.default_rng(3)
+    stacks = {
+        "q": [s for part in "qkv" for s in model.tensors[f"layers.1.{part}.scale"]],
+        "down": model.tensors["layers.1.down.scale"],
+        "head": model.tensors["head.scale"],
+    }
+    for tensor, name in (("q", "layers.1.q"), ("down", "layers.1.down"), ("head", "head")):
+        columns, width = model.tensors[f"{name}.weight"].shape
+        weight = rng.choice(np.array([-128, -128, -127, 0, 1, 127], np.int8), (columns, width))
+        weight[:3] = np.array([[-128], [127], [0]])
+        scale = rng.random(columns, np.float32)
+        core, put = engine._handle.core, (native_core.TENSORS.index(tensor), 1)
+        core.engine_put(engine._handle.pointer, *put, *map(native_core.address, (weight, scale)))
+        for rows in (1, 2, 15, 16, 17, 31, 32, 33, 47, 64, 65, 97):
+            x = rng.choice(np.array([0, 0, 1, 128, 254, 255, 255], np.uint8), (rows, width))
+            x[0] = 0
+            padded = np.zeros((rows, -(-width // 64) * 64), np.uint8)
+            padded[:, :width] = x
+            out = np.full((rows, 4096), np.nan, np.float32).ravel()[: rows * 2048]
+            engine.product(tensor, 1, padded, out)
+            stride = -(-len(stacks[tensor]) // 32) * 32
+            sums = (x.astype(np.int64) - 128) @ weight.astype(np.int64).T
+            expected = sums.astype(np.float32) * scale
+            actual = out[: rows * stride].reshape(rows, stride)[:, :columns]
+            np.testing.assert_array_equal(actual, expected)
+
+
+REFUSE_TILES = """
+import ctypes, sys
+import numpy as np
+libc = ctypes.CDLL(None, use_errno=True)
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+rules = [  # arch_prctl (158) with ARCH_REQ_XCOMP_PERM (0x1023) fails with EINVAL (22)
+    (LOAD, 0, 0, 0), (EQUAL, 0, 3, 158), (LOAD, 0, 0, 16), (EQUAL, 0, 1, 0x1023),
+    (RETURN, 0, 0, 0x50016), (RETURN, 0, 0, 0x7FFF0000),
+]
+class Rule(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8),
+                ("value", ctypes.c_uint32)]
+class Program(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_uint16), ("rules", ctypes.POINTER(Rule))]
+program = Program(len(rules), (Rule * len(rules))(*(Rule(*rule) for rule in rules)))
+none = ctypes.c_ulong(0)
+if libc.prctl(38, ctypes.c_ulong(1), none, none, none):  # no new privileges
+    sys.exit(3)
+if libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(program), none, none):  # seccomp
+    sys.exit(3)
+from llmzip.engine.native_engine import NativeEngine, kernel_names
+from tests.native_models import random_model
+assert "amx" not in kernel_names(), kernel_names()
+engine = NativeEngine(random_model(), 2)
+assert engine.kernels == kernel_names()[0]
+engine.session(2, 4, 1).advance(np.zeros((2, 1), np.int32))
+"""
+
+
+@pytest.mark.skipif("amx" not in kernel_names(), reason="no tiles here that could be refused")
+def test_other_kernels_where_the_system_refuses_tiles() -> None:
+    path = os.pathsep.join([str(pathlib.Path(__file__).parents[1]), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-c", REFUSE_TILES],
+        env={**os.environ, "PYTHONPATH": path, "LLMZIP_CPU": ""},
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode == 3:
+        pytest.skip("this system takes no filter of system calls")
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -220,7 +306,7 @@ def test_default_model(default_model: IntegerModel) -> None:
     reference = TorchEngine(default_model)
     expected = run(reference, tokens, 48, [20])
     weights = reference.token_weights(expected.vectors[:, -1], expected.scales[:, -1])
-    for cpu in KERNELS:
+    for cpu in kernel_names():
         engine = NativeEngine(default_model, 2, cpu)
         for chunks in ([20], [1, 13]):
             assert_same(run(engine, tokens, 48, chunks), expected)

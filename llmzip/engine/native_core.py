@@ -14,7 +14,7 @@ PHASES = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix"
 """The phases that the profile counts; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
-KERNELS = ("avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
+KERNELS = ("amx", "avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
 """The sets of kernels, best first; which of them there are depends on the processor and the
 compiler.
 """

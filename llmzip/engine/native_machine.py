@@ -8,7 +8,7 @@ from llmzip.engine.native_core import core, kernel_names
 from llmzip.errors import LLMZipError
 
 CPU_VARIABLE = "LLMZIP_CPU"
-"""Environment variable that forces a set of kernels: avx512vnni, avxvnni, avx2, dotprod or
+"""Environment variable that forces a set of kernels: amx, avx512vnni, avxvnni, avx2, dotprod or
 portable.
 """
 

@@ -1,4 +1,5 @@
 /* Which kernels this processor runs. */
+#define _DEFAULT_SOURCE
 #include "kernels.h"
 
 #include <string.h>
@@ -47,12 +48,40 @@ static int has_dotprod(void) { return 0; }
 #endif
 #endif
 
+#if defined(HAS_AMX_KERNELS)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const struct kernels kernels_amx;
+
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+
+/* Whether the processor has tiles for bytes, the system saves them, and lets this process use them:
+ * it must be asked, because they make a thread's state so large. Kernels before Linux 5.16 and some
+ * sandboxes know no such question, and say no. */
+static int has_amx(void)
+{
+    unsigned a, b, c, d, low, high;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1) ||
+        !(d >> 25 & 1)) /* AMX-TILE, AMX-INT8 */
+        return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low >> 17 & 3) == 3 &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+#endif
+
 static int always(void) { return 1; }
 
 static const struct {
     const struct kernels *kernels;
     int (*is_supported)(void);
 } table[] = {
+#if defined(HAS_AMX_KERNELS)
+    {&kernels_amx, has_amx},
+#endif
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
 #endif

@@ -47,9 +47,9 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     engine->embedding = embedding;
     engine->embedding_scale = embedding_scale;
     engine->rope = rope;
-    engine->width = round_up((size_t)spec->d_model, PANEL);
-    engine->inner = round_up((size_t)spec->d_ff, PANEL);
-    engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, PANEL);
+    engine->width = round_up((size_t)spec->d_model, INPUT_UNIT);
+    engine->inner = round_up((size_t)spec->d_ff, INPUT_UNIT);
+    engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, INPUT_UNIT);
     engine->buckets = ((size_t)spec->vocab + BUCKET_SIZE - 1) / BUCKET_SIZE;
     engine->inverse_width = (float)(1.0 / spec->d_model);
     engine->layers = calloc((size_t)spec->layers, sizeof *engine->layers);
@@ -147,7 +147,7 @@ int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *
                    float *out)
 {
     struct columns columns = find_tensor(engine, tensor, layer);
-    struct rows a = {x, round_up(columns.width, PANEL), (size_t)rows};
+    struct rows a = {x, round_up(columns.width, INPUT_UNIT), (size_t)rows};
     struct product_job job = {engine, columns.matrix, a, out};
     return pool_run(engine->pool, product_work, &job) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }

@@ -19,7 +19,7 @@ struct engine {
     const int16_t *rope;          /* [positions, 2, D/2] */
     struct layer *layers;
     struct matrix head;
-    size_t width;   /* d, rounded up to PANEL like the following */
+    size_t width;   /* d, rounded up to INPUT_UNIT like the following */
     size_t inner;   /* F */
     size_t heads;   /* H * D */
     size_t buckets; /* of the vocabulary */

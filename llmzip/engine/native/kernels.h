@@ -15,6 +15,9 @@
 #endif
 
 /* Kernels that not every compiler and target can build; dispatch.c asks the processor. */
+#if defined(__x86_64__) && defined(__linux__) && __has_include(<amxint8intrin.h>) /* the same */
+#define HAS_AMX_KERNELS
+#endif
 #if defined(__x86_64__) && __has_include(<avxvnniintrin.h>) /* GCC 11, Clang 12 */
 #define HAS_AVXVNNI_KERNELS
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
@@ -22,6 +25,7 @@
 #endif
 
 #define PANEL 32      /* columns of a packed panel */
+#define INPUT_UNIT 64 /* a product's inputs are padded to a multiple of it: a row of a tile */
 #define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
 #define QUERY_TILE 6  /* queries that attention takes at a time */
 #define MAX_HEAD_DIM 1040
@@ -32,12 +36,12 @@ static inline size_t round_up(size_t n, size_t multiple)
     return (n + multiple - 1) / multiple * multiple;
 }
 
-/* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector holds groups
- * of four k. Activations are stored as x + 128 (uint8); `correction` is -128 times each column's
- * sum. Padding is zero. */
+/* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector, or a row of
+ * a tile, holds groups of four k. Activations are stored as x + 128 (uint8); `correction` is -128
+ * times each column's sum. Padding is zero. */
 struct matrix {
     size_t columns; /* N, a multiple of PANEL */
-    size_t groups;  /* K / 4, rounded up */
+    size_t groups;  /* K / 4, K rounded up to INPUT_UNIT */
     int8_t *packed;
     int32_t *correction; /* [N] */
     float *scale;        /* [N] */

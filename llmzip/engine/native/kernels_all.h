@@ -10,10 +10,15 @@
 #include "kernels_mlp.h"
 #include "kernels_signatures.h"
 #include "kernels_weights.h"
+#if defined(HAS_TILES)
+#include "kernels_tiles.h"
+#else
+#define MULTIPLY multiply
+#endif
 
 const struct kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
-    .multiply = multiply,
+    .multiply = MULTIPLY,
     .quantize = quantize,
     .normalize = normalize,
     .gate = gate_row,

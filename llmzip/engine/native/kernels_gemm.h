@@ -123,7 +123,21 @@ static inline void lacking(struct panel panel, vi *missing)
 /* Rows of tile i of n: as equal as can be, since a low tile costs almost as much as a full one. */
 static inline size_t tile_start(size_t rows, size_t tiles, size_t i) { return rows * i / tiles; }
 
-/* One panel: out = f32(sum + correction) * scale; with `row_scale`, out += that * row_scale[m]. */
+/* 32 columns of a row: out = f32(sum + correction) * scale; with `row_scale`, out += that *
+ * *row_scale. */
+static inline void put_sums(const vi *sums, const int32_t *correction, const float *scale,
+                            float *out, const float *row_scale)
+{
+    for (size_t v = 0; v < VECTORS; v++) {
+        vi sum = corrected(sums[v], correction + v * LANES);
+        vf y = vf_mul(vf_from(sum), vf_load(scale + v * LANES));
+        if (row_scale)
+            y = vf_add(vf_load(out + v * LANES), vf_mul(y, vf_set(*row_scale)));
+        vf_store(out + v * LANES, y);
+    }
+}
+
+/* One panel times all rows. */
 static inline void panel_product(struct rows a, struct panel panel, const int32_t *correction,
                                  const float *scale, float *out, size_t stride,
                                  const float *row_scale, struct prefetch *wanted)
@@ -134,19 +148,13 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
         size_t start = tile_start(a.count, tiles, i),
                rows = tile_start(a.count, tiles, i + 1) - start;
         tile(rows, a.data + start * a.stride, a.stride, panel, sums, wanted);
-        for (size_t r = 0; r < rows; r++) {
-            float *to = out + (start + r) * stride;
-            for (size_t v = 0; v < VECTORS; v++) {
-                vi sum = corrected(sums[r * VECTORS + v], correction + v * LANES);
-                vf y = vf_mul(vf_from(sum), vf_load(scale + v * LANES));
-                if (row_scale)
-                    y = vf_add(vf_load(to + v * LANES), vf_mul(y, vf_set(row_scale[start + r])));
-                vf_store(to + v * LANES, y);
-            }
-        }
+        for (size_t r = 0; r < rows; r++)
+            put_sums(sums + r * VECTORS, correction, scale, out + (start + r) * stride,
+                     row_scale ? row_scale + start + r : NULL);
     }
 }
 
+#if !defined(HAS_TILES)
 static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
                      size_t stride, const float *row_scale)
 {
@@ -158,3 +166,4 @@ static void multiply(const struct matrix *w, struct rows a, size_t first, size_t
         panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, &next);
     }
 }
+#endif

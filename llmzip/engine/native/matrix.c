@@ -8,7 +8,7 @@
 int matrix_new(struct matrix *m, size_t columns, size_t width)
 {
     m->columns = round_up(columns, PANEL);
-    m->groups = (width + 3) / 4;
+    m->groups = round_up(width, INPUT_UNIT) / 4;
     m->packed = alloc_huge(m->columns * m->groups * 4);
     m->correction = alloc_huge(m->columns * sizeof *m->correction);
     m->scale = alloc_huge(m->columns * sizeof *m->scale);

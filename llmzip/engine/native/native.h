@@ -126,8 +126,8 @@ EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights
 EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
                               const int32_t *weights);
 
-/* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 32] ->
- * [rows, N rounded up]. */
+/* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 64] ->
+ * [rows, N rounded up to 32]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,
                           float *out);
 

@@ -48,7 +48,7 @@ static void product(struct worker *self, const struct matrix *w, size_t rows, fl
                     size_t stride, int accumulate)
 {
     size_t panels = w->columns / PANEL;
-    struct rows a = {self->team->quantized, round_up(w->groups * 4, PANEL), rows};
+    struct rows a = {self->team->quantized, w->groups * 4, rows};
     self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size),
                                     partition(panels, self->rank + 1, self->size), out, stride,
                                     accumulate ? self->team->scales : NULL);
