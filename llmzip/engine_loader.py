@@ -204,6 +204,8 @@ def _torch_engine(model: IntegerModel, device: str, threads: int | None) -> Engi
         reason = f"no Triton: {error}; pip install 'llmzip[gpu]'"
     else:
         capability = torch.cuda.get_device_capability(device)
+        if not model.spec.is_plain:
+            return TorchEngine(model, device, threads=threads)  # the kernels know no features
         if capability >= MIN_CAPABILITY:
             return TritonEngine(model, device, threads=threads)
         reason = f"the device has the capability {capability}, the kernels need {MIN_CAPABILITY}"

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.engine.base import Engine, HeadInput
-from llmzip.model.bounds import weight_shapes
+from llmzip.model.bounds import vector_shapes, weight_shapes
+from llmzip.model.features import PLAIN, Features, rope_names
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
@@ -84,6 +85,7 @@ def random_model(
     layers: int = 2,
     positions: int = 80,
     gain: float = 0.004,
+    features: Features = PLAIN,
 ) -> IntegerModel:
     """Random weights over the whole range of int8; `gain` sets the scales and with them how sharp
     attention is.
@@ -94,15 +96,20 @@ def random_model(
         norm_eps=1e-5,
         start_token=0,
         escape_token=0,
+        features=features,
         **SHAPES[shape],
     )
     rng = np.random.default_rng(seed)
     tensors: dict[str, npt.NDArray[Any]] = {
-        "rope": rope_table(inverse_frequencies(1e4, spec.head_dim), spec.max_positions)
+        name: rope_table(inverse_frequencies(10.0 ** (4 + i), spec.head_dim), spec.max_positions)
+        for i, name in enumerate(rope_names(features.rope_tables))
     }
     for name, (rows, columns) in weight_shapes(spec).items():
         tensors[f"{name}.weight"] = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
         tensors[f"{name}.scale"] = (rng.random(rows) * gain).astype(np.float32)
+    for name, length in vector_shapes(spec).items():
+        around = 1.0 if name.endswith("norm") else 0.0
+        tensors[name] = (around + rng.normal(size=length) / 4).astype(np.float32)
     return build(spec, tensors)
 
 

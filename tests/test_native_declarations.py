@@ -18,7 +18,7 @@ from llmzip.arithmetic import constants as arithmetic
 from llmzip.engine import base as engines
 from llmzip.engine import native_core
 from llmzip.mixing import base, biases, matches, mixer, neighbors, reference
-from llmzip.model import spec
+from llmzip.model import features, spec
 from tests import native_sources as native
 
 MIXING_MODULES = (base, matches, neighbors, biases, mixer)
@@ -33,7 +33,6 @@ KINDS = {
 
 ONLY_PYTHON = {
     "FREQUENCY_TOTAL",  # 1 << FREQUENCY_BITS
-    "LOG2_E",  # for the conversion of models
     "INT8_MAX",  # stdint.h has them
     "INT16_MAX",
     "NO_TOKEN",  # -1 in native.h
@@ -118,6 +117,9 @@ def name_differences(text: str) -> list[str]:
         found.append("struct spec")
     for enum, prefix, names in (
         ("tensor", "TENSOR_", native_core.TENSORS),
+        ("vector", "VECTOR_", native_core.VECTORS),
+        ("activation", "ACTIVATION_", features.ACTIVATIONS),
+        ("head_norm", "HEAD_NORM_", features.HEAD_NORMS),
         ("phase", "PHASE_", native_core.PHASES),
     ):
         members = [name.removeprefix(prefix).lower() for name in native.enumeration(text, enum)]
@@ -163,7 +165,7 @@ def mutants(header: str) -> list[tuple[str, str]]:
         changes.append(
             (f"type at {match.start()}", code[: match.start()] + "void *" + code[match.end() :])
         )
-    for match in re.finditer(r"\b(?:TENSOR|PHASE)_\w+,", code):
+    for match in re.finditer(r"\b(?:TENSOR|VECTOR|PHASE|ACTIVATION|HEAD_NORM)_\w+,", code):
         changes.append((f"{match[0]} gone", code[: match.start()] + code[match.end() :]))
     for match in re.finditer(r"EXPORT (?!__)[^;(]*llmzip_\w+\([^;]*;", code):
         changes.append((f"{match[0]} gone", code[: match.start()] + code[match.end() :]))
@@ -240,9 +242,15 @@ def test_the_kernels_header_has_pythons_numbers() -> None:
 
 
 def test_the_model_has_the_fields_of_the_c_structure() -> None:
-    fields = {field.name for field in dataclasses.fields(spec.ModelSpec)}
-    assert {field[0] for field in native_core.Spec._fields_} <= fields | {"mlp_rotation"}
-    assert isinstance(spec.ModelSpec.mlp_rotation, property)
+    fields = {
+        field.name
+        for described in (spec.ModelSpec, features.Features)
+        for field in dataclasses.fields(described)
+    }
+    derived = {"mlp_rotation", "model_rotation"}
+    assert {field[0] for field in native_core.Spec._fields_} <= fields | derived | {"featured"}
+    for name in derived:
+        assert isinstance(getattr(spec.ModelSpec, name), property)
 
 
 def test_the_kernels_have_the_names_that_python_asks_for() -> None:

@@ -14,6 +14,10 @@ PHASES = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix"
 """The phases that the profile counts; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
 TENSORS = (*LAYER_TENSORS, "head")
+VECTORS = (
+    *("q_bias", "k_bias", "o_bias", "gate_bias", "up_bias", "down_bias", "head_bias"),
+    *("q_norm", "k_norm", "o_norm", "down_norm"),
+)
 KERNELS = ("amx", "avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
 """The sets of kernels, best first; which of them there are depends on the processor and the
 compiler.
@@ -36,6 +40,10 @@ class Spec(ctypes.Structure):
         ("max_positions", ctypes.c_int32),
         ("mlp_rotation", ctypes.c_int32),
         ("norm_eps", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("featured", "model_rotation", "activation", "gated")),
+        *((name, ctypes.c_int32) for name in ("parallel", "pre_norm", "post_norm", "head_norm")),
+        *((name, ctypes.c_int32) for name in ("learned_positions", "rope_tables")),
+        *((name, ctypes.c_float) for name in ("attention_cap", "logit_cap")),
     )
 
 
@@ -52,6 +60,9 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
         _POINTER,
     ),
     "engine_put": (None, _POINTER, _INT, _INT, _POINTER, _POINTER),
+    "engine_layer": (None, _POINTER, _INT, _INT, _INT),
+    "engine_vector": (None, _POINTER, _INT, _INT, _POINTER),
+    "engine_positions": (None, _POINTER, _POINTER, _POINTER),
     "engine_free": (None, _POINTER),
     "engine_profile": (None, _POINTER, _POINTER),
     "session_new": (_POINTER, _POINTER, _INT, _INT, _INT),

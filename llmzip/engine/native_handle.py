@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.engine.native_core import LAYER_TENSORS, PHASES, TENSORS, Spec, address, check, core
+from llmzip.engine.native_core import PHASES, TENSORS, VECTORS, Spec, address, check, core
+from llmzip.model.bounds import vector_shapes
+from llmzip.model.features import ACTIVATIONS, HEAD_NORMS, rope_names
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 
@@ -17,9 +19,18 @@ from llmzip.model.spec import ModelSpec
 _WEIGHTS_PER_THREAD = 1 << 20
 
 
-def _described(spec: ModelSpec) -> Spec:
-    """A specification as the C core takes it."""
-    return Spec(*(getattr(spec, field[0]) for field in Spec._fields_))
+def described_spec(spec: ModelSpec) -> Spec:
+    """A specification as the C core has it."""
+    features = spec.features
+    values: dict[str, Any] = {
+        "featured": not spec.is_plain,
+        "activation": ACTIVATIONS.index(features.activation),
+        "head_norm": HEAD_NORMS.index(features.head_norm),
+    }
+    for name in (field[0] for field in Spec._fields_):
+        if name not in values:
+            values[name] = getattr(spec if hasattr(spec, name) else features, name)
+    return Spec(**values)
 
 
 class MixingHandle:
@@ -30,7 +41,7 @@ class MixingHandle:
 
     def __init__(self, spec: ModelSpec, threads: int, kernels: str) -> None:
         """threads: how many to start. Raises MemoryError."""
-        described = _described(spec)
+        described = described_spec(spec)
         described.layers = 0
         self._start(spec, described, threads, kernels, (None, None, None))
 
@@ -57,12 +68,15 @@ class NativeHandle(MixingHandle):
     def __init__(self, model: IntegerModel, threads: int, kernels: str) -> None:
         """Pack the weights; threads: the largest number to start. Raises MemoryError."""
         self._model = model
+        tables = [self._tensor(name) for name in rope_names(model.spec.features.rope_tables)]
         self._used_in_place = [
-            self._tensor(name) for name in ("embedding.weight", "embedding.scale", "rope")
+            self._tensor("embedding.weight"),
+            self._tensor("embedding.scale"),
+            np.concatenate(tables) if tables else np.zeros(1, np.int16),
         ]
         useful = min(threads, 1 + model.spec.weight_bytes // _WEIGHTS_PER_THREAD)
         in_place = map(address, self._used_in_place)
-        self._start(model.spec, _described(model.spec), useful, kernels, in_place)
+        self._start(model.spec, described_spec(model.spec), useful, kernels, in_place)
         self._put_all()
         self._spare_buffers: list[npt.NDArray[np.float32]] = []
 
@@ -73,13 +87,30 @@ class NativeHandle(MixingHandle):
         tensors = [
             (f"layers.{i}.{part}", part, i)
             for i in range(self.spec.layers)
-            for part in LAYER_TENSORS
+            for part in self.spec.features.layer_parts
         ]
         for name, part, layer in [*tensors, ("head", "head", 0)]:
             weight, scale = self._tensor(f"{name}.weight"), self._tensor(f"{name}.scale")
             self.core.engine_put(
                 self.pointer, TENSORS.index(part), layer, address(weight), address(scale)
             )
+        if not self.spec.is_plain:
+            self._put_features()
+
+    def _put_features(self) -> None:
+        features = self.spec.features
+        for layer in range(self.spec.layers):
+            self.core.engine_layer(
+                self.pointer, layer, features.rope_of(layer), features.window_of(layer)
+            )
+        for name in vector_shapes(self.spec):
+            *_, layer_name, part, kind = ("0", *name.removeprefix("layers.").split("."))
+            vector, values = VECTORS.index(f"{part}_{kind}"), self._tensor(name)
+            self.core.engine_vector(self.pointer, vector, int(layer_name), address(values))
+        if features.learned_positions:
+            table = [self._tensor("positions.weight"), self._tensor("positions.scale")]
+            self._used_in_place += table
+            self.core.engine_positions(self.pointer, *map(address, table))
 
     def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
         """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes

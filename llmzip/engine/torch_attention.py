@@ -7,6 +7,7 @@ head size.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ class Attention:
 
     qkv: Linear
     o: Linear
-    rope: RoPE
+    rope: RoPE | None
+    """None: no rotary positions."""
     heads: int
     kv_heads: int
     head_dim: int
@@ -31,6 +33,10 @@ class Attention:
     """In which products of int8 are exact."""
     max_scores: int
     """How many scores are worked on at a time."""
+    window: int = 0
+    """How many positions this layer sees, its own included; 0: all that the view shows."""
+    cap: Callable[[Tensor], Tensor] | None = None
+    """What keeps scores within bounds."""
 
     def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
         """[M, d] int8, row scales [M, 1] -> [M, d] float32.
@@ -46,7 +52,8 @@ class Attention:
         groups, size = self.kv_heads, self.head_dim
         qkv = qkv.view(streams, count, self.heads + 2 * groups, size)
         rotated = self.heads + groups
-        self.rope(qkv[:, :, :rotated], view.positions)
+        if self.rope is not None:
+            self.rope(qkv[:, :, :rotated], view.positions)
         heads, maximum = quantize_(qkv)
         # [S, T, H + 2G]
         scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
@@ -92,8 +99,11 @@ class Attention:
         )
         # Log2 of the weights: [s * G, H/G * T, N].
         x.mul_(cached(cache.key_scales)[:, None]).mul_(by_group(q_scale))
-        if view.hidden is not None:
-            x.view(-1, shared, count, view.used).masked_fill_(view.hidden, -torch.inf)
+        if self.cap is not None:
+            x = self.cap(x)
+        hidden = view.hidden_in(self.window)
+        if hidden is not None:
+            x.view(-1, shared, count, view.used).masked_fill_(hidden, -torch.inf)
         x.sub_(x.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
         x = exp2_(x).mul_(2.0**ATTENTION_ONE_BITS).round_()
         total = x.sum(dim=-1, keepdim=True, dtype=torch.float64).to(torch.float32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,12 @@ class View:
     slots: Tensor  # [T] int64
     used: int  # N, how many slots are looked at; no other one holds a position
     hidden: Tensor | None  # [T, N] bool, None when everything is visible
+    local: Mapping[int, Tensor] = dataclasses.field(default_factory=dict)
+    """The same in layers with a window of their own, by its size."""
+
+    def hidden_in(self, window: int) -> Tensor | None:
+        """What a layer with this window (0: none of its own) does not see."""
+        return self.local[window] if window else self.hidden
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +75,7 @@ class RotatingKVCache:
     ) -> None:
         self.window = window
         self.ring = window + chunk - 1
+        self._local_windows = {*spec.features.layer_window} - {0}
         slots = min(SINK_TOKENS + self.ring, spec.max_positions)
         shape = (spec.layers, streams, spec.kv_heads, slots)
         self._allocate(shape, spec.head_dim, spec.max_positions, device)
@@ -100,11 +108,12 @@ class RotatingKVCache:
             positions < SINK_TOKENS, positions, SINK_TOKENS + (positions - SINK_TOKENS) % self.ring
         )
         self.slot_positions[slots] = positions
-        hidden = None
-        if hides:
+        hidden, local = None, {}
+        if hides or self._local_windows:
             key, query = self.slot_positions[:used], positions[:, None]
             hidden = (key > query) | ((key <= query - self.window) & (key >= SINK_TOKENS))
-        return View(positions, slots, used, hidden)
+            local = {width: hidden | (key <= query - width) for width in self._local_windows}
+        return View(positions, slots, used, hidden, local)
 
     def layer(self, index: int, streams: int) -> LayerCache:
         """One layer's cache of the first streams; writing to it writes to this one."""

@@ -16,10 +16,22 @@ from llmzip.arithmetic.elementwise import exp2_, largest
 from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_kernel
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.torch_attention import Attention
-from llmzip.engine.torch_cache import RotatingKVCache
+from llmzip.engine.torch_cache import LayerCache, RotatingKVCache, View
+from llmzip.engine.torch_features import (
+    GELU,
+    FeaturedAttention,
+    FeaturedBlock,
+    FeaturedMLP,
+    GainNorm,
+    HeadNorms,
+    PostNorm,
+    UnnormedInput,
+    soft_cap,
+)
 from llmzip.engine.torch_layers import MLP, HadamardRotation, Linear, RMSNorm, RoPE
 from llmzip.engine.torch_settings import own_settings
 from llmzip.mixing.base import TOP_TOKENS
+from llmzip.model.features import NO_ROPE, rope_names
 from llmzip.model.integer_model import IntegerModel
 
 
@@ -42,9 +54,17 @@ class TransformerBlock:
     attention: Attention
     mlp: MLP
 
+    def __call__(self, x: Tensor, cache: LayerCache, view: View) -> None:
+        """Adds to the residual vectors [M, d] what the layer gives."""
+        x.add_(self.attention(*self.norm(x), cache, view))
+        x.add_(self.mlp(*self.norm(x)))
+
 
 class TorchTransformer:
     """A model's layers, and the settings of the process that they are computed in."""
+
+    rope: RoPE
+    """The first rotary table, where the model has one."""
 
     def __init__(
         self,
@@ -63,13 +83,25 @@ class TorchTransformer:
             self.kernel = kernel or select_int8_kernel(device)
             self.float_type = select_float_type(device)
             self.embedding = self._tensor("embedding.weight"), self._tensor("embedding.scale")
-            self.rope = RoPE(self._tensor("rope").to(torch.float32) * 2.0**-ROPE_BITS)
+            self.positions = (
+                (self._tensor("positions.weight"), self._tensor("positions.scale"))
+                if self.spec.features.learned_positions
+                else None
+            )
+            self.ropes = [
+                RoPE(self._tensor(name).to(torch.float32) * 2.0**-ROPE_BITS)
+                for name in rope_names(self.spec.features.rope_tables)
+            ]
+            if self.ropes:
+                self.rope = self.ropes[0]
             self.norm = RMSNorm(
                 self._number(self.spec.norm_eps), self._number(1.0 / self.spec.d_model)
             )
             self.rotation = self._hadamard_rotation(self.spec.mlp_rotation)
-            self.blocks = [self._block(f"layers.{i}") for i in range(self.spec.layers)]
+            self.blocks = [self._block(i) for i in range(self.spec.layers)]
             self.head = self._linear("head")
+            self.head_bias = self._bias("head")
+            self.head_cap = soft_cap(self.spec.features.logit_cap)
 
     def working(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the host program's settings of torch have no effect."""
@@ -95,12 +127,27 @@ class TorchTransformer:
         )
         return HadamardRotation((a, b))
 
-    def _block(self, name: str) -> TransformerBlock:
-        spec = self.spec
+    def _vector(self, *names: str) -> Tensor | None:
+        """Stacked biases or gains; zeros stand for those that are not there. None: none is."""
+        tensors = self._model.tensors
+        if not any(name in tensors for name in names):
+            return None
+        parts = [
+            self._tensor(name)
+            if name in tensors
+            else torch.zeros_like(self._tensor(name.replace(".bias", ".scale")))
+            for name in names
+        ]
+        return torch.cat(parts)
+
+    def _block(self, layer: int) -> TransformerBlock | FeaturedBlock:
+        spec, name = self.spec, f"layers.{layer}"
+        if not spec.is_plain:
+            return self._featured_block(layer)
         attention = Attention(
             qkv=self._linear(*(f"{name}.{part}" for part in "qkv")),
             o=self._linear(f"{name}.o"),
-            rope=self.rope,
+            rope=self.ropes[0],
             heads=spec.heads,
             kv_heads=spec.kv_heads,
             head_dim=spec.head_dim,
@@ -109,6 +156,76 @@ class TorchTransformer:
         )
         gate_up, down = self._linear(f"{name}.gate", f"{name}.up"), self._linear(f"{name}.down")
         return TransformerBlock(self.norm, attention, MLP(gate_up, down, self.rotation))
+
+    def _featured_block(self, layer: int) -> FeaturedBlock:
+        spec, features, name = self.spec, self.spec.features, f"layers.{layer}"
+        table, inputs = features.rope_of(layer), ["gate", "up"][: 1 + features.gated]
+        attention = FeaturedAttention(
+            qkv=self._linear(*(f"{name}.{part}" for part in "qkv")),
+            o=self._linear(f"{name}.o"),
+            rope=None if table == NO_ROPE else self.ropes[table],
+            heads=spec.heads,
+            kv_heads=spec.kv_heads,
+            head_dim=spec.head_dim,
+            float_type=self.float_type,
+            max_scores=self._passes.scores,
+            window=features.window_of(layer),
+            cap=soft_cap(features.attention_cap),
+            bias=self._bias(*(f"{name}.{part}" for part in "qkv")),
+            norms=self._head_norms(name),
+        )
+        mlp = FeaturedMLP(
+            gate_up=self._linear(*(f"{name}.{part}" for part in inputs)),
+            down=self._linear(f"{name}.down"),
+            rotation=self.rotation,
+            bias=self._bias(*(f"{name}.{part}" for part in inputs)),
+            gated=features.gated,
+            gelu=GELU.get(features.activation),
+        )
+        post_norms = None
+        if features.post_norm:
+            rotation = self._hadamard_rotation(spec.model_rotation)
+            post_norms = (
+                PostNorm(self._gain_norm(f"{name}.o.norm"), rotation),
+                PostNorm(self._gain_norm(f"{name}.down.norm"), rotation),
+            )
+        return FeaturedBlock(
+            norm=self.norm if features.pre_norm else UnnormedInput(),
+            attention=attention,
+            mlp=mlp,
+            parallel=features.parallel,
+            biases=(self._bias(f"{name}.o"), self._bias(f"{name}.down")),
+            post_norms=post_norms,
+        )
+
+    def _bias(self, *names: str) -> Tensor | None:
+        """Stacked biases, zeros where one of the matrices has none; None where none has."""
+        tensors = self._model.tensors
+        if not any(f"{name}.bias" in tensors for name in names):
+            return None
+        zeros = (torch.zeros_like(self._tensor(f"{name}.scale")) for name in names)
+        return torch.cat(
+            [
+                self._tensor(f"{name}.bias") if f"{name}.bias" in tensors else zero
+                for name, zero in zip(names, zeros, strict=True)
+            ]
+        )
+
+    def _gain_norm(self, name: str) -> GainNorm:
+        return GainNorm(self._tensor(name), self._number(self.spec.norm_eps))
+
+    def _head_norms(self, name: str) -> HeadNorms | None:
+        spec = self.spec
+        if spec.features.head_norm == "none":
+            return None
+        return HeadNorms(
+            queries=self._gain_norm(f"{name}.q.norm"),
+            keys=self._gain_norm(f"{name}.k.norm"),
+            heads=spec.heads,
+            kv_heads=spec.kv_heads,
+            head_dim=spec.head_dim,
+            together=spec.features.head_norm == "all",
+        )
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [M] int64 -> [M, d] float32."""
@@ -125,9 +242,13 @@ class TorchTransformer:
         """
         view = cache.assign_slots(positions, used, hides)
         x = self.embed(ids.flatten())
+        if self.positions is not None:
+            table, scale = self.positions
+            x.view(*ids.shape, -1).add_(
+                table[positions].to(torch.float32).mul_(scale[positions, None])
+            )
         for i, block in enumerate(self.blocks):
-            x.add_(block.attention(*block.norm(x), cache.layer(i, len(ids)), view))
-            x.add_(block.mlp(*block.norm(x)))
+            block(x, cache.layer(i, len(ids)), view)
         return self.norm(x)
 
     def predict(self, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,15 +261,25 @@ class TorchTransformer:
         )
         top = torch.empty(len(x), min(TOP_TOKENS, vocab), dtype=torch.int64, device=x.device)
         rows = max(1, self._passes.weights // vocab)
+        finished = self.head_bias is not None or self.head_cap is not None
         for start in range(0, len(x), rows):
             span = slice(start, start + rows)
             z = self.head(x[span])
+            if finished:
+                z = self._finished(z.mul_(scale[span]))
             top[span] = largest(z, top.shape[1])
-            z.mul_(scale[span])
+            if not finished:
+                z.mul_(scale[span])
             z.sub_(z.amax(dim=-1, keepdim=True)).clamp_(min=EXP2_MIN)
             weights[span, :vocab] = exp2_(z).mul_(2.0**WEIGHT_BITS).to(torch.int32)
         weights = weights.view(len(x), -1, BUCKET_SIZE)
         return weights, weights.sum(dim=-1), top
+
+    def _finished(self, z: Tensor) -> Tensor:
+        """Logits with bias and cap."""
+        if self.head_bias is not None:
+            z.add_(self.head_bias)
+        return z if self.head_cap is None else self.head_cap(z)
 
     def put(self, *arrays: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> list[Tensor]:
         """Copies of arrays on the device: numpy may give a single row the stride 0, with which

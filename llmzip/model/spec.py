@@ -8,6 +8,7 @@ import dataclasses
 import json
 
 from llmzip.errors import FormatError, UnsupportedModelError
+from llmzip.model.features import PLAIN, Features, checked_layers
 from llmzip.model.files import shown
 
 ARITHMETIC_VERSION = 1
@@ -40,7 +41,7 @@ def rotation_size(width: int, limit: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """Shape of one Llama-type decoder (docs/arithmetic.md, section 2).
+    """Shape of one decoder (docs/arithmetic.md, section 2).
 
     `start_token` is fed before a stream's first token. `escape_token` never stands for text: coding
     it announces one raw byte (docs/format.md, "Tokens").
@@ -57,6 +58,7 @@ class ModelSpec:
     norm_eps: float
     start_token: int
     escape_token: int
+    features: Features = PLAIN
 
     def __post_init__(self) -> None:
         """Refuse what docs/arithmetic.md, section 2.5, does not allow: UnsupportedModelError."""
@@ -89,6 +91,12 @@ class ModelSpec:
                     f"model specification: {name} {shown(value)} "
                     f"is outside the vocabulary of {self.vocab}"
                 )
+        checked_layers(self.features, self.layers)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the Llama decoder, without further features."""
+        return self.features == PLAIN
 
     @property
     def model_rotation(self) -> int:
@@ -110,19 +118,27 @@ class ModelSpec:
         """Bytes of the integer weights, without scales and tables."""
         per_layer = (
             self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim
-            + 3 * self.d_model * self.d_ff
+            + (len(self.features.layer_parts) - 4) * self.d_model * self.d_ff
         )
-        return self.layers * per_layer + 2 * self.vocab * self.d_model
+        positions = self.max_positions if self.features.learned_positions else 0
+        return self.layers * per_layer + (2 * self.vocab + positions) * self.d_model
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces. It is hashed into the fingerprint."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        described = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del described["features"]
+        if not self.is_plain:
+            described["features"] = self.features.changes()
+        return json.dumps(described, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
         """The specification written by `to_json`. Raises FormatError for anything else."""
         try:
-            return cls(**json.loads(text))
+            described = json.loads(text)
+            if "features" in described:
+                described["features"] = Features.from_changes(described["features"])
+            return cls(**described)
         except (TypeError, ValueError, RecursionError) as error:
             raise FormatError(f"not a model specification: {error}") from error
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from llmzip.arithmetic.constants import ROPE_BITS
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
+from llmzip.errors import UnsupportedModelError
 from llmzip.model.adapter import Adapter
 from llmzip.model.sources import FloatModel
 from llmzip.tuning.matrices import FullRank, LowRank, bfloat16_array
@@ -64,10 +65,13 @@ class Network(nn.Module):
         """Load the base weights.
 
         rank: of all products; None trains all numbers instead. positions: the longest sequence.
-        dtype: of the operands of products; bfloat16 holds the integers exactly too.
+        dtype: of the operands of products; bfloat16 holds the integers exactly too. Raises
+        UnsupportedModelError for a decoder with features.
         """
         super().__init__()
         spec = self.spec = source.spec
+        if not spec.is_plain:
+            raise UnsupportedModelError("only plain Llama decoders can be tuned")
         self.rank, self.dtype = rank, dtype
         self.matrices = nn.ModuleDict()
         self.gains = nn.ParameterDict()

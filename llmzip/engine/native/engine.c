@@ -25,11 +25,13 @@ static int new_matrices(struct engine *engine)
     const struct spec *spec = &engine->spec;
     size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff, size = (size_t)spec->head_dim;
     size_t all_heads = (size_t)(spec->heads + 2 * spec->kv_heads) * size;
+    size_t inputs = spec->featured && !spec->gated ? 1 : 2;
     for (int i = 0; i < spec->layers; i++) {
         struct layer *layer = &engine->layers[i];
         if (!matrix_new(&layer->qkv, all_heads, d) ||
             !matrix_new(&layer->o, d, (size_t)spec->heads * size) ||
-            !matrix_new(&layer->gate_up, 2 * engine->inner, d) || !matrix_new(&layer->down, d, f))
+            !matrix_new(&layer->gate_up, inputs * engine->inner, d) ||
+            !matrix_new(&layer->down, d, f))
             return 0;
     }
     return matrix_new(&engine->head, (size_t)spec->vocab, d);
@@ -53,7 +55,7 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     engine->buckets = ((size_t)spec->vocab + BUCKET_SIZE - 1) / BUCKET_SIZE;
     engine->inverse_width = (float)(1.0 / spec->d_model);
     engine->layers = calloc((size_t)spec->layers, sizeof *engine->layers);
-    if (engine->kernels && engine->layers && new_matrices(engine)) {
+    if (engine->kernels && engine->layers && new_matrices(engine) && features_new(engine)) {
         engine->pool = pool_new(threads);
         if (engine->pool)
             return engine;
@@ -67,6 +69,7 @@ void llmzip_engine_free(struct engine *engine)
     if (!engine)
         return;
     pool_free(engine->pool);
+    features_free(engine);
     for (int i = 0; engine->layers && i < engine->spec.layers; i++) {
         matrix_free(&engine->layers[i].qkv);
         matrix_free(&engine->layers[i].o);

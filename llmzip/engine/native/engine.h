@@ -6,8 +6,25 @@
 #include "native.h"
 #include "pool.h"
 
+/* Biases and gains of a layer with features, padded with zeros like the rows they belong to. */
+struct layer_vectors {
+    float *all; /* the allocation */
+    float *qkv_bias, *o_bias, *gate_up_bias, *down_bias;
+    float *q_norm, *k_norm; /* [H * D], [G * D] */
+    float *o_norm, *down_norm;
+    int has_o_bias, has_down_bias;
+};
+
 struct layer {
     struct matrix qkv, o, gate_up, down;
+    struct layer_vectors vectors;
+    size_t view; /* the number of its views in a session */
+};
+
+/* What the layers of a decoder see of positions: each differing pair once. */
+struct view_kind {
+    int32_t rope_table; /* -1: no rotary positions */
+    int32_t local;      /* see struct view */
 };
 
 struct engine {
@@ -24,8 +41,21 @@ struct engine {
     size_t heads;   /* H * D */
     size_t buckets; /* of the vocabulary */
     float inverse_width;
+    /* Of decoders with features. */
+    const int8_t *positions; /* [positions, d], or NULL */
+    const float *positions_scale;
+    float *head_bias; /* [buckets * BUCKET_SIZE], or NULL */
+    struct soft_cap head_cap;
+    int finishes_head;       /* whether the head has a bias or a cap */
+    struct view_kind *views; /* [views_count] */
+    size_t views_count;
     int64_t profile[PHASES];
 };
+
+/* Room for the vectors of all layers of a decoder with features. 0: out of memory. */
+int features_new(struct engine *engine);
+struct soft_cap features_score_cap(const struct spec *spec);
+void features_free(struct engine *engine);
 
 /* Nanoseconds on a steady clock. */
 int64_t engine_clock(void);

@@ -20,6 +20,13 @@ struct head_job {
     size_t rows, stride;
 };
 
+/* The scale by which sums become logits: a head with bias or cap has made logits of them already.
+ */
+static inline float logit_scale(const struct engine *e, float scale)
+{
+    return e->finishes_head ? 1.0f : scale;
+}
+
 /* Each thread's buckets for all rows: the sums of a bucket are still in the cache when their
  * maximum is sought. */
 static void sum_buckets(void *context, int rank)
@@ -35,6 +42,10 @@ static void sum_buckets(void *context, int rank)
                              job->stride, NULL);
         for (size_t r = 0; r < job->rows; r++) {
             float *sums = job->sums + r * job->stride;
+            if (e->finishes_head)
+                e->kernels->finish(sums + b * BUCKET_SIZE,
+                                   (last < panels ? last - first : panels - first) * PANEL,
+                                   job->scales[r], e->head_bias + b * BUCKET_SIZE, e->head_cap);
             for (size_t i = vocab; b + 1 == e->buckets && i < job->stride; i++)
                 sums[i] = -FLT_MAX; /* padding weighs 0 */
             job->bucket_maxima[r * e->buckets + b] =
@@ -53,7 +64,7 @@ static void weigh_buckets(void *context, int rank)
         size_t r = i / e->buckets, b = i % e->buckets;
         job->bucket_weights[i] =
             e->kernels->weight_sum(job->sums + r * job->stride + b * BUCKET_SIZE, BUCKET_SIZE,
-                                   job->scales[r], job->maxima[r]);
+                                   logit_scale(e, job->scales[r]), job->maxima[r]);
     }
 }
 
@@ -110,7 +121,7 @@ int llmzip_head(struct engine *e, const int8_t *vectors, const float *scales, in
                 largest = bucket_maxima[r * e->buckets + b] > largest
                               ? bucket_maxima[r * e->buckets + b]
                               : largest;
-            maxima[r] = largest * scales[r];
+            maxima[r] = largest * logit_scale(e, scales[r]);
             top_tokens(sums + r * job.stride, bucket_maxima + r * e->buckets, (size_t)e->spec.vocab,
                        top + r * LLMZIP_TOP_TOKENS);
         }
@@ -140,8 +151,8 @@ static void weigh_tokens(void *context, int rank)
         size_t r = i / e->buckets, first = i % e->buckets * BUCKET_SIZE;
         size_t n = vocab - first < BUCKET_SIZE ? vocab - first : BUCKET_SIZE;
         int32_t weights[BUCKET_SIZE];
-        e->kernels->weights(job->sums + r * job->stride + first, BUCKET_SIZE, job->scales[r],
-                            job->maxima[r], weights);
+        e->kernels->weights(job->sums + r * job->stride + first, BUCKET_SIZE,
+                            logit_scale(e, job->scales[r]), job->maxima[r], weights);
         for (size_t k = 0; k < n; k++)
             job->weights[r * vocab + first + k] = weights[k];
     }
@@ -168,7 +179,7 @@ static void weigh_some(const struct engine *e, const float *sums, float scale, f
     size_t padded = round_up(count, PANEL); /* what the kernels take */
     for (size_t i = 0; i < padded; i++)
         gathered[i] = i < count && tokens[i] >= 0 ? sums[tokens[i]] : -FLT_MAX;
-    e->kernels->weights(gathered, padded, scale, maximum, weights);
+    e->kernels->weights(gathered, padded, logit_scale(e, scale), maximum, weights);
     for (size_t i = 0; i < count; i++)
         weights[i] = tokens[i] >= 0 ? weights[i] : 0;
 }
@@ -258,7 +269,8 @@ static void frequency_work(void *context, int rank)
         } else {
             const float *sums =
                 job->sums + (r * e->buckets + (size_t)job->buckets[r]) * BUCKET_SIZE;
-            e->kernels->weights(sums, BUCKET_SIZE, job->scales[r], job->maxima[r], narrow);
+            e->kernels->weights(sums, BUCKET_SIZE, logit_scale(e, job->scales[r]), job->maxima[r],
+                                narrow);
             for (size_t i = 0; i < BUCKET_SIZE; i++)
                 wide[i] = narrow[i];
             for (size_t i = 0; job->replaced_tokens && i < job->replaced; i++) {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "arithmetic_constants.h"
+#include "native.h"
 
 #if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0)
 #error "the engine needs IEEE-754 float arithmetic: no -ffast-math, no x87"
@@ -107,6 +108,7 @@ struct view {
     size_t count;  /* T new positions */
     int32_t first; /* the first of them */
     int32_t window;
+    int32_t local;            /* how many positions the layer sees, INT32_MAX: all */
     size_t used;              /* slots in use, rounded up to PANEL */
     size_t slots;             /* slots of a cache, a multiple of PANEL */
     const int32_t *slot;      /* [T] */
@@ -117,13 +119,20 @@ struct view {
 };
 
 /* Section 4.4. */
-static inline int is_visible(int32_t position, int32_t query, int32_t window)
+static inline int is_visible(int32_t position, int32_t query, int32_t window, int32_t local)
 {
-    return position <= query && (position > query - window || position < SINK_TOKENS);
+    return position <= query && (position > query - window || position < SINK_TOKENS) &&
+           position > query - local;
 }
+
+/* What keeps numbers within +-cap (section 4.9); cap 0: nothing. */
+struct soft_cap {
+    float cap, steepness;
+};
 
 struct head_shape {
     size_t heads, groups, size; /* H, G, D */
+    struct soft_cap cap;        /* of scores */
 };
 
 /* Scratch of one thread. */
@@ -160,6 +169,18 @@ struct kernels {
     /* Section 4.6 between the products; gate is overwritten. Returns the row scale of the product
      * with `down`. */
     float (*gate)(float *gate, const float *up, size_t n, size_t rotation, float scale, uint8_t *q);
+    /* Section 4.9, for decoders with features. y = y * scale + bias; n is a multiple of PANEL. */
+    void (*scale_and_shift)(float *y, size_t n, float scale, const float *bias);
+    /* y [n] normalized, times gain. */
+    void (*gain_norm)(float *y, size_t n, float epsilon, const float *gain);
+    /* x += the normalized y, rotated by blocks; both [n], a multiple of PANEL, of which d count. */
+    void (*add_normed)(float *y, size_t n, size_t d, float epsilon, const float *gain,
+                       size_t rotation, float *x);
+    /* x [n] = cap(x * scale + bias), where bias may be NULL; n is a multiple of PANEL. */
+    void (*finish)(float *x, size_t n, float scale, const float *bias, struct soft_cap cap);
+    /* As `gate`, of any activation, with biases, and with up NULL without a gate. */
+    float (*activate)(float *gate, const float *up, size_t n, size_t rotation, float scale,
+                      const float *gate_bias, const float *up_bias, int activation, uint8_t *q);
     /* Section 4.3: the keys and values of all new positions into the cache, and the bounds. */
     void (*insert)(const struct head_shape *shape, const struct view *view,
                    const struct head_rows *rows, const struct attention_scratch *scratch);

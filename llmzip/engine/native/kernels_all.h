@@ -5,9 +5,11 @@
 
 #include "kernels_elementwise.h"
 #include "kernels_gemm.h"
-/* in this order: attention and the MLP use the two above */
-#include "kernels_attention.h"
 #include "kernels_mlp.h"
+/* in this order: each uses some of those above */
+#include "kernels_features.h"
+
+#include "kernels_attention.h"
 #include "kernels_signatures.h"
 #include "kernels_weights.h"
 #if defined(HAS_TILES)
@@ -22,6 +24,11 @@ const struct kernels KERNELS_TABLE = {
     .quantize = quantize,
     .normalize = normalize,
     .gate = gate_row,
+    .scale_and_shift = scale_and_shift,
+    .gain_norm = gain_norm,
+    .add_normed = add_normed,
+    .finish = finish,
+    .activate = activate,
     .insert = insert,
     .attend = attend,
     .maximum = maximum_of,

@@ -103,7 +103,7 @@ static inline void hide(const struct view *view, size_t t, float *scores)
     for (size_t p = 0; p < view->used / PANEL; p++)
         if (partial[p])
             for (size_t j = p * PANEL; j < (p + 1) * PANEL; j++)
-                if (!is_visible(view->positions[j], query, view->window))
+                if (!is_visible(view->positions[j], query, view->window, view->local))
                     scores[j] = -FLT_MAX;
 }
 
@@ -198,11 +198,15 @@ static void attend(const struct head_shape *shape, const struct view *view,
         ptrdiff_t alone[QUERY_TILE];
         for (size_t r = 0; r < tile_size; r++) {
             size_t t = first + (start + r) / shared;
+            float scale = scratch->query_scales[start + r];
+            if (shape->cap.cap > 0) {
+                finish(scratch->scores + r * slots, view->used, scale, NULL, shape->cap);
+                scale = 1;
+            }
             hide(view, t, scratch->scores + r * slots);
-            alone[r] =
-                softmax(scratch->scores + r * slots, view->used, scratch->query_scales[start + r],
-                        cache, size, heads->bounds[t], scratch->limbs + 2 * r * slots,
-                        scratch->limbs + (2 * r + 1) * slots, wanted);
+            alone[r] = softmax(scratch->scores + r * slots, view->used, scale, cache, size,
+                               heads->bounds[t], scratch->limbs + 2 * r * slots,
+                               scratch->limbs + (2 * r + 1) * slots, wanted);
         }
 
         for (size_t d = 0; d < padded; d += PANEL) {

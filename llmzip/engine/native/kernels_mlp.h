@@ -66,12 +66,12 @@ static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t r
     return maximum;
 }
 
-static float gate_row(float *gate, const float *up, size_t n, size_t rotation, float scale,
-                      uint8_t *q)
+/* The inner vector x [n], which is overwritten, as bytes for the product with `down`; returns the
+ * scale of the row. */
+static inline float quantize_inner(float *x, size_t n, size_t rotation, uint8_t *q)
 {
-    int32_t *whole = (int32_t *)(void *)gate;
-    apply_gate(gate, up, n, scale);
-    float maximum = hadamard_rotate(gate, whole, n, rotation);
+    int32_t *whole = (int32_t *)(void *)x;
+    float maximum = hadamard_rotate(x, whole, n, rotation);
 
     vi top = vi_set(0);
     for (size_t i = 0; i < n; i += LANES)
@@ -83,5 +83,12 @@ static float gate_row(float *gate, const float *up, size_t n, size_t rotation, f
         vi_store_bytes(q + i, vi_add(r, vi_set(128)));
     }
     float a = maximum * (float)(1.0 / INT16_MAX), b = rotated_maximum * (float)(1.0 / INT8_MAX);
-    return a * b * scale;
+    return a * b;
+}
+
+static float gate_row(float *gate, const float *up, size_t n, size_t rotation, float scale,
+                      uint8_t *q)
+{
+    apply_gate(gate, up, n, scale);
+    return quantize_inner(gate, n, rotation, q) * scale;
 }

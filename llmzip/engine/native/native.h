@@ -19,7 +19,15 @@ enum { LLMZIP_OK = 0, LLMZIP_NO_MEMORY = -1, LLMZIP_BAD_ARGUMENT = -2 };
 struct spec {
     int32_t layers, d_model, heads, kv_heads, head_dim, d_ff, vocab, max_positions, mlp_rotation;
     float norm_eps;
+    /* Section 2.6; read only where the decoder is featured. */
+    int32_t featured, model_rotation, activation, gated, parallel, pre_norm, post_norm, head_norm;
+    int32_t learned_positions, rope_tables;
+    float attention_cap, logit_cap;
 };
+
+enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU_ERF };
+
+enum head_norm { HEAD_NORM_NONE, HEAD_NORM_HEAD, HEAD_NORM_ALL };
 
 enum tensor {
     TENSOR_Q,
@@ -30,6 +38,21 @@ enum tensor {
     TENSOR_UP,
     TENSOR_DOWN,
     TENSOR_HEAD
+};
+
+/* The biases and gains of a layer, and the head's bias. */
+enum vector {
+    VECTOR_Q_BIAS,
+    VECTOR_K_BIAS,
+    VECTOR_O_BIAS,
+    VECTOR_GATE_BIAS,
+    VECTOR_UP_BIAS,
+    VECTOR_DOWN_BIAS,
+    VECTOR_HEAD_BIAS,
+    VECTOR_Q_NORM,
+    VECTOR_K_NORM,
+    VECTOR_O_NORM,
+    VECTOR_DOWN_NORM
 };
 
 /* The phases that the profile tells apart, in nanoseconds of the first thread. */
@@ -56,6 +79,14 @@ EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, co
                                         const int16_t *rope);
 EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
                               const float *scale);
+/* Features of a layer: its rotary table (-1: none) among those that `rope` holds one after the
+ * other, and how many positions it sees (0: all). */
+EXPORT void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int window);
+/* A bias or gain, which is copied. */
+EXPORT void llmzip_engine_vector(struct engine *engine, int vector, int layer, const float *values);
+/* Learned positions [max_positions, d] and their scales, used in place. */
+EXPORT void llmzip_engine_positions(struct engine *engine, const int8_t *weight,
+                                    const float *scale);
 EXPORT void llmzip_engine_free(struct engine *engine);
 /* Copies the phases' nanoseconds [PHASES], and sets them to 0. */
 EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);

@@ -30,22 +30,24 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static int new_teams(struct session *session, size_t threads)
 {
     struct engine *engine = session->engine;
-    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[6];
-    char *slices[6];
+    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[8];
+    char *slices[8];
     size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
-    size_t bytes[6] = {
+    size_t bytes[8] = {
         /* Rotating a head reads past its end. */
         (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float),
         rows * engine->heads * sizeof(float),
-        rows * 2 * engine->inner * sizeof(float),
+        rows * engine->layers[0].gate_up.columns * sizeof(float),
         rows * widest,
         rows * sizeof(float),
         rows * session->shape.groups * sizeof(float),
+        engine->spec.featured ? rows * sizeof(float) : 0,
+        engine->spec.featured && engine->spec.post_norm ? rows * engine->width * sizeof(float) : 0,
     };
     session->teams = own(session, threads, sizeof *session->teams);
     if (!session->teams)
         return 0;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 8; i++)
         if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
             return 0;
     for (size_t t = 0; t < threads; t++) {
@@ -56,6 +58,8 @@ static int new_teams(struct session *session, size_t threads)
         team->quantized = (uint8_t *)(slices[3] + t * stride[3]);
         team->scales = (float *)(void *)(slices[4] + t * stride[4]);
         team->bounds = (float *)(void *)(slices[5] + t * stride[5]);
+        team->kept = (float *)(void *)(slices[6] + t * stride[6]);
+        team->added = (float *)(void *)(slices[7] + t * stride[7]);
     }
     return 1;
 }
@@ -108,6 +112,12 @@ struct head_cache session_cache(const struct session *session, size_t layer, siz
                                session->largest + head};
 }
 
+/* Numbers of a kind of view's rotary tables for a chunk. */
+static size_t rope_stride(const struct session *session)
+{
+    return (size_t)session->chunk * 2 * round_up(session->shape.size / 2, PANEL);
+}
+
 struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)
 {
     const struct spec *spec = &engine->spec;
@@ -124,24 +134,22 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     if (SINK_TOKENS + session->ring < spec->max_positions)
         session->capacity = (size_t)(SINK_TOKENS + session->ring);
     session->view.slots = round_up(session->capacity, PANEL);
-    session->shape =
-        (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads, (size_t)spec->head_dim};
+    session->shape = (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads,
+                                         (size_t)spec->head_dim, features_score_cap(spec)};
 
     size_t chunk_size = (size_t)session->chunk, slots = session->view.slots,
-           threads = (size_t)pool_threads(engine->pool);
+           threads = (size_t)pool_threads(engine->pool), views = engine->views_count;
     if (session->owned && (session->slot = own(session, chunk_size, sizeof *session->slot)) &&
         (session->positions = own(session, slots, sizeof *session->positions)) &&
-        (session->partial = own(session, chunk_size, slots / PANEL)) &&
-        (session->rope = own(session, chunk_size * 2 * round_up(session->shape.size / 2, PANEL),
-                             sizeof(float))) &&
+        (session->views = own(session, views, sizeof *session->views)) &&
+        (session->partial = own(session, views * chunk_size, slots / PANEL)) &&
+        (session->rope = own(session, views * rope_stride(session), sizeof(float))) &&
         (session->x = own(session, (size_t)streams * chunk_size * engine->width, sizeof(float))) &&
         new_cache(session) && new_teams(session, threads) && new_attention(session, threads)) {
         for (size_t i = 0; i < slots; i++)
             session->positions[i] = INT32_MAX;
         session->view.slot = session->slot;
         session->view.positions = session->positions;
-        session->view.partial = session->partial;
-        session->view.rope = session->rope;
         return session;
     }
     llmzip_session_free(session);
@@ -182,21 +190,50 @@ void llmzip_session_free(struct session *session)
     free(session);
 }
 
-/* Cosines, then sines of a position, each padded with zeros. */
-static void fill_rope(const struct session *session, int32_t position, float *to)
+/* Cosines, then sines of a position in a table (-1: of no rotation), each padded with zeros. */
+static void fill_rope(const struct session *session, int32_t table, int32_t position, float *to)
 {
+    const struct engine *engine = session->engine;
     size_t half = session->shape.size / 2, h = round_up(half, PANEL);
-    const int16_t *from = session->engine->rope + (size_t)position * 2 * half;
+    if (table < 0) {
+        for (size_t i = 0; i < half; i++)
+            to[i] = 1.0f;
+        return;
+    }
+    size_t row = (size_t)table * (size_t)engine->spec.max_positions + (size_t)position;
+    const int16_t *from = engine->rope + row * 2 * half;
     for (size_t i = 0; i < half; i++) {
         to[i] = (float)from[i] * (1.0f / (1 << ROPE_BITS));
         to[h + i] = (float)from[half + i] * (1.0f / (1 << ROPE_BITS));
     }
 }
 
+/* What the layers of one kind see of the new positions. */
+static void make_view(struct session *session, size_t index)
+{
+    const struct view_kind *kind = &session->engine->views[index];
+    struct view *view = &session->views[index];
+    size_t count = session->view.count, panels = session->view.slots / PANEL;
+    float *rope = session->rope + index * rope_stride(session);
+    uint8_t *partial = session->partial + index * (size_t)session->chunk * panels;
+    *view = session->view;
+    view->local = kind->local;
+    view->rope = rope;
+    view->partial = partial;
+    for (size_t t = 0; t < count; t++)
+        fill_rope(session, kind->rope_table, view->first + (int32_t)t,
+                  rope + t * 2 * round_up(session->shape.size / 2, PANEL));
+    memset(partial, 0, count * panels);
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < view->used; i++)
+            if (!is_visible(session->positions[i], view->first + (int32_t)t, view->window,
+                            view->local))
+                partial[t * panels + i / PANEL] = 1;
+}
+
 void session_assign_slots(struct session *session, size_t count)
 {
     struct view *view = &session->view;
-    size_t panels = view->slots / PANEL;
     view->first = session->position;
     view->count = count;
     for (size_t t = 0; t < count; t++) {
@@ -204,13 +241,9 @@ void session_assign_slots(struct session *session, size_t count)
         session->slot[t] =
             p < SINK_TOKENS ? p : (int32_t)(SINK_TOKENS + (p - SINK_TOKENS) % session->ring);
         session->positions[session->slot[t]] = p;
-        fill_rope(session, p, session->rope + t * 2 * round_up(session->shape.size / 2, PANEL));
     }
     size_t used = (size_t)session->position;
     view->used = round_up(used < session->capacity ? used : session->capacity, PANEL);
-    memset(session->partial, 0, count * panels);
-    for (size_t t = 0; t < count; t++)
-        for (size_t i = 0; i < view->used; i++)
-            if (!is_visible(session->positions[i], view->first + (int32_t)t, view->window))
-                session->partial[t * panels + i / PANEL] = 1;
+    for (size_t i = 0; i < session->engine->views_count; i++)
+        make_view(session, i);
 }

@@ -15,6 +15,8 @@ struct team {
     float *gate_up;     /* [rows][2 * F] */
     uint8_t *quantized; /* [rows][the widest input] */
     float *scales;      /* [rows] */
+    float *kept;        /* [rows], the scales of a parallel MLP's input; with features only */
+    float *added;       /* [rows][width], what is normalized before it is added; likewise */
     float *bounds;      /* [streams][groups][T], see kernels.h */
 };
 
@@ -24,7 +26,8 @@ struct session {
     int active;   /* streams of the last step: the others were left out of one and are lost */
     int64_t ring; /* slots after the sinks, overwritten in rotation */
     int32_t position;
-    struct view view;
+    struct view view;   /* what all layers have in common: no rope, no partial */
+    struct view *views; /* of each of the engine's kinds of views */
     struct head_shape shape;
     size_t capacity; /* slots that may hold a position; view.slots is this rounded up */
     int32_t *slot, *positions;

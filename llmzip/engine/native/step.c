@@ -3,7 +3,7 @@
  * The streams are partitioned among teams. A team is one thread when there are rows enough, and
  * then never waits; with few rows all threads are one team, which partitions the columns of each
  * product, with barriers in between. */
-#include "session.h"
+#include "worker.h"
 
 #include <math.h>
 
@@ -21,18 +21,7 @@ struct step {
     int teams;
 };
 
-/* One thread in a step. */
-struct worker {
-    struct engine *engine;
-    struct session *session;
-    struct team *team;
-    struct attention_scratch *scratch;
-    int rank, size;
-    int64_t *profile; /* of the first thread, else NULL */
-    int64_t since;
-};
-
-static void count_time(struct worker *self, enum phase phase)
+void count_time(struct worker *self, enum phase phase)
 {
     if (self->profile) {
         int64_t now = engine_clock();
@@ -41,11 +30,11 @@ static void count_time(struct worker *self, enum phase phase)
     }
 }
 
-static void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
+void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
 
 /* This worker's columns of a product of the team's quantized rows. */
-static void product(struct worker *self, const struct matrix *w, size_t rows, float *out,
-                    size_t stride, int accumulate)
+void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
+             int accumulate)
 {
     size_t panels = w->columns / PANEL;
     struct rows a = {self->team->quantized, w->groups * 4, rows};
@@ -56,7 +45,7 @@ static void product(struct worker *self, const struct matrix *w, size_t rows, fl
     count_time(self, PHASE_GEMM);
 }
 
-static void normalize_rows(struct worker *self, const float *x, size_t rows)
+void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
     struct engine *e = self->engine;
     for (size_t r = partition(rows, self->rank, self->size);
@@ -86,16 +75,17 @@ static struct head_rows head_rows(const struct worker *self, size_t layer, size_
                               e->heads};
 }
 
-static void attention(struct worker *self, size_t layer, size_t first, size_t streams)
+void attention(struct worker *self, size_t layer, size_t first, size_t streams)
 {
     struct session *s = self->session;
     struct engine *e = self->engine;
+    const struct view *view = &s->views[e->layers[layer].view];
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
     size_t used = s->view.used / PANEL * block_bytes(s->shape.size);
     for (size_t i = partition(items, self->rank, self->size);
          i < partition(items, self->rank + 1, self->size); i++) {
         struct head_rows head = head_rows(self, layer, first, i);
-        e->kernels->insert(&s->shape, &s->view, &head, self->scratch);
+        e->kernels->insert(&s->shape, view, &head, self->scratch);
     }
     if (count > 1) /* else each worker's queries need what it has inserted itself */
         synchronize(self);
@@ -106,8 +96,8 @@ static void attention(struct worker *self, size_t layer, size_t first, size_t st
         struct head_rows head = head_rows(self, layer, first, i);
         /* heads follow each other as items do */
         struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
-        e->kernels->attend(&s->shape, &s->view, &head, q - i * count, end - i * count,
-                           self->scratch, &wanted);
+        e->kernels->attend(&s->shape, view, &head, q - i * count, end - i * count, self->scratch,
+                           &wanted);
     }
     synchronize(self);
     for (size_t r = partition(rows, self->rank, self->size);
@@ -140,6 +130,10 @@ static void forward(struct worker *self, size_t layer, size_t first, size_t stre
     const struct layer *w = &e->layers[layer];
     size_t count = self->session->view.count, rows = streams * count;
     float *x = self->session->x + first * count * e->width;
+    if (e->spec.featured) {
+        forward_featured(self, layer, first, streams);
+        return;
+    }
     normalize_rows(self, x, rows);
     product(self, &w->qkv, rows, self->team->qkv, w->qkv.columns, 0);
     attention(self, layer, first, streams);
@@ -150,13 +144,19 @@ static void forward(struct worker *self, size_t layer, size_t first, size_t stre
     product(self, &w->down, rows, x, e->width, 1);
 }
 
-static void embed(const struct engine *e, int32_t token, float *x)
+static void embed(const struct engine *e, int32_t token, int32_t position, float *x)
 {
     size_t d = (size_t)e->spec.d_model;
     const int8_t *row = e->embedding + (size_t)token * d;
     float scale = e->embedding_scale[token];
     for (size_t i = 0; i < d; i++)
         x[i] = (float)row[i] * scale;
+    if (e->positions) {
+        row = e->positions + (size_t)position * d;
+        scale = e->positions_scale[position];
+        for (size_t i = 0; i < d; i++)
+            x[i] += (float)row[i] * scale;
+    }
 }
 
 static void work(void *context, int rank)
@@ -184,7 +184,7 @@ static void work(void *context, int rank)
     size_t row = first * count, rows = (last - first) * count;
     for (size_t r = row + partition(rows, self.rank, self.size);
          r < row + partition(rows, self.rank + 1, self.size); r++)
-        embed(e, step->tokens[r], s->x + r * e->width);
+        embed(e, step->tokens[r], s->view.first + (int32_t)(r % count), s->x + r * e->width);
     synchronize(&self);
 
     size_t block = count < ROW_BLOCK ? ROW_BLOCK / count : 1;

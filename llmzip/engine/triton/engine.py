@@ -15,6 +15,7 @@ from llmzip.engine.triton.distributions import TritonDistributions
 from llmzip.engine.triton.operations import Operations
 from llmzip.engine.triton.session import TritonSession
 from llmzip.engine.triton.transformer import TritonTransformer
+from llmzip.errors import UnsupportedModelError
 from llmzip.model.integer_model import IntegerModel
 
 MIN_CAPABILITY = (8, 0)
@@ -42,6 +43,8 @@ class TritonEngine(TorchEngine):
         """Load the weights and test the kernels; operations: instead of those that pass the
         self-test.
         """
+        if not model.spec.is_plain:
+            raise UnsupportedModelError("the GPU kernels compute plain Llama decoders only")
         self._compute_with(
             model, TritonTransformer(model, indexed(device), operations), replays, threads
         )

@@ -1,0 +1,31 @@
+/* One thread in a step, and what it does in each layer. */
+#ifndef LLMZIP_WORKER_H
+#define LLMZIP_WORKER_H
+
+#include "session.h"
+
+struct worker {
+    struct engine *engine;
+    struct session *session;
+    struct team *team;
+    struct attention_scratch *scratch;
+    int rank, size;
+    int64_t *profile; /* of the first thread, else NULL */
+    int64_t since;
+};
+
+void count_time(struct worker *self, enum phase phase);
+void synchronize(struct worker *self);
+
+/* This worker's columns of a product of the team's quantized rows. */
+void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
+             int accumulate);
+/* Rows of the residual to the team's quantized rows and scales (section 4.2). */
+void normalize_rows(struct worker *self, const float *x, size_t rows);
+/* From the team's qkv to its quantized rows and scales (sections 4.3 to 4.5). */
+void attention(struct worker *self, size_t layer, size_t first, size_t streams);
+
+/* A layer of a decoder with features (section 4.9) for `streams` streams from `first` on. */
+void forward_featured(struct worker *self, size_t layer, size_t first, size_t streams);
+
+#endif

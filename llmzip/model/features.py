@@ -1,0 +1,149 @@
+"""What a decoder has beyond the plain Llama decoder, as data (docs/arithmetic.md, section 2.6).
+
+An engine looks at these once, when it loads a model. A model without features is described without
+them, so that its specification, and with it its fingerprint, is that of a plain decoder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from llmzip.errors import UnsupportedModelError
+from llmzip.model.files import shown
+
+ACTIVATIONS = ("silu", "gelu_tanh", "gelu_erf")
+HEAD_NORMS = ("none", "head", "all")
+BIASES = ("down", "gate", "head", "k", "o", "q", "up")
+"""The matrices that may have a bias; that of values is folded into that of `o`."""
+
+MAX_ROPE_TABLES = 4
+NO_ROPE = -1
+"""Stands for a rotary table in a layer without rotary positions."""
+
+MIN_CAP, MAX_CAP = 2.0**-6, 2.0**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """See the module; the defaults are the plain decoder's."""
+
+    activation: str = "silu"
+    """One of `ACTIVATIONS`."""
+    gated: bool = True
+    """Whether the MLP multiplies what is activated by a second product, `up`."""
+    parallel: bool = False
+    """Whether attention and the MLP both read the layer's input."""
+    pre_norm: bool = True
+    """Whether attention and the MLP read a normalized vector."""
+    post_norm: bool = False
+    """Whether what they give is normalized before it is added."""
+    head_norm: str = "none"
+    """One of `HEAD_NORMS`: queries and keys are normalized, each head or all heads together."""
+    biases: tuple[str, ...] = ()
+    """A sorted subset of `BIASES`."""
+    attention_cap: float = 0.0
+    """Scores are kept within ± this by a tanh, in bits, rounded to float32; 0: they are not."""
+    logit_cap: float = 0.0
+    """The same of logits."""
+    learned_positions: bool = False
+    """Whether each position adds a vector of its own to the embedding."""
+    rope_tables: int = 1
+    layer_rope: tuple[int, ...] = ()
+    """Of each layer the number of its rotary table, or NO_ROPE. Empty: 0 everywhere."""
+    layer_window: tuple[int, ...] = ()
+    """Of each layer how many positions it sees, its own included; 0: all. Empty: 0 everywhere."""
+
+    def __post_init__(self) -> None:
+        """Refuse what docs/arithmetic.md, 2.6, does not allow: UnsupportedModelError."""
+        for name in ("biases", "layer_rope", "layer_window"):  # JSON has lists
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise _refused(name, value)
+            object.__setattr__(self, name, tuple(value))
+        for name, allowed in (("activation", ACTIVATIONS), ("head_norm", HEAD_NORMS)):
+            if getattr(self, name) not in allowed:
+                raise _refused(name, getattr(self, name))
+        for name in ("gated", "parallel", "pre_norm", "post_norm", "learned_positions"):
+            if type(getattr(self, name)) is not bool:
+                raise _refused(name, getattr(self, name))
+        for name in ("attention_cap", "logit_cap"):
+            value = getattr(self, name)
+            if type(value) is not float or not (value == 0.0 or MIN_CAP <= value <= MAX_CAP):
+                raise _refused(name, value)
+        if self.biases != tuple(name for name in BIASES if name in self.biases):
+            raise _refused("biases", self.biases)
+        if type(self.rope_tables) is not int or not 0 <= self.rope_tables <= MAX_ROPE_TABLES:
+            raise _refused("rope_tables", self.rope_tables)
+        if not all(type(n) is int and NO_ROPE <= n < self.rope_tables for n in self.layer_rope):
+            raise _refused("layer_rope", self.layer_rope)
+        if not all(type(n) is int and 0 <= n < 1 << 31 for n in self.layer_window):
+            raise _refused("layer_window", self.layer_window)
+        if not self.layer_rope and not self.rope_tables:
+            raise _refused("rope_tables", self.rope_tables)
+        if not self.pre_norm and not self.post_norm:  # nothing would bound the residual vector
+            raise _refused("pre_norm", self.pre_norm)
+        if (self.parallel and self.post_norm) or ("up" in self.biases and not self.gated):
+            raise UnsupportedModelError(
+                "model specification: parallel attention with norms behind it, or a bias of a "
+                "matrix that is not there, is not supported"
+            )
+
+    @property
+    def layer_parts(self) -> tuple[str, ...]:
+        """The matrices of a layer."""
+        return ("q", "k", "v", "o", "gate", *(("up",) if self.gated else ()), "down")
+
+    def rope_of(self, layer: int) -> int:
+        """The number of a layer's rotary table, or NO_ROPE."""
+        return self.layer_rope[layer] if self.layer_rope else 0
+
+    def window_of(self, layer: int) -> int:
+        """How many positions a layer sees, its own included; 0: all."""
+        return self.layer_window[layer] if self.layer_window else 0
+
+    def changes(self) -> dict[str, Any]:
+        """What differs from the plain decoder, by name, as JSON has it."""
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+
+    @classmethod
+    def from_changes(cls, changes: Mapping[str, Any]) -> Features:
+        """The features with these `changes`. Raises TypeError for unknown names,
+        UnsupportedModelError for values that are not allowed.
+        """
+        return cls(**changes)
+
+
+PLAIN = Features()
+"""The Llama decoder."""
+
+
+def rope_names(tables: int) -> list[str]:
+    """The names of the tensors with rotary tables."""
+    return ["rope", *(f"rope.{i}" for i in range(1, tables))][:tables]
+
+
+def checked_layers(features: Features, layers: int) -> None:
+    """Refuse lists that do not have an entry for each layer: UnsupportedModelError."""
+    for name in ("layer_rope", "layer_window"):
+        if len(getattr(features, name)) not in (0, layers):
+            raise UnsupportedModelError(
+                f"model specification: {name} of {len(getattr(features, name))} for {layers} layers"
+            )
+
+
+def narrowed_cap(cap: float, log2_e: float) -> float:
+    """A soft cap of logits as `attention_cap` and `logit_cap` have it: in bits, float32."""
+    import numpy as np
+
+    return float(np.float32(cap * log2_e)) if math.isfinite(cap) else cap
+
+
+def _refused(name: str, value: object) -> UnsupportedModelError:
+    return UnsupportedModelError(f"model specification: {name} is {shown(value)}: not supported")

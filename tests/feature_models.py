@@ -1,0 +1,47 @@
+"""Decoders with features for tests: what each adds to the plain one, alone and as families combine
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmzip.model.features import BIASES, NO_ROPE, Features
+
+FEATURES: Mapping[str, Features] = {
+    "a window": Features(layer_window=(7, 0)),
+    "a window of one": Features(layer_window=(1, 2)),
+    "no rotary positions in a layer": Features(layer_rope=(0, NO_ROPE)),
+    "two rotary tables": Features(rope_tables=2, layer_rope=(0, 1), layer_window=(5, 0)),
+    "learned positions": Features(
+        rope_tables=0, layer_rope=(NO_ROPE, NO_ROPE), learned_positions=True
+    ),
+    "all biases": Features(biases=BIASES),
+    "a bias of the head": Features(biases=("head",)),
+    "biases of queries and keys": Features(biases=("k", "o", "q")),
+    "norms of heads": Features(head_norm="head"),
+    "norms of all heads": Features(head_norm="all"),
+    "norms behind": Features(post_norm=True),
+    "caps": Features(attention_cap=9.0, logit_cap=4.5),
+    "no gate": Features(gated=False),
+    "GELU": Features(activation="gelu_erf"),
+    "GELU by tanh": Features(activation="gelu_tanh"),
+    "in parallel": Features(parallel=True),
+    "Gemma 3": Features(
+        activation="gelu_tanh",
+        post_norm=True,
+        head_norm="head",
+        attention_cap=72.0,
+        logit_cap=43.0,
+        rope_tables=2,
+        layer_rope=(1, 0),
+        layer_window=(6, 0),
+    ),
+    "NeoX": Features(
+        activation="gelu_erf",
+        gated=False,
+        parallel=True,
+        biases=("down", "gate", "head", "k", "o", "q"),
+    ),
+    "OLMo 2": Features(pre_norm=False, post_norm=True, head_norm="all", biases=("down", "o")),
+}
