@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,16 @@ from llmzip.errors import FormatError, IntegrityError, LimitError
 from llmzip.mixing.base import MAX_CAPACITY_BITS, ContextMixer, capacity_bits_for
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
+from llmzip.predictor import batch
+from llmzip.predictor.batch import in_halves
 from llmzip.predictor.dictionary import PreparedDictionary
-from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.lockstep import (
+    CodedBlock,
+    TokenBlock,
+    decode_blocks,
+    decode_tokens,
+    encode_blocks,
+)
 from llmzip.predictor.stream_layout import StreamLayout, decoder_bytes_bound, max_tokens
 from llmzip.runtime import Runtime
 from llmzip.types import Progress, TokenProgress
@@ -35,6 +44,16 @@ SOLID_CAPACITY_BITS = 18
 """The least capacity of a mixer that is carried from block to block; larger blocks get as many
 positions as bytes.
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedText:
+    """The tokens of a block to be encoded."""
+
+    tokens: Tokens
+    size: int
+    """How many bytes they stand for."""
+    layout: StreamLayout
 
 
 class LLMCodec(PayloadCodec):
@@ -119,33 +138,10 @@ class LLMCodec(PayloadCodec):
         carried: in a solid frame, what the blocks before have taught; it stays as it is, as the new
         block may be dropped.
         """
-        spec = self.model.spec
-        tokens, data = self._tokenized(data)
-        count = len(tokens.ids)
-        layout = dataclasses.replace(
-            StreamLayout.for_level(self._level, count, spec, self._context),
-            capacity_bits=self._capacity_bits(count),
-        )
-        mixer = self._mixer(layout.capacity_bits, carried and carried.copy())
-        start = self._dictionary.start() if self._dictionary else None
-        report = self._reporter(count, len(data))
-        if self._observer:
-            self._observer.begin_payload()
-        coded = encode_tokens(self._engine, tokens, layout, mixer, start, report, self._observer)
-        parameters, coded = layout.write(self._usual_layout(count)), padded(coded, count)
-        if self._observer:
-            self._observer.end_payload(parameters, coded)
-        return EncodedBlock(
-            self.id,
-            len(data),
-            parameters + coded,
-            decoder_bytes=layout.decoder_bytes(spec, self._dictionary is not None),
-            solid_only=layout.capacity_bits > self._bits_for_all(count),
-            mixer=mixer,
-        )
+        return self.encode_texts([self.prepare(data)], carried)[0]
 
-    def _tokenized(self, data: bytes) -> tuple[Tokens, bytes]:
-        """The tokens of as much of the data as one block holds, and that."""
+    def prepare(self, data: bytes) -> PreparedText:
+        """As much of the data as one block holds, ready to be encoded."""
         spec, tokenizer = self.model.spec, self.model.tokenizer
         tokens = tokenizer.encode(data)
         limit = max_tokens(self._level, spec, self._context)
@@ -154,7 +150,61 @@ class LLMCodec(PayloadCodec):
             escapes = int(np.count_nonzero(kept == spec.escape_token))
             tokens = Tokens(kept, tokens.literals[:escapes])
             data = tokenizer.decode(tokens)
-        return tokens, data
+        count = len(tokens.ids)
+        layout = dataclasses.replace(
+            StreamLayout.for_level(self._level, count, spec, self._context),
+            capacity_bits=self._capacity_bits(count),
+        )
+        return PreparedText(tokens, len(data), layout)
+
+    def encode_texts(
+        self, texts: Sequence[PreparedText], carried: ContextMixer | None = None
+    ) -> list[EncodedBlock]:
+        """A block of each text, encoded side by side: as many as `fitting` allows. carried: as of
+        `encode_block`, for a single one.
+        """
+        sizes = [text.size for text in texts]
+        report = self._reporter(sum(text.layout.tokens for text in texts), sum(sizes))
+        start = self._dictionary.start() if self._dictionary else None
+        if self._observer:
+            self._observer.begin_payload()
+
+        def encode(part: Sequence[PreparedText]) -> list[EncodedBlock]:
+            blocks = [
+                TokenBlock(
+                    text.tokens,
+                    text.layout,
+                    self._mixer(text.layout.capacity_bits, carried and carried.copy()),
+                )
+                for text in part
+            ]
+            coded = encode_blocks(self._engine, blocks, start, report, self._observer)
+            return list(map(self._block, part, blocks, coded))
+
+        return in_halves(encode, texts)
+
+    def _block(self, text: PreparedText, block: TokenBlock, coded: bytes) -> EncodedBlock:
+        layout, count = text.layout, text.layout.tokens
+        parameters, coded = layout.write(self._usual_layout(count)), padded(coded, count)
+        if self._observer:
+            self._observer.end_payload(parameters, coded)
+        return EncodedBlock(
+            self.id,
+            text.size,
+            parameters + coded,
+            decoder_bytes=layout.decoder_bytes(self.model.spec, self._dictionary is not None),
+            solid_only=layout.capacity_bits > self._bits_for_all(count),
+            mixer=block.mixer,
+        )
+
+    def fitting(self, blocks: Sequence[tuple[StreamLayout, int]], memory: int) -> int:
+        """How many of these blocks, the first ones, are coded side by side (`batch.fitting`)."""
+        return batch.fitting(self._engine, blocks, self._dictionary is not None, memory)
+
+    @property
+    def most_rows(self) -> int:
+        """The streams that blocks side by side may have together."""
+        return self._engine.batches.rows
 
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""
@@ -173,12 +223,44 @@ class LLMCodec(PayloadCodec):
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(layout.tokens, size)
         tokens = decode_tokens(self._engine, coded, layout, mixer, start, report)
+        return self._joined(tokens, size), carried if mixer is None else mixer
+
+    def decode_payloads(self, payloads: Sequence[tuple[bytes, int]]) -> list[bytes | None]:
+        """The data of payloads and their sizes, decoded side by side: as many as `fitting` allows.
+
+        None for damaged ones: alone they raise what is wrong with them.
+        """
+        read = [self._read_layout(payload, size) for payload, size in payloads]
+        size = sum(size for _, size in payloads)
+        report = self._reporter(sum(layout.tokens for layout, _ in read), size)
+        start = self._dictionary.start() if self._dictionary else None
+
+        def decode(part: Sequence[tuple[StreamLayout, bytes]]) -> list[Tokens | IntegrityError]:
+            blocks = [
+                CodedBlock(coded, layout, self._mixer(layout.capacity_bits, None))
+                for layout, coded in part
+            ]
+            return decode_blocks(self._engine, blocks, start, report)
+
+        found: list[bytes | None] = []
+        for tokens, (_, size) in zip(in_halves(decode, read), payloads, strict=True):
+            try:
+                found.append(self._joined(tokens, size) if isinstance(tokens, Tokens) else None)
+            except IntegrityError:
+                found.append(None)
+        return found
+
+    def _joined(self, tokens: Tokens, size: int) -> bytes:
         data = self.model.tokenizer.decode(tokens)
         if len(data) != size:
             raise IntegrityError(
                 f"a block decodes to {len(data)} bytes instead of {size}: the file is damaged"
             )
-        return data, carried if mixer is None else mixer
+        return data
+
+    def layout(self, payload: bytes, size: int) -> StreamLayout:
+        """How the tokens of a payload lie. Raises FormatError as `decoder_bytes` does."""
+        return self._read_layout(payload, size)[0]
 
     def decoder_bytes(self, payload: bytes, size: int) -> int:
         """See `PayloadCodec.decoder_bytes`."""

@@ -22,7 +22,7 @@ from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import IntegrityError, LimitError
 from llmzip.model.tokenizer import Tokens
-from llmzip.predictor.lockstep import Schedule
+from llmzip.predictor.schedule import Schedule
 from llmzip.predictor.stream_layout import StreamLayout, max_tokens
 from llmzip.runtime import Runtime
 

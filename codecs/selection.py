@@ -1,17 +1,21 @@
 """Which codec a block gets: the smallest of those that suit its kind of data, the model asked only
 where it can win.
 
+A draft is all that is known before the model is asked; several drafts' literals may then be coded
+together. The block holds a prefix of the data, which is shorter also for a text with more tokens
+than one block takes.
+
 Long-distance matches are made first where that pays: the codecs then code the literals between
 them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
-from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.long_distance import block_with_matches, leading_matches, literals_of
 from llmzip.codecs.match_finder import Match, MatchFinder
 from llmzip.codecs.model_free import MODEL_FREE
@@ -19,7 +23,6 @@ from llmzip.codecs.probe import Kind, leading_run
 from llmzip.container.block import MAX_EXPANSION
 from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FINGERPRINT_PREFIX
-from llmzip.mixing.base import ContextMixer
 
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to
@@ -34,19 +37,41 @@ docs/codecs.md, "Long-distance matches", has the measurements.
 """
 
 
-def encode_block(
-    data: bytes,
-    llm: Callable[[], LLMCodec],
-    finder: MatchFinder,
-    carried: ContextMixer | None = None,
-) -> EncodedBlock:
-    """The smallest block that holds a prefix of `data`.
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """What is known of a block before the model is asked."""
 
-    The prefix is shorter than the data where text turns into binary or the other way round, and for
-    a text with more tokens than one block takes.
+    data: bytes
+    """What the block is to hold; less, if the model takes less."""
+    literals: bytes
+    """What the model is to code; empty where it is not to be asked."""
+    _kind: Kind
+    _matches: list[Match]
+    _candidates: list[EncodedBlock]
 
-    llm: gives the model's codec; called only if the model is to be asked. finder: knows what lies
-    before the data. carried: the mixer of the blocks before, in a solid frame.
+    def size(self, literals_size: int) -> int:
+        """The size of the block if so many literals are coded."""
+        return leading_matches(self._matches, literals_size)[1]
+
+    def block(self, coded: EncodedBlock | None) -> EncodedBlock:
+        """The smallest block; coded: the literals, as the model codes them."""
+        candidates = self._candidates
+        if coded is not None:
+            matches, size = leading_matches(self._matches, coded.size)
+            block = block_with_matches(matches, coded, size) if matches else coded
+            if not candidates:  # only the model was asked for
+                return _within_bounds(block, self.data)
+            if size < len(self.data):
+                candidates = _without_model(self.data[:size], matches, self._kind)
+            candidates = [block, *candidates]
+        return min(candidates, key=_cost)
+
+
+def draft(data: bytes, finder: MatchFinder) -> Draft:
+    """The draft of a block that holds a prefix of `data`; it is shorter than the data where text
+    turns into binary or the other way round.
+
+    finder: knows what lies before the data.
     """
     kind, size = leading_run(data)
     data = data[:size]
@@ -57,42 +82,31 @@ def encode_block(
         matches = finder.find(data)
     candidates = _without_model(data, matches, kind)
     worthwhile = _ALREADY_SMALL * min(len(block.payload) for block in candidates) > size
-    if kind is Kind.TEXT and worthwhile and literals_of(data, matches):
-        block, matches = _with_model(llm(), data, matches, carried)
-        if block.size < size:
-            candidates = _without_model(data[: block.size], matches, kind)
-        candidates.insert(0, block)
-    return min(candidates, key=_cost)
+    literals = literals_of(data, matches) if kind is Kind.TEXT and worthwhile else b""
+    return Draft(data, literals, kind, matches, candidates)
 
 
-def encode_block_as(
-    codec: PayloadCodec, data: bytes, finder: MatchFinder, carried: ContextMixer | None = None
-) -> EncodedBlock:
-    """The same with a codec that was chosen; data that it would enlarge beyond what the format
-    allows is stored.
-
-    Before the model, too, long-distance matches are made.
+def draft_for_model(data: bytes, finder: MatchFinder) -> Draft:
+    """The draft of a block that the model is to code, whatever it is; before it, too, long-distance
+    matches are made.
     """
-    if isinstance(codec, LLMCodec):
-        matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
-        block, _ = _with_model(codec, data, matches, carried)
-    else:
-        block = codec.encode_block(data)
+    matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
+    literals = literals_of(data, matches)
+    only_matches = [] if literals else [block_with_matches(matches, None, len(data))]
+    return Draft(data, literals, Kind.TEXT, matches, only_matches)
+
+
+def encode_block_as(codec: PayloadCodec, data: bytes) -> EncodedBlock:
+    """A block by a codec that was chosen; data that it would enlarge beyond what the format allows
+    is stored.
+    """
+    return _within_bounds(codec.encode_block(data), data)
+
+
+def _within_bounds(block: EncodedBlock, data: bytes) -> EncodedBlock:
     return (
         block if len(block.payload) <= block.size + MAX_EXPANSION else _stored(data[: block.size])
     )
-
-
-def _with_model(
-    llm: LLMCodec, data: bytes, matches: list[Match], carried: ContextMixer | None
-) -> tuple[EncodedBlock, list[Match]]:
-    """A block of a prefix of the data, and the matches in it; the model codes the literals."""
-    literals = literals_of(data, matches)
-    if not literals:
-        return block_with_matches(matches, None, len(data)), matches
-    coded = llm.encode_block(literals, carried)
-    matches, size = leading_matches(matches, coded.size)
-    return (block_with_matches(matches, coded, size) if matches else coded), matches
 
 
 def _without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[EncodedBlock]:

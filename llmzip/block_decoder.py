@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 
 from llmzip.accounting import block_bytes
 from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.blocks_ahead import DecoderAhead
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.long_distance import decode_matches, parse_payload
@@ -15,9 +17,10 @@ from llmzip.container.block import Block
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import EngineLoader
-from llmzip.errors import FormatError, LimitError, TruncatedError
+from llmzip.errors import FormatError, LimitError, LLMZipError, TruncatedError
 from llmzip.limits import Limits
 from llmzip.mixing.base import ContextMixer
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.progress import ProgressCounter
 from llmzip.types import Progress
 
@@ -44,6 +47,7 @@ class BlockDecoder:
         self._history: History | None = None
         self._codecs: dict[int, PayloadCodec] = {}  # that need the frame's model
         self._carried: ContextMixer | None = None
+        self._ahead = DecoderAhead()
         self._unsure = False  # whether a block of a solid frame was begun and does not count (yet)
 
     def open_frame(self, header: FrameHeader) -> None:
@@ -52,7 +56,55 @@ class BlockDecoder:
         self._header = header
         self._history = self._carried = None
         self._codecs = {}
+        self._ahead = DecoderAhead()
         self._unsure = False
+
+    def has_room(self, blocks: Sequence[Block]) -> bool:
+        """Whether another block like the last of these, the next ones of the frame, could be
+        decoded beside them.
+        """
+        return self._together([*blocks, blocks[-1]]) > len(blocks)
+
+    def decode_ahead(self, blocks: Sequence[Block]) -> None:
+        """Decode the next blocks of the frame side by side, as far as the limits allow; `attempt`
+        then gives their contents, and raises what is wrong with them.
+        """
+        if self._ahead or len(blocks) < 2:
+            return
+        count = self._together(blocks)
+        if count < 2:
+            return
+        self.progress_counter.begin_block()
+        # What is too large together may not be so alone.
+        with contextlib.suppress(LLMZipError, MemoryError):
+            payloads = [_model_payload(block)[1:] for block in blocks[:count]]
+            self._ahead.decode(self._llm_codec(), payloads)
+
+    def _together(self, blocks: Sequence[Block]) -> int:
+        """How many of these blocks, the first ones, can be decoded side by side within the
+        limits.
+        """
+        assert self._header is not None
+        if self._header.solid or self._unsure:
+            return 0
+        chosen: list[tuple[StreamLayout, int]] = []
+        done = self.progress_counter.bytes
+        with contextlib.suppress(LLMZipError):  # it is raised when it is the block's turn
+            for block in blocks:
+                codec, payload, size = _model_payload(block)
+                if codec != CodecId.LLM:
+                    break
+                self._limits.check_output(done, block)
+                done += block.size
+                llm = self._llm_codec()
+                if llm.most_rows < 2:
+                    break
+                need = block_bytes(block.size, False, llm.decoder_bytes(payload, size))
+                self._limits.check_block(need, self._header)
+                chosen.append((llm.layout(payload, size), block.size))
+                if llm.fitting(chosen, self._limits.most_memory) < len(chosen):
+                    return len(chosen) - 1
+        return len(chosen)
 
     def decode(self, block: Block) -> bytes:
         """The content of a block: as `attempt`, then `note`."""
@@ -121,6 +173,10 @@ class BlockDecoder:
         if codec != CodecId.LLM:
             return decoder.decode(payload, size)
         assert isinstance(decoder, LLMCodec)
+        ahead = self._ahead.take(payload, size)
+        if ahead is not None:
+            self.progress_counter.report(0, decoder.layout(payload, size).tokens)
+            return ahead
         data, mixer = decoder.decode_block(payload, size, self._carried)
         if self._header is not None and self._header.solid:
             self._carried = mixer
@@ -158,6 +214,11 @@ class BlockDecoder:
             self._codecs[number] = makers[number]()
         return self._codecs[number]
 
+    def _llm_codec(self) -> LLMCodec:
+        codec = self._codec(CodecId.LLM)
+        assert isinstance(codec, LLMCodec)
+        return codec
+
     def _meta_token(self) -> MetaTokenCodec:
         assert self._header is not None
         return MetaTokenCodec(self._loader.model_for_fingerprint(self._header.fingerprint))
@@ -171,3 +232,13 @@ class BlockDecoder:
             solid=self._header.solid,
             progress=self.progress_counter.report,
         )
+
+
+def _model_payload(block: Block) -> tuple[int, bytes, int]:
+    """What is coded inside a block's matches, if it has such: the codec, the payload and the size
+    of its data.
+    """
+    if block.codec != CodecId.LONG_DISTANCE:
+        return block.codec, block.payload, block.size
+    parsed = parse_payload(block.payload, block.size)
+    return parsed.inner, parsed.inner_payload, parsed.literals_size

@@ -6,13 +6,14 @@ import dataclasses
 
 from llmzip import accounting, levels
 from llmzip.codecs.base import PayloadCodec
+from llmzip.codecs.blocks_ahead import EncoderAhead
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.match_finder import MatchFinder
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.model_free import MODEL_FREE
-from llmzip.codecs.selection import encode_block, encode_block_as
+from llmzip.codecs.selection import Draft, draft, draft_for_model, encode_block_as
 from llmzip.coding.observer import CodingObserver
 from llmzip.container.codec_ids import CHOICES, CodecId
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
@@ -84,6 +85,7 @@ class BlockEncoder:
         self._frame: FrameHeader | None = None
         self._carried: ContextMixer | None = None
         self._matches = MatchFinder(History(loader.dictionary_content))
+        self._ahead = EncoderAhead()
 
     @property
     def block_size(self) -> int:
@@ -95,19 +97,48 @@ class BlockEncoder:
         """Whether a model has been loaded."""
         return self._llm_codec is not None
 
+    def look_ahead(self, pending: bytearray, kept: int) -> None:
+        """Draft the next blocks of the pending data, as many as go side by side; its last `kept`
+        bytes are no block yet.
+        """
+        if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
+            return
+        while self._ahead.wants(len(pending), kept):
+            begin = self._ahead.size
+            data = bytes(pending[begin : begin + self.block_size])
+            self._ahead.add(data, self._draft(data), self._matches, self._llm)
+
+    @property
+    def waits(self) -> bool:
+        """Whether more data would let more blocks go side by side."""
+        return self._ahead.waits
+
     def encode(self, data: bytes) -> EncodedBlock:
         """A block that holds a prefix of the data, and may become the next one of the frame, or the
         first one of a frame.
         """
-        if self._forced is None:
-            return encode_block(data, self._llm, self._matches, self._carried)
-        return encode_block_as(self._named(self._forced), data, self._matches, self._carried)
+        if self._forced not in (None, LLMCodec.name):
+            return encode_block_as(self._named(self._forced), data)
+        self._ahead.encode()
+        if drafted := self._ahead.take(data, self._matches):
+            return drafted
+        draft = self._draft(data)
+        if not draft.literals:
+            return draft.block(None)
+        return draft.block(self._llm().encode_block(draft.literals, self._carried))
+
+    def _draft(self, data: bytes) -> Draft:
+        return (
+            draft(data, self._matches)
+            if self._forced is None
+            else draft_for_model(data, self._matches)
+        )
 
     def begin_frame(self, header: FrameHeader) -> None:
         """Begin a frame with this header: the next block is its first."""
         self._frame = header
         self._carried = None
-        if not header.dictionary_id:
+        if not header.dictionary_id and len(self._matches.history):
             self._matches = MatchFinder(History())
 
     def end_frame(self) -> None:
@@ -149,9 +180,7 @@ class BlockEncoder:
         fingerprint = fingerprint[: fingerprint_bytes(only, bool(dictionary))]
         return FrameHeader(only, memory_code(need), fingerprint, dictionary, solid)
 
-    def _named(self, codec: str) -> PayloadCodec:
-        if codec == LLMCodec.name:
-            return self._llm()
+    def _named(self, codec: str | None) -> PayloadCodec:
         if codec == MetaTokenCodec.name:
             return self._meta_token()
         return next(known for known in MODEL_FREE.values() if known.name == codec)

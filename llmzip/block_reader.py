@@ -6,15 +6,9 @@ import io
 from typing import Any, BinaryIO
 
 from llmzip.block_decoder import BlockDecoder
+from llmzip.buffers import can_seek
 from llmzip.container.seek_table import SeekTable
 from llmzip.frame_stream import FrameStream
-
-
-def can_seek(file: BinaryIO) -> bool:
-    """Whether a file can seek. One that does not say so (an `mmap`) can, if it has the methods."""
-    if hasattr(file, "seekable"):
-        return file.seekable()
-    return hasattr(file, "seek") and hasattr(file, "tell")
 
 
 class BlockReader(io.RawIOBase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 Buffer = bytes | bytearray | memoryview
 """What callers may hand in: these, and in fact any object with the buffer protocol."""
 
@@ -34,3 +36,10 @@ def check_file(file: object, method: str, function: str) -> None:
     if not hasattr(file, method):
         kind = type(file).__name__
         raise TypeError(f"{function}() takes an open binary file with {method}(), not {kind!r}")
+
+
+def can_seek(file: BinaryIO) -> bool:
+    """Whether a file can seek. One that does not say so (an `mmap`) can, if it has the methods."""
+    if hasattr(file, "seekable"):
+        return file.seekable()
+    return hasattr(file, "seek") and hasattr(file, "tell")

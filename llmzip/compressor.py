@@ -22,7 +22,8 @@ _ENDED = "the compressor has been flushed: make a new one"
 
 
 class LLMZipCompressor(NotCopyable):
-    """Turns data that arrives in pieces into one stream of frames; holds one block in memory.
+    """Turns data that arrives in pieces into one stream of frames; holds one block in memory, on a
+    GPU as many as it encodes side by side.
 
     Threads that call the same compressor wait for each other. After an exception in the middle of a
     call (KeyboardInterrupt, a missing model, an error in `progress`) its stream cannot be
@@ -155,6 +156,9 @@ class LLMZipCompressor(NotCopyable):
         kept = self._encoder.block_size if mode == self.CONTINUE else 0
         out = []
         while len(self._pending) > kept:
+            self._encoder.look_ahead(self._pending, kept)
+            if mode == self.CONTINUE and self._encoder.waits:
+                break
             out.append(self._next_block(mode))
         if mode == self.FLUSH_FRAME:
             if self._frame is None:  # no data at all

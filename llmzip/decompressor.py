@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 
 from llmzip.block_decoder import BlockDecoder
@@ -17,7 +18,8 @@ from llmzip.types import Progress
 
 
 class LLMZipDecompressor(NotCopyable):
-    """Decodes one frame that arrives in pieces; holds one block in memory.
+    """Decodes one frame that arrives in pieces; holds one block in memory, on a GPU as many as it
+    decodes side by side.
 
     After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor,
     or junk. Threads that call the same decompressor wait for each other.
@@ -118,7 +120,7 @@ class LLMZipDecompressor(NotCopyable):
                 frame = FrameReader(self._input)
                 self._steps.run(lambda: self._begin(frame))
                 return
-            self._frame.go_back(self._blocks)
+            self._look_ahead(self._frame)
             block = self._frame.read_block()
         except TruncatedError as error:
             self._wanted = len(self._input) + error.missing
@@ -129,6 +131,24 @@ class LLMZipDecompressor(NotCopyable):
         else:
             data = self._decoder.attempt(block)
             self._steps.run(lambda: self._note(block, data))
+
+    def _look_ahead(self, frame: FrameReader) -> None:
+        """Decode the complete blocks of the input that can go side by side; stand before the first
+        one again.
+        """
+        frame.go_back(self._blocks)
+        blocks: list[Block] = []
+        # What is wrong there is found again when it is its turn.
+        with contextlib.suppress(LLMZipError):
+            while not blocks or self._decoder.has_room(blocks):
+                block = frame.read_block()
+                if block is None:
+                    break
+                blocks.append(block)
+        if blocks:
+            self._decoder.decode_ahead(blocks)
+        self._input.go_back()
+        frame.go_back(self._blocks)
 
     def _begin(self, frame: FrameReader) -> None:
         self._decoder.open_frame(frame.header)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import BinaryIO
 
 from llmzip.block_decoder import BlockDecoder
+from llmzip.buffers import can_seek
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import FrameReader, read_frames
 from llmzip.errors import LLMZipError
@@ -21,7 +23,10 @@ class FrameStream:
         self._decoder = decoder
         self._frames = read_frames(file)
         self._frame: FrameReader | None = None
-        self._block: Block | None = None  # read, and not yet decoded
+        self._reads_ahead = can_seek(file)  # a pipe's next block may come only after this one
+        self._waiting: deque[Block] = deque()  # read, and not yet decoded
+        self._frame_ends = False  # behind those
+        self._failure: Exception | None = None  # of reading further
         self._calls = ExclusiveCalls("reader of frames")
         self._error: LLMZipError | None = None
         self.start = 0
@@ -45,11 +50,12 @@ class FrameStream:
             raise self._error.with_traceback(None)
         try:
             self._calls.check()
-            if self._block is None:
+            if not self._waiting:
                 self._calls.run(self._read)
-            if self._block is None:
+            if not self._waiting:
                 return False
-            data = self._decoder.attempt(self._block)
+            self._decoder.decode_ahead(list(self._waiting))
+            data = self._decoder.attempt(self._waiting[0])
             self._calls.run(lambda: self._note(data))
         except LLMZipError as error:
             self._error = error
@@ -57,25 +63,46 @@ class FrameStream:
         return True
 
     def _read(self) -> None:
-        """Go on to the next block, if there is one."""
-        while self._block is None:
+        """Go on to the next block, if there is one, and to those that are decoded beside it."""
+        while not self._waiting:
             if self._frame is None:
                 self._frame = next(self._frames, None)
                 if self._frame is None:
                     return
                 self._decoder.open_frame(self._frame.header)
-            self._block = self._frame.read_block()
-            if self._block is None:
+            self._read_block(self._frame)
+            if self._frame_ends:
                 self._frame.verify_content()
                 self.frames += 1
                 self.compressed_bytes += self._frame.compressed_size
-                self._frame = None
+                self._frame, self._frame_ends = None, False
+        while (
+            self._reads_ahead
+            and not self._frame_ends
+            and self._frame
+            and self._decoder.has_room(self._waiting)
+        ):
+            try:
+                self._read_block(self._frame)
+            except Exception as error:  # what has been read comes first
+                self._failure = error
+                return
+
+    def _read_block(self, frame: FrameReader) -> None:
+        """Read a block, or the frame's end."""
+        if self._failure:
+            raise self._failure
+        if self._frame_ends:
+            return
+        block = frame.read_block()
+        if block is None:
+            self._frame_ends = True
+        else:
+            self._waiting.append(block)
 
     def _note(self, data: bytes) -> None:
-        assert self._block is not None
         assert self._frame is not None
-        self._decoder.note(self._block, data)
+        self._decoder.note(self._waiting.popleft(), data)
         self._frame.add_content(data)
-        self._block = None
         self.start += len(self.data)
         self.data = data

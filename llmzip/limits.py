@@ -31,6 +31,11 @@ class Limits:
     """The longest output in bytes; None: the limit above."""
     _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
 
+    @property
+    def most_memory(self) -> int:
+        """The memory in bytes that decoding may take."""
+        return machine_bytes() if self.memory is None else self.memory
+
     def check_frame(self, header: FrameHeader) -> None:
         """Raise LimitError where a frame states more memory than the caller allows."""
         if self.memory is not None:  # a frame may state more than its blocks then need
@@ -65,7 +70,7 @@ class Limits:
         self._check_memory(need, "a block")
 
     def _check_memory(self, need: int, what: str) -> None:
-        limit = machine_bytes() if self.memory is None else self.memory
+        limit = self.most_memory
         if need > limit:
             has = "this machine has" if self.memory is None else "the limit is"
             raise LimitError(

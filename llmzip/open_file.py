@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, Literal, overload
 
-from llmzip.block_reader import can_seek
+from llmzip.buffers import can_seek
 from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
 from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.file import LLMZipFile, PathOrFile

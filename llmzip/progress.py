@@ -17,6 +17,7 @@ class ProgressCounter:
         self.bytes = self.tokens = 0
         """Of the blocks that count."""
         self._block_bytes = self._block_tokens = 0
+        self._told = 0, 0
 
     def begin_block(self) -> None:
         """A block is worked on."""
@@ -31,8 +32,11 @@ class ProgressCounter:
         self._block_bytes = block_bytes
         if block_tokens is not None:
             self._block_tokens = block_tokens
-        if self._progress:
-            self._progress(self.bytes + block_bytes, self.tokens + self._block_tokens)
+        done = self.bytes + block_bytes, self.tokens + self._block_tokens
+        # Blocks that are worked on side by side are done before each of them counts.
+        if self._progress and done >= self._told:
+            self._told = done
+            self._progress(*done)
 
     def end_block(self, size: int) -> None:
         """The block counts, with so many bytes."""

@@ -15,7 +15,8 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import IntegrityError
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
-from llmzip.predictor.lockstep import Schedule, decode_tokens, encode_tokens
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.schedule import Schedule
 from llmzip.predictor.stream_layout import StreamLayout
 from tests import golden
 from tests.reference_decoder import range_decoder

@@ -21,7 +21,10 @@ SINK_TOKENS = 4
 
 @dataclasses.dataclass(frozen=True)
 class HeadInput:
-    """The quantized hidden state after a token: what the head predicts the next token from."""
+    """The quantized hidden state after a token: what the head predicts the next token from.
+
+    An engine on a device may still compute it: looking at it waits.
+    """
 
     vectors: npt.NDArray[np.int8]  # [..., d_model]
     scales: npt.NDArray[np.float32]  # [...]
@@ -92,6 +95,12 @@ class Batches:
     """Head inputs that an encoder gives to `distributions` at once: enough for fast products, on a
     CPU few enough for its cache.
     """
+    rows: int = 1
+    """Streams, of several blocks, that are best fed together; fewer than a block has: no block goes
+    with another.
+    """
+    threads: int = 1
+    """How many threads the mixers of several blocks are spread over."""
 
 
 class Engine(Protocol):
@@ -120,6 +129,10 @@ class Engine(Protocol):
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
     ) -> Distributions:
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """The memory that is free on the engine's device; None where that is the host's."""
         ...
 
     def mixer(self, capacity_bits: int) -> ContextMixer:

@@ -73,6 +73,10 @@ class NativeEngine:
         """
         return NativeDistributions(self._handle, vectors, scales)
 
+    def free_bytes(self) -> int | None:
+        """See `Engine.free_bytes`."""
+        return None
+
     def mixer(self, capacity_bits: int) -> NativeContextMixer:
         """See `Engine.mixer`."""
         return NativeContextMixer(self._handle, capacity_bits)

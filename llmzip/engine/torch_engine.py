@@ -8,6 +8,7 @@ quick on CUDA.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from llmzip.mixing.base import ContextMixer
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.model.integer_model import IntegerModel
 
-_CUDA_BATCHES = Batches(encode=2048, tables=128)
+_CUDA_BATCHES = Batches(encode=2048, tables=128, rows=512)
 
 
 def indexed(device: str) -> torch.device:
@@ -74,12 +75,15 @@ class TorchEngine:
         self.model = model
         self.transformer = transformer
         self.device = transformer.device
-        self.batches = _CUDA_BATCHES if on_cuda else Batches()
+        self._threads = threads
+        self.batches = self._with_threads(_CUDA_BATCHES if on_cuda else Batches())
         self.replays = on_cuda if replays is None else replays
         self._head_replay = Replay(self.device)
-        self._threads = threads
         self._mixing_handle: MixingHandle | None = None
         self._lock = new_lock()
+
+    def _with_threads(self, batches: Batches) -> Batches:
+        return dataclasses.replace(batches, threads=self._threads or processors())
 
     def working(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the host program's settings of torch have no effect."""
@@ -106,6 +110,14 @@ class TorchEngine:
         with self.working():
             return TorchDistributions(self.working, *self._predict(vectors, scales))
 
+    def free_bytes(self) -> int | None:
+        """See `Engine.free_bytes`."""
+        if self.device.type != "cuda":
+            return None
+        free = torch.cuda.mem_get_info(self.device)[0]
+        held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return free + held
+
     def mixer(self, capacity_bits: int) -> ContextMixer:
         """See `Engine.mixer`. In C where the C core is built: it is some fifty times as quick."""
         spec = self.model.spec
@@ -117,8 +129,8 @@ class TorchEngine:
         """The threads of all mixers of this engine."""
         with self._lock:
             if self._mixing_handle is None:
-                threads = self._threads or processors()
-                self._mixing_handle = MixingHandle(self.model.spec, threads, chosen_kernels(None))
+                kernels = chosen_kernels(None)
+                self._mixing_handle = MixingHandle(self.model.spec, self.batches.threads, kernels)
             return self._mixing_handle
 
     def _predict(

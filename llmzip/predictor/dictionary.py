@@ -16,7 +16,8 @@ from llmzip.engine.base import Engine, Session
 from llmzip.exclusive import new_lock
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokenizer
-from llmzip.predictor.lockstep import Start, encode_tokens
+from llmzip.predictor.lockstep import encode_tokens
+from llmzip.predictor.schedule import Start
 from llmzip.predictor.stream_layout import StreamLayout
 
 CONTEXT_TOKENS = 512

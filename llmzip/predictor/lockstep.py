@@ -5,11 +5,16 @@ the literal bytes behind escape tokens. The encoder knows all tokens and evaluat
 once; the decoder goes step by step. Both see the same integers (docs/format.md, "Payload of the llm
 codec"). A mixer, where there is one, corrects the predictions of each step by what came in all
 streams before it.
+
+Several blocks may go side by side, so that a step has rows enough for a device: they share nothing
+but the model's evaluation. The longest lies first, so that the rows that have ended are the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +22,13 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Engine, HeadInput, Session
+from llmzip.engine.base import Engine, HeadInput
 from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
-from llmzip.predictor.correction import correct, learn
+from llmzip.predictor.batch import common_window
+from llmzip.predictor.correction import Corrections
+from llmzip.predictor.schedule import Schedule, Start
 from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.types import IdArray, TokenProgress
 
@@ -29,75 +36,62 @@ _LITERAL_TABLE = np.full((1, 256), FREQUENCY_TOTAL // 256, np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
-    """n tokens as S streams of consecutive tokens; the first n mod S have one token more."""
+class TokenBlock:
+    """A block to be encoded; the mixer, if any, learns it."""
 
-    tokens: int
-    streams: int
-
-    @property
-    def steps(self) -> int:
-        """The length of the longest stream."""
-        return -(-self.tokens // self.streams)
-
-    def active(self, step: int) -> int:
-        """How many streams, the first ones, have a token at this step."""
-        return (
-            self.streams if (step + 1) * self.streams <= self.tokens else self.tokens % self.streams
-        )
-
-    def split(self, ids: IdArray) -> IdArray:
-        """[n] -> [S, steps]; a shorter stream ends with a 0 that is never coded."""
-        rows = np.zeros((self.streams, self.steps), np.int32)
-        rows.flat[self._indices()] = ids
-        return rows
-
-    def join(self, rows: IdArray) -> IdArray:
-        """The inverse of `split`."""
-        joined: IdArray = rows.flatten()[self._indices()]
-        return joined
-
-    def _indices(self) -> npt.NDArray[np.int64]:
-        """The index of each token in the flattened rows: [n]."""
-        longer = self.tokens % self.streams or self.streams
-        indices = np.arange(self.tokens)
-        beyond = np.maximum(indices - longer * self.steps, 0)
-        return indices + (beyond // (self.steps - 1) if self.steps > 1 else 0)
+    tokens: Tokens
+    layout: StreamLayout
+    mixer: ContextMixer | None = None
 
 
-class Start:
-    """Where the streams begin: at nothing, or after a text that all of them have read."""
+@dataclasses.dataclass(frozen=True)
+class CodedBlock:
+    """A block to be decoded; the mixer, if any, learns it."""
 
-    def __init__(
-        self, engine: Engine, context: IdArray | None = None, read: Session | None = None
-    ) -> None:
-        """context: the tokens of that text [n]; read: a session of one stream that has been fed all
-        but the last of them.
-        """
-        self._engine = engine
-        self.context = np.empty(0, np.int32) if context is None else context
-        self._read = read
-
-    @property
-    def last_token(self) -> int:
-        """The first input of each stream."""
-        return int(self.context[-1]) if len(self.context) else self._engine.model.spec.start_token
-
-    def session(self, streams: int, window: int, steps: int, chunk: int) -> Session:
-        """A session of streams that stand here and code up to `steps` tokens; it has no room for
-        what they never see.
-        """
-        window = min(window, len(self.context) + steps)
-        if self._read is None:
-            return self._engine.session(streams, window, chunk)
-        return self._read.fork(streams, window, chunk)
+    coded: bytes
+    layout: StreamLayout
+    mixer: ContextMixer | None = None
 
 
-def _shifted(rows: IdArray, first: int) -> IdArray:
-    """The inputs with which the model predicts `rows`: each token one step later, `first` before
-    them.
-    """
-    return np.concatenate([np.full((len(rows), 1), first, np.int32), rows[:, :-1]], axis=1)
+class _Rows:
+    """A block's rows among those of a step."""
+
+    def __init__(self, number: int, layout: StreamLayout, first: int) -> None:
+        self.number = number
+        self.schedule = Schedule(layout.tokens, layout.streams)
+        self.first = first
+        self.stop = first + layout.streams
+
+    def part(self, step: int) -> slice:
+        """The rows that have a token at this step."""
+        if step >= self.schedule.steps:
+            return slice(self.first, self.first)
+        return slice(self.first, self.first + self.schedule.active(step))
+
+    def done(self, steps: int) -> int:
+        """The tokens that are done after so many steps."""
+        return min(steps * self.schedule.streams, self.schedule.tokens)
+
+
+class _Encoding(_Rows):
+    def __init__(self, number: int, block: TokenBlock, first: int, escape_token: int) -> None:
+        super().__init__(number, block.layout, first)
+        self.ids = self.schedule.split(block.tokens.ids)
+        self._literals = self.schedule.split(_literal_values(block.tokens, escape_token))
+        self._escape_token = escape_token
+        self.coder = RangeEncoder()
+
+    def encode(self, step: int, buckets: _Table, slots: _Table) -> None:
+        """Code a step's tokens with the tables of the rows that have one."""
+        active = self.schedule.active(step)
+        ids = self.ids[:active, step]
+        self.coder.encode(ids >> BUCKET_BITS, buckets)
+        self.coder.encode(ids & (BUCKET_SIZE - 1), slots)
+        literal = self._literals[:active, step][ids == self._escape_token]
+        self.coder.encode(literal, _LITERAL_TABLE.repeat(len(literal), axis=0))
+
+
+_Table = npt.NDArray[np.integer]
 
 
 def encode_tokens(
@@ -110,48 +104,120 @@ def encode_tokens(
     observer: CodingObserver | None = None,
 ) -> bytes:
     """Code a token sequence in the streams of a layout; the mixer, if any, learns it."""
+    block = TokenBlock(tokens, layout, mixer)
+    return encode_blocks(engine, [block], start, progress, observer)[0]
+
+
+def encode_blocks(
+    engine: Engine,
+    blocks: Sequence[TokenBlock],
+    start: Start | None = None,
+    progress: TokenProgress | None = None,
+    observer: CodingObserver | None = None,
+) -> list[bytes]:
+    """Code blocks side by side that `batch.fitting` lets go together; observer: of a single one."""
     begin = start or Start(engine)
-    spec = engine.model.spec
-    streams = layout.streams
-    schedule = Schedule(layout.tokens, streams)
-    rows = schedule.split(tokens.ids)
-    inputs = _shifted(rows, begin.last_token)
-    literals = schedule.split(_literal_values(tokens, spec.escape_token))
-    coder = RangeEncoder(observer)
-    chunk = max(1, min(engine.batches.encode // streams, schedule.steps))
-    session = begin.session(streams, layout.window, schedule.steps, chunk)
-    group = max(1, engine.batches.tables // streams)
-    if mixer:
-        mixer.start(streams, begin.context)
-    for origin in range(0, schedule.steps, chunk):
-        head = session.advance(inputs[:, origin : origin + chunk])
-        for first in range(origin, min(origin + chunk, schedule.steps), group):
-            steps = slice(first, min(first + group, origin + chunk, schedule.steps))
-            vectors, scales = _step_rows(head, steps.start - origin, steps.stop - origin)
-            distributions = engine.distributions(vectors, scales)
-            if observer:
-                coded = min(steps.stop * streams, schedule.tokens) - steps.start * streams
-                observer.predictions(
-                    vectors[:coded], scales[:coded], rows[:, steps].T.flatten()[:coded]
+    placed: list[_Encoding] = []
+    for number in _longest_first([block.layout for block in blocks]):
+        first = placed[-1].stop if placed else 0
+        escape = engine.model.spec.escape_token
+        placed.append(_Encoding(number, blocks[number], first, escape))
+    if observer:
+        placed[0].coder = RangeEncoder(observer)
+    total, steps = placed[-1].stop, placed[0].schedule.steps
+    ids = np.zeros((total, steps), np.int32)
+    for block in placed:
+        ids[block.first : block.stop, : block.schedule.steps] = block.ids
+    inputs = np.concatenate(
+        [np.full((total, 1), begin.last_token, np.int32), ids[:, :-1]], axis=1
+    )  # each token one step later
+    chunk = max(1, min(engine.batches.encode // total, steps))
+    group = max(1, engine.batches.tables // total)
+    session = begin.session(total, _window(blocks), steps, chunk)
+    with _corrections(engine, blocks, placed, begin) as corrections:
+        for origin in range(0, steps, chunk):
+            width = max(block.stop for block in placed if block.schedule.steps > origin)
+            head = session.advance(inputs[:width, origin : origin + chunk])
+            for first in range(origin, min(origin + chunk, steps), group):
+                span = range(first, min(first + group, origin + chunk, steps))
+                vectors, scales = _step_rows(head, span.start - origin, span.stop - origin)
+                distributions = engine.distributions(vectors, scales)
+                if observer:
+                    coded = placed[0].done(span.stop) - placed[0].done(span.start)
+                    observer.predictions(
+                        vectors[:coded],
+                        scales[:coded],
+                        ids[:, span.start : span.stop].T.flatten()[:coded],
+                    )
+                for i, t in enumerate(span):
+                    parts, row = [block.part(t) for block in placed], i * width
+                    corrections.correct(parts, vectors[row : row + width], distributions, row)
+                    weights = corrections.weights(parts, ids[:width, t], distributions, row)
+                    corrections.learn(parts, ids[:width, t], weights)
+                buckets = ids[:width, span.start : span.stop].T.flatten() >> BUCKET_BITS
+                tables = (
+                    distributions.bucket_frequencies(),
+                    distributions.token_frequencies(buckets),
                 )
-            if mixer:
-                for i, t in enumerate(range(steps.start, steps.stop)):
-                    part = slice(i * streams, i * streams + schedule.active(t))
-                    correct(mixer, vectors, distributions, part)
-                    learn(mixer, rows[: schedule.active(t), t], distributions, part)
-            buckets = rows[:, steps].T.flatten() >> BUCKET_BITS
-            tables = distributions.bucket_frequencies(), distributions.token_frequencies(buckets)
-            for i, t in enumerate(range(steps.start, steps.stop)):
-                active = schedule.active(t)
-                ids = rows[:active, t]
-                part = slice(i * streams, i * streams + active)
-                coder.encode(ids >> BUCKET_BITS, tables[0][part])
-                coder.encode(ids & (BUCKET_SIZE - 1), tables[1][part])
-                literal = literals[:active, t][ids == spec.escape_token]
-                coder.encode(literal, _LITERAL_TABLE.repeat(len(literal), axis=0))
-            if progress:
-                progress(min(steps.stop * streams, schedule.tokens))
-    return coder.finish()
+                for i, t in enumerate(span):
+                    for block in placed:
+                        part = block.part(t)
+                        if part.stop > part.start:
+                            rows = slice(i * width + part.start, i * width + part.stop)
+                            block.encode(t, tables[0][rows], tables[1][rows])
+                if progress:
+                    progress(sum(block.done(span.stop) for block in placed))
+    coded_blocks = {block.number: block.coder.finish() for block in placed}
+    return [coded_blocks[number] for number in range(len(blocks))]
+
+
+class _Decoding(_Rows):
+    def __init__(self, number: int, block: CodedBlock, first: int) -> None:
+        super().__init__(number, block.layout, first)
+        self.ids = np.zeros((block.layout.streams, self.schedule.steps), np.int32)
+        self._literals = np.zeros_like(self.ids)
+        self._coder = RangeDecoder(block.coded)
+        self.error: IntegrityError | None = None
+
+    def part(self, step: int) -> slice:
+        """The same; none once an error has been found."""
+        return slice(self.first, self.first) if self.error else super().part(step)
+
+    def buckets(self, tables: _Table) -> IdArray:
+        """The buckets of a step; zeros, and `error`, where no encoder can have written them."""
+        try:
+            return self._coder.decode(tables)
+        except IntegrityError as error:
+            self.error = error
+            return np.zeros(len(tables), np.int32)
+
+    def tokens(self, step: int, buckets: IdArray, tables: _Table, vocab: int, escape: int) -> None:
+        """Decode the tokens of a step in their buckets, and the literals behind them, or note the
+        `error`.
+        """
+        if self.error:
+            return
+        try:
+            ids = (buckets << BUCKET_BITS) | self._coder.decode(tables)
+            if ids.max() >= vocab:
+                raise IntegrityError(
+                    "a decoded token lies outside the vocabulary; the block is damaged"
+                )
+            escapes = np.flatnonzero(ids == escape)
+            literals = self._coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))
+        except IntegrityError as error:
+            self.error = error
+            return
+        self.ids[: len(ids), step] = ids
+        self._literals[escapes, step] = literals
+
+    def result(self, escape_token: int) -> Tokens | IntegrityError:
+        """The tokens, or why there are none."""
+        if self.error:
+            return self.error
+        ids = self.schedule.join(self.ids)
+        values = self.schedule.join(self._literals)[ids == escape_token]
+        return Tokens(ids, values.astype(np.uint8).tobytes())
 
 
 def decode_tokens(
@@ -163,42 +229,86 @@ def decode_tokens(
     progress: TokenProgress | None = None,
 ) -> Tokens:
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
-    begin = start or Start(engine)
-    spec = engine.model.spec
-    streams = layout.streams
-    schedule = Schedule(layout.tokens, streams)
-    rows = np.zeros((streams, schedule.steps), np.int32)
-    literals = np.zeros_like(rows)
-    coder = RangeDecoder(coded)
-    session = begin.session(streams, layout.window, schedule.steps, 1)
-    previous = np.full((streams, 1), begin.last_token, np.int32)
-    if mixer:
-        mixer.start(streams, begin.context)
-    for t in range(schedule.steps):
-        active = schedule.active(t)
-        head = session.advance(previous[:active])
-        vectors = head.vectors[:, 0]
-        distributions = engine.distributions(vectors, head.scales[:, 0])
+    (found,) = decode_blocks(engine, [CodedBlock(coded, layout, mixer)], start, progress)
+    if isinstance(found, IntegrityError):
+        raise found
+    return found
+
+
+def decode_blocks(
+    engine: Engine,
+    blocks: Sequence[CodedBlock],
+    start: Start | None = None,
+    progress: TokenProgress | None = None,
+) -> list[Tokens | IntegrityError]:
+    """The inverse of `encode_blocks`; for a block with symbols that no encoder writes the error,
+    without harm to the others.
+    """
+    begin, spec = start or Start(engine), engine.model.spec
+    placed: list[_Decoding] = []
+    for number in _longest_first([block.layout for block in blocks]):
+        first = placed[-1].stop if placed else 0
+        placed.append(_Decoding(number, blocks[number], first))
+    total, steps = placed[-1].stop, placed[0].schedule.steps
+    session = begin.session(total, _window(blocks), steps, 1)
+    head = session.advance(np.full((_width(placed, 0), 1), begin.last_token, np.int32))
+    with _corrections(engine, blocks, placed, begin) as corrections:
+        for t in range(steps):
+            vectors = head.vectors[:, 0]
+            distributions = engine.distributions(vectors, head.scales[:, 0])
+            parts = [block.part(t) for block in placed]
+            corrections.correct(parts, vectors, distributions)
+            buckets, tables = np.zeros(len(vectors), np.int32), distributions.bucket_frequencies()
+            for block, part in zip(placed, parts, strict=True):
+                buckets[part] = block.buckets(tables[part])
+            tables = distributions.token_frequencies(buckets)
+            ids = np.zeros(len(vectors), np.int32)
+            for block, part in zip(placed, parts, strict=True):
+                if part.stop > part.start:
+                    block.tokens(t, buckets[part], tables[part], spec.vocab, spec.escape_token)
+                    ids[part] = block.ids[: part.stop - part.start, t]
+            parts = [block.part(t) for block in placed]  # without those that have failed
+            weights = corrections.weights(parts, ids, distributions)
+            del distributions  # before the next step's are made: they are megabytes
+            if all(block.error for block in placed):
+                break
+            if t + 1 < steps:  # a device computes while the mixers learn
+                head = session.advance(ids[: _width(placed, t + 1), None])
+            corrections.learn(parts, ids, weights)
+            if progress:
+                progress(sum(block.done(t + 1) for block in placed))
+    found = {block.number: block.result(spec.escape_token) for block in placed}
+    return [found[number] for number in range(len(blocks))]
+
+
+def _longest_first(layouts: Sequence[StreamLayout]) -> list[int]:
+    """The blocks' numbers in the order of their rows."""
+    steps = [Schedule(layout.tokens, layout.streams).steps for layout in layouts]
+    return sorted(range(len(layouts)), key=lambda number: -steps[number])
+
+
+def _width(placed: Sequence[_Decoding], step: int) -> int:
+    """The rows up to the last one that has a token at this step, whether or not it is damaged."""
+    last = [block for block in placed if block.schedule.steps > step][-1]
+    return last.first + last.schedule.active(step)
+
+
+def _window(blocks: Sequence[TokenBlock] | Sequence[CodedBlock]) -> int:
+    return common_window([block.layout for block in blocks])
+
+
+def _corrections(
+    engine: Engine,
+    blocks: Sequence[TokenBlock] | Sequence[CodedBlock],
+    placed: Sequence[_Rows],
+    begin: Start,
+) -> contextlib.AbstractContextManager[Corrections]:
+    """The blocks' mixers in the order of their rows, ready for the first step."""
+    mixers = [blocks[block.number].mixer for block in placed]
+    for mixer, block in zip(mixers, placed, strict=True):
         if mixer:
-            correct(mixer, vectors, distributions, slice(0, active))
-        buckets = coder.decode(distributions.bucket_frequencies())
-        ids = (buckets << BUCKET_BITS) | coder.decode(distributions.token_frequencies(buckets))
-        if ids.max() >= spec.vocab:
-            raise IntegrityError(
-                "a decoded token lies outside the vocabulary; the block is damaged"
-            )
-        if mixer:
-            learn(mixer, ids, distributions, slice(0, active))
-        rows[:active, t] = ids
-        escapes = np.flatnonzero(ids == spec.escape_token)
-        literals[escapes, t] = coder.decode(_LITERAL_TABLE.repeat(len(escapes), axis=0))
-        previous = rows[:, t : t + 1]
-        del distributions  # before the next step's are made: they are megabytes
-        if progress:
-            progress(min((t + 1) * streams, layout.tokens))
-    ids = schedule.join(rows)
-    values = schedule.join(literals)[ids == spec.escape_token]
-    return Tokens(ids, values.astype(np.uint8).tobytes())
+            mixer.start(block.schedule.streams, begin.context)
+    return Corrections.of(mixers, engine.batches.threads)
 
 
 def _step_rows(

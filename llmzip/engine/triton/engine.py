@@ -21,7 +21,7 @@ from llmzip.model.integer_model import IntegerModel
 MIN_CAPABILITY = (8, 0)
 """Triton compiles int8 products for no older device."""
 
-_BATCHES = Batches(encode=2048, tables=512)
+_BATCHES = Batches(encode=2048, tables=512, rows=1024)
 
 _MAX_SLOTS = 1 << 16  # 2**15 times as much fits int32
 _MAX_HEAD_DIM = 256
@@ -48,7 +48,7 @@ class TritonEngine(TorchEngine):
         self._compute_with(
             model, TritonTransformer(model, indexed(device), operations), replays, threads
         )
-        self.batches = _BATCHES
+        self.batches = self._with_threads(_BATCHES)
 
     def session(self, streams: int, window: int, chunk: int) -> TorchSession:
         """See `Engine.session`. What is too large for the kernels goes the torch path."""

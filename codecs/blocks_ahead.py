@@ -1,0 +1,138 @@
+"""Blocks that are coded side by side before it is their turn: what an encoder has drafted, and what
+a decoder has read.
+
+How many go together says `predictor.batch`; it is one on engines that gain nothing by more. Each
+block is coded as it would be alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+
+from llmzip.accounting import machine_bytes
+from llmzip.codecs.encoded_block import EncodedBlock
+from llmzip.codecs.llm import LLMCodec, PreparedText
+from llmzip.codecs.selection import Draft
+
+
+@dataclasses.dataclass
+class _Next:
+    """One of the next blocks."""
+
+    data: bytes
+    """What was at hand for it."""
+    maker: object
+    """The state that the draft was made from."""
+    draft: Draft
+    text: PreparedText | None
+    """For the model; None where it is not asked."""
+    coded: EncodedBlock | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes the block holds."""
+        return len(self.draft.data) if self.text is None else self.draft.size(self.text.size)
+
+
+class EncoderAhead:
+    """The drafts of the next blocks of a frame, and what the model has made of them."""
+
+    def __init__(self) -> None:
+        self._next: deque[_Next] = deque()
+        self._codec: LLMCodec | None = None  # once the model is to be asked
+
+    def wants(self, size: int, kept: int) -> bool:
+        """Whether one more block should be drafted before any is encoded, and `size` pending bytes
+        hold one; the last `kept` of them do not count.
+        """
+        return self._has_room() and size - self.size > kept
+
+    @property
+    def size(self) -> int:
+        """The bytes of the blocks that have been drafted."""
+        return sum(block.size for block in self._next)
+
+    @property
+    def waits(self) -> bool:
+        """Whether with more data at hand more blocks would go together."""
+        return bool(self._next) and self._has_room()
+
+    def add(self, data: bytes, draft: Draft, maker: object, llm: Callable[[], LLMCodec]) -> None:
+        """A draft of the block behind those drafted.
+
+        maker: what it depends on beside the data. llm: gives the model's codec; called only if the
+        model is to be asked.
+        """
+        text = None
+        if draft.literals:
+            self._codec = self._codec or llm()
+            text = self._codec.prepare(draft.literals)
+        self._next.append(_Next(data, maker, draft, text))
+
+    def encode(self) -> None:
+        """Have the model code the first blocks, if it has not."""
+        if not self._next or self._next[0].text is None or self._next[0].coded is not None:
+            return
+        together: list[tuple[_Next, PreparedText]] = []
+        for block in self._next:
+            if block.text is None:
+                break
+            together.append((block, block.text))
+        assert self._codec
+        count = self._fitting([text for _, text in together])
+        coded = self._codec.encode_texts([text for _, text in together[:count]])
+        for (block, _), done in zip(together[:count], coded, strict=True):
+            block.coded = done
+
+    def take(self, data: bytes, maker: object) -> EncodedBlock | None:
+        """The next block, if it was drafted from this data and maker; else None, and the drafts are
+        dropped.
+        """
+        if self._next and self._next[0].maker is maker and self._next[0].data == data:
+            block = self._next.popleft()
+            return block.draft.block(block.coded)
+        self._next.clear()
+        return None
+
+    def _has_room(self) -> bool:
+        """Whether another block like the last one would go with those drafted."""
+        if not self._next:
+            return True
+        texts = [block.text for block in self._next if block.text is not None]
+        if len(texts) < len(self._next) or self._next[0].coded is not None:
+            return False
+        return self._fitting([*texts, texts[-1]]) > len(texts)
+
+    def _fitting(self, texts: list[PreparedText]) -> int:
+        assert self._codec
+        blocks = [(text.layout, text.size) for text in texts]
+        return self._codec.fitting(blocks, machine_bytes() // 2)
+
+
+class DecoderAhead:
+    """Payloads of the model that have been decoded before it was their turn."""
+
+    def __init__(self) -> None:
+        self._decoded: dict[tuple[bytes, int], bytes] = {}
+
+    def decode(self, codec: LLMCodec, payloads: list[tuple[bytes, int]]) -> None:
+        """Decode payloads and their sizes side by side. Of damaged ones nothing is kept: their turn
+        comes.
+        """
+        if len(payloads) > 1:
+            found = codec.decode_payloads(payloads)
+            self._decoded = {
+                payload: data
+                for payload, data in zip(payloads, found, strict=True)
+                if data is not None
+            }
+
+    def take(self, payload: bytes, size: int) -> bytes | None:
+        """The data of a payload, if it has been decoded."""
+        return self._decoded.pop((payload, size), None)
+
+    def __bool__(self) -> bool:
+        """Whether something waits for its turn."""
+        return bool(self._decoded)
