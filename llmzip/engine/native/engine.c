@@ -51,6 +51,8 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     engine->rope = rope;
     engine->width = round_up((size_t)spec->d_model, INPUT_UNIT);
     engine->inner = round_up((size_t)spec->d_ff, INPUT_UNIT);
+    /* Not a multiple of 4 KiB, which would put all rows in the same sets of the cache. */
+    engine->gate_stride = 2 * engine->inner + PANEL;
     engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, INPUT_UNIT);
     engine->buckets = ((size_t)spec->vocab + BUCKET_SIZE - 1) / BUCKET_SIZE;
     engine->inverse_width = (float)(1.0 / spec->d_model);

@@ -36,10 +36,11 @@ struct engine {
     const int16_t *rope;          /* [positions, 2, D/2] */
     struct layer *layers;
     struct matrix head;
-    size_t width;   /* d, rounded up to INPUT_UNIT like the following */
-    size_t inner;   /* F */
-    size_t heads;   /* H * D */
-    size_t buckets; /* of the vocabulary */
+    size_t width;       /* d, rounded up to INPUT_UNIT like the following */
+    size_t inner;       /* F */
+    size_t heads;       /* H * D */
+    size_t gate_stride; /* between rows of gates and ups */
+    size_t buckets;     /* of the vocabulary */
     float inverse_width;
     /* Of decoders with features. */
     const int8_t *positions; /* [positions, d], or NULL */

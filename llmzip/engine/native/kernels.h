@@ -28,7 +28,7 @@
 #define PANEL 32      /* columns of a packed panel */
 #define INPUT_UNIT 64 /* a product's inputs are padded to a multiple of it: a row of a tile */
 #define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
-#define QUERY_TILE 6  /* queries that attention takes at a time */
+#define QUERY_TILE 16 /* queries that attention takes at a time, at most */
 #define MAX_HEAD_DIM 1040
 #define SLICE_WORDS 8 /* of a signature: a cache line */
 
@@ -86,20 +86,23 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
                                 (int32_t *)(void *)(scales + 2 * PANEL)};
 }
 
-/* What will be read soon. Kernels ask for a line of it between their own loads, so that the memory
- * works while they compute: evenly, because the processor drops requests that come in bursts. With
- * no lines left, `next` must still be an address. */
+/* What will be read soon. Kernels ask for some lines of it between their own loads, so that the
+ * memory works while they compute: evenly, because the processor drops requests that come in
+ * bursts. With no lines left, `next` must still be an address. */
 struct prefetch {
     const char *next;
     size_t lines;
 };
 
-static inline void prefetch_line(struct prefetch *wanted)
+/* Asks for `count` lines, a constant after inlining; for none if fewer are left. */
+static inline __attribute__((always_inline)) void prefetch_lines(struct prefetch *wanted,
+                                                                 size_t count)
 {
-    size_t more = wanted->lines > 0;
-    __builtin_prefetch(wanted->next, 0, 3);
-    wanted->next += 64 * more;
-    wanted->lines -= more;
+    size_t step = wanted->lines < count ? 0 : 64;
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(wanted->next + i * step, 0, 3);
+    wanted->next += count * step;
+    wanted->lines -= step ? count : 0;
 }
 
 /* The slots of a step's new positions, and the positions that they see; the same for all streams,

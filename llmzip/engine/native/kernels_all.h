@@ -5,6 +5,11 @@
 
 #include "kernels_elementwise.h"
 #include "kernels_gemm.h"
+#if defined(HAS_TILES)
+#include "kernels_tiles.h"
+#else
+#define MULTIPLY multiply
+#endif
 #include "kernels_mlp.h"
 /* in this order: each uses some of those above */
 #include "kernels_features.h"
@@ -12,11 +17,6 @@
 #include "kernels_attention.h"
 #include "kernels_signatures.h"
 #include "kernels_weights.h"
-#if defined(HAS_TILES)
-#include "kernels_tiles.h"
-#else
-#define MULTIPLY multiply
-#endif
 
 const struct kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,

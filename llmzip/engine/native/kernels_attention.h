@@ -116,9 +116,15 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
                                 const struct head_cache *cache, size_t size, float bound,
                                 uint8_t *low, uint8_t *high, struct prefetch *wanted)
 {
-    vf top = vf_load(scores);
-    for (size_t i = LANES; i < n; i += LANES)
+    struct prefetch ahead = *wanted; /* a copy, which no store can change */
+    vf top = vf_load(scores), other = top;
+    for (size_t i = 0; i < n; i += PANEL) {
         top = vf_max(top, vf_load(scores + i));
+        other = vf_max(other, vf_load(scores + i + LANES));
+        for (size_t j = 2 * LANES; j < PANEL; j += LANES)
+            top = vf_max(top, vf_load(scores + i + j));
+    }
+    top = vf_max(top, other);
     /* Multiplying by a positive number keeps the order. */
     vf maximum = vf_set(vf_reduce_max(top) * scale);
 
@@ -130,8 +136,7 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
             vi power = vi_round(vf_mul(exp2_clamped(t), vf_set((float)(1 << ATTENTION_ONE_BITS))));
             total = vi_add(total, power);
             vi_store(powers + i, power);
-            for (int k = 0; k < POWER_LINES; k++)
-                prefetch_line(wanted);
+            prefetch_lines(&ahead, POWER_LINES);
         }
     }
     vf factor = vf_set((float)(1 << ATTENTION_TOTAL_BITS) / ((float)vi_reduce_add(total) * bound));
@@ -144,16 +149,31 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
             largest = vi_max(largest, w);
             vi_store_bytes(low + j + i, w);
             vi_store_bytes(high + j + i, vi_shift_right(w, 8));
-            for (int k = 0; k < WEIGHT_LINES; k++)
-                prefetch_line(wanted);
+            prefetch_lines(&ahead, WEIGHT_LINES);
         }
     }
+    *wanted = ahead;
     if (vi_reduce_max(largest) < 1 << 16)
         return -1;
     size_t alone = 0;
     while (alone + 1 < n && powers[alone] == 0)
         alone++;
     return (ptrdiff_t)alone;
+}
+
+#if !defined(HAS_TILES)
+#define QUERIES_AT_ONCE 6
+
+/* Scores without the queries' scales of some queries and all positions in use. */
+static inline void scores_of(struct rows queries, const struct head_cache *cache, size_t size,
+                             size_t used, float *scores, size_t stride, struct prefetch *wanted)
+{
+    for (size_t p = 0; p < used / PANEL; p++) {
+        struct cache_block block = cache_block(cache, size, p);
+        struct panel keys = {block.keys, (size + 3) / 4, 0};
+        panel_product(queries, keys, block.key_sums, block.key_scales, scores + p * PANEL, stride,
+                      NULL, wanted);
+    }
 }
 
 /* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
@@ -175,6 +195,8 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
     }
 }
 
+#endif
+
 static void attend(const struct head_shape *shape, const struct view *view,
                    const struct head_rows *heads, size_t first, size_t last,
                    const struct attention_scratch *scratch, struct prefetch *wanted)
@@ -185,17 +207,12 @@ static void attend(const struct head_shape *shape, const struct view *view,
     size_t slots = view->slots, queries = (last - first) * shared;
     quantize_queries(shape, view, heads, first, last, scratch);
 
-    for (size_t start = 0; start < queries; start += QUERY_TILE) {
-        size_t tile_size = queries - start < QUERY_TILE ? queries - start : QUERY_TILE;
+    for (size_t start = 0; start < queries; start += QUERIES_AT_ONCE) {
+        size_t tile_size = queries - start < QUERIES_AT_ONCE ? queries - start : QUERIES_AT_ONCE;
         struct rows rows = {scratch->queries + start * padded, padded, tile_size};
-        for (size_t p = 0; p < view->used / PANEL; p++) {
-            struct cache_block block = cache_block(cache, size, p);
-            struct panel keys = {block.keys, (size + 3) / 4, 0};
-            panel_product(rows, keys, block.key_sums, block.key_scales, scratch->scores + p * PANEL,
-                          slots, NULL, wanted);
-        }
+        scores_of(rows, cache, size, view->used, scratch->scores, slots, wanted);
 
-        ptrdiff_t alone[QUERY_TILE];
+        ptrdiff_t alone[QUERIES_AT_ONCE];
         for (size_t r = 0; r < tile_size; r++) {
             size_t t = first + (start + r) / shared;
             float scale = scratch->query_scales[start + r];
@@ -212,7 +229,7 @@ static void attend(const struct head_shape *shape, const struct view *view,
         for (size_t d = 0; d < padded; d += PANEL) {
             const int8_t *values = cache_block(cache, size, 0).values + d * PANEL;
             struct panel panel = {values, view->used / 4, block_bytes(size) - RUN * PANEL * 4};
-            int32_t sums[QUERY_TILE * PANEL];
+            int32_t sums[QUERIES_AT_ONCE * PANEL];
             weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
                 size_t t = first + (start + r) / shared,

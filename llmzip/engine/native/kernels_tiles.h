@@ -1,8 +1,10 @@
-/* The int8 product by tiles, after simd_amx.h and kernels_gemm.h: a panel of 32 columns times up to
- * 32 rows at a time, in the layout that the vector kernels use, too. */
+/* The int8 products of linear layers and of attention by tiles, after simd_amx.h and
+ * kernels_gemm.h: a panel of 32 columns times up to 32 rows at a time, in the layout that the
+ * vector kernels use, too. */
 
 #define MULTIPLY multiply_by_tiles
 #define BLOCK_ROWS (2 * TILE_SIDE)
+#define STEP_LINES 8 /* asked for per step: several rows' blocks for one panel have time for it */
 
 /* Tiles 0 to 3 hold sums: [two of rows][two of columns]; 4 and 5 rows, 6 and 7 weights. With up to
  * 16 rows the lower ones are not used. */
@@ -18,11 +20,41 @@ static inline struct tile_shapes block_shapes(size_t rows)
     return shapes;
 }
 
-/* One panel: int32 sums [rows][PANEL]. `lower` says whether there are more than 16 rows (a constant
- * after inlining). */
-static inline __attribute__((always_inline)) void
-tile_sums_of(int lower, const uint8_t *a, size_t stride, struct panel panel, int32_t *sums)
+/* Sums that are stored and not yet converted: rows of one panel. */
+struct pending {
+    size_t rows;
+    const int32_t *sums; /* [rows][PANEL] */
+    const int32_t *correction;
+    const float *scale;
+    float *out; /* [rows][stride] */
+    size_t stride;
+    const float *row_scale; /* [rows], or NULL */
+};
+
+static inline __attribute__((always_inline)) void put_pending(struct pending *p, size_t rows)
 {
+    for (; rows > 0 && p->rows > 0; rows--, p->rows--) {
+        vi sums[VECTORS];
+        for (size_t v = 0; v < VECTORS; v++)
+            sums[v] = vi_load(p->sums + v * LANES);
+        put_sums(sums, p->correction, p->scale, p->out, p->row_scale);
+        p->sums += PANEL;
+        p->out += p->stride;
+        p->row_scale += p->row_scale ? 1 : 0;
+    }
+}
+
+/* One panel: int32 sums [rows][PANEL]; `lower` says whether there are more than 16 rows (a constant
+ * after inlining). Between the products, which keep one unit of the processor busy, the others
+ * convert the sums before these, and ask for what is wanted. */
+static inline __attribute__((always_inline)) void tile_block(int lower, const uint8_t *a,
+                                                             size_t stride, struct panel panel,
+                                                             int32_t *sums, struct pending *before,
+                                                             struct prefetch *wanted)
+{
+    struct pending pending = *before; /* copies, which no store can change */
+    struct prefetch ahead = *wanted;
+    size_t share = (pending.rows * TILE_SIDE + panel.groups - 1) / panel.groups;
     const int8_t *b = panel.data;
     TILE_ZERO(0);
     TILE_ZERO(1);
@@ -41,13 +73,17 @@ tile_sums_of(int lower, const uint8_t *a, size_t stride, struct panel panel, int
             TILE_DOT(2, 5, 6);
             TILE_DOT(3, 5, 7);
         }
+        put_pending(&pending, share);
+        prefetch_lines(&ahead, STEP_LINES);
     }
+    put_pending(&pending, pending.rows);
     TILE_STORE(0, sums, PANEL * 4);
     TILE_STORE(1, sums + TILE_SIDE, PANEL * 4);
     if (lower) {
         TILE_STORE(2, sums + TILE_SIDE * PANEL, PANEL * 4);
         TILE_STORE(3, sums + TILE_SIDE * PANEL + TILE_SIDE, PANEL * 4);
     }
+    *wanted = ahead;
 }
 
 static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t first, size_t last,
@@ -58,26 +94,128 @@ static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t firs
     size_t blocks = (a.count + BLOCK_ROWS - 1) / BLOCK_ROWS, rows = (a.count + blocks - 1) / blocks,
            bytes = w->groups * 4 * PANEL;
     struct tile_shapes shapes = block_shapes(rows);
-    _Alignas(64) int32_t sums[BLOCK_ROWS * PANEL];
+    _Alignas(64) int32_t sums[2][BLOCK_ROWS * PANEL];
+    struct pending pending = {0};
+    size_t turn = 0;
     tiles_configure(&shapes);
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        for (size_t m = 0; m < a.count; m += rows) {
+        /* A single block reads on by itself, without interruption. */
+        struct prefetch next = {(const char *)panel.data + bytes,
+                                blocks > 1 && p + 1 < last ? bytes / 64 : 0};
+        for (size_t m = 0; m < a.count; m += rows, turn = !turn) {
             /* All blocks have the same shape: the last one begins among the rows before it. */
             size_t start = m + rows <= a.count ? m : a.count - rows;
+            const uint8_t *from = a.data + start * a.stride;
             if (rows > TILE_SIDE)
-                tile_sums_of(1, a.data + start * a.stride, a.stride, panel, sums);
+                tile_block(1, from, a.stride, panel, sums[turn], &pending, &next);
             else
-                tile_sums_of(0, a.data + start * a.stride, a.stride, panel, sums);
-            for (size_t r = m; r < start + rows; r++) {
-                vi row[VECTORS];
-                for (size_t v = 0; v < VECTORS; v++)
-                    row[v] = vi_load(sums + (r - start) * PANEL + v * LANES);
-                put_sums(row, w->correction + n, w->scale + n, out + r * stride + n,
-                         row_scale ? row_scale + r : NULL);
-            }
+                tile_block(0, from, a.stride, panel, sums[turn], &pending, &next);
+            pending = (struct pending){start + rows - m,
+                                       sums[turn] + (m - start) * PANEL,
+                                       w->correction + n,
+                                       w->scale + n,
+                                       out + m * stride + n,
+                                       stride,
+                                       row_scale ? row_scale + m : NULL};
         }
     }
     tiles_release();
+    put_pending(&pending, pending.rows);
+}
+
+static inline void put_stored(const int32_t *sums, const int32_t *correction, const float *scale,
+                              float *out, const float *row_scale)
+{
+    vi row[VECTORS];
+    for (size_t v = 0; v < VECTORS; v++)
+        row[v] = vi_load(sums + v * LANES);
+    put_sums(row, correction, scale, out, row_scale);
+}
+
+/* Attention. Each row of a tile is a query; with the key's size or a block's positions, the other
+ * two sides of its products are mostly shorter than in the product above. */
+#define QUERIES_AT_ONCE TILE_SIDE
+
+/* Lines that are asked for per block of positions. */
+enum { KEY_LINES = 4, VALUE_LINES = 4 };
+
+/* Tiles 0 to 3 hold sums of `queries` rows; 4 and 5 `inner` and `rest` bytes of rows, 6 and 7 what
+ * they are multiplied by. */
+static inline void configure_attention(size_t queries, size_t inner, size_t rest)
+{
+    struct tile_shapes shapes = {.palette = 1};
+    for (size_t t = 0; t < 8; t++) {
+        size_t bytes = t % 2 ? rest : inner;
+        shapes.row_bytes[t] = (uint16_t)(t == 4 || t == 5 ? bytes : TILE_ROW_BYTES);
+        shapes.rows[t] = (uint8_t)(t < 6 ? queries : bytes / 4);
+    }
+    tiles_configure(&shapes);
+}
+
+/* Scores without the queries' scales of some queries and all positions in use. */
+static inline void scores_of(struct rows queries, const struct head_cache *cache, size_t size,
+                             size_t used, float *scores, size_t stride, struct prefetch *wanted)
+{
+    size_t whole = size / TILE_ROW_BYTES * TILE_ROW_BYTES, rest = round_up(size - whole, 4);
+    _Alignas(64) int32_t sums[QUERIES_AT_ONCE * PANEL];
+    configure_attention(queries.count, TILE_ROW_BYTES, rest ? rest : 4);
+    for (size_t p = 0; p < used / PANEL; p++) {
+        struct cache_block block = cache_block(cache, size, p);
+        TILE_ZERO(0);
+        TILE_ZERO(1);
+        for (size_t k = 0; k < whole; k += TILE_ROW_BYTES) {
+            TILE_LOAD(4, queries.data + k, queries.stride);
+            TILE_LOAD(6, block.keys + k * PANEL, PANEL * 4);
+            TILE_DOT(0, 4, 6);
+            TILE_LOAD(6, block.keys + k * PANEL + TILE_ROW_BYTES, PANEL * 4);
+            TILE_DOT(1, 4, 6);
+        }
+        if (rest) {
+            TILE_LOAD(5, queries.data + whole, queries.stride);
+            TILE_LOAD(7, block.keys + whole * PANEL, PANEL * 4);
+            TILE_DOT(0, 5, 7);
+            TILE_LOAD(7, block.keys + whole * PANEL + TILE_ROW_BYTES, PANEL * 4);
+            TILE_DOT(1, 5, 7);
+        }
+        TILE_STORE(0, sums, PANEL * 4);
+        TILE_STORE(1, sums + TILE_SIDE, PANEL * 4);
+        for (size_t r = 0; r < queries.count; r++)
+            put_stored(sums + r * PANEL, block.key_sums, block.key_scales,
+                       scores + r * stride + p * PANEL, NULL);
+        prefetch_lines(wanted, KEY_LINES);
+    }
+    tiles_release();
+}
+
+/* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
+static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries,
+                                 struct panel panel, int32_t *out, struct prefetch *wanted)
+{
+    _Alignas(64) int32_t high[QUERIES_AT_ONCE * PANEL];
+    const int8_t *b = panel.data;
+    configure_attention(queries, RUN * 4, RUN * 4);
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (size_t k = 0; k < panel.groups; k += RUN, b += RUN * PANEL * 4 + panel.gap) {
+        TILE_LOAD(4, limbs + k * 4, 2 * stride);
+        TILE_LOAD(6, b, PANEL * 4);
+        TILE_DOT(0, 4, 6);
+        TILE_LOAD(7, b + TILE_ROW_BYTES, PANEL * 4);
+        TILE_DOT(1, 4, 7);
+        TILE_LOAD(5, limbs + stride + k * 4, 2 * stride);
+        TILE_DOT(2, 5, 6);
+        TILE_DOT(3, 5, 7);
+        prefetch_lines(wanted, VALUE_LINES);
+    }
+    TILE_STORE(0, out, PANEL * 4);
+    TILE_STORE(1, out + TILE_SIDE, PANEL * 4);
+    TILE_STORE(2, high, PANEL * 4);
+    TILE_STORE(3, high + TILE_SIDE, PANEL * 4);
+    tiles_release();
+    for (size_t i = 0; i < queries * PANEL; i += LANES)
+        vi_store(out + i, vi_add(vi_load(out + i), vi_shift_left(vi_load(high + i), 8)));
 }

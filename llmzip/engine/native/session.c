@@ -37,7 +37,7 @@ static int new_teams(struct session *session, size_t threads)
         /* Rotating a head reads past its end. */
         (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float),
         rows * engine->heads * sizeof(float),
-        rows * engine->layers[0].gate_up.columns * sizeof(float),
+        rows * engine->gate_stride * sizeof(float),
         rows * widest,
         rows * sizeof(float),
         rows * session->shape.groups * sizeof(float),

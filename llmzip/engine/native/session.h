@@ -12,7 +12,7 @@ struct team {
     struct barrier barrier;
     float *qkv;         /* [rows][columns of the matrix] */
     float *attended;    /* [rows][H * D] */
-    float *gate_up;     /* [rows][2 * F] */
+    float *gate_up;     /* [rows][gate_stride]: 2 * F, and some more */
     uint8_t *quantized; /* [rows][the widest input] */
     float *scales;      /* [rows] */
     float *kept;        /* [rows], the scales of a parallel MLP's input; with features only */

@@ -114,7 +114,7 @@ static void gate_rows(struct worker *self, size_t rows)
     struct engine *e = self->engine;
     for (size_t r = partition(rows, self->rank, self->size);
          r < partition(rows, self->rank + 1, self->size); r++) {
-        float *gate = self->team->gate_up + r * 2 * e->inner;
+        float *gate = self->team->gate_up + r * e->gate_stride;
         self->team->scales[r] =
             e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
                              self->team->scales[r], self->team->quantized + r * e->inner);
@@ -139,7 +139,7 @@ static void forward(struct worker *self, size_t layer, size_t first, size_t stre
     attention(self, layer, first, streams);
     product(self, &w->o, rows, x, e->width, 1);
     normalize_rows(self, x, rows);
-    product(self, &w->gate_up, rows, self->team->gate_up, 2 * e->inner, 0);
+    product(self, &w->gate_up, rows, self->team->gate_up, e->gate_stride, 0);
     gate_rows(self, rows);
     product(self, &w->down, rows, x, e->width, 1);
 }
