@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,11 +20,18 @@ from llmzip.container.frame_writer import FrameWriter
 from llmzip.container.header import FrameHeader
 from llmzip.container.varint import ByteReader
 from llmzip.engine.base import Engine
+from llmzip.engine.native_engine import NativeEngine, native_is_available, why_not_available
+from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError, LLMZipError
-from llmzip.predictor import lockstep
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor import lanes, lockstep
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.runtime import Runtime
 from tests.conftest import tiny
+
+if not native_is_available():
+    pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
 
 TORCH = Runtime(engine="torch", threads=1)
 LINES = b"".join(
@@ -319,3 +329,81 @@ def test_progress_grows_and_ends_with_all(rows: Callable[[Runtime, int], None]) 
         unpacked(file, progress=lambda *done: told.append(done))
         assert told == sorted(told)
         assert told[-1] == final
+
+
+def token_blocks(engine: Engine) -> list[lockstep.TokenBlock]:
+    """Blocks of unequal streams, lengths and mixers, one without a mixer."""
+    found = []
+    for i, (size, streams, bits) in enumerate([(700, 3, 9), (1100, 7, 0), (3, 1, 8), (900, 5, 10)]):
+        tokens = tiny().tokenizer.encode(LINES[100 * i :][:size])
+        layout = StreamLayout(len(tokens.ids), streams, 192, 0, bits)
+        mixer = engine.mixer(bits) if bits else None
+        found.append(lockstep.TokenBlock(tokens, layout, mixer))
+    return found
+
+
+def in_both_ways(engine: Engine) -> list[bytes]:
+    """The blocks coded, after they have come back."""
+    blocks = token_blocks(engine)
+    coded = lockstep.encode_blocks(engine, blocks)
+    again = [
+        lockstep.CodedBlock(data, block.layout, fresh.mixer)
+        for data, block, fresh in zip(coded, blocks, token_blocks(engine), strict=True)
+    ]
+    for block, tokens in zip(blocks, lockstep.decode_blocks(engine, again), strict=True):
+        assert isinstance(tokens, Tokens)
+        assert tokens.ids.tolist() == block.tokens.ids.tolist()
+        assert tokens.literals == block.tokens.literals
+    return coded
+
+
+@pytest.mark.parametrize("kind", ["native", "torch", "triton"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lanes_give_the_same_bytes(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the engine with kernels the same on a CPU, where torch replaces each."""
+    expected = in_both_ways(NativeEngine(tiny(), 1))
+    engine: Engine = NativeEngine(tiny(), 1) if kind == "native" else TorchEngine(tiny(), threads=1)
+    if kind == "triton":
+        pytest.importorskip("triton")
+        from llmzip.engine.triton.engine import TritonEngine
+        from llmzip.engine.triton.reference import TorchOperations
+
+        operations = TorchOperations(TorchEngine(tiny(), threads=1).transformer)
+        engine = TritonEngine(tiny(), "cpu", operations=operations, threads=1)
+    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
+    engine.batches = dataclasses.replace(engine.batches, rows=50, threads=2, lanes=count)
+    assert in_both_ways(engine) == expected
+    alone = [lockstep.encode_blocks(engine, [block])[0] for block in token_blocks(engine)]
+    assert alone == expected
+
+
+class FailingError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_lane_that_fails_ends_the_others(lane: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = NativeEngine(tiny(), 1)
+    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
+    engine.batches = dataclasses.replace(engine.batches, rows=50, lanes=2)
+    begun = len(threading.enumerate())
+    steps = [0, 0]
+
+    def work(number: int, report: Callable[[int], None]) -> None:
+        for step in range(1_000_000):
+            steps[number] = step
+            if number == lane and min(steps) > 3:
+                raise FailingError
+            report(step)
+            time.sleep(0.001)
+
+    with pytest.raises(FailingError):
+        lanes.run(engine, [functools.partial(work, number) for number in (0, 1)], None)
+    assert len(threading.enumerate()) == begun
+    assert max(steps) < 10_000
+    with pytest.raises(FailingError):
+        lockstep.encode_blocks(engine, token_blocks(engine), progress=fail)
+
+
+def fail(done: int) -> None:
+    raise FailingError

@@ -6,6 +6,7 @@ reference.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Protocol
 
@@ -101,6 +102,10 @@ class Batches:
     """
     threads: int = 1
     """How many threads the mixers of several blocks are spread over."""
+    lanes: int = 1
+    """Into how many parts of about as many rows several blocks are divided, so that the device
+    computes one's step while the host works on another's.
+    """
 
 
 class Engine(Protocol):
@@ -129,6 +134,12 @@ class Engine(Protocol):
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
     ) -> Distributions:
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
+        ...
+
+    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """A context in which this thread's work need not wait for that of other lanes; 0 is where
+        all work goes otherwise. What was begun in one must end in it.
+        """
         ...
 
     def free_bytes(self) -> int | None:

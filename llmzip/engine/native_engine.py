@@ -6,6 +6,8 @@ it is here.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,6 +74,10 @@ class NativeEngine:
         `ROWS_AT_ONCE`.
         """
         return NativeDistributions(self._handle, vectors, scales)
+
+    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """See `Engine.lane`."""
+        return contextlib.nullcontext()
 
     def free_bytes(self) -> int | None:
         """See `Engine.free_bytes`."""

@@ -24,6 +24,7 @@ from llmzip.engine.native_mixer import MAX_VOCAB, NativeContextMixer
 from llmzip.engine.torch_distributions import TorchDistributions
 from llmzip.engine.torch_graph import Replay
 from llmzip.engine.torch_session import TorchSession
+from llmzip.engine.torch_settings import on_stream
 from llmzip.engine.torch_transformer import TorchTransformer
 from llmzip.exclusive import new_lock
 from llmzip.mixing.base import ContextMixer
@@ -80,6 +81,7 @@ class TorchEngine:
         self.replays = on_cuda if replays is None else replays
         self._head_replay = Replay(self.device)
         self._mixing_handle: MixingHandle | None = None
+        self._streams: dict[int, torch.cuda.Stream] = {}  # of lanes
         self._lock = new_lock()
 
     def _with_threads(self, batches: Batches) -> Batches:
@@ -109,6 +111,15 @@ class TorchEngine:
         """See `Engine.distributions`."""
         with self.working():
             return TorchDistributions(self.working, *self._predict(vectors, scales))
+
+    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """See `Engine.lane`: on CUDA all but the first have streams of their own."""
+        if self.device.type != "cuda" or not number:
+            return contextlib.nullcontext()
+        with self._lock:  # kept: the memory that is free on a stream is free for its next work
+            if number not in self._streams:
+                self._streams[number] = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        return on_stream(self.device, self._streams[number])
 
     def free_bytes(self) -> int | None:
         """See `Engine.free_bytes`."""

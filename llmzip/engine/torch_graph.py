@@ -22,6 +22,7 @@ Done twice with the same inputs, it leaves and returns what it did once.
 """
 
 _log = logging.getLogger("llmzip")
+_recording = new_lock()  # torch records on one stream for all
 _without_graphs: set[torch.device] = set()  # where recording has failed
 
 
@@ -43,8 +44,14 @@ class Replay:
         """Whether there is a graph."""
         return self._graph is not None
 
-    def __call__(self, key: Hashable, work: Work, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The work's results; key: all that changes the work and is not in its inputs."""
+    def __call__(
+        self, key: Hashable, work: Work, *inputs: Tensor, copies: bool = True
+    ) -> tuple[Tensor, ...]:
+        """The work's results.
+
+        key: all that changes the work and is not in its inputs. copies: whether the results stay
+        when the work is repeated.
+        """
         key = key, *(x.shape for x in inputs)
         with self._lock:
             if (
@@ -59,12 +66,16 @@ class Replay:
             for kept, given in zip(self._inputs, inputs, strict=True):
                 kept.copy_(given)
             self._graph.replay()
-            return tuple(x.clone() for x in self._outputs)  # the next replay overwrites them
+            return tuple(x.clone() for x in self._outputs) if copies else self._outputs
 
     def _record(self, key: Hashable, work: Work, inputs: tuple[Tensor, ...]) -> None:
         """Record the work as torch's notes on CUDA graphs say: after one run on a side stream,
         which sets libraries up.
         """
+        with _recording:
+            self._record_alone(key, work, inputs)
+
+    def _record_alone(self, key: Hashable, work: Work, inputs: tuple[Tensor, ...]) -> None:
         self._graph, self._outputs = None, ()  # frees the memory of the graph before
         self._inputs = tuple(x.clone() for x in inputs)
         try:

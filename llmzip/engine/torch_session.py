@@ -81,7 +81,7 @@ class TorchSession:
                 self.position, self.position + count, device=transformer.device
             )
             used = min(self.position + count, self.cache.slots)
-            if self._replays and count == 1 and streams == self.streams:
+            if self._replays and count == 1:
                 used = step_slots(used, self.cache.slots)
                 step = functools.partial(
                     transformer.forward, cache=self.cache, used=used, hides=True

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import torch
@@ -24,6 +25,7 @@ _lock = new_lock()
 _working = 0  # threads
 _give_back: Callable[[], None] | None = None
 _forked = False
+_own = threading.local()  # .stream: of this thread, instead of the device's default one
 
 
 def _note_fork() -> None:
@@ -41,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 @contextlib.contextmanager
 def own_settings(device: torch.device, threads: int | None = None) -> Iterator[None]:
     """Exact float products, no autocast, no gradients, no demand for other algorithms, on the
-    device's default stream.
+    device's default stream or that of `on_stream`.
 
     threads: how many compute on a CPU, None: as many as the host program says. Raises LLMZipError
     for a CUDA device in a forked process.
@@ -99,8 +101,24 @@ def _on_device(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.default_stream(device)):
+    stream = getattr(_own, "stream", None) or torch.cuda.default_stream(device)
+    with torch.cuda.device(device), torch.cuda.stream(stream):
         yield
+
+
+@contextlib.contextmanager
+def on_stream(device: torch.device, stream: torch.cuda.Stream) -> Iterator[None]:
+    """This thread's work goes on that stream, after what has been begun on the default one, which
+    in turn goes on after it.
+    """
+    default = torch.cuda.default_stream(device)
+    stream.wait_stream(default)
+    _own.stream = stream
+    try:
+        yield
+    finally:
+        _own.stream = None
+        default.wait_stream(stream)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from llmzip.engine.base import Engine, HeadInput
 from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
+from llmzip.predictor import lanes
 from llmzip.predictor.batch import common_window
 from llmzip.predictor.correction import Corrections
 from llmzip.predictor.schedule import Schedule, Start
@@ -51,6 +53,10 @@ class CodedBlock:
     coded: bytes
     layout: StreamLayout
     mixer: ContextMixer | None = None
+
+
+_Block = TypeVar("_Block", TokenBlock, CodedBlock)
+_Result = TypeVar("_Result")
 
 
 class _Rows:
@@ -117,6 +123,20 @@ def encode_blocks(
 ) -> list[bytes]:
     """Code blocks side by side that `batch.fitting` lets go together; observer: of a single one."""
     begin = start or Start(engine)
+
+    def encode(part: Sequence[TokenBlock]) -> Callable[[TokenProgress], list[bytes]]:
+        return lambda report: _encode(engine, part, begin, report, observer)
+
+    return _in_lanes(engine, blocks, encode, progress)
+
+
+def _encode(
+    engine: Engine,
+    blocks: Sequence[TokenBlock],
+    begin: Start,
+    progress: TokenProgress,
+    observer: CodingObserver | None,
+) -> list[bytes]:
     placed: list[_Encoding] = []
     for number in _longest_first([block.layout for block in blocks]):
         first = placed[-1].stop if placed else 0
@@ -165,8 +185,7 @@ def encode_blocks(
                         if part.stop > part.start:
                             rows = slice(i * width + part.start, i * width + part.stop)
                             block.encode(t, tables[0][rows], tables[1][rows])
-                if progress:
-                    progress(sum(block.done(span.stop) for block in placed))
+                progress(sum(block.done(span.stop) for block in placed))
     coded_blocks = {block.number: block.coder.finish() for block in placed}
     return [coded_blocks[number] for number in range(len(blocks))]
 
@@ -244,7 +263,20 @@ def decode_blocks(
     """The inverse of `encode_blocks`; for a block with symbols that no encoder writes the error,
     without harm to the others.
     """
-    begin, spec = start or Start(engine), engine.model.spec
+    begin = start or Start(engine)
+
+    def decode(
+        part: Sequence[CodedBlock],
+    ) -> Callable[[TokenProgress], list[Tokens | IntegrityError]]:
+        return lambda report: _decode(engine, part, begin, report)
+
+    return _in_lanes(engine, blocks, decode, progress)
+
+
+def _decode(
+    engine: Engine, blocks: Sequence[CodedBlock], begin: Start, progress: TokenProgress
+) -> list[Tokens | IntegrityError]:
+    spec = engine.model.spec
     placed: list[_Decoding] = []
     for number in _longest_first([block.layout for block in blocks]):
         first = placed[-1].stop if placed else 0
@@ -275,9 +307,23 @@ def decode_blocks(
             if t + 1 < steps:  # a device computes while the mixers learn
                 head = session.advance(ids[: _width(placed, t + 1), None])
             corrections.learn(parts, ids, weights)
-            if progress:
-                progress(sum(block.done(t + 1) for block in placed))
+            progress(sum(block.done(t + 1) for block in placed))
     found = {block.number: block.result(spec.escape_token) for block in placed}
+    return [found[number] for number in range(len(blocks))]
+
+
+def _in_lanes(
+    engine: Engine,
+    blocks: Sequence[_Block],
+    work: Callable[[Sequence[_Block]], Callable[[TokenProgress], list[_Result]]],
+    progress: TokenProgress | None,
+) -> list[_Result]:
+    """The results of all blocks, in order, where work does those of one lane."""
+    parts = lanes.parts_for(engine, [block.layout for block in blocks])
+    works = [work([blocks[number] for number in part]) for part in parts]
+    found: dict[int, _Result] = {}
+    for part, results in zip(parts, lanes.run(engine, works, progress), strict=True):
+        found.update(zip(part, results, strict=True))
     return [found[number] for number in range(len(blocks))]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from llmzip.arithmetic.constants import BUCKET_SIZE
-from llmzip.engine.triton.prediction import Prediction, Predictor, to_host
+from llmzip.engine.triton.prediction import Prediction, Predictor, to_device, to_host
 from llmzip.engine.triton.transformer import TritonTransformer
 from llmzip.mixing.base import NO_TOKEN
 from llmzip.types import Int64Array
@@ -22,19 +22,23 @@ class TritonDistributions:
     def __init__(
         self,
         transformer: TritonTransformer,
-        prediction: Prediction,
+        heads: tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]],
         predictor: Predictor | None = None,
     ) -> None:
-        """predictor: who overwrites the prediction with its next one; the products are then
-        computed again when needed.
+        """heads: vectors [N, d_model] and scales [N]. predictor: who may have made their
+        prediction, and overwrites it with its next one; it is then made again when needed.
         """
         self._transformer = transformer
-        self._prediction = prediction
-        self._predictor = predictor
+        self._heads = heads
+        found = predictor.predicted(*heads) if predictor else None
+        self._predictor = predictor if found else None
         self._generation = predictor.generation if predictor else 0
-        self._top, self._totals, self._table = to_host(
-            prediction.top, prediction.totals, prediction.table
-        )
+        if found:
+            self._prediction, (self._top, self._totals) = found
+        else:
+            with transformer.working():
+                self._prediction = transformer.prediction(*transformer.put(*heads))
+                self._top, self._totals = to_host(self._prediction.top, self._prediction.totals)
         self._sums: Tensor | None = None  # once they differ from the prediction's
         self._replaced: list[tuple[int, Tensor, Tensor]] = []
 
@@ -60,7 +64,7 @@ class TritonDistributions:
         """See `Distributions.replace`."""
         with self._transformer.working():
             if self._sums is None:
-                self._sums = self._prediction.sums.clone()
+                self._sums = self._latest().sums.clone()
             rows = slice(first, first + len(tokens))
             put = self._put(tokens, np.int32), self._put(weights, np.int64)
             self._transformer.operations.replace(*self._products(rows), *put, self._sums[rows])
@@ -68,12 +72,13 @@ class TritonDistributions:
 
     def bucket_frequencies(self) -> npt.NDArray[np.int32]:
         """See `Distributions.bucket_frequencies`."""
-        if self._sums is None:
-            return self._table
         with self._transformer.working():
-            table = torch.empty_like(self._prediction.table)
+            prediction = self._latest()
+            if self._sums is None:
+                return to_host(prediction.table)[0]
+            table = torch.empty_like(prediction.table)
             self._transformer.operations.bucket_table(
-                self._sums, table, torch.empty_like(self._prediction.totals)
+                self._sums, table, torch.empty_like(prediction.totals)
             )
             return to_host(table)[0]
 
@@ -90,13 +95,15 @@ class TritonDistributions:
 
     def _products(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """The products, scales and maxima of some rows."""
-        if self._predictor and self._predictor.generation != self._generation:
-            self._prediction = self._transformer.prediction(
-                self._prediction.vectors, self._prediction.scales
-            )
-            self._predictor = None
-        prediction = self._prediction
+        prediction = self._latest()
         return prediction.found[rows], prediction.scales[rows], prediction.maxima[rows]
+
+    def _latest(self) -> Prediction:
+        """The prediction, made again if another one has taken its memory."""
+        if self._predictor and self._predictor.generation != self._generation:
+            self._prediction = self._transformer.prediction(*self._transformer.put(*self._heads))
+            self._predictor = None
+        return self._prediction
 
     def _all_replaced(self) -> tuple[Tensor, Tensor]:
         """Everything that has been replaced, for all rows: tokens [M, C] int32, weights [M, C]
@@ -114,4 +121,4 @@ class TritonDistributions:
         return all_tokens, all_weights
 
     def _put(self, numbers: npt.NDArray[np.integer], kind: type[np.integer]) -> Tensor:
-        return torch.from_numpy(np.array(numbers, kind, order="C")).to(self._transformer.device)
+        return to_device(np.asarray(numbers, kind), self._transformer.device)

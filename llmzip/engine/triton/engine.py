@@ -61,13 +61,6 @@ class TritonEngine(TorchEngine):
     def distributions(  # type: ignore[override]
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
     ) -> TritonDistributions:
-        """See `Engine.distributions`. Those of the latest step's head inputs are there already."""
-        session = self.transformer.latest() if self.transformer.latest else None
-        prediction = session.predicted(vectors, scales) if session else None
-        if prediction:
-            return TritonDistributions(self.transformer, prediction, session)
-        with self.working():
-            return TritonDistributions(
-                self.transformer,
-                self.transformer.prediction(*self.transformer.put(vectors, scales)),
-            )
+        """See `Engine.distributions`. Those of this thread's latest step are there already."""
+        latest = self.transformer.latest_predictor()
+        return TritonDistributions(self.transformer, (vectors, scales), latest)

@@ -42,8 +42,10 @@ class Predictor(Protocol):
 
     def predicted(
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
-    ) -> Prediction | None:
-        """The latest prediction, if it is of these head inputs."""
+    ) -> tuple[Prediction, list[npt.NDArray[Any]]] | None:
+        """The latest prediction and its top and totals on the host, if it is of these head
+        inputs.
+        """
         ...
 
 
@@ -68,14 +70,42 @@ def empty_prediction(
     )
 
 
+class HostCopies:
+    """Tensors on their way to the host, while the device goes on."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        """Begin to copy: from a GPU through pinned memory, behind what it has been given so far."""
+        self._event: torch.cuda.Event | None = None
+        if tensors[0].device.type != "cuda":
+            self._copies = [x.clone() for x in tensors]
+            return
+        self._copies = [
+            torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True) for x in tensors
+        ]
+        for copy, x in zip(self._copies, tensors, strict=True):
+            copy.copy_(x, non_blocking=True)
+        self._event = torch.cuda.current_stream(tensors[0].device).record_event()
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """The tensors' content, as soon as it is there."""
+        if self._event is not None:
+            self._event.synchronize()
+            self._event = None
+        return [copy.numpy() for copy in self._copies]
+
+
 def to_host(*tensors: Tensor) -> list[npt.NDArray[Any]]:
-    """The tensors' content on the host: from a GPU through pinned memory, with one synchronization
-    for all.
-    """
-    if tensors[0].device.type != "cuda":
-        return [x.cpu().numpy() for x in tensors]
-    copies = [torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True) for x in tensors]
-    for copy, x in zip(copies, tensors, strict=True):
-        copy.copy_(x, non_blocking=True)
-    torch.cuda.current_stream(tensors[0].device).synchronize()
-    return [copy.numpy() for copy in copies]
+    """The tensors' content on the host, with one wait for all."""
+    return HostCopies(*tensors).arrays()
+
+
+def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """A copy of an array on the device; a GPU's comes through pinned memory, without a wait."""
+    if device.type != "cuda":
+        return torch.from_numpy(np.array(array, order="C")).to(device)
+    staged = torch.empty(array.shape, dtype=_KINDS[array.dtype.type], device="cpu", pin_memory=True)
+    staged.numpy()[...] = array
+    return staged.to(device, non_blocking=True)
+
+
+_KINDS = {np.int32: torch.int32, np.int64: torch.int64}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import weakref
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,23 @@ from llmzip.engine.base import HeadInput
 from llmzip.engine.torch_session import TorchSession, step_slots
 from llmzip.engine.triton.cache import TritonKVCache
 from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
-from llmzip.engine.triton.prediction import Prediction, empty_prediction, to_host
+from llmzip.engine.triton.prediction import (
+    HostCopies,
+    Prediction,
+    empty_prediction,
+    to_device,
+    to_host,
+)
 from llmzip.engine.triton.transformer import TritonTransformer
 
 STEP_STREAMS = 64
 """From so many streams on, chunks are fed token by token: the kernels' steps are then quicker than
 the torch path's chunks.
 """
+
+
+_IDS = 2
+"""Where the ids lie behind the position: at a multiple of 16 bytes, as kernels like it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +51,42 @@ class Workspace:
     row_scale: Tensor  # [M]
     inner: Tensor  # [M, F]
     rotated: Tensor  # [M, F] int8
+
+
+class PendingHead(HeadInput):
+    """Head inputs of a step [M, 1, d] that are waited for when they are looked at; nobody may
+    change them.
+    """
+
+    def __init__(self, copies: HostCopies) -> None:
+        """copies: vectors [M, d], scales [M], and what else belongs to them."""
+        object.__setattr__(self, "_copies", copies)
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """All copies."""
+        copies: HostCopies = self.__dict__["_copies"]
+        found = copies.arrays()
+        for array in found[:2]:
+            array.setflags(write=False)
+        return found
+
+    @property
+    def vectors(self) -> npt.NDArray[np.int8]:
+        """See `HeadInput`."""
+        vectors: npt.NDArray[np.int8] = self.arrays()[0][:, None]
+        return vectors
+
+    @property
+    def scales(self) -> npt.NDArray[np.float32]:
+        """See `HeadInput`."""
+        scales: npt.NDArray[np.float32] = self.arrays()[1][:, None]
+        return scales
+
+
+def _is_same(mine: npt.NDArray[Any], given: npt.NDArray[Any]) -> bool:
+    """Whether two arrays hold the same, which is plain where they are the same memory."""
+    places = [(x.__array_interface__["data"][0], x.shape, x.strides) for x in (mine, given)]
+    return places[0] == places[1] or np.array_equal(mine, given)
 
 
 class TritonSession(TorchSession):
@@ -64,7 +110,7 @@ class TritonSession(TorchSession):
         self.generation = 0
         self._space: Workspace | None = None
         self._products: tuple[Tensor, Tensor] | None = None
-        self._latest: tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], Prediction] | None = None
+        self._latest: tuple[PendingHead, Prediction] | None = None
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""
@@ -91,49 +137,52 @@ class TritonSession(TorchSession):
         if self._replays:
             used = step_slots(used, slots)
         used = ceil_div(used, POSITION_MULTIPLE) * POSITION_MULTIPLE
-        ids = torch.from_numpy(np.array(tokens, np.int64)).to(device)
-        position = torch.full((1,), self.position, device=device)
+        given = np.zeros(_IDS + len(tokens), np.int64)
+        given[0], given[_IDS:] = self.position, tokens
+        inputs = to_device(given, device)
         step = functools.partial(self._step, used=used, predicts=predicts)
         self.generation += predicts
-        replayed = self._replays and len(tokens) == self.streams
         results = (
-            self.replay((used, predicts), step, ids, position) if replayed else step(ids, position)
+            self.replay((used, predicts), step, inputs, copies=not predicts)
+            if self._replays
+            else step(inputs)
         )
         self.position += 1
         return results
 
     def _keep(self, results: tuple[Tensor, ...]) -> HeadInput:
-        """The head inputs on the host; the prediction stays on the device."""
+        """The head inputs, on their way to the host; the prediction stays on the device."""
         q, scale, sums, table, totals, top = results
         assert self._products is not None
         found, maxima = (part[: len(q)] for part in self._products)
-        prediction = empty_prediction(self._transformer.operations, q, scale, found, maxima)
-        prediction = dataclasses.replace(prediction, sums=sums, table=table, totals=totals, top=top)
-        vectors, scales = to_host(q, scale)
-        self._latest = vectors.copy(), scales.copy(), prediction
-        self._transformer.latest = weakref.ref(self)
-        return HeadInput(vectors[:, None], scales[:, None])
+        prediction = Prediction(q, scale, found, maxima, sums, table, totals, top)
+        head = PendingHead(HostCopies(q, scale, top, totals))
+        self._latest = head, prediction
+        self._transformer.note_predictor(self)
+        return head
 
     def predicted(
         self, vectors: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
-    ) -> Prediction | None:
-        """The head's prediction in the latest step, if these are the head inputs of its first
-        streams.
-        """
+    ) -> tuple[Prediction, list[npt.NDArray[Any]]] | None:
+        """See `Predictor.predicted`: of the first streams of the latest step."""
         if self._latest is None:
             return None
-        latest_vectors, latest_scales, prediction = self._latest
+        head, prediction = self._latest
+        latest_vectors, latest_scales, top, totals = head.arrays()
         rows = len(vectors)
-        same = np.array_equal(latest_vectors[:rows], vectors) and np.array_equal(
+        if not _is_same(latest_vectors[:rows], vectors) or not _is_same(
             latest_scales[:rows], scales
-        )
-        return prediction.rows(rows) if same else None
+        ):
+            return None
+        return prediction.rows(rows), [top[:rows], totals[:rows]]
 
-    def _step(self, ids: Tensor, position: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
-        """ids [M] int64, position [1] int64 -> head inputs, and if asked for the head's prediction.
+    def _step(self, inputs: Tensor, used: int, predicts: bool) -> tuple[Tensor, ...]:
+        """The position, and from _IDS on the ids [M], int64 -> head inputs, and if asked for the
+        head's prediction.
 
         May be done again.
         """
+        position, ids = inputs[:1], inputs[_IDS:]
         transformer, cache, rows = self._transformer, self.cache, len(ids)
         run, device = transformer.operations, transformer.device
         run.assign_slot(position, cache.window, cache.ring, cache.padded_positions, cache.visible)

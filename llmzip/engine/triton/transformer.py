@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import weakref
 
 import torch
@@ -40,8 +41,16 @@ class TritonTransformer(TorchTransformer):
             self.operations = operations or checked_operations(self)
             self.layer_weights = [self._layer_weights(i) for i in range(self.spec.layers)]
             self.head_weights = self._shared(self.head, "head")
-        self.latest: weakref.ref[Predictor] | None = None
-        """The session of the latest step: a decoder asks for its tables next."""
+        self._latest = threading.local()
+
+    def latest_predictor(self) -> Predictor | None:
+        """The session of this thread's latest step: a decoder asks for its tables next."""
+        latest: weakref.ref[Predictor] | None = getattr(self._latest, "predictor", None)
+        return latest() if latest else None
+
+    def note_predictor(self, predictor: Predictor) -> None:
+        """This session has made the latest step."""
+        self._latest.predictor = weakref.ref(predictor)
 
     def _layer_weights(self, index: int) -> LayerWeights:
         block, name = self.blocks[index], f"layers.{index}"

@@ -1,0 +1,85 @@
+"""Lanes: parts of a batch on threads of their own, so that a device computes one's step
+while the host mixes and codes another's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from llmzip.engine.base import Engine
+from llmzip.predictor.stream_layout import StreamLayout
+from llmzip.types import TokenProgress
+
+_Result = TypeVar("_Result")
+
+LANE_ROWS = 256
+"""Fewer rows than these are no lane: a device would be idle more than it gained."""
+
+
+class StoppedError(Exception):
+    """Another lane has failed."""
+
+
+def parts_for(engine: Engine, layouts: Sequence[StreamLayout]) -> list[list[int]]:
+    """The numbers of the blocks of each lane: about as many rows in each, one lane where there are
+    few.
+    """
+    rows = sum(layout.streams for layout in layouts)
+    count = max(1, min(engine.batches.lanes, len(layouts), rows // LANE_ROWS))
+    lanes: list[list[int]] = [[] for _ in range(count)]
+    filled = [0] * count
+    for number in sorted(range(len(layouts)), key=lambda i: -layouts[i].streams):
+        least = filled.index(min(filled))
+        lanes[least].append(number)
+        filled[least] += layouts[number].streams
+    return [sorted(lane) for lane in lanes if lane]
+
+
+def run(
+    engine: Engine,
+    works: Sequence[Callable[[TokenProgress], _Result]],
+    progress: TokenProgress | None,
+) -> list[_Result]:
+    """The results of all works, the first done by this thread.
+
+    A work calls what it is given with its tokens done, at each step; it ends there with an
+    exception where another lane has failed. Progress is reported by this thread alone.
+    """
+    done = [0] * len(works)
+    stop = threading.Event()
+
+    def reporter(lane: int) -> TokenProgress:
+        def report(tokens: int) -> None:
+            if stop.is_set():
+                raise StoppedError
+            done[lane] = tokens
+            if progress and lane == 0:
+                progress(sum(done))
+
+        return report
+
+    def guarded(lane: int) -> _Result:
+        try:
+            with engine.lane(lane):
+                return works[lane](reporter(lane))
+        except BaseException:
+            stop.set()
+            raise
+
+    if len(works) == 1:
+        return [guarded(0)]
+    with ThreadPoolExecutor(len(works) - 1, "llmzip lane") as pool:
+        others = [pool.submit(guarded, lane) for lane in range(1, len(works))]
+        try:
+            first = guarded(0)
+        except StoppedError:  # the error is another lane's
+            for other in others:
+                other.result()
+            raise AssertionError("a lane stopped, and none has failed") from None
+        results = [first, *(other.result() for other in others)]
+    if progress:
+        progress(sum(done))
+    return results
