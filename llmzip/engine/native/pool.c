@@ -1,18 +1,21 @@
-/* See pool.h. Workers spin for a moment before they sleep: the next step of a lockstep decoder
- * comes soon. */
-#define _POSIX_C_SOURCE 200809L
+/* See pool.h. Threads spin for a moment before they sleep: what they wait for comes soon, unless
+ * the machine is busy and the thread waited for has no processor. Then they leave theirs to others
+ * at once, and have it back when the thread goes on: a thread that spins or yields loses its turn.
+ */
+#define _DEFAULT_SOURCE
 #include "pool.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SPINS_BEFORE_SLEEP 20000 /* some 200 microseconds */
-#define SPINS_BEFORE_YIELD 2000
-#define YIELDS_BEFORE_NAP 20
-#define NAP_NANOSECONDS 20000
+/* Longer than a thread takes to wake up. */
+#define BARRIER_SPIN_NANOSECONDS 40000
+/* The next job of a lockstep decoder comes soon. */
+#define JOB_SPIN_NANOSECONDS 200000
 
 struct worker {
     struct pool *pool;
@@ -28,12 +31,11 @@ struct pool {
     struct worker *workers;
     void (*work)(void *, int);
     void *context;
-    atomic_uint job;    /* grows by one per job */
+    struct event job;   /* counts them */
+    struct event done;  /* the same, when all workers have finished one */
     atomic_int running; /* workers that have not finished it */
-    atomic_int sleeping;
     atomic_int closing;
-    pthread_mutex_t run_mutex, sleep_mutex;
-    pthread_cond_t wake;
+    pthread_mutex_t run_mutex;
 };
 
 static inline void relax(void)
@@ -45,31 +47,83 @@ static inline void relax(void)
 #endif
 }
 
-/* Wait a little longer, the i-th time. On a busy machine the thread waited for may have no
- * processor: leave it this one. */
-static inline void wait_more(int i)
+#if defined(__linux__)
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+_Static_assert(sizeof(atomic_uint) == 4, "a futex has 32 bits");
+
+static void sleep_while(struct event *event, unsigned seen)
 {
-    if (i < SPINS_BEFORE_YIELD)
-        relax();
-    else if (i < SPINS_BEFORE_YIELD + YIELDS_BEFORE_NAP)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
+    while (atomic_load(&event->count) == seen)
+        syscall(SYS_futex, &event->count, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 }
 
-static void wait_for_job(struct pool *pool, unsigned seen)
+static void wake_all(struct event *event)
 {
-    for (int i = 0; i < SPINS_BEFORE_SLEEP; i++) {
-        if (atomic_load_explicit(&pool->job, memory_order_acquire) != seen)
-            return;
-        relax();
-    }
-    pthread_mutex_lock(&pool->sleep_mutex);
-    atomic_fetch_add(&pool->sleeping, 1);
-    while (atomic_load(&pool->job) == seen)
-        pthread_cond_wait(&pool->wake, &pool->sleep_mutex);
-    atomic_fetch_sub(&pool->sleeping, 1);
-    pthread_mutex_unlock(&pool->sleep_mutex);
+    syscall(SYS_futex, &event->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void renew_sleep(void) {}
+#else
+static pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+
+static void sleep_while(struct event *event, unsigned seen)
+{
+    pthread_mutex_lock(&sleep_mutex);
+    while (atomic_load(&event->count) == seen)
+        pthread_cond_wait(&wake, &sleep_mutex);
+    pthread_mutex_unlock(&sleep_mutex);
+}
+
+static void wake_all(struct event *event)
+{
+    (void)event;
+    pthread_mutex_lock(&sleep_mutex);
+    pthread_cond_broadcast(&wake);
+    pthread_mutex_unlock(&sleep_mutex);
+}
+
+/* In a forked process, where another thread may have held the lock. */
+static void renew_sleep(void)
+{
+    pthread_mutex_init(&sleep_mutex, NULL);
+    pthread_cond_init(&wake, NULL);
+}
+#endif
+
+static int64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Wait until the event is counted again. */
+static void await(struct event *event, unsigned seen, int64_t spin)
+{
+    int64_t start = nanoseconds();
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (atomic_load_explicit(&event->count, memory_order_acquire) != seen)
+                return;
+            relax();
+        }
+    } while (nanoseconds() - start < spin);
+    /* Counted before the last look at the event, as `publish` looks here after it has counted. */
+    atomic_fetch_add(&event->sleeping, 1);
+    sleep_while(event, seen);
+    atomic_fetch_sub(&event->sleeping, 1);
+}
+
+/* Count an event and wake whoever sleeps. */
+static void publish(struct event *event)
+{
+    atomic_fetch_add(&event->count, 1);
+    if (atomic_load(&event->sleeping))
+        wake_all(event);
 }
 
 static void *worker_main(void *argument)
@@ -77,22 +131,12 @@ static void *worker_main(void *argument)
     struct worker *worker = argument;
     struct pool *pool = worker->pool;
     for (unsigned seen = 0;; seen++) {
-        wait_for_job(pool, seen);
+        await(&pool->job, seen, JOB_SPIN_NANOSECONDS);
         if (atomic_load(&pool->closing))
             return NULL;
         pool->work(pool->context, worker->rank);
-        atomic_fetch_sub_explicit(&pool->running, 1, memory_order_release);
-    }
-}
-
-/* Publish a job (or the end) and wake whoever sleeps. */
-static void publish(struct pool *pool)
-{
-    atomic_fetch_add(&pool->job, 1);
-    if (atomic_load(&pool->sleeping)) {
-        pthread_mutex_lock(&pool->sleep_mutex);
-        pthread_cond_broadcast(&pool->wake);
-        pthread_mutex_unlock(&pool->sleep_mutex);
+        if (atomic_fetch_sub(&pool->running, 1) == 1)
+            publish(&pool->done);
     }
 }
 
@@ -100,12 +144,9 @@ static void publish(struct pool *pool)
 static int start(struct pool *pool)
 {
     atomic_store(&pool->closing, 0);
-    atomic_store(&pool->job, 0);
-    atomic_store(&pool->running, 0);
-    atomic_store(&pool->sleeping, 0);
+    memset(&pool->job, 0, sizeof pool->job);
+    memset(&pool->done, 0, sizeof pool->done);
     pthread_mutex_init(&pool->run_mutex, NULL);
-    pthread_mutex_init(&pool->sleep_mutex, NULL);
-    pthread_cond_init(&pool->wake, NULL);
     for (int i = 0; i < pool->threads - 1; i++) {
         pool->workers[i] = (struct worker){.pool = pool, .rank = i + 1};
         if (pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]))
@@ -117,16 +158,17 @@ static int start(struct pool *pool)
 static void stop(struct pool *pool, int workers)
 {
     atomic_store(&pool->closing, 1);
-    publish(pool);
+    publish(&pool->job);
     for (int i = 0; i < workers; i++)
         pthread_join(pool->workers[i].thread, NULL);
 }
 
 struct pool *pool_new(int threads)
 {
-    struct pool *pool = calloc(1, sizeof *pool);
+    struct pool *pool = aligned_alloc(_Alignof(struct pool), sizeof *pool);
     if (!pool)
         return NULL;
+    memset(pool, 0, sizeof *pool);
     pool->threads = threads;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
     atomic_store(&pool->owner, getpid());
@@ -163,6 +205,7 @@ static int adopt(struct pool *pool)
             sched_yield();
             owner = atomic_load(&pool->owner);
         } else if (atomic_compare_exchange_weak(&pool->owner, &owner, -self)) {
+            renew_sleep();
             int started = start(pool);
             if (started != pool->threads - 1)
                 stop(pool, started);
@@ -181,26 +224,38 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
     pthread_mutex_lock(&pool->run_mutex);
     pool->work = work;
     pool->context = context;
+    unsigned done = atomic_load(&pool->done.count);
     atomic_store(&pool->running, pool->threads - 1);
     if (pool->threads > 1)
-        publish(pool);
+        publish(&pool->job);
     work(context, 0);
-    for (int i = 0; atomic_load_explicit(&pool->running, memory_order_acquire); i++)
-        wait_more(i);
+    if (pool->threads > 1)
+        await(&pool->done, done, BARRIER_SPIN_NANOSECONDS);
     pthread_mutex_unlock(&pool->run_mutex);
     return 0;
 }
 
-void barrier_wait(struct barrier *barrier, int threads)
+int barrier_arrive(struct barrier *barrier, int threads)
+{
+    if (threads == 1)
+        return 1;
+    unsigned round = atomic_load_explicit(&barrier->round.count, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->waiting, 1, memory_order_acq_rel) == threads - 1)
+        return 1;
+    await(&barrier->round, round, BARRIER_SPIN_NANOSECONDS);
+    return 0;
+}
+
+void barrier_release(struct barrier *barrier, int threads)
 {
     if (threads == 1)
         return;
-    unsigned round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->waiting, 1, memory_order_acq_rel) == threads - 1) {
-        atomic_store_explicit(&barrier->waiting, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
-        return;
-    }
-    for (int i = 0; atomic_load_explicit(&barrier->round, memory_order_acquire) == round; i++)
-        wait_more(i);
+    atomic_store_explicit(&barrier->waiting, 0, memory_order_relaxed);
+    publish(&barrier->round);
+}
+
+void barrier_wait(struct barrier *barrier, int threads)
+{
+    if (barrier_arrive(barrier, threads))
+        barrier_release(barrier, threads);
 }

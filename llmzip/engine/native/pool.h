@@ -6,6 +6,12 @@
 
 struct pool;
 
+/* Something that threads wait for, and how many of them sleep meanwhile; zeroed is ready. */
+struct event {
+    _Alignas(64) atomic_uint count;
+    atomic_int sleeping;
+};
+
 struct pool *pool_new(int threads); /* NULL when the threads cannot be had */
 void pool_free(struct pool *pool);
 int pool_threads(const struct pool *pool);
@@ -17,9 +23,13 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
 /* A barrier; zeroed is ready. */
 struct barrier {
     _Alignas(64) atomic_int waiting;
-    _Alignas(64) atomic_uint round;
+    struct event round;
 };
 
 void barrier_wait(struct barrier *barrier, int threads);
+/* The same in two halves: returns 1 to the last thread that arrives, whom the others wait for until
+ * it calls barrier_release, and 0 to the others after that. */
+int barrier_arrive(struct barrier *barrier, int threads);
+void barrier_release(struct barrier *barrier, int threads);
 
 #endif

@@ -32,28 +32,59 @@ void count_time(struct worker *self, enum phase phase)
 
 void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
 
+/* What is done with a row between two products. */
+typedef void row_function(struct worker *self, const float *x, size_t r);
+
+/* Once all of the team have come here: rows to the team's quantized rows and scales. A single row
+ * is the work of whoever comes last, which saves a barrier. */
+static void for_rows(struct worker *self, size_t rows, row_function *function, const float *x)
+{
+    struct barrier *barrier = &self->team->barrier;
+    if (rows == 1) {
+        if (barrier_arrive(barrier, self->size)) {
+            function(self, x, 0);
+            barrier_release(barrier, self->size);
+        }
+        return;
+    }
+    synchronize(self);
+    for (size_t r = partition(rows, self->rank, self->size);
+         r < partition(rows, self->rank + 1, self->size); r++)
+        function(self, x, r);
+    synchronize(self);
+}
+
 /* This worker's columns of a product of the team's quantized rows. */
-void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
-             int accumulate)
+static void product_part(struct worker *self, const struct matrix *w, size_t rows, float *out,
+                         size_t stride, int accumulate)
 {
     size_t panels = w->columns / PANEL;
     struct rows a = {self->team->quantized, w->groups * 4, rows};
     self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size),
                                     partition(panels, self->rank + 1, self->size), out, stride,
                                     accumulate ? self->team->scales : NULL);
+    count_time(self, PHASE_GEMM);
+}
+
+void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
+             int accumulate)
+{
+    product_part(self, w, rows, out, stride, accumulate);
     synchronize(self);
     count_time(self, PHASE_GEMM);
 }
 
-void normalize_rows(struct worker *self, const float *x, size_t rows)
+static void normalize_row(struct worker *self, const float *x, size_t r)
 {
     struct engine *e = self->engine;
-    for (size_t r = partition(rows, self->rank, self->size);
-         r < partition(rows, self->rank + 1, self->size); r++)
-        self->team->scales[r] =
-            e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
-                                  self->team->quantized + r * e->width);
-    synchronize(self);
+    self->team->scales[r] =
+        e->kernels->normalize(x + r * e->width, e->width, e->inverse_width, e->spec.norm_eps,
+                              self->team->quantized + r * e->width);
+}
+
+void normalize_rows(struct worker *self, const float *x, size_t rows)
+{
+    for_rows(self, rows, normalize_row, x);
     count_time(self, PHASE_NORM);
 }
 
@@ -73,6 +104,14 @@ static struct head_rows head_rows(const struct worker *self, size_t layer, size_
                               self->team->bounds + item * count,
                               self->team->attended + row * e->heads,
                               e->heads};
+}
+
+static void quantize_row(struct worker *self, const float *attended, size_t r)
+{
+    struct engine *e = self->engine;
+    self->team->scales[r] = e->kernels->quantize(attended + r * e->heads, e->heads,
+                                                 self->team->quantized + r * e->heads) *
+                            (float)(1.0 / INT8_MAX);
 }
 
 void attention(struct worker *self, size_t layer, size_t first, size_t streams)
@@ -99,31 +138,22 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
         e->kernels->attend(&s->shape, view, &head, q - i * count, end - i * count, self->scratch,
                            &wanted);
     }
-    synchronize(self);
-    for (size_t r = partition(rows, self->rank, self->size);
-         r < partition(rows, self->rank + 1, self->size); r++)
-        self->team->scales[r] = e->kernels->quantize(self->team->attended + r * e->heads, e->heads,
-                                                     self->team->quantized + r * e->heads) *
-                                (float)(1.0 / INT8_MAX);
-    synchronize(self);
+    for_rows(self, rows, quantize_row, self->team->attended);
     count_time(self, PHASE_ATTENTION);
 }
 
-static void gate_rows(struct worker *self, size_t rows)
+static void gate_row(struct worker *self, const float *unused, size_t r)
 {
     struct engine *e = self->engine;
-    for (size_t r = partition(rows, self->rank, self->size);
-         r < partition(rows, self->rank + 1, self->size); r++) {
-        float *gate = self->team->gate_up + r * e->gate_stride;
-        self->team->scales[r] =
-            e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
-                             self->team->scales[r], self->team->quantized + r * e->inner);
-    }
-    synchronize(self);
-    count_time(self, PHASE_MLP);
+    float *gate = self->team->gate_up + r * e->gate_stride; /* which is overwritten */
+    (void)unused;
+    self->team->scales[r] =
+        e->kernels->gate(gate, gate + e->inner, e->inner, (size_t)e->spec.mlp_rotation,
+                         self->team->scales[r], self->team->quantized + r * e->inner);
 }
 
-/* `streams` streams from `first` on through one layer. */
+/* `streams` streams from `first` on through one layer. The threads of a team leave it as they
+ * come. */
 static void forward(struct worker *self, size_t layer, size_t first, size_t streams)
 {
     struct engine *e = self->engine;
@@ -137,11 +167,12 @@ static void forward(struct worker *self, size_t layer, size_t first, size_t stre
     normalize_rows(self, x, rows);
     product(self, &w->qkv, rows, self->team->qkv, w->qkv.columns, 0);
     attention(self, layer, first, streams);
-    product(self, &w->o, rows, x, e->width, 1);
+    product_part(self, &w->o, rows, x, e->width, 1);
     normalize_rows(self, x, rows);
-    product(self, &w->gate_up, rows, self->team->gate_up, e->gate_stride, 0);
-    gate_rows(self, rows);
-    product(self, &w->down, rows, x, e->width, 1);
+    product_part(self, &w->gate_up, rows, self->team->gate_up, e->gate_stride, 0);
+    for_rows(self, rows, gate_row, NULL);
+    count_time(self, PHASE_MLP);
+    product_part(self, &w->down, rows, x, e->width, 1);
 }
 
 static void embed(const struct engine *e, int32_t token, int32_t position, float *x)
@@ -191,6 +222,7 @@ static void work(void *context, int rank)
     for (size_t layer = 0; layer < (size_t)e->spec.layers; layer++)
         for (size_t stream = first; stream < last; stream += block)
             forward(&self, layer, stream, last - stream < block ? last - stream : block);
+    synchronize(&self);
 
     uint8_t *q = self.team->quantized + (size_t)self.rank * e->width;
     for (size_t r = row + partition(rows, self.rank, self.size);
