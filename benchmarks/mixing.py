@@ -20,6 +20,7 @@ from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader
 from llmzip.mixing.base import ContextMixer, capacity_bits_for
 from llmzip.mixing.reference import EXPERTS, ReferenceContextMixer
+from llmzip.mixing.token_classes import token_classes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout
@@ -58,7 +59,10 @@ def coded_bytes(
 
 def reference(engine: Engine, bits: int, experts: Sequence[str]) -> ContextMixer:
     spec = engine.model.spec
-    return ReferenceContextMixer(bits, spec.d_model, spec.vocab, spec.start_token, experts)
+    classes = token_classes(engine.model.vocabulary.token_bytes)
+    return ReferenceContextMixer(
+        bits, spec.d_model, spec.vocab, spec.start_token, classes, experts=experts
+    )
 
 
 def row(

@@ -21,7 +21,12 @@ from llmzip.container.varint import ByteReader
 from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError, LimitError
-from llmzip.mixing.base import MAX_CAPACITY_BITS, ContextMixer, capacity_bits_for
+from llmzip.mixing.base import (
+    MAX_CAPACITY_BITS,
+    MIXING_VERSION,
+    ContextMixer,
+    capacity_bits_for,
+)
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor import batch
@@ -76,11 +81,12 @@ class LLMCodec(PayloadCodec):
         mixing: bool = True,
         dictionary: PreparedDictionary | None = None,
         solid: bool = False,
+        mixing_version: int = MIXING_VERSION,
         progress: Progress | None = None,
         observer: CodingObserver | None = None,
     ) -> None:
-        """level, mixing: what encoding follows. dictionary, solid: what the frame says, for
-        encoding and decoding.
+        """level, mixing: what encoding follows. dictionary, solid, mixing_version: what the frame
+        says, for encoding and decoding.
 
         observer: is told what encoding codes.
         """
@@ -89,6 +95,7 @@ class LLMCodec(PayloadCodec):
         self._has_mixing = mixing
         self._dictionary = dictionary
         self._solid = solid
+        self._mixing_version = mixing_version
         self._progress = progress
         self._observer = observer
 
@@ -192,7 +199,9 @@ class LLMCodec(PayloadCodec):
             self.id,
             text.size,
             parameters + coded,
-            decoder_bytes=layout.decoder_bytes(self.model.spec, self._dictionary is not None),
+            decoder_bytes=layout.decoder_bytes(
+                self.model.spec, self._dictionary is not None, self._mixing_version
+            ),
             solid_only=layout.capacity_bits > self._bits_for_all(count),
             mixer=block.mixer,
         )
@@ -265,7 +274,7 @@ class LLMCodec(PayloadCodec):
     def decoder_bytes(self, payload: bytes, size: int) -> int:
         """See `PayloadCodec.decoder_bytes`."""
         return self._read_layout(payload, size)[0].decoder_bytes(
-            self.model.spec, self._dictionary is not None
+            self.model.spec, self._dictionary is not None, self._mixing_version
         )
 
     def bound(self) -> int:
@@ -306,7 +315,8 @@ class LLMCodec(PayloadCodec):
                     "the mixing capacity changes between the blocks of a frame: the file is damaged"
                 )
             return carried
-        return self._dictionary.mixer(bits) if self._dictionary else self._engine.mixer(bits)
+        source = self._dictionary or self._engine
+        return source.mixer(bits, self._mixing_version)
 
     def _usual_layout(self, tokens: int) -> StreamLayout:
         """What short texts get: a mixer that holds everything."""

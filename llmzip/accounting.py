@@ -13,7 +13,7 @@ import os
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.container.block import MAX_LOOKBACK
 from llmzip.levels import Level
-from llmzip.mixing.base import mixer_bytes
+from llmzip.mixing.base import MIXING_VERSION, mixer_bytes
 from llmzip.model.spec import ModelSpec
 
 _BASE_BYTES = 1 << 22
@@ -43,7 +43,13 @@ def block_bytes(size: int, solid: bool, decoder_bytes: int = 0) -> int:
 
 
 def llm_bytes(
-    tokens: int, streams: int, slots: int, capacity_bits: int, spec: ModelSpec, has_dictionary: bool
+    tokens: int,
+    streams: int,
+    slots: int,
+    capacity_bits: int,
+    spec: ModelSpec,
+    has_dictionary: bool,
+    mixing_version: int = MIXING_VERSION,
 ) -> int:
     """The memory for a payload of the llm codec: see `StreamLayout.decoder_bytes`.
 
@@ -51,7 +57,9 @@ def llm_bytes(
     """
     slot = spec.layers * spec.kv_heads * (2 * rounded_up(spec.head_dim) + 12)
     buckets = -(-spec.vocab // BUCKET_SIZE)
-    mixer = mixer_bytes(capacity_bits, spec.d_model, spec.vocab) if capacity_bits else 0
+    mixer = (
+        mixer_bytes(capacity_bits, spec.d_model, spec.vocab, mixing_version) if capacity_bits else 0
+    )
     return (
         slots * slot
         + streams * (_STREAM_BYTES + buckets * _BYTES_PER_BUCKET)

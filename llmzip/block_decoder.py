@@ -230,6 +230,7 @@ class BlockDecoder:
             engine,
             dictionary=self._loader.dictionary_for(engine, self._header.dictionary_id),
             solid=self._header.solid,
+            mixing_version=self._header.mixing_version,
             progress=self.progress_counter.report,
         )
 

@@ -10,7 +10,8 @@ from typing import Any
 
 DATA = pathlib.Path(__file__).parent / "data"
 FOLDER = DATA / "golden"
-OF_VERSION_3 = DATA / "golden-3"
+OF_VERSIONS = {4: DATA / "golden-4", 3: DATA / "golden-3"}
+"""The same cases as earlier versions wrote them."""
 OF_DEFAULT_MODEL = DATA / "golden-default" / "text.llmz"
 
 TEXT = (

@@ -93,7 +93,7 @@ def test_headers_include_in_no_circle() -> None:
     assert own <= edges  # a file includes the header that declares it
 
 
-EXPERTS = ("matches", "neighbors", "biases")
+EXPERTS = ("matches", "neighbors", "biases", "calibration")
 
 
 def test_experts_know_nothing_of_each_other() -> None:

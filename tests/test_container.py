@@ -69,7 +69,7 @@ def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, b
         (b"PK\x03\x04....", "not an llmzip file"),
         (b"\x8cLZ\x04\x00", "version 1"),
         (b"\x8cLZ\x08\x00", "version 2"),
-        (b"\x8cLZ\x14\x00", "version 5"),
+        (b"\x8cLZ\x18\x00", "version 6"),
         (b"\x8cLZ\x3c\x00", "version 15"),
         (b"\x8cLZ\x00\x00", "version 0"),
         (b"\x8cLZ\x4c\x00", "names no model"),
@@ -193,6 +193,11 @@ def test_every_flipped_bit_is_an_error(tiny_model: IntegerModel, name: str) -> N
         for bit in range(8):
             damaged = bytearray(frame)
             damaged[place] ^= 1 << bit
+            if (
+                name == "empty"
+                and damaged == golden.frame_path(name, golden.OF_VERSIONS[4]).read_bytes()
+            ):
+                continue  # a frame of nothing, in another version
             with pytest.raises(LLMZipError):
                 llmzip.decompress(damaged, model=tiny_model, **golden.needs(name))
 

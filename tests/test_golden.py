@@ -23,9 +23,12 @@ def test_golden_frames_decode_and_are_reproduced(tiny_model: IntegerModel, name:
 
 
 @pytest.mark.parametrize("name", golden.CASES)
-def test_frames_of_version_3_decode(tiny_model: IntegerModel, name: str) -> None:
-    frame = golden.frame_path(name, golden.OF_VERSION_3).read_bytes()
-    assert llmzip.get_frame_info(frame).version == 3
+@pytest.mark.parametrize("version", golden.OF_VERSIONS)
+def test_frames_of_earlier_versions_decode(
+    tiny_model: IntegerModel, name: str, version: int
+) -> None:
+    frame = golden.frame_path(name, golden.OF_VERSIONS[version]).read_bytes()
+    assert llmzip.get_frame_info(frame).version == version
     assert llmzip.decompress(frame, model=tiny_model, **golden.needs(name)) == golden.CASES[name][0]
 
 
@@ -42,14 +45,14 @@ def test_the_golden_frames_use_every_codec_and_several_streams() -> None:
 
 
 OLD = ("empty", "short", "matches-dictionary", "xz", "meta-token", "solid")
-"""Cases of version 3 that the educational decoder reads in the quick tests; it is slow."""
+"""Cases of earlier versions that the educational decoder reads in the quick tests; it is slow."""
 
 
 @pytest.mark.parametrize(
     "path",
     [
         *(golden.frame_path(name) for name in golden.CASES),
-        *(golden.frame_path(name, golden.OF_VERSION_3) for name in OLD),
+        *(golden.frame_path(name, of) for of in golden.OF_VERSIONS.values() for name in OLD),
     ],
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )

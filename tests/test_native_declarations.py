@@ -17,11 +17,25 @@ import pytest
 from llmzip.arithmetic import constants as arithmetic
 from llmzip.engine import base as engines
 from llmzip.engine import native_core
-from llmzip.mixing import base, biases, matches, mixer, neighbors, reference
+from llmzip.mixing import (
+    base,
+    biases,
+    calibration,
+    counts,
+    hashing,
+    matches,
+    mixer,
+    neighbors,
+    reference,
+    token_classes,
+)
 from llmzip.model import features, spec
 from tests import native_sources as native
 
-MIXING_MODULES = (base, matches, neighbors, biases, mixer)
+MIXING_MODULES = (
+    *(base, hashing, counts, token_classes),
+    *(matches, neighbors, biases, calibration, mixer),
+)
 
 KINDS = {
     None: "nothing",
@@ -35,6 +49,7 @@ ONLY_PYTHON = {
     "FREQUENCY_TOTAL",  # 1 << FREQUENCY_BITS
     "INT8_MAX",  # stdint.h has them
     "INT16_MAX",
+    "MIXING_VERSION",  # C compares with 2
     "NO_TOKEN",  # -1 in native.h
     "TOP_TOKENS",  # native.h: LLMZIP_TOP_TOKENS
     "MIN_CAPACITY_BITS",  # Python alone refuses other capacities
@@ -211,7 +226,7 @@ def test_the_derived_numbers_are_those_of_the_experts() -> None:
     numbers = native.constants(
         native.source("mixing_constants.h"), native.constants(native.source("native.h"))
     )
-    mixer_of = reference.ReferenceContextMixer(8, 16, 100, 0)
+    mixer_of = reference.ReferenceContextMixer(8, 16, 100, 0, np.zeros(100, np.uint8))
     experts = mixer_of._experts
     assert numbers["CONTEXT_COUNTS"] == tuple(expert.contexts for expert in experts)
     assert numbers["MAX_CONTEXT_COUNT"] == max(numbers["CONTEXT_COUNTS"])
@@ -224,9 +239,12 @@ def test_the_derived_numbers_are_those_of_the_experts() -> None:
     ]
     firsts = [
         numbers[name]
-        for name in ("FEATURE_MATCH", "FEATURE_SHARE", "FEATURE_BIAS", "FEATURE_COUNT")
+        for name in (
+            *("FEATURE_MATCH", "FEATURE_SHARE", "FEATURE_BIAS", "FEATURE_ONE", "FEATURE_COUNT"),
+        )
     ]
     assert np.diff(firsts).tolist() == [len(expert.initial_weights) for expert in experts]
+    assert numbers["CONTEXTS"] * numbers["CONTEXT_BITS"] == 64
     assert numbers["ORDER_COUNT"] == len(numbers["ORDERS"])
     assert numbers["HISTORY"] == numbers["ORDERS"][-1]
 

@@ -24,11 +24,13 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.mixing.base import (
     MAX_CAPACITY_BITS,
     MIN_CAPACITY_BITS,
+    MIXING_VERSION,
     NO_TOKEN,
     TOP_TOKENS,
     ContextMixer,
 )
 from llmzip.mixing.reference import ReferenceContextMixer
+from llmzip.mixing.token_classes import CLASSES
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
@@ -40,6 +42,7 @@ if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
 
 KERNELS = kernel_names()
+VERSIONS = range(1, 1 + MIXING_VERSION)
 NO_CONTEXT = np.empty(0, np.int32)
 
 
@@ -51,10 +54,16 @@ def engine_of(shape: str, cpu: str | None = None, threads: int = 1) -> NativeEng
         return NativeEngine(random_model(shape, layers=1), threads, cpu)
 
 
-def both(engine: NativeEngine, capacity_bits: int) -> tuple[ContextMixer, ContextMixer]:
+def both(
+    engine: NativeEngine, capacity_bits: int, version: int = MIXING_VERSION
+) -> tuple[ContextMixer, ContextMixer]:
+    """Mixers in C and in numpy whose tokens have classes at random."""
     spec = engine.model.spec
-    return engine.mixer(capacity_bits), ReferenceContextMixer(
-        capacity_bits, spec.d_model, spec.vocab, spec.start_token
+    classes = np.random.default_rng(spec.vocab).integers(0, CLASSES, spec.vocab, np.uint8)
+    return NativeContextMixer(
+        engine._handle, capacity_bits, classes, version
+    ), ReferenceContextMixer(
+        capacity_bits, spec.d_model, spec.vocab, spec.start_token, classes, version
     )
 
 
@@ -134,6 +143,7 @@ def advance(
     surplus=st.sampled_from([0, 1, 2**39 - 2**34]),
     blocks=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=25), min_size=1, max_size=3),
     read=st.sampled_from([0, 1, 5, 31, 32, 33]),
+    version=st.sampled_from(VERSIONS),
 )
 def test_equals_reference(
     seed: int,
@@ -145,10 +155,11 @@ def test_equals_reference(
     surplus: int,
     blocks: list[list[int]],
     read: int,
+    version: int,
 ) -> None:
     engine = engine_of(shape, cpu, threads)
     spec = engine.model.spec
-    mixers = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS, version)
     text = Text(np.random.default_rng(seed), spec.d_model, spec.vocab, kinds, noise, surplus)
     for block in blocks:
         context = np.random.default_rng(seed).integers(0, spec.vocab, read).astype(np.int32)
@@ -159,9 +170,10 @@ def test_equals_reference(
 
 
 @pytest.mark.parametrize("cpu", KERNELS)
-def test_the_ring_wraps_and_slots_collide(cpu: str) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_ring_wraps_and_slots_collide(cpu: str, version: int) -> None:
     engine = engine_of("head size 128", cpu, 2)
-    mixers = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS, version)
     text = Text(
         np.random.default_rng(1), engine.model.spec.d_model, engine.model.spec.vocab, kinds=60
     )
@@ -189,12 +201,13 @@ def test_more_positions_than_are_looked_at(threads: int) -> None:
         advance(mixers, text, rows)
 
 
-def test_counts_reach_their_limits() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_counts_reach_their_limits(version: int) -> None:
     """Runs of 255, halved hits and misses, halved trust: one token for ever, which the model hardly
     expects.
     """
     engine = engine_of("smallest")
-    mixers = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS, version)
     text = Text(
         np.random.default_rng(3),
         engine.model.spec.d_model,
@@ -208,12 +221,13 @@ def test_counts_reach_their_limits() -> None:
         advance(mixers, text, rows)
 
 
-def test_trust_has_a_floor() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_trust_has_a_floor(version: int) -> None:
     """The neighbors agree, and are wrong in every step; few rows, so that the mixer goes on
     believing them a little.
     """
     engine = engine_of("head size 80", None, 2)
-    mixers = both(engine, MIN_CAPACITY_BITS)
+    mixers = both(engine, MIN_CAPACITY_BITS, version)
     spec = engine.model.spec
     text = Text(
         np.random.default_rng(8),

@@ -8,9 +8,9 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
-VERSION = 4
+VERSION = 5
 """The version that is written."""
-VERSIONS = (3, 4)
+VERSIONS = (3, 4, 5)
 """The versions that are read."""
 FINGERPRINT_PREFIX = 8
 DICTIONARY_ID_BYTES = 4
@@ -42,6 +42,8 @@ class FrameHeader:
     solid: bool = False
     """Whether blocks build on those before them: on what these taught, and on their bytes."""
     version: int = VERSION
+    is_guess: bool = False
+    """Whether it stands for a lost header, and its memory for nothing."""
 
     @property
     def memory(self) -> int:
@@ -53,7 +55,12 @@ class FrameHeader:
         """Whether `memory` is all that a block may need: before version 4, only key/value cache and
         mixer counted.
         """
-        return self.version >= 4
+        return self.version >= 4 and not self.is_guess
+
+    @property
+    def mixing_version(self) -> int:
+        """By which version of docs/arithmetic.md, section 6, the frame's blocks are mixed."""
+        return 2 if self.version >= 5 else 1
 
     def to_bytes(self) -> bytes:
         """The header as it is written."""
@@ -75,7 +82,7 @@ class FrameHeader:
         byte = fixed[len(MAGIC)]
         version = byte >> _VERSION_SHIFT & _VERSION_MASK
         if version not in VERSIONS:
-            known = " and ".join(map(str, VERSIONS))
+            known = f"{VERSIONS[0]} to {VERSIONS[-1]}"
             raise FormatError(
                 f"byte {start}: format version {version}; this program reads versions {known}: "
                 "update llmzip"

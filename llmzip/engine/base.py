@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.mixing.base import ContextMixer
+from llmzip.mixing.base import MIXING_VERSION, ContextMixer
 from llmzip.model.integer_model import IntegerModel
 
 SINK_TOKENS = 4
@@ -146,6 +146,8 @@ class Engine(Protocol):
         """The memory that is free on the engine's device; None where that is the host's."""
         ...
 
-    def mixer(self, capacity_bits: int) -> ContextMixer:
-        """An empty mixer of 2**capacity_bits positions."""
+    def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> ContextMixer:
+        """An empty mixer of 2**capacity_bits positions, by a version of docs/arithmetic.md,
+        section 6.
+        """
         ...

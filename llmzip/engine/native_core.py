@@ -75,7 +75,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "replace": (None, *[_POINTER] * 6, _INT, _INT, _POINTER),
     "token_frequencies": (_INT, *[_POINTER] * 7, _INT, _INT, _POINTER),
     "frequencies": (_INT, _POINTER, _POINTER, _INT, _INT, _POINTER),
-    "mixer_new": (_POINTER, _POINTER, _INT, _INT),
+    "mixer_new": (_POINTER, _POINTER, _INT, _INT, _INT, _POINTER),
     "mixer_copy": (_POINTER, _POINTER),
     "mixer_free": (None, _POINTER),
     "mixer_start": (_INT, _POINTER, _INT, _POINTER, _INT),

@@ -7,6 +7,7 @@ it is here.
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from llmzip.engine.native_handle import NativeHandle
 from llmzip.engine.native_machine import CPU_VARIABLE, chosen_kernels, processors
 from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.engine.native_session import NativeSession
+from llmzip.mixing.base import MIXING_VERSION
+from llmzip.mixing.token_classes import token_classes
 from llmzip.model.integer_model import IntegerModel
 
 __all__ = [
@@ -83,9 +86,13 @@ class NativeEngine:
         """See `Engine.free_bytes`."""
         return None
 
-    def mixer(self, capacity_bits: int) -> NativeContextMixer:
+    def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> NativeContextMixer:
         """See `Engine.mixer`."""
-        return NativeContextMixer(self._handle, capacity_bits)
+        return NativeContextMixer(self._handle, capacity_bits, self._classes, version)
+
+    @functools.cached_property
+    def _classes(self) -> npt.NDArray[np.uint8]:
+        return token_classes(self.model.vocabulary.token_bytes)
 
     def profile(self) -> dict[str, float]:
         """Seconds that the first thread has spent in each phase since the last call."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from llmzip.engine.native_core import address, check
 from llmzip.engine.native_handle import MixingHandle
 from llmzip.exclusive import new_lock
-from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS
+from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, MIXING_VERSION
 
 MAX_VOCAB = 2**24 - 1
 """The matches' slots hold token + 1 in 24 bits."""
@@ -25,9 +25,16 @@ class NativeContextMixer:
     """
 
     def __init__(
-        self, handle: MixingHandle, capacity_bits: int, pointer: int | None = None
+        self,
+        handle: MixingHandle,
+        capacity_bits: int,
+        classes: npt.NDArray[np.uint8],
+        version: int = MIXING_VERSION,
+        pointer: int | None = None,
     ) -> None:
-        """See `Engine.mixer`; pointer: a mixer that the C core has already made."""
+        """See `Engine.mixer`; classes: of all tokens, [vocab]; pointer: a mixer that the C core has
+        already made.
+        """
         spec, self._core = handle.spec, handle.core
         if not MIN_CAPACITY_BITS <= capacity_bits <= MAX_CAPACITY_BITS:
             raise ValueError(
@@ -38,11 +45,17 @@ class NativeContextMixer:
             raise ValueError(
                 f"a vocabulary of {spec.vocab} tokens: the mixer takes at most {MAX_VOCAB}"
             )
+        if classes.shape != (spec.vocab,):
+            raise ValueError(f"classes of shape {classes.shape} for {spec.vocab} tokens")
+        classes = np.ascontiguousarray(classes, np.uint8)
         if pointer is None:
-            pointer = self._core.mixer_new(handle.pointer, capacity_bits, spec.start_token)
+            pointer = self._core.mixer_new(
+                handle.pointer, capacity_bits, version, spec.start_token, address(classes)
+            )
         if pointer is None:
             raise MemoryError(f"no memory for 2**{capacity_bits} positions to remember")
-        self.capacity_bits = capacity_bits
+        self.capacity_bits, self.version = capacity_bits, version
+        self._classes = classes
         self._handle = handle
         self._pointer = pointer
         self._shape = 0, 0  # of the recalled tokens
@@ -124,4 +137,6 @@ class NativeContextMixer:
             pointer = self._core.mixer_copy(self._pointer)
         if pointer is None:
             raise MemoryError(f"no memory for another mixer of 2**{self.capacity_bits} positions")
-        return NativeContextMixer(self._handle, self.capacity_bits, pointer)
+        return NativeContextMixer(
+            self._handle, self.capacity_bits, self._classes, self.version, pointer
+        )

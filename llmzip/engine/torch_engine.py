@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,9 @@ from llmzip.engine.torch_session import TorchSession
 from llmzip.engine.torch_settings import on_stream
 from llmzip.engine.torch_transformer import TorchTransformer
 from llmzip.exclusive import new_lock
-from llmzip.mixing.base import ContextMixer
+from llmzip.mixing.base import MIXING_VERSION, ContextMixer
 from llmzip.mixing.reference import ReferenceContextMixer
+from llmzip.mixing.token_classes import token_classes
 from llmzip.model.integer_model import IntegerModel
 
 _CUDA_BATCHES = Batches(encode=2048, tables=128, rows=512)
@@ -129,12 +131,18 @@ class TorchEngine:
         held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return free + held
 
-    def mixer(self, capacity_bits: int) -> ContextMixer:
+    def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> ContextMixer:
         """See `Engine.mixer`. In C where the C core is built: it is some fifty times as quick."""
         spec = self.model.spec
         if native_is_available() and spec.vocab <= MAX_VOCAB:
-            return NativeContextMixer(self._mixing(), capacity_bits)
-        return ReferenceContextMixer(capacity_bits, spec.d_model, spec.vocab, spec.start_token)
+            return NativeContextMixer(self._mixing(), capacity_bits, self._classes, version)
+        return ReferenceContextMixer(
+            capacity_bits, spec.d_model, spec.vocab, spec.start_token, self._classes, version
+        )
+
+    @functools.cached_property
+    def _classes(self) -> npt.NDArray[np.uint8]:
+        return token_classes(self.model.vocabulary.token_bytes)
 
     def _mixing(self) -> MixingHandle:
         """The threads of all mixers of this engine."""

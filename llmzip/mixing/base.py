@@ -13,6 +13,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+MIXING_VERSION = 2
+"""The version of section 6 that is written; frames say by their format version which they have."""
+
 TOP_TOKENS = 8
 """How many of the model's most likely tokens are candidates."""
 
@@ -77,12 +80,14 @@ def capacity_bits_for(tokens: int) -> int:
     return min(max((tokens - 1).bit_length(), MIN_CAPACITY_BITS), MAX_CAPACITY_BITS)
 
 
-def mixer_bytes(capacity_bits: int, d_model: int, vocab: int) -> int:
-    """The bytes that a mixer takes at most, in C (native/context_mixer.c) as in numpy
+def mixer_bytes(capacity_bits: int, d_model: int, vocab: int, version: int = MIXING_VERSION) -> int:
+    """The bytes that a mixer of a version takes at most, in C (native/context_mixer.c) as in numpy
     (docs/format.md, "Memory").
     """
     # Signature, two lists with room to grow, last token, token, surprise.
     position = -(-d_model // 64) * 8 + 52
+    if version >= 2:
+        position += 8  # context in the signature
     # Slots of 9 bytes (in C 8), pairs of counts.
     tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)
     # The last summand: a pair of counts and the newest positions of each token.

@@ -29,7 +29,7 @@ class Expert(Protocol):
         """Each feature of all candidates, [A, C]; its values at NO_TOKEN are ignored."""
         ...
 
-    def context(self) -> Int64Array:
+    def context(self, step: Step) -> Int64Array:
         """The mixer context of each row, [A]."""
         ...
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from llmzip.arithmetic.powers import log2, quotient
 from llmzip.mixing.base import MATCH_SLOTS_BITS, NO_TOKEN
+from llmzip.mixing.hashing import extended
 from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import Float32Array, IdArray, Int64Array
 
@@ -19,8 +20,6 @@ ORDER_COUNT = len(ORDERS)
 HISTORY = ORDERS[-1]
 """How many of a stream's latest tokens are kept."""
 
-HASH_FACTOR = 0x9E3779B97F4A7C15
-HASH_SHIFT = 29
 MAX_RUN = 255
 SHORT_RUNS = 8
 """Shorter runs have a bin each, longer ones a bin for each `SHORT_RUNS` lengths."""
@@ -72,8 +71,7 @@ class Matches:
         key = np.zeros(len(history), np.uint64)
         keys = np.zeros((len(history), ORDER_COUNT), np.uint64)
         for i in range(HISTORY):
-            key = (key ^ (history[:, i] + 1).astype(np.uint64)) * np.uint64(HASH_FACTOR)
-            key ^= key >> np.uint64(HASH_SHIFT)
+            key = extended(key, history[:, i])
             if i + 1 in ORDERS:
                 keys[:, ORDERS.index(i + 1)] = key
         return keys
@@ -88,7 +86,7 @@ class Matches:
         gain = log2(odds)[:, None] - log2(model_odds)
         return [np.where(candidates.tokens == self._successor[:, None], gain, np.float32(0))]
 
-    def context(self) -> Int64Array:
+    def context(self, step: Step) -> Int64Array:
         """0: no known context; else the order's number from 1."""
         return np.where(self._known, 1 + self._order, 0)
 

@@ -15,6 +15,7 @@ import numpy as np
 from llmzip.arithmetic.powers import exp2, quotient
 from llmzip.mixing.experts import Expert
 from llmzip.mixing.step import Candidates, Observation
+from llmzip.mixing.token_classes import CLASSES
 from llmzip.types import Float32Array, Int64Array
 
 WEIGHT_UNIT = 1 << 20
@@ -25,18 +26,24 @@ RATE, EXTRA_RATE, RATE_STEPS = np.float32(0.001), np.float32(0.2), np.float32(20
 
 
 class Mixer:
-    """The weights of all features: a set for each mixer context of each expert; the sets of a row's
-    contexts are added up.
+    """The weights of all features: a set for each mixer context of each expert, and one for each
+    class of tokens; the sets of a row's contexts and of a candidate's class are added up.
     """
 
-    def __init__(self, experts: Sequence[Expert]) -> None:
-        """The initial weights stand in the first expert's sets; the others start at 0."""
+    def __init__(self, experts: Sequence[Expert], has_classes: bool) -> None:
+        """The initial weights stand in the first expert's sets; the others start at 0.
+
+        has_classes: whether sets of classes learn; else they stay 0.
+        """
         initial = [
             round(weight * WEIGHT_UNIT) for expert in experts for weight in expert.initial_weights
         ]
         self._weights = [np.zeros((expert.contexts, len(initial)), np.int64) for expert in experts]
         self._weights[0][:] = initial
         self._seen = [np.zeros(expert.contexts, np.int64) for expert in experts]
+        self._has_classes = has_classes
+        self._class_weights = np.zeros((CLASSES, len(initial)), np.int64)
+        self._class_seen = np.zeros(CLASSES, np.int64)
 
     def mix(
         self,
@@ -47,8 +54,9 @@ class Mixer:
         """The corrected weights of the candidates: [A, C]."""
         self._features, self._contexts = features, contexts
         sets = [weights[context] for weights, context in zip(self._weights, contexts, strict=True)]
-        chosen: Int64Array = np.sum(sets, axis=0)  # [A, F]
-        scale = (chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT))[:, :, None]  # [A, F, 1]
+        of_classes = np.moveaxis(self._class_weights[candidates.classes], 2, 1)  # [A, F, C]
+        chosen: Int64Array = np.sum(sets, axis=0)[:, :, None] + of_classes
+        scale = chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT)
         bits = scale[:, 0] * features[0]
         for k in range(1, len(features)):
             bits = bits + scale[:, k] * features[k]
@@ -69,11 +77,21 @@ class Mixer:
         error = observation.is_candidate.astype(np.float32) - expected
         # [A, C, F]
         gradients = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)
-        per_row = (gradients.astype(np.int64) * real[:, :, None]).sum(axis=1)
+        of_each = gradients.astype(np.int64) * real[:, :, None]
         for weights, seen, context in zip(self._weights, self._seen, self._contexts, strict=True):
-            gradient = np.zeros_like(weights)
-            np.add.at(gradient, context, per_row)
-            rate = RATE + EXTRA_RATE / (RATE_STEPS + seen.astype(np.float32))
-            change = np.rint(rate[:, None] * gradient.astype(np.float32)).astype(np.int64)
-            np.clip(weights + change, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=weights)
-            np.add.at(seen, context, 1)
+            _descend(weights, seen, context, of_each.sum(axis=1))
+        if self._has_classes:
+            classes = candidates.classes[real].astype(np.int64)
+            _descend(self._class_weights, self._class_seen, classes, of_each[real])
+
+
+def _descend(
+    weights: Int64Array, seen: Int64Array, sets: Int64Array, gradients: Int64Array
+) -> None:
+    """Move weights [n, F], of which the sets [m] have the gradients [m, F]."""
+    total = np.zeros_like(weights)
+    np.add.at(total, sets, gradients)
+    rate = RATE + EXTRA_RATE / (RATE_STEPS + seen.astype(np.float32))
+    change = np.rint(rate[:, None] * total.astype(np.float32)).astype(np.int64)
+    np.clip(weights + change, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=weights)
+    np.add.at(seen, sets, 1)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from array import array
 
 import numpy as np
+import numpy.typing as npt
 
 from llmzip.arithmetic.powers import exp2, log2, quotient
 from llmzip.mixing.base import NO_TOKEN
+from llmzip.mixing.counts import count, excess
+from llmzip.mixing.hashing import extended
 from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import Float32Array, IdArray, Int64Array
 
@@ -20,12 +23,25 @@ SCANNED = 2048
 """How many positions of each of the two lists are looked at, the newest first."""
 NEIGHBORS = 64
 """How many of them vote."""
-KERNEL = 148
-"""A vote at distance D weighs 2 ** (KERNEL / d_model**2 * (nearest**2 - D**2))."""
+FIRST_KERNEL, KERNEL = 148, 120
+"""A vote at distance D weighs 2 ** (KERNEL / d_model**2 * (nearest**2 - D**2)); of mixing version
+1 and of the later ones.
+"""
 MIN_KERNEL_LOG2, MIN_CLOSENESS_LOG2 = np.float32(-15), np.float32(-30)
 VOTE_BITS = 15
 SURPRISE_BITS = 8
 SURPRISE_FACTOR = np.float32(16)
+
+CONTEXTS, CONTEXT_BITS = 4, 16
+"""A signature also has the first so many bits of the hash of each context: of the last token but
+one, of the two from there on, ...
+"""
+VOTED_BINS, VOTED_SCALE = 16, 14
+"""Of a candidate's share of the votes, by which its occurrences are counted: 0 without neighbors, 1
+without a vote, 2 to 15.
+"""
+DOUBT_BINS = 16
+"""Of -log2 of the model's probability, by which they are counted, too."""
 
 DISTANCE_BINS, DISTANCE_BIN_SCALE = 32, 96
 SHARE_BINS = 8
@@ -43,12 +59,17 @@ class Neighbors:
     capacity.
     """
 
-    initial_weights: tuple[float, ...] = (0.9, 0.1)
     contexts = 1 + AGREEMENT_BINS
 
-    def __init__(self, capacity: int, d_model: int) -> None:
+    def __init__(self, capacity: int, d_model: int, version: int) -> None:
+        """version: of the mixing; the first has no contexts in signatures and counts no votes."""
         self._capacity, self._d = capacity, d_model
-        self._signatures = np.zeros((capacity, -(-d_model // 8)), np.uint8)
+        self._is_first = version < 2
+        self._kernel = FIRST_KERNEL if self._is_first else KERNEL
+        self.initial_weights: tuple[float, ...] = (0.9, 0.1) if self._is_first else (0.9, 0.1, 0.2)
+        context_bytes = 0 if self._is_first else CONTEXTS * CONTEXT_BITS // 8
+        self._signatures = np.zeros((capacity, -(-d_model // 8) + context_bytes), np.uint8)
+        self._voted = np.zeros((VOTED_BINS * DOUBT_BINS, 2), np.int64)
         self._tokens = np.zeros(capacity, np.int32)
         self._last = np.zeros(capacity, np.int32)
         self._surprise = np.zeros(capacity, np.int16)
@@ -62,6 +83,10 @@ class Neighbors:
         """See `Expert.propose`."""
         rows = len(step.top_tokens)
         self._signature = np.packbits(step.vectors > 0, axis=1)
+        if not self._is_first:
+            self._signature = np.concatenate(
+                [self._signature, _context_signature(step.history)], axis=1
+            )
         found = np.full((rows, NEIGHBORS), -1, np.int64)
         distances = np.zeros((rows, NEIGHBORS), np.int64)
         for row in range(rows):
@@ -78,7 +103,7 @@ class Neighbors:
         present = found >= 0
         distances = np.where(present, distances, self._nearest)
         square = self._nearest * self._nearest
-        scale = np.float32(KERNEL) / np.float32(self._d * self._d)
+        scale = np.float32(self._kernel) / np.float32(self._d * self._d)
         bits = scale * (square - distances * distances).astype(np.float32)
         kernel = exp2(np.maximum(bits, MIN_KERNEL_LOG2))  # [A, NEIGHBORS]
         one = np.float32(1 << VOTE_BITS)
@@ -131,14 +156,29 @@ class Neighbors:
         one = np.float32(1)
         voted: Float32Array = self._odds * self._share
         gain: Float32Array = one + voted / candidates.probabilities
-        return [log2(gain), log2(one + SURPRISE_FACTOR * evidence)]
+        out = [log2(gain), log2(one + SURPRISE_FACTOR * evidence)]
+        if not self._is_first:
+            self._voted_slots = self._find_voted_slots(candidates)
+            out.append(excess(self._voted, self._voted_slots))
+        return out
 
-    def context(self) -> Int64Array:
+    def _find_voted_slots(self, candidates: Candidates) -> Int64Array:
+        """Where the candidates are counted, by share of votes and probability: [A, C]."""
+        scaled = (self._share * np.float32(VOTED_SCALE)).astype(np.int64)
+        voted = np.where(self._share > 0, 2 + np.minimum(scaled, VOTED_SCALE - 1), 1)
+        doubt = np.floor(-candidates.bits).astype(np.int64)
+        return DOUBT_BINS * np.where(self._known[:, None], voted, 0) + np.clip(
+            doubt, 0, DOUBT_BINS - 1
+        )
+
+    def context(self, step: Step) -> Int64Array:
         """0: no neighbors; else 1 + a bin of the largest share of votes for one token."""
         return self._context
 
     def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
         """Add the positions, and count how often the votes were better than the model."""
+        if not self._is_first:
+            count(self._voted, self._voted_slots, candidates, observation)
         # Of the observed token: one summand at most.
         share = (self._share * observation.is_candidate).sum(axis=1)
         voted = self._odds[:, 0] * share
@@ -168,6 +208,15 @@ class Neighbors:
                 if len(entries) == 2 * SCANNED:
                     del entries[:SCANNED]
             self._count += 1
+
+
+def _context_signature(history: IdArray) -> npt.NDArray[np.uint8]:
+    """The first bits of the hash of each context: [A, CONTEXTS * CONTEXT_BITS / 8]."""
+    key, codes = np.zeros(len(history), np.uint64), []
+    for i in range(1, 1 + CONTEXTS):
+        key = extended(key, history[:, i])
+        codes.append(key >> np.uint64(64 - CONTEXT_BITS))
+    return np.stack(codes, axis=1).astype(np.uint16).view(np.uint8)
 
 
 def _newest(entries: array[int] | None) -> Int64Array:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.powers import quotient
-from llmzip.mixing.base import NO_TOKEN
+from llmzip.mixing.base import MIXING_VERSION, NO_TOKEN
 from llmzip.mixing.biases import Biases
+from llmzip.mixing.calibration import Calibration
 from llmzip.mixing.experts import Expert
 from llmzip.mixing.matches import HISTORY, Matches
 from llmzip.mixing.mixer import Mixer
@@ -18,7 +19,9 @@ from llmzip.mixing.neighbors import Neighbors
 from llmzip.mixing.step import Candidates, Observation, Step
 from llmzip.types import IdArray, Int64Array
 
-EXPERTS = ("matches", "neighbors", "biases")
+EXPERTS = ("matches", "neighbors", "biases", "calibration")
+FIRST_EXPERTS = EXPERTS[:3]
+"""Of mixing version 1."""
 
 
 class ReferenceContextMixer:
@@ -30,19 +33,26 @@ class ReferenceContextMixer:
         d_model: int,
         vocab: int,
         start_token: int,
-        experts: Sequence[str] = EXPERTS,
+        classes: npt.NDArray[np.uint8],
+        version: int = MIXING_VERSION,
+        experts: Sequence[str] | None = None,
     ) -> None:
-        """experts: fewer than all, for measurements; files need all."""
-        self.capacity_bits = capacity_bits
+        """classes: of all tokens, [vocab]. experts: fewer than all, for measurements; files need
+        all of their version.
+        """
+        self.capacity_bits, self.version = capacity_bits, version
+        self._classes = classes
         self._start_token = start_token
         capacity = 1 << capacity_bits
         known: dict[str, Callable[[], Expert]] = {
             "matches": lambda: Matches(capacity),
-            "neighbors": lambda: Neighbors(capacity, d_model),
-            "biases": lambda: Biases(capacity, vocab),
+            "neighbors": lambda: Neighbors(capacity, d_model, version),
+            "biases": lambda: Biases(capacity, vocab, version),
+            "calibration": Calibration,
         }
-        self._experts = [known[name]() for name in experts]
-        self._mixer = Mixer(self._experts)
+        all_experts = EXPERTS if version >= 2 else FIRST_EXPERTS
+        self._experts = [known[name]() for name in experts or all_experts]
+        self._mixer = Mixer(self._experts, has_classes=version >= 2)
         self.start(1, np.empty(0, np.int32))
 
     def start(self, streams: int, context: IdArray) -> None:
@@ -54,7 +64,8 @@ class ReferenceContextMixer:
 
     def recall(self, vectors: npt.NDArray[np.int8], top_tokens: IdArray) -> IdArray:
         """See `ContextMixer.recall`."""
-        self._step = Step(vectors, top_tokens, self._history[: len(top_tokens)], self._fed)
+        history = self._history[: len(top_tokens)]
+        self._step = Step(vectors, top_tokens, history, self._fed, self._classes[history[:, 0]])
         proposed = [expert.propose(self._step) for expert in self._experts]
         self._tokens = _without_repeats(np.concatenate([*proposed, top_tokens], axis=1))
         return self._tokens
@@ -62,12 +73,13 @@ class ReferenceContextMixer:
     def mix(self, weights: IdArray, totals: Int64Array) -> Int64Array:
         """See `ContextMixer.mix`."""
         self._model_weights = weights.astype(np.int64)
-        self._candidates = Candidates(self._tokens, np.maximum(weights, 1), totals)
+        classes = self._classes[self._tokens]
+        self._candidates = Candidates(self._tokens, np.maximum(weights, 1), totals, classes)
         features = [
             f for expert in self._experts for f in expert.features(self._step, self._candidates)
         ]
         return self._mixer.mix(
-            features, [expert.context() for expert in self._experts], self._candidates
+            features, [expert.context(self._step) for expert in self._experts], self._candidates
         )
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:

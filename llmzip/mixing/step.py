@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.powers import quotient
+from llmzip.arithmetic.powers import log2, quotient
 from llmzip.types import Float32Array, IdArray, Int64Array
 
 
@@ -25,6 +25,8 @@ class Step:
     """How many tokens each stream has been fed, the start token included; beyond them the history
     holds it again.
     """
+    last_class: npt.NDArray[np.uint8]
+    """The class of each stream's last token, [A]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +39,18 @@ class Candidates:
     """The model's weights, at least 1, [A, C]."""
     totals: Int64Array
     """The sums of the model's weights of all tokens, [A]."""
+    classes: npt.NDArray[np.uint8]
+    """The classes of the tokens, anything at NO_TOKEN, [A, C]."""
 
     @property
     def probabilities(self) -> Float32Array:
         """The model's probabilities, [A, C]."""
         return quotient(self.weights, self.totals[:, None])
+
+    @property
+    def bits(self) -> Float32Array:
+        """log2 of the model's probabilities, [A, C]."""
+        return log2(self.probabilities)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from llmzip.buffers import flat
 from llmzip.engine.base import Engine, Session
 from llmzip.exclusive import new_lock
-from llmzip.mixing.base import ContextMixer
+from llmzip.mixing.base import MIXING_VERSION, ContextMixer
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import encode_tokens
 from llmzip.predictor.schedule import Start
@@ -48,7 +48,7 @@ class PreparedDictionary:
             else Tokenizer(dataclasses.replace(words, rules=rules))
         )
         self._tokens = tokenizer.encode(content)
-        self._mixers: dict[int, ContextMixer] = {}
+        self._mixers: dict[tuple[int, int], ContextMixer] = {}
         self._session: Session | None = None
         self._lock = new_lock()
         ids = self._tokens.ids
@@ -65,18 +65,19 @@ class PreparedDictionary:
         """How many tokens the dictionary has."""
         return len(self._tokens.ids)
 
-    def mixer(self, capacity_bits: int) -> ContextMixer:
-        """A mixer of its own for the caller that has learned the dictionary."""
+    def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> ContextMixer:
+        """A mixer of its own for the caller that has learned the dictionary; see `Engine.mixer`."""
+        key = capacity_bits, version
         with self._lock:
-            if capacity_bits not in self._mixers:
-                mixer = self._engine.mixer(capacity_bits)
+            if key not in self._mixers:
+                mixer = self._engine.mixer(capacity_bits, version)
                 if self.tokens:
                     longest = self._engine.model.spec.max_positions
                     streams = max(1, self.tokens // STREAM_TOKENS, -(-self.tokens // longest))
                     layout = StreamLayout(self.tokens, streams, WINDOW)
                     encode_tokens(self._engine, self._tokens, layout, mixer)  # only to learn
-                self._mixers[capacity_bits] = mixer
-            return self._mixers[capacity_bits].copy()
+                self._mixers[key] = mixer
+            return self._mixers[key].copy()
 
     def start(self) -> Start:
         """Where streams begin that have read the end of the dictionary."""

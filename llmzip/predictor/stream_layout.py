@@ -12,7 +12,7 @@ from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.errors import FormatError
 from llmzip.levels import Level
-from llmzip.mixing.base import MIN_CAPACITY_BITS, capacity_bits_for
+from llmzip.mixing.base import MIN_CAPACITY_BITS, MIXING_VERSION, capacity_bits_for
 from llmzip.model.spec import ModelSpec
 
 WINDOW_UNIT = 64
@@ -110,7 +110,9 @@ class StreamLayout:
                 f"window {self.window}, mixing capacity {self.capacity_bits}): the data is damaged"
             )
 
-    def decoder_bytes(self, spec: ModelSpec, has_dictionary: bool) -> int:
+    def decoder_bytes(
+        self, spec: ModelSpec, has_dictionary: bool, mixing_version: int = MIXING_VERSION
+    ) -> int:
         """The memory that decoding a payload of this layout takes (docs/format.md, "Memory")."""
         slots = accounting.rounded_up(
             min(min(self.window, self.positions) + SINK_TOKENS, spec.max_positions)
@@ -122,6 +124,7 @@ class StreamLayout:
             self.capacity_bits,
             spec,
             has_dictionary,
+            mixing_version,
         )
 
 

@@ -16,6 +16,7 @@ from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
 from llmzip.container.header import (
     DICTIONARY_ID_BYTES,
     FINGERPRINT_PREFIX,
+    VERSION,
     FrameHeader,
     fingerprint_bytes,
     memory_code,
@@ -24,18 +25,18 @@ from llmzip.engine_loader import EngineLoader
 from llmzip.model.store import ModelStore
 from llmzip.salvage.search import Words, combined
 
-NOTHING_STATED = FrameHeader(False, 0, version=3)
-"""Stands for a lost header; version 3, so that its memory limits nothing."""
+NOTHING_STATED = FrameHeader(False, 0, is_guess=True)
+"""Stands for a lost header."""
+_MIXED_ALIKE = (VERSION, 4)
+"""A version for each version of the mixing, the newest first."""
 
 MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + DICTIONARY_ID_BYTES
 
 _MIN_CODE = memory_code(block_bytes(1, False))
-_CODES = {3: range(256), 4: range(_MIN_CODE, 256)}
+_CODES = {3: range(256), 4: range(_MIN_CODE, 256), 5: range(_MIN_CODE, 256)}
 """By version: the memory codes that frames which name a model can have."""
-_CODES_WITHOUT_MODEL = {
-    3: range(1),
-    4: range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1),
-}
+_WITHOUT_MODEL = range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)
+_CODES_WITHOUT_MODEL = {3: range(1), 4: _WITHOUT_MODEL, 5: _WITHOUT_MODEL}
 _MAX_WRONG = 4
 """Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a
 witness.
@@ -82,9 +83,13 @@ class HeaderGuesses:
         for fingerprint in self._fingerprints:
             for dictionary_id in self._dictionary_ids(fingerprint):
                 named = fingerprint[: fingerprint_bytes(False, bool(dictionary_id))]
-                yield dataclasses.replace(
-                    NOTHING_STATED, fingerprint=named, dictionary_id=dictionary_id
-                )
+                for version in _MIXED_ALIKE:
+                    yield dataclasses.replace(
+                        NOTHING_STATED,
+                        fingerprint=named,
+                        dictionary_id=dictionary_id,
+                        version=version,
+                    )
 
     @functools.cached_property
     def _all(self) -> tuple[Sequence[FrameHeader], Sequence[bytes], Words]:

@@ -125,6 +125,7 @@ class FrameDecoder:
             self._carried,
             solid,
             self._progress,
+            self._header.mixing_version,
         )
         self._carried = taught if solid else None
         return data
@@ -150,7 +151,9 @@ class FrameDecoder:
         tokens, solid = self._dictionary.tokens, self._header.solid
         context = len(context_of(tokens, model.spec))
         layout = read_layout(ByteReader(payload), size, model.spec, context, len(tokens), solid)
-        return llm_bytes(layout, model.spec, context, bool(self._header.dictionary))
+        return llm_bytes(
+            layout, model.spec, context, bool(self._header.dictionary), self._header.mixing_version
+        )
 
     def _named_model(self) -> Model:
         """The model that the frame names, if it is the one at hand; only some blocks need it."""

@@ -12,10 +12,15 @@ from tests.reference_decoder.byte_reader import ByteReader
 from tests.reference_decoder.errors import DecodeError
 
 MAGIC, INDEX_MAGIC = b"\x8cLZ", b"\x8cLZi"
-VERSIONS = (3, 4)
+VERSIONS = (3, 4, 5)
 RAW, ZSTD, LLM, XZ, META_TOKEN, MATCHES = range(1, 7)
 MODEL_CODECS = (LLM, META_TOKEN)
 MAX_BLOCK, MAX_EXPANSION, SHORT = 1 << 26, 64, 1 << 16
+
+
+def mixing_version(version: int) -> int:
+    """By which version of docs/arithmetic.md, section 6, frames of a format version are mixed."""
+    return 1 if version < 5 else 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Header:
     """The beginning of the dictionary's digest, or nothing."""
     raw: bytes
     """The header as it is written."""
+
+    @property
+    def mixing_version(self) -> int:
+        return mixing_version(self.version)
 
 
 @dataclasses.dataclass(frozen=True)

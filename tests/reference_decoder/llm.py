@@ -185,9 +185,11 @@ def decode_step(decoder: SymbolDecoder, weights: Sequence[Sequence[int]]) -> lis
     ]
 
 
-def mixing_that_read(tokens: Sequence[int], capacity_bits: int, model: Model) -> Mixing:
+def mixing_that_read(
+    tokens: Sequence[int], capacity_bits: int, model: Model, version: int
+) -> Mixing:
     """A mixing that has learned a dictionary ("Dictionaries")."""
-    mixing = Mixing(capacity_bits, model.spec.d_model)
+    mixing = Mixing(capacity_bits, model, version)
     if tokens:
         fewest = -(-len(tokens) // model.spec.max_positions)
         lengths = stream_lengths(len(tokens), max(1, len(tokens) // DICTIONARY_STREAM, fewest))
@@ -208,6 +210,7 @@ def decode_llm(
     carried: Mixing | None = None,
     solid: bool = False,
     progress: Progress | None = None,
+    mixing_version: int = 2,
 ) -> tuple[bytes, Mixing | None]:
     """The `size` bytes of a payload, and the mixing for the next block of a solid frame.
 
@@ -218,7 +221,9 @@ def decode_llm(
     layout = read_layout(reader, size, model.spec, len(context), len(dictionary), solid)
     mixing = None
     if layout.capacity_bits:
-        mixing = carried or mixing_that_read(dictionary, layout.capacity_bits, model)
+        mixing = carried or mixing_that_read(
+            dictionary, layout.capacity_bits, model, mixing_version
+        )
         if mixing.capacity_bits != layout.capacity_bits:
             raise DecodeError("the mixing changes its capacity between the blocks of a frame")
     decoder = RangeDecoder(reader.rest())

@@ -1,4 +1,4 @@
-"""Context mixing: three experts correct the model's weights of some tokens (docs/arithmetic.md,
+"""Context mixing: experts correct the model's weights of some tokens (docs/arithmetic.md,
 section 6)."""
 
 from __future__ import annotations
@@ -8,14 +8,21 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tests.reference_decoder.biases import Biases
+from tests.reference_decoder.calibration import Calibration
 from tests.reference_decoder.float32 import F, exp2, round_to_int
 from tests.reference_decoder.match_model import Match, MatchModel
+from tests.reference_decoder.model import Model
 from tests.reference_decoder.nearest_neighbors import NearestNeighbors, Vote
 from tests.reference_decoder.row import Row
+from tests.reference_decoder.token_classes import token_classes
 
-FEATURES = 6
-"""One of the matches, two of the neighbors, three of the biases."""
-FIRST_WEIGHTS = (0.1, 0.9, 0.1, 0.3, 0.3, 0.1)
+FIRST_WEIGHTS = {
+    1: (0.1, 0.9, 0.1, 0.3, 0.3, 0.1),
+    2: (0.1, 0.9, 0.1, 0.2, 0.3, 0.3, 0.1, 0.1, 0.0, 0.0, 0.2),
+}
+"""By version: of the matches, neighbors, biases, calibration."""
+MATCHES, NEIGHBORS, BIASES, CALIBRATION, CLASSES = range(5)
+"""What has sets of weights: the experts, and the classes of tokens."""
 LARGEST_WEIGHT = 8 << 20
 
 
@@ -30,27 +37,26 @@ class Observation:
     """Of each candidate."""
     corrected: list[int]
     """The weights of all tokens."""
-
-    @property
-    def mixer_contexts(self) -> list[tuple[int, int]]:
-        """Which weights of the mixer apply: the expert's number and its context."""
-        return [(0, self.match.mixer_context), (1, self.vote.mixer_context), (2, 0)]
+    mixer_contexts: Sequence[tuple[int, int]]
+    """Which weights of the mixer apply: the expert's number and its context."""
 
 
 class Mixing:
     """What the coded tokens have taught, for all streams together."""
 
-    def __init__(self, capacity_bits: int, d_model: int) -> None:
-        self.capacity_bits = capacity_bits
+    def __init__(self, capacity_bits: int, model: Model, version: int) -> None:
+        self.capacity_bits, self._version = capacity_bits, version
+        self._classes = token_classes(model.token_bytes)
         self._matches = MatchModel(capacity_bits)
-        self._neighbors = NearestNeighbors(capacity_bits, d_model)
-        self._biases = Biases(capacity_bits)
-        first = [round(2**20 * weight) for weight in FIRST_WEIGHTS]
-        self._weights: tuple[defaultdict[int, list[int]], ...] = (
-            defaultdict(lambda: first),
-            defaultdict(lambda: [0] * FEATURES),
-            defaultdict(lambda: [0] * FEATURES),
-        )
+        self._neighbors = NearestNeighbors(capacity_bits, model.spec.d_model, version)
+        self._biases = Biases(capacity_bits, version)
+        self._calibration = Calibration()
+        first = [round(2**20 * weight) for weight in FIRST_WEIGHTS[version]]
+        self._features = len(first)
+        self._weights: list[defaultdict[int, list[int]]] = [
+            defaultdict(lambda: [0] * self._features) for _ in range(5)
+        ]
+        self._weights[MATCHES] = defaultdict(lambda: first)
         self._seen: Counter[tuple[int, int]] = Counter()
         self._observed: list[Observation] = []
 
@@ -61,15 +67,20 @@ class Mixing:
 
     def _observe(self, row: Row) -> Observation:
         match, vote = self._matches.observe(row), self._neighbors.observe(row)
-        observation = Observation(row, match, vote, {}, list(row.predicted.weights))
-        mixed = [self._weights[expert][context] for expert, context in observation.mixer_contexts]
-        omegas = [F(sum(of_experts)) * F(2.0**-20) for of_experts in zip(*mixed, strict=True)]
+        contexts = [(MATCHES, match.mixer_context), (NEIGHBORS, vote.mixer_context), (BIASES, 0)]
+        if self._version == 2:
+            contexts.append((CALIBRATION, self._classes[row.last(1)]))
+        observation = Observation(row, match, vote, {}, list(row.predicted.weights), contexts)
         for token in {*row.top_tokens} | match.candidates | vote.candidates:
             features = [
                 *self._matches.features(row, match, token),
                 *self._neighbors.features(row, vote, token),
                 *self._biases.features(row, token),
             ]
+            if self._version == 2:
+                features += self._calibration.features(row, token)
+            mixed = [self._weights[kind][n] for kind, n in self._sets(observation, token)]
+            omegas = [F(sum(of_kinds)) * F(2.0**-20) for of_kinds in zip(*mixed, strict=True)]
             exponent = omegas[0] * features[0]
             for omega, feature in zip(omegas[1:], features[1:], strict=True):
                 exponent = exponent + omega * feature
@@ -78,33 +89,43 @@ class Mixing:
             observation.corrected[token] = round_to_int(F(row.weight(token)) * factor)
         return observation
 
+    def _sets(self, observation: Observation, token: int) -> list[tuple[int, int]]:
+        """The sets of weights for a candidate."""
+        of_class = [(CLASSES, self._classes[token])] if self._version == 2 else []
+        return [*observation.mixer_contexts, *of_class]
+
     def learn(self, tokens: Sequence[int]) -> None:
         """The tokens that came in the rows of the last step."""
         self._descend(tokens)
+        candidates = [list(observation.features) for observation in self._observed]
         rows = [observation.row for observation in self._observed]
         self._matches.learn(rows, [observation.match for observation in self._observed], tokens)
-        self._neighbors.learn(rows, [observation.vote for observation in self._observed], tokens)
-        for observation, token in zip(self._observed, tokens, strict=True):
-            self._biases.learn(observation.row, list(observation.features), token)
+        votes = [observation.vote for observation in self._observed]
+        self._neighbors.learn(rows, votes, candidates, tokens)
+        for row, of_row, token in zip(rows, candidates, tokens, strict=True):
+            self._biases.learn(row, of_row, token)
+            self._calibration.learn(row, of_row, token)
 
     def _descend(self, tokens: Sequence[int]) -> None:
-        """One step of gradient descent on the mixer's weights (6.5)."""
-        slopes: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * FEATURES)
+        """One step of gradient descent on the mixer's weights (6.6)."""
+        slopes: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * self._features)
+        seen: Counter[tuple[int, int]] = Counter()
         for observation, token in zip(self._observed, tokens, strict=True):
             total = F(sum(observation.corrected))
             for candidate, features in observation.features.items():
                 error = F(candidate == token) - F(observation.corrected[candidate]) / total
                 steps = [round_to_int(error * feature * F(2**20)) for feature in features]
-                for key in observation.mixer_contexts:
+                for key in self._sets(observation, candidate):
                     slopes[key] = [a + b for a, b in zip(slopes[key], steps, strict=True)]
-        for (expert, context), slope in slopes.items():
-            rate = F(0.001) + F(0.2) / (F(20) + F(self._seen[expert, context]))
+                seen.update(self._sets(observation, candidate)[-1:] if self._version == 2 else ())
+            seen.update(observation.mixer_contexts)
+        for (kind, number), slope in slopes.items():
+            rate = F(0.001) + F(0.2) / (F(20) + F(self._seen[kind, number]))
             moved = [
                 weight + round_to_int(rate * F(step))
-                for weight, step in zip(self._weights[expert][context], slope, strict=True)
+                for weight, step in zip(self._weights[kind][number], slope, strict=True)
             ]
-            self._weights[expert][context] = [
+            self._weights[kind][number] = [
                 min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT) for weight in moved
             ]
-        for observation in self._observed:
-            self._seen.update(observation.mixer_contexts)
+        self._seen.update(seen)

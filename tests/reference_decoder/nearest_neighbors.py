@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from tests.reference_decoder.float32 import F, exp2, log2, round_to_int
+from tests.reference_decoder.occurrences import Occurrences
 from tests.reference_decoder.row import Row
 
 SEARCHED = 2048
@@ -15,13 +17,16 @@ SEARCHED = 2048
 one."""
 NEIGHBORS = 64
 
+_MASK = (1 << 64) - 1
+_MULTIPLIER = 0x9E3779B97F4A7C15
+
 
 @dataclasses.dataclass(frozen=True)
 class Position:
     """A token that was coded before, and the situation in which it came."""
 
     signature: int
-    """The signs of the head input, a bit each."""
+    """The signs of the head input, a bit each, and codes of the tokens before the last."""
     token: int
     last: int
     """The token before."""
@@ -48,16 +53,33 @@ class Vote:
         return set(self.shares)
 
 
-def signature(row: Row) -> int:
-    """Bit i is whether entry i of the head input is positive."""
-    return sum(1 << i for i, q in enumerate(row.predicted.head_input) if q > 0)
+def signature(row: Row, version: int) -> int:
+    """Bit i is whether entry i of the head input is positive; before them are, in version 2, the
+    codes of the 1, 2, 3, 4 tokens before the last."""
+    hashed, codes = 0, 0
+    for n in range(1, 5):
+        y = (hashed ^ (row.last(n + 1) + 1)) * _MULTIPLIER & _MASK
+        hashed = y ^ y >> 29
+        codes = codes << 16 | hashed >> 48
+    signs = sum(1 << i for i, q in enumerate(row.predicted.head_input) if q > 0)
+    return signs if version == 1 else codes << len(row.predicted.head_input) | signs
+
+
+def _voted_bin(row: Row, vote: Vote, token: int) -> tuple[int, int]:
+    """How many votes a token has, and how likely it is."""
+    share = vote.shares.get(token, F(0))
+    votes = 2 + min(int(share * F(14)), 13) if share > 0 else 1
+    doubt = math.floor(-log2(row.probability(token)))
+    return votes if vote.bin else 0, min(max(doubt, 0), 15)
 
 
 class NearestNeighbors:
     """The last 2**capacity_bits positions."""
 
-    def __init__(self, capacity_bits: int, d_model: int) -> None:
+    def __init__(self, capacity_bits: int, d_model: int, version: int) -> None:
         self._capacity, self._d_model = 1 << capacity_bits, d_model
+        self._version = version
+        self._voted = Occurrences()
         self._positions: list[Position] = []
         self._by_last: defaultdict[int, list[int]] = defaultdict(list)
         self._by_top: defaultdict[int, list[int]] = defaultdict(list)
@@ -71,7 +93,7 @@ class NearestNeighbors:
         same_last = self._by_last[row.last(1)][-SEARCHED:]
         same_top = self._by_top[row.top_tokens[0]][-SEARCHED:]
         same_top = [e for e in same_top if self._positions[e].last != row.last(1)]
-        here = signature(row)
+        here = signature(row, self._version)
         distances = sorted(
             ((self._positions[e].signature ^ here).bit_count(), -e)
             for e in same_last + same_top
@@ -85,7 +107,7 @@ class NearestNeighbors:
         if not neighbors:
             return Vote()
         nearest = neighbors[0][0]
-        beta = F(148) / F(self._d_model * self._d_model)
+        beta = F(148 if self._version == 1 else 120) / F(self._d_model * self._d_model)
         votes, sharp_votes, surprises = Counter[int](), Counter[int](), Counter[int]()
         for distance, position in neighbors:
             y = exp2(max(beta * F(nearest * nearest - distance * distance), F(-15)))
@@ -113,14 +135,27 @@ class NearestNeighbors:
         return F(self._trust[vote.bin]) / F(self._distrust[vote.bin])
 
     def features(self, row: Row, vote: Vote, token: int) -> list[F]:
-        """How much the votes, and the surprise at the neighbors, speak for a token."""
-        if token not in vote.shares:
-            return [F(0), F(0)]
-        share = self._odds(vote) * vote.shares[token] / row.probability(token)
-        return [log2(F(1) + share), log2(F(1) + F(16) * vote.surprises[token])]
+        """How much the votes, and the surprise at the neighbors, speak for a token; in version 2
+        also how much oftener than expected such tokens came."""
+        features = [F(0), F(0)]
+        if token in vote.shares:
+            share = self._odds(vote) * vote.shares[token] / row.probability(token)
+            features = [log2(F(1) + share), log2(F(1) + F(16) * vote.surprises[token])]
+        if self._version == 1:
+            return features
+        return [*features, self._voted.excess(_voted_bin(row, vote, token))]
 
-    def learn(self, rows: Sequence[Row], votes: Sequence[Vote], tokens: Sequence[int]) -> None:
-        """The tokens that came."""
+    def learn(
+        self,
+        rows: Sequence[Row],
+        votes: Sequence[Vote],
+        candidates: Sequence[Sequence[int]],
+        tokens: Sequence[int],
+    ) -> None:
+        """The tokens that came, and the candidates of each row."""
+        for row, vote, of_row, token in zip(rows, votes, candidates, tokens, strict=True):
+            for candidate in of_row:
+                self._voted.learn(_voted_bin(row, vote, candidate), row, candidate, token)
         all_odds = [self._odds(vote) for vote in votes]
         for row, vote, odds, token in zip(rows, votes, all_odds, tokens, strict=True):
             if vote.bin is not None:
@@ -137,4 +172,5 @@ class NearestNeighbors:
             last, top = row.last(1), row.top_tokens[0]
             self._by_last[last].append(len(self._positions))
             self._by_top[top].append(len(self._positions))
-            self._positions.append(Position(signature(row), token, last, top, surprise))
+            here = signature(row, self._version)
+            self._positions.append(Position(here, token, last, top, surprise))

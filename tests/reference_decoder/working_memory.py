@@ -27,7 +27,9 @@ def block_bytes(size: int, solid: bool) -> int:
     return 2**22 + 8 * size + (2**26 if solid else 0)
 
 
-def llm_bytes(layout: StreamLayout, spec: Spec, context: int, has_dictionary: bool) -> int:
+def llm_bytes(
+    layout: StreamLayout, spec: Spec, context: int, has_dictionary: bool, mixing_version: int
+) -> int:
     """What a payload of the codec llm needs beside that."""
     longest = context - (-layout.tokens // layout.streams)
     seen = min(min(layout.window, longest) + SINK_TOKENS, spec.max_positions)
@@ -35,7 +37,8 @@ def llm_bytes(layout: StreamLayout, spec: Spec, context: int, has_dictionary: bo
     buckets = -(-spec.vocab // 256)
     mixing = 0
     if layout.capacity_bits:
-        mixing = (8 * -(-spec.d_model // 64) + 188 << layout.capacity_bits) + 32 * spec.vocab
+        of_each = 8 * -(-spec.d_model // 64) + (188 if mixing_version == 1 else 196)
+        mixing = (of_each << layout.capacity_bits) + 32 * spec.vocab
     return (
         layout.streams * _rounded_up(seen) * position
         + layout.streams * (2**17 + 1088 * buckets)

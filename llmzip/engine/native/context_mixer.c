@@ -9,6 +9,7 @@
 #include "buffers.h"
 #include "engine.h"
 #include "mixing_biases.h"
+#include "mixing_calibration.h"
 #include "mixing_matches.h"
 #include "mixing_mixer.h"
 #include "mixing_neighbors.h"
@@ -22,7 +23,7 @@ struct history {
 
 struct context_mixer {
     struct engine *engine;
-    int capacity_bits;
+    int capacity_bits, version;
     int32_t start_token;
     int64_t fed;
     size_t streams, active; /* active: the rows of this step */
@@ -30,8 +31,10 @@ struct context_mixer {
     struct matches matches;
     struct neighbors neighbors;
     struct biases biases;
+    struct calibration calibration;
     struct mixer mixer;
-    char *tables; /* of the experts */
+    uint8_t *classes; /* of tokens, [vocab] */
+    char *tables;     /* of the experts, and the classes */
     size_t table_bytes;
     char *searches; /* [threads] of search_bytes: a search and its histogram */
     size_t search_bytes;
@@ -56,6 +59,7 @@ static size_t take_tables(struct context_mixer *m, char *base)
     matches_take(&m->matches, &arena, m->capacity_bits);
     neighbors_take(&m->neighbors, &arena, m->capacity_bits, vocab);
     biases_take(&m->biases, &arena, m->capacity_bits, vocab);
+    m->classes = arena_take(&arena, vocab);
     return arena.used;
 }
 
@@ -79,7 +83,7 @@ static int allocate_tables(struct context_mixer *m)
     m->table_bytes = take_tables(m, NULL);
     m->tables = alloc_huge(m->table_bytes);
     m->search_bytes =
-        round_up(sizeof(struct search) + (m->neighbors.width + 1) * sizeof(uint32_t), 64) + 64;
+        round_up(sizeof(struct search) + (64 * m->neighbors.words + 1) * sizeof(uint32_t), 64) + 64;
     m->searches = alloc_huge(m->search_bytes * (size_t)pool_threads(m->engine->pool));
     if (!m->tables || !m->searches)
         return 0;
@@ -106,19 +110,25 @@ static int allocate_rows(struct context_mixer *m, size_t streams)
 
 int llmzip_mixer_columns(void) { return MAX_CANDIDATES; }
 
-struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits,
-                                       int32_t start_token)
+struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int version,
+                                       int32_t start_token, const uint8_t *classes)
 {
     struct context_mixer *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->engine = engine;
     m->capacity_bits = capacity_bits;
+    m->version = version;
     m->start_token = start_token;
-    neighbors_new(&m->neighbors, (size_t)engine->spec.d_model);
-    mixer_new(&m->mixer);
-    if (allocate_tables(m) && llmzip_mixer_start(m, 1, NULL, 0) == LLMZIP_OK)
+    neighbors_new(&m->neighbors, (size_t)engine->spec.d_model, version);
+    biases_new(&m->biases, version);
+    mixer_new(&m->mixer, version);
+    if (allocate_tables(m) && llmzip_mixer_start(m, 1, NULL, 0) == LLMZIP_OK) {
+        /* Classes beyond what is known would lead out of the tables. */
+        for (int32_t t = 0; t < engine->spec.vocab; t++)
+            m->classes[t] = classes[t] < CLASSES ? classes[t] : 0;
         return m;
+    }
     llmzip_mixer_free(m);
     return NULL;
 }
@@ -214,10 +224,13 @@ static void collect_candidates(const struct recall_step *step, size_t r, const s
     for (int i = 0; i < step->top_tokens; i++)
         if (top[i] >= 0)
             add_candidate(candidates, &table, top[i]);
+    candidates->tops = candidates->count;
     if (successor >= 0)
         add_candidate(candidates, &table, successor);
     for (size_t i = 0; i < votes->count; i++)
         voted[i] = add_candidate(candidates, &table, votes->tokens[i]);
+    for (size_t i = 0; i < candidates->count; i++)
+        candidates->classes[i] = step->mixer->classes[candidates->tokens[i]];
     neighbors_count_votes(&step->mixer->neighbor_rows[r], votes, voted, candidates->count);
 }
 
@@ -228,14 +241,15 @@ static void recall_row(const struct recall_step *step, size_t r, struct search *
     uint64_t *signature = m->signatures + r * m->neighbors.words;
     struct votes votes;
     matches_hash(&m->matches, history, &m->match_rows[r]);
-    neighbors_sign(&m->neighbors, step->vectors + r * m->neighbors.width, signature);
+    neighbors_sign(&m->neighbors, step->vectors + r * m->neighbors.width, history, signature);
     m->neighbor_rows[r].last = history[0];
     m->neighbor_rows[r].top = step->top[r * (size_t)step->top_tokens];
     neighbors_recall(&m->neighbors, m->engine->kernels, search, signature, &m->neighbor_rows[r],
                      &votes);
     m->mixer_rows[r].contexts[EXPERT_MATCHES] = matches_recall(&m->matches, &m->match_rows[r]);
     collect_candidates(step, r, &votes);
-    biases_recall(&m->biases, history, &m->candidates[r], &m->bias_rows[r]);
+    biases_recall(&m->biases, history, m->neighbor_rows[r].top, &m->candidates[r],
+                  &m->bias_rows[r]);
 }
 
 static void recall_rows(void *context, int rank)
@@ -259,13 +273,17 @@ static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weig
         row->model_weights[i] = weights[i];
         candidates->weights[i] = weights[i] > 1 ? weights[i] : 1;
         candidates->probabilities[i] = (float)candidates->weights[i] / (float)total;
+        candidates->bits[i] = log2_of(candidates->probabilities[i]);
     }
     matches_features(&m->matches, &m->match_rows[r], candidates, row->features[FEATURE_MATCH]);
     row->contexts[EXPERT_NEIGHBORS] =
         neighbors_features(&m->neighbors, &m->neighbor_rows[r], candidates,
-                           row->features[FEATURE_SHARE], row->features[FEATURE_SURPRISE]);
+                           &row->features[FEATURE_SHARE]);
     biases_features(&m->biases, &m->bias_rows[r], candidates, &row->features[FEATURE_BIAS]);
     row->contexts[EXPERT_BIASES] = 0;
+    if (m->version >= 2)
+        calibration_features(&m->calibration, candidates, &row->features[FEATURE_ONE]);
+    row->contexts[EXPERT_CALIBRATION] = m->classes[m->histories[r].tokens[0]];
     mixer_mix(&m->mixer, candidates, row);
     for (size_t i = 0; i < m->columns; i++)
         mixed[i] = i < candidates->count ? row->mixed[i] : 0;
@@ -329,8 +347,11 @@ int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int
     }
     mixer_learn(&m->mixer, m->mixer_rows, m->candidates, m->observations, m->active);
     matches_learn(&m->matches, m->match_rows, m->observations, m->active);
-    neighbors_learn(&m->neighbors, m->neighbor_rows, m->observations, m->signatures, m->active);
+    neighbors_learn(&m->neighbors, m->neighbor_rows, m->candidates, m->observations, m->signatures,
+                    m->active);
     biases_learn(&m->biases, m->bias_rows, m->candidates, m->observations, m->active);
+    if (m->version >= 2)
+        calibration_learn(&m->calibration, m->candidates, m->observations, m->active);
     for (size_t r = 0; r < m->active; r++)
         append(&m->histories[r], tokens[r]);
     m->fed++;

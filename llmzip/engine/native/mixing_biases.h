@@ -4,16 +4,15 @@
 #define LLMZIP_MIXING_BIASES_H
 
 #include "arena.h"
-#include "mixing_step.h"
+#include "mixing_counts.h"
 
-/* Of the token alone, and after one and two tokens. */
-#define BIAS_FEATURES (FEATURE_COUNT - FEATURE_BIAS)
+/* Of the token alone, after one and two tokens, and by the most likely token. */
+#define BIAS_FEATURES (FEATURE_ONE - FEATURE_BIAS)
 
 struct biases {
     int shift;
-    struct bias {
-        int64_t observed, expected;
-    } *alone, *hashed; /* [vocab], [4 * 2^c] */
+    int hashed_features;            /* one less in version 1 */
+    struct counts *alone, *hashed; /* [vocab], [4 * 2^c] */
 };
 
 /* One stream's step. */
@@ -22,14 +21,15 @@ struct bias_row {
 };
 
 void biases_take(struct biases *biases, struct arena *arena, int capacity_bits, size_t vocab);
+void biases_new(struct biases *biases, int version);
 /* The slots of the candidates' contexts, which are prefetched; history [HISTORY], the latest token
- * first. */
-void biases_recall(const struct biases *biases, const int32_t *history,
+ * first; top: the most likely token. */
+void biases_recall(const struct biases *biases, const int32_t *history, int32_t top,
                    const struct candidates *candidates, struct bias_row *row);
 void biases_features(const struct biases *biases, const struct bias_row *row,
                      const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
 void biases_learn(struct biases *biases, const struct bias_row *rows,
                   const struct candidates *candidates, const struct observation *observations,
-                  size_t count);
+                  size_t rows_count);
 
 #endif

@@ -4,13 +4,18 @@
 
 #include "native.h"
 
+/* token_classes.py */
+#define CLASSES 13
+
+/* hashing.py */
+#define HASH_FACTOR 0x9E3779B97F4A7C15u
+#define HASH_SHIFT 29
+
 /* matches.py */
 #define ORDERS {1, 2, 3, 4, 6, 8, 12, 16, 24, 32}
 #define ORDER_COUNT 10
 #define HISTORY 32 /* the longest order */
 #define MATCH_SLOTS_BITS 3
-#define HASH_FACTOR 0x9E3779B97F4A7C15u
-#define HASH_SHIFT 29
 #define MAX_RUN 255 /* a byte of the slot */
 #define SHORT_RUNS 8
 #define RUN_BINS 16
@@ -21,7 +26,13 @@
 /* neighbors.py */
 #define SCANNED 2048
 #define NEIGHBORS 64
-#define KERNEL 148
+#define FIRST_KERNEL 148
+#define KERNEL 120
+#define CONTEXTS 4
+#define CONTEXT_BITS 16 /* together a word */
+#define VOTED_BINS 16
+#define VOTED_SCALE 14
+#define DOUBT_BINS 16
 #define MIN_KERNEL_LOG2 -15.0f
 #define MIN_CLOSENESS_LOG2 -30.0f
 #define VOTE_BITS 15
@@ -37,12 +48,19 @@
 #define TRUST_LIMIT (2000 << TRUST_BITS)
 #define TRUST_FLOOR (1 << (TRUST_BITS - 8))
 
+/* counts.py */
+#define OCCURRENCE (1 << 12)
+
 /* biases.py */
 #define BIAS_SLOTS_BITS 2
-#define BIAS_UNIT (1 << 12)
 #define TOKEN_FACTOR 0x9E3779B97F4A7C15u
 #define LAST_FACTOR 0xC2B2AE3D27D4EB4Fu
 #define BEFORE_FACTOR 0x165667B19E3779F9u
+#define TOP_FACTOR 0x85EBCA77C2B2AE63u
+
+/* calibration.py */
+#define LOG_SCALE 0.25f
+#define RANKS (LLMZIP_TOP_TOKENS + 1)
 
 /* mixer.py */
 #define WEIGHT_UNIT (1 << 20)
@@ -53,19 +71,24 @@
 #define EXTRA_RATE 0.2f
 #define RATE_STEPS 20.0f
 
-/* reference.py: the experts in their order, and their features one after the other. */
-enum expert { EXPERT_MATCHES, EXPERT_NEIGHBORS, EXPERT_BIASES, EXPERT_COUNT };
+/* reference.py: the experts in their order, and their features one after the other. Version 1 has
+ * no calibration; features that it does not have are 0. */
+enum expert { EXPERT_MATCHES, EXPERT_NEIGHBORS, EXPERT_BIASES, EXPERT_CALIBRATION, EXPERT_COUNT };
 enum feature {
     FEATURE_MATCH,
     FEATURE_SHARE,
     FEATURE_SURPRISE,
-    FEATURE_BIAS, /* of the token alone; the next two after one and two tokens */
-    FEATURE_COUNT = FEATURE_BIAS + 3
+    FEATURE_VOTED,
+    FEATURE_BIAS, /* of the token alone; the next after one and two tokens, and by top token */
+    FEATURE_ONE = FEATURE_BIAS + 4,
+    FEATURE_BITS,
+    FEATURE_RANK,
+    FEATURE_COUNT
 };
-#define INITIAL_WEIGHTS {0.1, 0.9, 0.1, 0.3, 0.3, 0.1}
+#define INITIAL_WEIGHTS {0.1, 0.9, 0.1, 0.2, 0.3, 0.3, 0.1, 0.1, 0.0, 0.0, 0.2}
 /* How many mixer contexts each expert tells apart. */
-#define CONTEXT_COUNTS {1 + ORDER_COUNT, 1 + AGREEMENT_BINS, 1}
-#define MAX_CONTEXT_COUNT (1 + ORDER_COUNT)
+#define CONTEXT_COUNTS {1 + ORDER_COUNT, 1 + AGREEMENT_BINS, 1, CLASSES}
+#define MAX_CONTEXT_COUNT CLASSES
 
 #define MAX_CANDIDATES (LLMZIP_TOP_TOKENS + 1 + NEIGHBORS)
 

@@ -1,12 +1,19 @@
-/* Online log-linear mixing of the experts' features (docs/arithmetic.md, section 6.5). */
+/* Online log-linear mixing of the experts' features (docs/arithmetic.md, section 6.6). */
 #ifndef LLMZIP_MIXING_MIXER_H
 #define LLMZIP_MIXING_MIXER_H
 
 #include "mixing_step.h"
 
+/* Weights for the mixer contexts of an expert, or for classes of tokens. */
+struct weight_sets {
+    int64_t weights[MAX_CONTEXT_COUNT][FEATURE_COUNT];
+    int64_t seen[MAX_CONTEXT_COUNT];
+};
+
 struct mixer {
-    int64_t weights[EXPERT_COUNT][MAX_CONTEXT_COUNT][FEATURE_COUNT];
-    int64_t seen[EXPERT_COUNT][MAX_CONTEXT_COUNT];
+    int experts; /* one less in version 1 */
+    int has_classes;
+    struct weight_sets of_experts[EXPERT_COUNT], of_classes;
 };
 
 /* One stream's step. */
@@ -17,13 +24,13 @@ struct mixer_row {
     int64_t mixed[MAX_CANDIDATES];
 };
 
-void mixer_new(struct mixer *mixer);
+void mixer_new(struct mixer *mixer, int version);
 /* From contexts and features to the corrected weights. */
 void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
                struct mixer_row *row);
 /* One step of gradient descent over all rows. */
 void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
                  const struct candidates *candidates, const struct observation *observations,
-                 size_t count);
+                 size_t rows_count);
 
 #endif

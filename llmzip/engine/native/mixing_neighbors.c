@@ -3,12 +3,14 @@
 
 #include <string.h>
 
-#include "mixing_math.h"
+_Static_assert(CONTEXTS *CONTEXT_BITS == 64, "the contexts fill a word of a signature");
 
-void neighbors_new(struct neighbors *neighbors, size_t width)
+void neighbors_new(struct neighbors *neighbors, size_t width, int version)
 {
     neighbors->width = width;
-    neighbors->words = (width + 63) / 64;
+    neighbors->sign_words = (width + 63) / 64;
+    neighbors->words = neighbors->sign_words + (version >= 2);
+    neighbors->kernel = version >= 2 ? KERNEL : FIRST_KERNEL;
     for (int d = 0; d < DISTANCE_BINS; d++)
         for (int s = 0; s < SHARE_BINS; s++) {
             neighbors->trust[d][s][0] = TRUST;
@@ -26,15 +28,31 @@ void neighbors_take(struct neighbors *n, struct arena *arena, int capacity_bits,
     postings_take(&n->by_top, arena, capacity_bits, vocab, 1);
 }
 
-void neighbors_sign(const struct neighbors *n, const int8_t *vector, uint64_t *signature)
+/* The first bits of the hash of each context: of the last token but one, of the two from there on,
+ * ... */
+static uint64_t sign_contexts(const int32_t *history)
 {
-    for (size_t w = 0; w < n->words; w++) {
+    uint64_t key = 0, word = 0;
+    for (int i = 1; i <= CONTEXTS; i++) {
+        key = (key ^ ((uint64_t)history[i] + 1)) * HASH_FACTOR;
+        key ^= key >> HASH_SHIFT;
+        word = word << CONTEXT_BITS | key >> (64 - CONTEXT_BITS);
+    }
+    return word;
+}
+
+void neighbors_sign(const struct neighbors *n, const int8_t *vector, const int32_t *history,
+                    uint64_t *signature)
+{
+    for (size_t w = 0; w < n->sign_words; w++) {
         size_t bits = n->width - 64 * w < 64 ? n->width - 64 * w : 64;
         uint64_t word = 0;
         for (size_t i = 0; i < bits; i++)
             word |= (uint64_t)(vector[64 * w + i] > 0) << i;
         signature[w] = word;
     }
+    if (n->words > n->sign_words)
+        signature[n->sign_words] = sign_contexts(history);
 }
 
 /* Words of a signature from `first` on that lie together. */
@@ -57,7 +75,7 @@ static size_t select_nearest(const struct neighbors *n, struct search *search, s
     size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0,
            kept = 0;
     uint32_t limit = 0;
-    memset(search->histogram, 0, (n->width + 1) * sizeof *search->histogram);
+    memset(search->histogram, 0, (64 * n->words + 1) * sizeof *search->histogram);
     for (size_t i = 0; i < count; i++)
         search->histogram[search->distances[i]]++;
     while (wanted && below + search->histogram[limit] < wanted)
@@ -89,7 +107,7 @@ static size_t select_nearest(const struct neighbors *n, struct search *search, s
 
 static float kernel_scale(const struct neighbors *n)
 {
-    return (float)KERNEL / (float)(n->width * n->width);
+    return (float)n->kernel / (float)(n->width * n->width);
 }
 
 void neighbors_recall(const struct neighbors *n, const struct kernels *kernels,
@@ -139,12 +157,34 @@ void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, 
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
-                       const struct candidates *candidates, float *shares, float *surprises)
+/* By how many votes it has and how likely it is: how often such a candidate came. */
+static void voted_features(const struct neighbors *n, struct neighbor_row *row,
+                           const struct candidates *candidates, float *features)
 {
+    for (size_t i = 0; n->words > n->sign_words && i < candidates->count; i++) {
+        int doubt = (int)smaller_of(-candidates->bits[i], DOUBT_BINS - 1);
+        row->doubt_bins[i] = (uint8_t)(doubt > 0 ? doubt : 0);
+        features[i] = excess(n->voted[row->voted_bins[i]][row->doubt_bins[i]]);
+    }
+}
+
+static void learn_voted(struct neighbors *n, const struct neighbor_row *row,
+                        const struct candidates *candidates, const struct observation *observation)
+{
+    for (size_t i = 0; n->words > n->sign_words && i < candidates->count; i++)
+        count(&n->voted[row->voted_bins[i]][row->doubt_bins[i]], observation->index == (int)i,
+              expectation(candidates, i));
+}
+
+int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
+                       const struct candidates *candidates, float (*features)[MAX_CANDIDATES])
+{
+    float *shares = features[0], *surprises = features[1];
+    memset(row->voted_bins, 0, candidates->count);
     if (!row->found) {
         memset(shares, 0, candidates->count * sizeof *shares);
         memset(surprises, 0, candidates->count * sizeof *surprises);
+        voted_features(n, row, candidates, features[2]);
         return 0;
     }
     int64_t best = 0;
@@ -166,7 +206,12 @@ int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
         row->share[i] = (near + nearer) * 0.5f;
         shares[i] = log2_of(1.0f + row->odds * row->share[i] / candidates->probabilities[i]);
         surprises[i] = log2_of(1.0f + SURPRISE_FACTOR * evidence);
+        int voted = (int)(row->share[i] * (float)VOTED_SCALE);
+        row->voted_bins[i] =
+            (uint8_t)(row->share[i] > 0.0f ? 2 + (voted < VOTED_SCALE ? voted : VOTED_SCALE - 1)
+                                           : 1);
     }
+    voted_features(n, row, candidates, features[2]);
     return 1 + (int)smaller(AGREEMENT_BINS * best / row->near_total, AGREEMENT_BINS - 1);
 }
 
@@ -196,11 +241,12 @@ static void learn_trust(struct neighbors *n, const struct neighbor_row *rows,
 }
 
 void neighbors_learn(struct neighbors *n, const struct neighbor_row *rows,
-                     const struct observation *observations, const uint64_t *signatures,
-                     size_t count)
+                     const struct candidates *candidates, const struct observation *observations,
+                     const uint64_t *signatures, size_t rows_count)
 {
-    learn_trust(n, rows, observations, count);
-    for (size_t r = 0; r < count; r++, n->count++) {
+    learn_trust(n, rows, observations, rows_count);
+    for (size_t r = 0; r < rows_count; r++, n->count++) {
+        learn_voted(n, &rows[r], &candidates[r], &observations[r]);
         size_t slot = (size_t)n->count & n->mask;
         float surprise = (1.0f - observations[r].probability) * (float)(1 << SURPRISE_BITS);
         for (size_t w = 0; w < n->words; w++)

@@ -134,10 +134,10 @@ EXPORT int llmzip_token_frequencies(struct engine *engine, const float *sums, co
 EXPORT int llmzip_frequencies(struct engine *engine, const int64_t *weights, int rows, int symbols,
                               uint32_t *frequencies);
 
-/* A mixer of 2^capacity_bits positions (docs/arithmetic.md, section 6), which the engine must
- * outlive. NULL: out of memory. */
-EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits,
-                                              int32_t start_token);
+/* A mixer of 2^capacity_bits positions by a version of section 6 (docs/arithmetic.md), which the
+ * engine must outlive; classes: of all tokens, [vocab]. NULL: out of memory. */
+EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits, int version,
+                                              int32_t start_token, const uint8_t *classes);
 EXPORT struct context_mixer *llmzip_mixer_copy(const struct context_mixer *mixer);
 EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
 /* Begins a block of `streams` streams that have all read `context` [count]. */

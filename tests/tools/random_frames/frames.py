@@ -73,7 +73,8 @@ def random_frame(rng: random.Random, model: Model, dictionary: Dictionary) -> tu
     names_model = rng.random() < 0.8
     given = dictionary if names_model and rng.random() < 0.3 else None
     before = given.text if given else b""
-    frame = Frame(model, given, solid, rng.choice((8, 8, 9, 12)), before)
+    version = rng.choice((*VERSIONS, VERSIONS[-1]))
+    frame = Frame(model, version, given, solid, rng.choice((8, 8, 9, 12)), before)
     count = 1 if single else rng.choice((0, 1, 2, 3, 4))
     blocks = [random_block(rng, frame, names_model) for _ in range(count)]
     header = header_bytes(rng, model, frame, blocks, single, names_model)
@@ -98,7 +99,7 @@ def header_bytes(
     names_model: bool,
 ) -> bytes:
     """The header, which states at least what the blocks need."""
-    version = rng.choice((*VERSIONS, VERSIONS[-1]))
+    version = frame.version
     if not blocks:
         return MAGIC + bytes([version << 2, 0])
     flags = version << 2 | single | names_model << 1 | bool(frame.dictionary) << 6
@@ -142,7 +143,7 @@ def model_bytes(frame: Frame, coded: Coded) -> int:
         tokens = frame.dictionary_tokens
         context = len(context_of(tokens, spec))
         layout = read_layout(reader, size, spec, context, len(tokens), frame.solid)
-        return llm_bytes(layout, spec, context, frame.dictionary is not None)
+        return llm_bytes(layout, spec, context, frame.dictionary is not None, frame.mixing_version)
     if coded.codec in MODEL_CODECS:
         return meta_token_bytes(*read_counts(reader, size), spec.vocab)
     return 0

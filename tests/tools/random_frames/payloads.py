@@ -13,7 +13,15 @@ import zstandard
 from tests.golden import TEXT
 from tests.reference_decoder.dictionary import Dictionary
 from tests.reference_decoder.errors import DecodeError
-from tests.reference_decoder.frame import LLM, META_TOKEN, RAW, XZ, ZSTD, varint
+from tests.reference_decoder.frame import (
+    LLM,
+    META_TOKEN,
+    RAW,
+    XZ,
+    ZSTD,
+    mixing_version,
+    varint,
+)
 from tests.reference_decoder.llm import (
     MIN_CAPACITY_BITS,
     StreamLayout,
@@ -38,6 +46,7 @@ class Frame:
     """What the blocks of a frame share."""
 
     model: Model
+    version: int
     dictionary: Dictionary | None
     solid: bool
     capacity_bits: int
@@ -46,6 +55,10 @@ class Frame:
     """What long-distance matches reach in front of the next block."""
     mixing: Mixing | None = None
     """What the blocks before have taught, in a solid frame."""
+
+    @property
+    def mixing_version(self) -> int:
+        return mixing_version(self.version)
 
     @property
     def dictionary_tokens(self) -> tuple[int, ...]:
@@ -148,17 +161,14 @@ def first_mixing(frame: Frame, capacity_bits: int) -> Mixing | None:
         return None
     if frame.mixing:
         return copy.deepcopy(frame.mixing)
-    return copy.deepcopy(_mixing_that_read(frame.dictionary_tokens, capacity_bits, frame.model))
-
-
-_read: dict[tuple[bytes, tuple[int, ...], int], Mixing] = {}
-
-
-def _mixing_that_read(tokens: tuple[int, ...], capacity_bits: int, model: Model) -> Mixing:
-    key = (model.fingerprint, tokens, capacity_bits)
+    tokens, model, version = frame.dictionary_tokens, frame.model, frame.mixing_version
+    key = (model.fingerprint, tokens, capacity_bits, version)
     if key not in _read:
-        _read[key] = mixing_that_read(tokens, capacity_bits, model)
-    return _read[key]
+        _read[key] = mixing_that_read(tokens, capacity_bits, model, version)
+    return copy.deepcopy(_read[key])
+
+
+_read: dict[tuple[bytes, tuple[int, ...], int, int], Mixing] = {}
 
 
 def meta_token(rng: random.Random, frame: Frame) -> Coded:

@@ -1,0 +1,17 @@
+/* Calibration of the model's probabilities (docs/arithmetic.md, section 6.5). */
+#ifndef LLMZIP_MIXING_CALIBRATION_H
+#define LLMZIP_MIXING_CALIBRATION_H
+
+#include "mixing_counts.h"
+
+struct calibration {
+    struct counts ranks[RANKS];
+};
+
+/* FEATURE_ONE, FEATURE_BITS, FEATURE_RANK. */
+void calibration_features(const struct calibration *calibration,
+                          const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
+void calibration_learn(struct calibration *calibration, const struct candidates *candidates,
+                       const struct observation *observations, size_t rows_count);
+
+#endif
