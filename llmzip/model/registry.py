@@ -74,8 +74,8 @@ _TEXT = dataclasses.replace(
         "(docs/notes/default-model.md)"
     ),
     adapter="smollm2-135m-text.safetensors",
-    adapter_sha256="9959918cef31292760015c6716795dfeab719621414d4f47776cac83b36e0690",
-    fingerprint="f6de97a670b0b41ddd716a45347f5bcb19119a23bb8e588a35e3e9e6bf6d9240",
+    adapter_sha256="071ffbe678dc208230c351907a03cbe25b669e37aad59cc15e59b3f44f1dbb4b",
+    fingerprint="c3296f523c421bb7e5ad1a7f3fe3322217559239f40c2321a1d6af0bbd565d26",
 )
 
 REGISTRY = (_TEXT, _INSTRUCT)
