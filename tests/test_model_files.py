@@ -80,7 +80,7 @@ def test_many_mutants(tmp_path: pathlib.Path) -> None:
         ({"hidden_size": True}, "hidden_size is True"),
         ({"hidden_size": 10**400}, "hidden_size is 1000"),
         ({"intermediate_size": 1e9}, "intermediate_size is 1000000000.0"),
-        ({"num_hidden_layers": 10**9}, "layers is 1000000000"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
         ({"num_hidden_layers": None}, "'num_hidden_layers' is missing"),
         ({"vocab_size": 10**9}, "vocab_size is 1,000,000,000"),
         ({"rope_theta": 1e-300}, "rotary base 1e-300"),

@@ -116,16 +116,11 @@ def test_digest_covers_the_files_that_matter_and_no_others(tmp_path: pathlib.Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "mistral"}, "model_type 'mistral'"),
-        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({"attention_bias": True}, "attention_bias"),
+        ({"model_type": "clip"}, "model_type 'clip'"),
+        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
         (
-            {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
-            "scaled rotary positions .'llama3'",
-        ),
-        (
-            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
-            "rotary positions on a part",
+            {"rope_scaling": {"rope_type": "dynamic", "factor": 8.0}},
+            "scaled rotary positions .'dynamic'",
         ),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantized weights"),
         ({"hidden_size": "wide"}, "not understood"),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.files import shown
+from llmzip.model.rotary import Rotary
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
 
@@ -35,38 +36,87 @@ GLOBAL_PARTS = {
     "head": ("output", "lm_head"),
 }
 
-MIN_ROPE_THETA, MAX_ROPE_THETA = 1.0, 2.0**64
-"""No frequency above one radian a position, and none that 192-bit numbers do not hold."""
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What conversion must know of a published decoder beside its features (docs/arithmetic.md,
+    section 3.9).
+    """
+
+    layer_norm: bool = False
+    """Whether norms subtract the mean."""
+    biases: frozenset[str] = frozenset()
+    """The matrices and norms that have a bias: `q`, `v`, `attention_norm`, `norm`, `head`, ..."""
+    query_scale: float | None = None
+    """By which scores are multiplied; None: 1 / sqrt(head size)."""
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    """Of what attention and the MLP give."""
+    logit_scale: float = 1.0
+    rotary: tuple[Rotary, ...] = ()
+    """Of each rotary table."""
+
+    def folded_biases(self, gated: bool) -> tuple[str, ...]:
+        """The matrices that have a bias once those of norms and of values are folded into them."""
+        sources = {
+            "q": {"q", "attention_norm"},
+            "k": {"k", "attention_norm"},
+            "o": {"o", "v", "attention_norm"},
+            "gate": {"gate", "mlp_norm"},
+            "up": {"up", "mlp_norm"} if gated else set(),
+            "down": {"down"},
+            "head": {"head", "norm"},
+        }
+        return tuple(sorted(part for part, of in sources.items() if of & self.biases))
+
+
+PLAIN_RECIPE = Recipe()
 
 
 @dataclasses.dataclass(frozen=True)
 class FloatModel:
-    """One float model: its specification, rotary base, vocabulary, and arrays on demand."""
+    """One float model: its specification, vocabulary, and arrays on demand."""
 
     spec: ModelSpec
     rope_theta: float
+    """The rotary base of the first table."""
     vocabulary: Vocabulary
     tensor: Callable[[str], npt.NDArray[np.floating]]
     """Canonical name -> float32 array, float64 where an adapter has changed it."""
+    recipe: Recipe = PLAIN_RECIPE
 
     def __post_init__(self) -> None:
         """Refuse a rotary base that makes no table: UnsupportedModelError."""
-        if not MIN_ROPE_THETA <= self.rope_theta <= MAX_ROPE_THETA:
-            raise UnsupportedModelError(
-                f"rotary base {self.rope_theta!r}: not from {MIN_ROPE_THETA:g} to 2^64"
-            )
+        if self.spec.features.rope_tables and not self.recipe.rotary:
+            Rotary(self.rope_theta, self.spec.head_dim)
+
+    @property
+    def rotary(self) -> tuple[Rotary, ...]:
+        """Of each rotary table."""
+        if self.recipe.rotary or not self.spec.features.rope_tables:
+            return self.recipe.rotary
+        return (Rotary(self.rope_theta, self.spec.head_dim),)
 
     def names(self) -> list[str]:
         """The canonical names of all tensors."""
+        features = self.spec.features
+        parts = [*features.layer_parts]
+        parts += ["attention_norm", "mlp_norm"] if features.pre_norm else []
+        parts += ["attention_post_norm", "mlp_post_norm"] if features.post_norm else []
+        parts += ["q_norm", "k_norm"] if features.head_norm != "none" else []
+        everywhere = [*GLOBAL_PARTS, *(["positions"] if features.learned_positions else [])]
+        biases = self.recipe.biases
+        everywhere += [f"{part}.bias" for part in ("norm", "head") if part in biases]
+        parts += [f"{part}.bias" for part in parts if part in biases]
         return [
-            *GLOBAL_PARTS,
-            *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in LAYER_PARTS),
+            *everywhere,
+            *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in parts),
         ]
 
 
 def layer_name(name: str) -> tuple[str, str]:
-    """`layers.3.q` -> (`3`, `q`)."""
-    _, index, part = name.split(".")
+    """`layers.3.q` -> (`3`, `q`), `layers.3.q.bias` -> (`3`, `q.bias`)."""
+    _, index, part = name.split(".", 2)
     return index, part
 
 

@@ -1,0 +1,172 @@
+"""A decoder as a config.json describes it: its shape, features and recipe, and where its tensors
+are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmzip.errors import UnsupportedModelError
+from llmzip.model.families import ACTIVATIONS, FAMILIES, Config, Family, layer_features
+from llmzip.model.features import Features
+from llmzip.model.files import shown
+from llmzip.model.float_model import FloatModel, Recipe, layer_name
+from llmzip.model.published_names import LLAMA, Place, split_halves, taken
+from llmzip.model.rotary_config import read_rotary
+from llmzip.model.spec import MAX_LAYERS, MAX_VOCAB, ModelSpec, usable_positions
+from llmzip.model.vocabulary import Vocabulary
+from llmzip.types import Float32Array
+
+Load = Callable[[Sequence[str]], Float32Array]
+"""Names of which the first that is there is wanted -> the tensor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedDecoder:
+    """See the module."""
+
+    family: Family
+    shape: Mapping[str, Any]
+    """Fields of `ModelSpec` but for the vocabulary's."""
+    recipe: Recipe
+    places: Mapping[str, Place]
+    tied: bool
+    vocab: int
+    rope_theta: float
+
+    def float_model(self, words: Vocabulary, load: Load) -> FloatModel:
+        """The model with this vocabulary, whose tensors `load` reads."""
+        spec = ModelSpec(
+            **self.shape,
+            vocab=self.vocab,
+            start_token=words.start_token,
+            escape_token=words.escape_token,
+        )
+        return FloatModel(
+            spec, self.rope_theta, words, lambda name: self._tensor(name, spec, load), self.recipe
+        )
+
+    def _tensor(self, name: str, spec: ModelSpec, load: Load) -> Float32Array:
+        """A tensor by its canonical name."""
+        kind = "bias" if name.endswith(".bias") else "weight"
+        name = name.removesuffix(".bias")
+        if name.startswith("layers."):
+            index, part = layer_name(name)
+            within = f"{self.family.layers}.{index}."
+        else:
+            part, within = ("embedding" if name == "head" and self.tied else name), ""
+        if part == "head":
+            return load([f"{self.places[part].name}.{kind}"])
+        place, size = self.places[part], spec.head_dim
+        array = load([f"{prefix}{within}{place.name}.{kind}" for prefix in self.family.prefixes])
+        if part == "positions":
+            return array[: spec.max_positions]
+        sizes = {
+            "q": spec.heads * size,
+            **dict.fromkeys("kv", spec.kv_heads * size),
+            **dict.fromkeys(("gate", "up"), spec.d_ff),
+        }
+        array = taken(array, place, part, sizes, size)
+        if part in ("q", "k") and self.family.interleaved:
+            array = split_halves(array, size)
+        if part.endswith("norm") and kind == "weight" and self.family.gain_offset:
+            return array + array.dtype.type(self.family.gain_offset)
+        return array
+
+
+def read_decoder(config: Mapping[str, Any]) -> PublishedDecoder:
+    """What a config.json describes. Raises UnsupportedModelError for what is not covered, and what
+    `Metadata` raises.
+    """
+    kind = config.get("model_type")
+    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+    if family is None:
+        raise UnsupportedModelError(
+            f"config.json: not supported: model_type {shown(kind)} (only {', '.join(FAMILIES)})"
+        )
+    if family.text_config and isinstance(config.get("text_config"), dict):
+        config = {**config, **config["text_config"]}
+    values = _in_llamas_words(config, family)
+    said = Config(values)
+    _check(config, said, family)
+    layers, d_model = said.whole("num_hidden_layers"), said.whole("hidden_size")
+    heads, vocab = said.whole("num_attention_heads"), said.whole("vocab_size")
+    if layers > MAX_LAYERS:  # before there are lists of so many
+        raise UnsupportedModelError(
+            f"num_hidden_layers is {layers}, layers are at most {MAX_LAYERS}"
+        )
+    if vocab > MAX_VOCAB:
+        raise UnsupportedModelError(f"vocab_size is {vocab:,}, more than {MAX_VOCAB:,}")
+    head_dim = said.whole("head_dim", d_model // heads)
+    changes = family.features(said)
+    rotary, positions = read_rotary(values, family, head_dim)
+    positions = usable_positions(positions, head_dim)
+    if changes.get("rope_tables") == 0:
+        rotary = ()
+    ropes, windows = layer_features(family, said, layers, positions)
+    if len(rotary) == 2 and (rotary[0] == rotary[1] or not any(ropes)):
+        rotary, ropes = rotary[:1], (0,) * layers
+    recipe = Recipe(
+        layer_norm=family.layer_norm,
+        biases=frozenset(family.biases(said)),
+        **family.recipe(said),
+        rotary=rotary,
+    )
+    gated = changes.get("gated", True)
+    features = Features(
+        activation=family.activation or ACTIVATIONS[values.get("hidden_act", "silu")],
+        biases=recipe.folded_biases(gated),
+        **{"rope_tables": len(rotary), **changes},
+        layer_rope=ropes if any(ropes) else (),
+        layer_window=windows if any(windows) else (),
+    )
+    shape = {
+        "layers": layers,
+        "d_model": d_model,
+        "heads": heads,
+        "kv_heads": said.whole("num_key_value_heads", heads),
+        "head_dim": head_dim,
+        "d_ff": said.whole(
+            "intermediate_size", family.inner_factor and family.inner_factor * d_model
+        ),
+        "max_positions": positions,
+        "norm_eps": said.narrow("rms_norm_eps"),
+        "features": features,
+    }
+    places = {**LLAMA, "head": Place("lm_head"), **family.places}
+    if family.one_norm(said):
+        places["mlp_norm"] = places["attention_norm"]
+    tied = said.flag("tie_word_embeddings", False)
+    theta = rotary[0].theta if rotary else said.number("rope_theta", 10000.0)
+    return PublishedDecoder(family, shape, recipe, places, tied, vocab, theta)
+
+
+def _in_llamas_words(config: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """The values under Llama's keys, with the family's defaults."""
+    values = {**family.defaults, **config}
+    for ours, theirs in family.keys.items():
+        if config.get(theirs) is not None:
+            values[ours] = config[theirs]
+        elif values.get(ours) is None and ours in family.defaults:
+            values[ours] = family.defaults[ours]
+    return values
+
+
+def _check(config: Mapping[str, Any], said: Config, family: Family) -> None:
+    """Refuse what the arithmetic does not cover, all of it at once."""
+    problems = []
+    activation = config.get(family.keys.get("hidden_act", "hidden_act"))
+    is_known = activation is None or (isinstance(activation, str) and activation in ACTIVATIONS)
+    if family.activation is None and not is_known:
+        problems.append(f"hidden_act {shown(activation)} (only {', '.join(ACTIVATIONS)})")
+    problems += [
+        f"{key} {shown(config[key])} (only {value!r})"
+        for key, value in family.must_be.items()
+        if config.get(key) is not None and config[key] != value
+    ]
+    if config.get("quantization_config"):
+        problems.append("quantized weights (use the original weights, or a GGUF file)")
+    if problems:
+        raise UnsupportedModelError(f"config.json: not supported: {', '.join(problems)}")
