@@ -28,7 +28,7 @@
 #define PANEL 32      /* columns of a packed panel */
 #define INPUT_UNIT 64 /* a product's inputs are padded to a multiple of it: a row of a tile */
 #define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
-#define QUERY_TILE 16 /* queries that attention takes at a time, at most */
+#define QUERY_TILE 8  /* queries that attention takes at a time, at most */
 #define MAX_HEAD_DIM 1040
 #define SLICE_WORDS 8 /* of a signature: a cache line */
 
@@ -124,8 +124,9 @@ struct view {
 /* Section 4.4. */
 static inline int is_visible(int32_t position, int32_t query, int32_t window, int32_t local)
 {
-    return position <= query && (position > query - window || position < SINK_TOKENS) &&
-           position > query - local;
+    /* Without branches, so that a compiler makes vectors of it. */
+    return (position <= query) & ((position > query - window) | (position < SINK_TOKENS)) &
+           (position > query - local);
 }
 
 /* What keeps numbers within +-cap (section 4.9); cap 0: nothing. */

@@ -103,12 +103,15 @@ static inline void hide(const struct view *view, size_t t, float *scores)
     for (size_t p = 0; p < view->used / PANEL; p++)
         if (partial[p])
             for (size_t j = p * PANEL; j < (p + 1) * PANEL; j++)
-                if (!is_visible(view->positions[j], query, view->window, view->local))
-                    scores[j] = -FLT_MAX;
+                scores[j] = is_visible(view->positions[j], query, view->window, view->local)
+                                ? scores[j]
+                                : -FLT_MAX;
 }
 
+#if !defined(HAS_TILES)
 /* Lines that are asked for per vector: as many as have time to come while it is computed. */
 enum { POWER_LINES = 3, WEIGHT_LINES = 2 };
+#endif
 
 /* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high
  * bytes. Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
@@ -163,11 +166,15 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
 
 #if !defined(HAS_TILES)
 #define QUERIES_AT_ONCE 6
+#define DIMENSIONS_AT_ONCE PANEL
 
-/* Scores without the queries' scales of some queries and all positions in use. */
-static inline void scores_of(struct rows queries, const struct head_cache *cache, size_t size,
-                             size_t used, float *scores, size_t stride, struct prefetch *wanted)
+/* Scores without the queries' scales of some queries and all positions in use. `once`: there are no
+ * others of this head. */
+static inline void scores_of(struct rows queries, int once, const struct head_cache *cache,
+                             size_t size, size_t used, float *scores, size_t stride,
+                             struct prefetch *wanted)
 {
+    (void)once;
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
         struct panel keys = {block.keys, (size + 3) / 4, 0};
@@ -176,10 +183,13 @@ static inline void scores_of(struct rows queries, const struct head_cache *cache
     }
 }
 
-/* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
+/* Σ w·v of up to DIMENSIONS_AT_ONCE dimensions for `queries` rows of limbs: int32 sums
+ * [queries][DIMENSIONS_AT_ONCE]. */
 static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries,
-                                 struct panel panel, int32_t *out, struct prefetch *wanted)
+                                 struct panel panel, size_t dimensions, int32_t *out,
+                                 struct prefetch *wanted)
 {
+    (void)dimensions;
     vi sums[TILE_ROWS * VECTORS], missing[VECTORS];
     size_t rows = 2 * queries, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     lacking(panel, missing);
@@ -210,7 +220,8 @@ static void attend(const struct head_shape *shape, const struct view *view,
     for (size_t start = 0; start < queries; start += QUERIES_AT_ONCE) {
         size_t tile_size = queries - start < QUERIES_AT_ONCE ? queries - start : QUERIES_AT_ONCE;
         struct rows rows = {scratch->queries + start * padded, padded, tile_size};
-        scores_of(rows, cache, size, view->used, scratch->scores, slots, wanted);
+        scores_of(rows, queries <= QUERIES_AT_ONCE, cache, size, view->used, scratch->scores, slots,
+                  wanted);
 
         ptrdiff_t alone[QUERIES_AT_ONCE];
         for (size_t r = 0; r < tile_size; r++) {
@@ -226,22 +237,28 @@ static void attend(const struct head_shape *shape, const struct view *view,
                                scratch->limbs + (2 * r + 1) * slots, wanted);
         }
 
-        for (size_t d = 0; d < padded; d += PANEL) {
+        for (size_t d = 0; d < padded; d += DIMENSIONS_AT_ONCE) {
             const int8_t *values = cache_block(cache, size, 0).values + d * PANEL;
             struct panel panel = {values, view->used / 4, block_bytes(size) - RUN * PANEL * 4};
-            int32_t sums[QUERIES_AT_ONCE * PANEL];
-            weighted_sums(scratch->limbs, slots, tile_size, panel, sums, wanted);
+            int32_t sums[QUERIES_AT_ONCE * DIMENSIONS_AT_ONCE];
+            weighted_sums(scratch->limbs, slots, tile_size, panel, padded - d, sums, wanted);
             for (size_t r = 0; r < tile_size; r++) {
                 size_t t = first + (start + r) / shared,
                        h = heads->group * shared + (start + r) % shared;
                 float scale = heads->bounds[t] * (1.0f / (1 << ATTENTION_TOTAL_BITS));
                 float *to = heads->out + t * heads->out_stride + h * size + d;
+                if (alone[r] < 0 && d + DIMENSIONS_AT_ONCE <= size) {
+                    for (size_t i = 0; i < DIMENSIONS_AT_ONCE; i += LANES)
+                        vf_store(to + i, vf_mul(vf_from(vi_load(sums + r * DIMENSIONS_AT_ONCE + i)),
+                                                vf_set(scale)));
+                    continue;
+                }
                 ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
                                    alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
-                for (size_t i = 0; i < PANEL && d + i < size; i++) {
-                    int32_t sum = alone[r] < 0 ? sums[r * PANEL + i]
-                                               : (1 << ATTENTION_TOTAL_BITS) *
-                                                     values[single + (ptrdiff_t)i * 4];
+                for (size_t i = 0; i < DIMENSIONS_AT_ONCE && d + i < size; i++) {
+                    ptrdiff_t at = (ptrdiff_t)(i / PANEL * RUN * PANEL + i % PANEL) * 4;
+                    int32_t sum = alone[r] < 0 ? sums[r * DIMENSIONS_AT_ONCE + i]
+                                               : (1 << ATTENTION_TOTAL_BITS) * values[single + at];
                     to[i] = (float)sum * scale;
                 }
             }

@@ -134,35 +134,54 @@ static inline void put_stored(const int32_t *sums, const int32_t *correction, co
     put_sums(row, correction, scale, out, row_scale);
 }
 
-/* Attention. Each row of a tile is a query; with the key's size or a block's positions, the other
- * two sides of its products are mostly shorter than in the product above. */
-#define QUERIES_AT_ONCE TILE_SIDE
+/* Attention. The rows of tiles are queries, or the two limbs of their weights. */
+#define QUERIES_AT_ONCE (TILE_SIDE / 2)
+#define DIMENSIONS_AT_ONCE (4 * TILE_SIDE)
 
-/* Lines that are asked for per block of positions. */
-enum { KEY_LINES = 4, VALUE_LINES = 4 };
+/* Lines that are asked for per vector, and per block of positions: what memory gives in the time.
+ * It gives more to the loads of `read_block`, one after the other, than to requests. */
+enum { POWER_LINES = 1, WEIGHT_LINES = 1, VALUE_LINES = 2 };
 
-/* Tiles 0 to 3 hold sums of `queries` rows; 4 and 5 `inner` and `rest` bytes of rows, 6 and 7 what
+/* Reads all lines of a block, so that the processor's own prefetching sees one sequence of
+ * addresses: the block's keys are read now, its values soon. */
+static inline void read_block(const struct cache_block *block, size_t size)
+{
+    const char *from = (const char *)block->keys;
+    int32_t all = 0, line;
+    for (size_t i = 0; i < block_bytes(size); i += 64) {
+        memcpy(&line, from + i, 4);
+        all |= line;
+    }
+    __asm__ volatile("" ::"r"(all));
+}
+
+/* Tiles 0 to 3 hold sums of `rows` rows; 4 and 5 rows of `inner` and `rest` bytes, 6 and 7 what
  * they are multiplied by. */
-static inline void configure_attention(size_t queries, size_t inner, size_t rest)
+static inline void configure_attention(size_t rows, size_t inner, size_t rest)
 {
     struct tile_shapes shapes = {.palette = 1};
     for (size_t t = 0; t < 8; t++) {
         size_t bytes = t % 2 ? rest : inner;
         shapes.row_bytes[t] = (uint16_t)(t == 4 || t == 5 ? bytes : TILE_ROW_BYTES);
-        shapes.rows[t] = (uint8_t)(t < 6 ? queries : bytes / 4);
+        shapes.rows[t] = (uint8_t)(t < 6 ? rows : bytes / 4);
     }
     tiles_configure(&shapes);
 }
 
-/* Scores without the queries' scales of some queries and all positions in use. */
-static inline void scores_of(struct rows queries, const struct head_cache *cache, size_t size,
-                             size_t used, float *scores, size_t stride, struct prefetch *wanted)
+/* Scores without the queries' scales of some queries and all positions in use. `once`: there are no
+ * others of this head. */
+static inline void scores_of(struct rows queries, int once, const struct head_cache *cache,
+                             size_t size, size_t used, float *scores, size_t stride,
+                             struct prefetch *wanted)
 {
+    (void)wanted; /* this head's lines keep the memory busy */
     size_t whole = size / TILE_ROW_BYTES * TILE_ROW_BYTES, rest = round_up(size - whole, 4);
     _Alignas(64) int32_t sums[QUERIES_AT_ONCE * PANEL];
     configure_attention(queries.count, TILE_ROW_BYTES, rest ? rest : 4);
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
+        if (once)
+            read_block(&block, size);
         TILE_ZERO(0);
         TILE_ZERO(1);
         for (size_t k = 0; k < whole; k += TILE_ROW_BYTES) {
@@ -184,38 +203,48 @@ static inline void scores_of(struct rows queries, const struct head_cache *cache
         for (size_t r = 0; r < queries.count; r++)
             put_stored(sums + r * PANEL, block.key_sums, block.key_scales,
                        scores + r * stride + p * PANEL, NULL);
-        prefetch_lines(wanted, KEY_LINES);
     }
     tiles_release();
 }
 
-/* Σ w·v of one panel of dimensions for `queries` rows of limbs: int32 sums [queries][32]. */
+/* Σ w·v of up to DIMENSIONS_AT_ONCE dimensions for `queries` rows of limbs: int32 sums
+ * [queries][DIMENSIONS_AT_ONCE]. */
 static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries,
-                                 struct panel panel, int32_t *out, struct prefetch *wanted)
+                                 struct panel panel, size_t dimensions, int32_t *out,
+                                 struct prefetch *wanted)
 {
-    _Alignas(64) int32_t high[QUERIES_AT_ONCE * PANEL];
+    _Alignas(64) int32_t sums[2 * QUERIES_AT_ONCE * DIMENSIONS_AT_ONCE];
+    struct prefetch ahead = *wanted; /* a copy, which no store can change */
     const int8_t *b = panel.data;
-    configure_attention(queries, RUN * 4, RUN * 4);
+    configure_attention(2 * queries, RUN * 4, RUN * 4);
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
     for (size_t k = 0; k < panel.groups; k += RUN, b += RUN * PANEL * 4 + panel.gap) {
-        TILE_LOAD(4, limbs + k * 4, 2 * stride);
+        TILE_LOAD(4, limbs + k * 4, stride);
         TILE_LOAD(6, b, PANEL * 4);
         TILE_DOT(0, 4, 6);
         TILE_LOAD(7, b + TILE_ROW_BYTES, PANEL * 4);
         TILE_DOT(1, 4, 7);
-        TILE_LOAD(5, limbs + stride + k * 4, 2 * stride);
-        TILE_DOT(2, 5, 6);
-        TILE_DOT(3, 5, 7);
-        prefetch_lines(wanted, VALUE_LINES);
+        if (dimensions > PANEL) {
+            TILE_LOAD(6, b + RUN * PANEL * 4, PANEL * 4);
+            TILE_DOT(2, 4, 6);
+            TILE_LOAD(7, b + RUN * PANEL * 4 + TILE_ROW_BYTES, PANEL * 4);
+            TILE_DOT(3, 4, 7);
+        }
+        prefetch_lines(&ahead, VALUE_LINES);
     }
-    TILE_STORE(0, out, PANEL * 4);
-    TILE_STORE(1, out + TILE_SIDE, PANEL * 4);
-    TILE_STORE(2, high, PANEL * 4);
-    TILE_STORE(3, high + TILE_SIDE, PANEL * 4);
+    TILE_STORE(0, sums, DIMENSIONS_AT_ONCE * 4);
+    TILE_STORE(1, sums + TILE_SIDE, DIMENSIONS_AT_ONCE * 4);
+    TILE_STORE(2, sums + 2 * TILE_SIDE, DIMENSIONS_AT_ONCE * 4);
+    TILE_STORE(3, sums + 3 * TILE_SIDE, DIMENSIONS_AT_ONCE * 4);
     tiles_release();
-    for (size_t i = 0; i < queries * PANEL; i += LANES)
-        vi_store(out + i, vi_add(vi_load(out + i), vi_shift_left(vi_load(high + i), 8)));
+    *wanted = ahead;
+    for (size_t r = 0; r < queries; r++)
+        for (size_t i = 0; i < DIMENSIONS_AT_ONCE; i += LANES) {
+            const int32_t *low = sums + 2 * r * DIMENSIONS_AT_ONCE + i;
+            vi high = vi_shift_left(vi_load(low + DIMENSIONS_AT_ONCE), 8);
+            vi_store(out + r * DIMENSIONS_AT_ONCE + i, vi_add(vi_load(low), high));
+        }
 }
