@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,17 @@ from llmzip.engine.triton.engine import TritonEngine
 from llmzip.engine.triton.reference import TorchOperations
 
 
-def check_kernels(report: Report, engine: TritonEngine, figures: Results) -> None:
+def check_kernels(
+    report: Report,
+    engine: TritonEngine,
+    figures: Results,
+    sizes: Sequence[int] = self_test.ROWS,
+) -> None:
     """Each kernel against torch; one that differs is replaced, so that the rest of the figures mean
     something.
     """
     reference = TorchOperations(engine.transformer)
-    for rows in self_test.ROWS:
+    for rows in sizes:
         for name, run in self_test.all_cases(engine.transformer, rows):
             start = time.monotonic()
             try:

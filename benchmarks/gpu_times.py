@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from benchmarks.engine import product_shapes
 from benchmarks.sections import Report, Results
+from llmzip.engine.triton import self_test
 from llmzip.engine.triton.engine import TritonEngine
 from llmzip.engine.triton.launch import POSITION_MULTIPLE, ceil_div
 from llmzip.engine.triton.operations import Operations, Tuning
+from llmzip.engine.triton.reference import TorchOperations
 from llmzip.engine.triton.session import TritonSession
 from llmzip.model.spec import ModelSpec
 
@@ -54,9 +56,9 @@ def copy_rate() -> float:
     return 2 * COPIED_BYTES / recorded_seconds(lambda: target.copy_(source), 4)
 
 
-def filled(engine: TritonEngine, rows: int) -> TritonSession:
+def filled(engine: TritonEngine, rows: int, context: int = CONTEXT) -> TritonSession:
     """A session whose cache is full of random data, the window just sliding."""
-    made = engine.session(rows, CONTEXT, 1)
+    made = engine.session(rows, context, 1)
     assert isinstance(made, TritonSession)
     keys, values, key_scales, value_scales = made.cache.storage
     with torch.inference_mode():
@@ -72,25 +74,25 @@ def filled(engine: TritonEngine, rows: int) -> TritonSession:
 
 
 def operation_table(
-    report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results
+    report: Report, engine: TritonEngine, rows: int, rate: float, context: int, figures: Results
 ) -> None:
     """Microseconds of each kernel alone."""
-    made = filled(engine, rows)
+    made = filled(engine, rows, context)
     spec, transformer, run = engine.model.spec, engine.transformer, engine.transformer.operations
     d, f, width = spec.d_model, spec.d_ff, spec.heads * spec.head_dim
     used, held = used_slots(made), made.cache
     space = made._new_workspace(rows)
-    position = torch.full((1,), made.position, device="cuda")
+    position = torch.full((1,), made.position, device=engine.device)
     weights, cache = transformer.layer_weights[0], made.cache.kernel_layer(0, rows)
-    ids = torch.zeros(rows, dtype=torch.int64, device="cuda")
-    q = torch.randint(-127, 128, (rows, d), dtype=torch.int8, device="cuda")
-    scale = torch.full((rows,), 0.01, device="cuda")
+    ids = torch.zeros(rows, dtype=torch.int64, device=engine.device)
+    q = torch.randint(-127, 128, (rows, d), dtype=torch.int8, device=engine.device)
+    scale = torch.full((rows,), 0.01, device=engine.device)
     prediction = transformer.prediction(q, scale)
-    parts = torch.empty(run.splits(rows, used), rows, width, dtype=torch.int32, device="cuda")
-    chosen = torch.zeros(rows, dtype=torch.int32, device="cuda")
-    tokens = torch.zeros(rows, 73, dtype=torch.int32, device="cuda")
-    replaced = torch.ones(rows, 73, dtype=torch.int64, device="cuda")
-    table = torch.empty(rows, 256, dtype=torch.int32, device="cuda")
+    parts = torch.empty(32, rows, width, dtype=torch.int32, device=engine.device)
+    chosen = torch.zeros(rows, dtype=torch.int32, device=engine.device)
+    tokens = torch.zeros(rows, 73, dtype=torch.int32, device=engine.device)
+    replaced = torch.ones(rows, 73, dtype=torch.int64, device=engine.device)
+    table = torch.empty(rows, 256, dtype=torch.int32, device=engine.device)
     run.embed(ids, *transformer.embedding, space.x)
     p, zeros, chosen_weights = prediction, torch.zeros_like(scale), torch.empty_like(tokens)
     half_cache = rows * used * spec.kv_heads * (spec.head_dim + 4)
@@ -123,9 +125,18 @@ def operation_table(
             lambda: run.values(space.scores, space.maxima, cache, used, parts),
             half_cache + scores, rows * used * width,
         ),
+        "attend": (
+            lambda: run.attend(
+                space.queries, space.query_scales, cache, held.visible, used, space.scores,
+                parts[:1],
+            ),
+            2 * half_cache, 2 * rows * used * width,
+        ),
         "merge": (
-            lambda: run.merge(parts, cache.largest, space.attended, space.row_scale),
-            parts.numel() * 4, 0,
+            lambda: run.merge(
+                parts[: run.splits(rows, used)], cache.largest, space.attended, space.row_scale
+            ),
+            run.splits(rows, used) * rows * width * 4, 0,
         ),
         "residual o": (
             lambda: run.residual(space.attended, zeros, weights.o, space.x),
@@ -249,61 +260,117 @@ def time_steps(
 
 
 def time_rows(
-    report: Report, engine: TritonEngine, rows: int, rate: float, figures: Results
+    report: Report, engine: TritonEngine, rows: int, rate: float, context: int, figures: Results
 ) -> None:
     """Whole steps of so many rows."""
-    time_steps(report, engine, filled(engine, rows), rate, f"{rows} rows", figures)
+    time_steps(report, engine, filled(engine, rows, context), rate, f"{rows} rows", figures)
 
 
-def tune(report: Report, engine: TritonEngine, rows: int, figures: Results) -> None:
-    """Other sizes of the programs of attention."""
-    made = filled(engine, rows)
+VALUES = (
+    Tuning(),
+    Tuning(values_ahead=True),
+    Tuning(values_ahead=True, values_positions=128),
+    Tuning(values_ahead=True, values_warps=8),
+    Tuning(values_ahead=True, values_scan=1024),
+    Tuning(values_positions=128, values_stages=4),
+    Tuning(values_positions=128, values_scan=1024),
+)
+FUSED = tuple(
+    Tuning(fused_warps=warps, fused_positions=positions, fused_stages=stages)
+    for positions, warps, stages in (
+        (128, 4, 3), (64, 4, 4), (256, 4, 3), (128, 2, 3), (256, 8, 3), (128, 4, 5),
+    )
+)  # fmt: skip
+QKV = (Tuning(), Tuning(qkv_rows=32), Tuning(qkv_rows=16))
+"""What is tried beside the usual sizes: only a device can tell which is quicker."""
+
+
+def tune(report: Report, engine: TritonEngine, rows: int, context: int, figures: Results) -> Tuning:
+    """Other sizes of the programs of attention and of qkv; the quickest together."""
+    made = filled(engine, rows, context)
     used, spec = used_slots(made), engine.model.spec
     space, cache = made._new_workspace(rows), made.cache.kernel_layer(0, rows)
     space.queries.random_(-127, 128)
-    space.query_scales.fill_(0.01)
+    space.query_scales.fill_(0.001)
     made.cache.visible.fill_(1)
-    parts = torch.empty(32, rows, spec.heads * spec.head_dim, dtype=torch.int32, device="cuda")
-    scored, valued = [], []
-    for positions in (128, 256, 512):
-        scored += [Tuning(scores_positions=positions, scores_warps=warps) for warps in (2, 4, 8)]
-    for positions, warps, stages in (
-        (128, 4, 2),
-        (128, 4, 3),
-        (128, 4, 4),
-        (128, 2, 3),
-        (256, 4, 3),
-        (256, 8, 3),
-        (64, 4, 4),
-    ):
-        valued.append(Tuning(values_positions=positions, values_warps=warps, values_stages=stages))
-    valued.append(Tuning(values_scan=1024))
-    for tuning, is_scores in [(t, True) for t in scored] + [(t, False) for t in valued]:
-        if report.left < 8:
-            break
+    parts = torch.empty(
+        32, rows, spec.heads * spec.head_dim, dtype=torch.int32, device=engine.device
+    )
+    q = torch.randint(-127, 128, (rows, spec.d_model), dtype=torch.int8, device=engine.device)
+    scale = torch.full((rows,), 0.01, device=engine.device)
+    position = torch.full((1,), made.position, device=engine.device)
+    weights, rope = engine.transformer.layer_weights[0].qkv, engine.transformer.rope.table
+
+    def seconds(tuning: Tuning, name: str) -> float:
         run = Operations(spec, tuning)
-        if is_scores:
-            work = functools.partial(
-                run.scores,
-                space.queries,
-                space.query_scales,
-                cache,
-                made.cache.visible,
-                used,
-                space.scores,
-                torch.empty(rows, spec.heads, run.score_tiles(used), device="cuda"),
-            )
-        else:
-            work = functools.partial(run.values, space.scores, space.maxima, cache, used, parts)
-        changed = {
-            k: v
-            for k, v in vars(tuning).items()
-            if k.startswith("scores" if is_scores else "values")
+        queries = space.queries, space.query_scales
+        works: dict[str, Callable[[], None]] = {
+            "scores": lambda: run.scores(
+                *queries, cache, made.cache.visible, used, space.scores, space.maxima
+            ),
+            "values": lambda: run.values(space.scores, space.maxima, cache, used, parts),
+            "attend": lambda: run.attend(
+                *queries, cache, made.cache.visible, used, space.scores, parts[:1]
+            ),
+            "qkv": lambda: run.qkv(
+                q, scale, weights, rope, position, made.cache.ring, *queries, cache
+            ),
         }
+        changed = {k: v for k, v in vars(tuning).items() if v != getattr(Tuning(), k)}
         try:
-            seconds = recorded_seconds(work)
+            found = recorded_seconds(works[name])
         except Exception as error:
-            report.say(f"{changed} failed: {error!r}")
-            continue
-        report.say(f"{seconds * 1e6:8.1f} us  {changed}")
-        figures[str(changed)] = seconds * 1e6
+            report.say(f"{name} {changed} failed: {error!r}")
+            return float("inf")
+        report.say(f"{found * 1e6:8.1f} us  {name} {changed}")
+        figures[f"{name} {changed}"] = found * 1e6
+        return found
+
+    def quickest(tried: Sequence[Tuning], name: str) -> tuple[float, Tuning]:
+        times = [seconds(tuning, name) if report.left > 8 else float("inf") for tuning in tried]
+        return min(times), tried[times.index(min(times))]
+
+    alone = seconds(Tuning(), "scores")
+    values, best = quickest(VALUES, "values")
+    fused, other = quickest(FUSED, "attend")
+    if fused < alone + values:
+        best = other
+    best = dataclasses.replace(best, qkv_rows=quickest(QKV, "qkv")[1].qkv_rows)
+    report.say(f"quickest: {best}")
+    figures["quickest"] = str(best)
+    return best
+
+
+def time_tunings(
+    report: Report,
+    engine: TritonEngine,
+    best: Tuning,
+    sizes: Sequence[int],
+    context: int,
+    rate: float,
+    figures: Results,
+) -> None:
+    """Whole steps as usual, with the quickest sizes, and with kernels that start early; each is
+    compared with torch first. The quickest stays.
+    """
+    reference = TorchOperations(engine.transformer)
+    times: dict[Tuning, float] = {}
+    for tuning in dict.fromkeys(
+        (Tuning(), best, dataclasses.replace(best, early=True), Tuning(early=True))
+    ):
+        run = Operations(engine.model.spec, tuning)
+        for name, case in self_test.all_cases(engine.transformer, 65):
+            if name in ("qkv", "values", "attend", "residual", "gate_up"):
+                problem = self_test.differences(run, reference, case)
+                report.wrong |= bool(problem)
+                if problem:
+                    report.say(f"DIFFERENT: {name} with {tuning}: {problem}")
+        engine.transformer.operations = run
+        for rows in sizes:
+            label = f"{rows} rows, {tuning}"
+            time_steps(report, engine, filled(engine, rows, context), rate, label, figures)
+            times[tuning] = times.get(tuning, 0) + figures[label]["device_ms"] / rows
+    chosen = min(times, key=lambda tuning: times[tuning])
+    engine.transformer.operations = Operations(engine.model.spec, chosen)
+    report.say(f"chosen: {chosen}")
+    figures["chosen"] = str(chosen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from llmzip.accounting import machine_bytes
 from llmzip.codecs.encoded_block import EncodedBlock
@@ -27,7 +28,7 @@ class _Next:
     """The state that the draft was made from."""
     draft: Draft
     text: PreparedText | None
-    """For the model; None where it is not asked."""
+    """For the model; None where it cannot win."""
     coded: EncodedBlock | None = None
 
     @property
@@ -42,6 +43,7 @@ class EncoderAhead:
     def __init__(self) -> None:
         self._next: deque[_Next] = deque()
         self._codec: LLMCodec | None = None  # once the model is to be asked
+        self._threads: ThreadPoolExecutor | None = None
 
     def wants(self, size: int, kept: int) -> bool:
         """Whether one more block should be drafted before any is encoded, and `size` pending bytes
@@ -59,6 +61,13 @@ class EncoderAhead:
         """Whether with more data at hand more blocks would go together."""
         return bool(self._next) and self._has_room()
 
+    @property
+    def threads(self) -> Executor | None:
+        """Where drafts may be worked on while further ones are made."""
+        if self._threads is None and self._codec is not None and self._codec.most_rows > 1:
+            self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip drafts")
+        return self._threads
+
     def add(self, data: bytes, draft: Draft, maker: object, llm: Callable[[], LLMCodec]) -> None:
         """A draft of the block behind those drafted.
 
@@ -66,20 +75,22 @@ class EncoderAhead:
         model is to be asked.
         """
         text = None
-        if draft.literals:
+        if draft.text and (self._codec or draft.needs_model):
             self._codec = self._codec or llm()
-            text = self._codec.prepare(draft.literals)
+            text = self._codec.prepare(draft.text)
         self._next.append(_Next(data, maker, draft, text))
 
     def encode(self) -> None:
         """Have the model code the first blocks, if it has not."""
-        if not self._next or self._next[0].text is None or self._next[0].coded is not None:
+        if not self._next or self._next[0].coded is not None:
             return
         together: list[tuple[_Next, PreparedText]] = []
         for block in self._next:
-            if block.text is None:
+            if block.text is None or not block.draft.needs_model:
                 break
             together.append((block, block.text))
+        if not together:
+            return
         assert self._codec
         count = self._fitting([text for _, text in together])
         coded = self._codec.encode_texts([text for _, text in together[:count]])

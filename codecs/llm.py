@@ -215,6 +215,11 @@ class LLMCodec(PayloadCodec):
         """The streams that blocks side by side may have together."""
         return self._engine.batches.rows
 
+    @property
+    def threads(self) -> int:
+        """How many threads may work on blocks side by side."""
+        return self._engine.batches.threads
+
     def decode(self, payload: bytes, size: int) -> bytes:
         """See `PayloadCodec.decode`."""
         return self.decode_block(payload, size, None)[0]

@@ -12,7 +12,9 @@ them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
@@ -43,35 +45,49 @@ class Draft:
 
     data: bytes
     """What the block is to hold; less, if the model takes less."""
-    literals: bytes
-    """What the model is to code; empty where it is not to be asked."""
+    text: bytes
+    """What the model would code; empty where it cannot win."""
     _kind: Kind
     _matches: list[Match]
-    _candidates: list[EncodedBlock]
+    _without_model: Callable[[], list[EncodedBlock]]
+    """Blocks of the data that need none; they may still be made on another thread."""
+    _asked_for: bool = False
+    """Whether the model is to code the text in any case."""
 
-    def size(self, literals_size: int) -> int:
-        """The size of the block if so many literals are coded."""
-        return leading_matches(self._matches, literals_size)[1]
+    @property
+    def needs_model(self) -> bool:
+        """Whether the model is to be asked: not where the block shrinks to next to nothing without
+        it.
+        """
+        if self._asked_for or not self.text:
+            return bool(self.text)
+        least = min(len(block.payload) for block in self._without_model())
+        return _ALREADY_SMALL * least > len(self.data)
+
+    def size(self, text_size: int) -> int:
+        """The size of the block if so much of the text is coded."""
+        return leading_matches(self._matches, text_size)[1]
 
     def block(self, coded: EncodedBlock | None) -> EncodedBlock:
-        """The smallest block; coded: the literals, as the model codes them."""
-        candidates = self._candidates
-        if coded is not None:
-            matches, size = leading_matches(self._matches, coded.size)
-            block = block_with_matches(matches, coded, size) if matches else coded
-            if not candidates:  # only the model was asked for
-                return _within_bounds(block, self.data)
-            if size < len(self.data):
-                candidates = _without_model(self.data[:size], matches, self._kind)
-            candidates = [block, *candidates]
-        return min(candidates, key=_cost)
+        """The smallest block; coded: the text, as the model codes it."""
+        if coded is None:
+            return min(self._without_model(), key=_cost)
+        matches, size = leading_matches(self._matches, coded.size)
+        block = block_with_matches(matches, coded, size) if matches else coded
+        if self._asked_for:
+            return _within_bounds(block, self.data)
+        others = self._without_model()
+        if size < len(self.data):
+            others = _made_without_model(self.data[:size], matches, self._kind)
+        return min([block, *others], key=_cost)
 
 
-def draft(data: bytes, finder: MatchFinder) -> Draft:
+def draft(data: bytes, finder: MatchFinder, threads: Executor | None = None) -> Draft:
     """The draft of a block that holds a prefix of `data`; it is shorter than the data where text
     turns into binary or the other way round.
 
-    finder: knows what lies before the data.
+    finder: knows what lies before the data. threads: where blocks without the model are made
+    meanwhile.
     """
     kind, size = leading_run(data)
     data = data[:size]
@@ -80,10 +96,10 @@ def draft(data: bytes, finder: MatchFinder) -> Draft:
         matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
     elif len(finder.history):  # in the block itself, dictionary coders find their own
         matches = finder.find(data)
-    candidates = _without_model(data, matches, kind)
-    worthwhile = _ALREADY_SMALL * min(len(block.payload) for block in candidates) > size
-    literals = literals_of(data, matches) if kind is Kind.TEXT and worthwhile else b""
-    return Draft(data, literals, kind, matches, candidates)
+    text = literals_of(data, matches) if kind is Kind.TEXT else b""
+    work = functools.partial(_made_without_model, data, matches, kind)
+    made = threads.submit(work).result if threads else functools.cache(work)
+    return Draft(data, text, kind, matches, made)
 
 
 def draft_for_model(data: bytes, finder: MatchFinder) -> Draft:
@@ -91,9 +107,15 @@ def draft_for_model(data: bytes, finder: MatchFinder) -> Draft:
     matches are made.
     """
     matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
-    literals = literals_of(data, matches)
-    only_matches = [] if literals else [block_with_matches(matches, None, len(data))]
-    return Draft(data, literals, Kind.TEXT, matches, only_matches)
+    only_matches = functools.partial(block_with_matches, matches, None, len(data))
+    return Draft(
+        data,
+        literals_of(data, matches),
+        Kind.TEXT,
+        matches,
+        lambda: [only_matches()],  # where no text is left
+        _asked_for=True,
+    )
 
 
 def encode_block_as(codec: PayloadCodec, data: bytes) -> EncodedBlock:
@@ -109,7 +131,7 @@ def _within_bounds(block: EncodedBlock, data: bytes) -> EncodedBlock:
     )
 
 
-def _without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[EncodedBlock]:
+def _made_without_model(data: bytes, matches: Sequence[Match], kind: Kind) -> list[EncodedBlock]:
     """Blocks of the data, and of the same with the matches."""
     candidates = _dictionary_coded(data, kind)
     if matches:

@@ -123,13 +123,13 @@ class BlockEncoder:
         if drafted := self._ahead.take(data, self._matches):
             return drafted
         draft = self._draft(data)
-        if not draft.literals:
+        if not draft.needs_model:
             return draft.block(None)
-        return draft.block(self._llm().encode_block(draft.literals, self._carried))
+        return draft.block(self._llm().encode_block(draft.text, self._carried))
 
     def _draft(self, data: bytes) -> Draft:
         return (
-            draft(data, self._matches)
+            draft(data, self._matches, self._ahead.threads)
             if self._forced is None
             else draft_for_model(data, self._matches)
         )

@@ -11,6 +11,7 @@ from llmzip.engine.triton.arithmetic import (
     INT8_MAX,
     ROW_FLOOR,
     add_product,
+    begin,
     exp2,
     load_rows,
     round_even,
@@ -22,42 +23,48 @@ from llmzip.engine.triton.rows import slot_of
 @triton.jit(do_not_specialize=["M"])
 def residual_kernel(
     x, row_scale, weight, scale, out, M, N: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """out [M, N] += linear(weight, x) * row_scale: x [M, K] int8, weight [N, K] int8, scale [N]."""
+    begin(PDL)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    pointers = out + rows[:, None] * N + columns[None, :]
+    inside = (rows < M)[:, None] & (columns < N)[None, :]
+    before = tl.load(pointers, mask=inside, other=0.0)
+    scales = tl.load(scale + columns, mask=columns < N, other=0.0)
+    row_scales = tl.load(row_scale + rows, mask=rows < M, other=0.0)
     acc = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
         inputs = load_rows(x, rows, M, start, K, DEPTH)
         acc = add_product(inputs, weight, columns, columns < N, start, acc, N, K, DEPTH)
-    y = acc.to(tl.float32) * tl.load(scale + columns, mask=columns < N, other=0.0)[None, :]
-    y = y * tl.load(row_scale + rows, mask=rows < M, other=0.0)[:, None]
-    pointers = out + rows[:, None] * N + columns[None, :]
-    inside = (rows < M)[:, None] & (columns < N)[None, :]
-    tl.store(pointers, tl.load(pointers, mask=inside, other=0.0) + y, mask=inside)
+    y = (acc.to(tl.float32) * scales[None, :]) * row_scales[:, None]
+    tl.store(pointers, before + y, mask=inside)
 
 
 @triton.jit(do_not_specialize=["M"])
 def gate_up_kernel(
     x, row_scale, weight, scale, out, M, F: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The beginning of section 4.6: x [M, K] int8, weight [2 * F, K] (gate, then up) -> m [M, F]
     float32.
     """
+    begin(PDL)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inside = columns < F
+    gate_scales = tl.load(scale + columns, mask=inside, other=0.0)
+    up_scales = tl.load(scale + F + columns, mask=inside, other=0.0)
+    row_scales = tl.load(row_scale + rows, mask=rows < M, other=0.0)
     gates = tl.zeros((ROWS, COLUMNS), tl.int32)
     ups = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
         inputs = load_rows(x, rows, M, start, K, DEPTH)
         gates = add_product(inputs, weight, columns, inside, start, gates, 2 * F, K, DEPTH)
         ups = add_product(inputs, weight, columns + F, inside, start, ups, 2 * F, K, DEPTH)
-    gate = gates.to(tl.float32) * tl.load(scale + columns, mask=inside, other=0.0)[None, :]
-    gate = gate * tl.load(row_scale + rows, mask=rows < M, other=0.0)[:, None]
-    up = ups.to(tl.float32) * tl.load(scale + F + columns, mask=inside, other=0.0)[None, :]
+    gate = (gates.to(tl.float32) * gate_scales[None, :]) * row_scales[:, None]
+    up = ups.to(tl.float32) * up_scales[None, :]
     sigmoid = exp2(tl.minimum(tl.maximum(gate, EXP2_MIN), EXP2_MAX)) + 1.0
     m = tl.div_rn(gate * up, sigmoid)
     tl.store(
@@ -70,7 +77,7 @@ def qkv_kernel(
     x, row_scale, weight, scale, rope, position, queries, query_scales, keys, values, key_scales,
     value_scales, largest, M, ring, slots,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr,
+    ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value
     in the cache.
@@ -79,6 +86,7 @@ def qkv_kernel(
     values [M, G, D, slots] int8, their scales [M, G, slots], and the largest value scale so far [M,
     G].
     """
+    begin(PDL)
     head = tl.program_id(0)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     half: tl.constexpr = head_dim // 2
@@ -86,19 +94,26 @@ def qkv_kernel(
     present = (i < half) & (i >= 0)
     low = head * head_dim + i
     columns: tl.constexpr = (heads + 2 * groups) * head_dim
+    # All that is needed behind the product is asked for before it.
+    now = tl.load(position)
+    low_scales = tl.load(scale + low, mask=present, other=0.0)
+    high_scales = tl.load(scale + low + half, mask=present, other=0.0)
+    within = rows < M
+    row_scales = tl.load(row_scale + rows, mask=within, other=0.0)
+    is_rotated = present & (low < (heads + groups) * head_dim)  # values are not: a * 1 - b * 0
+    cosine = tl.load(rope + now * head_dim + i, mask=is_rotated, other=1.0)[None, :]
+    sine = tl.load(rope + now * head_dim + half + i, mask=is_rotated, other=0.0)[None, :]
+    value_pair = rows.to(tl.int64) * groups + (head - heads - groups)
+    is_value = head >= heads + groups
+    before = tl.load(largest + value_pair, mask=within & is_value, other=0.0)
     acc_a = tl.zeros((ROWS, HALF), tl.int32)
     acc_b = tl.zeros((ROWS, HALF), tl.int32)
     for start in range(0, K, DEPTH):
         inputs = load_rows(x, rows, M, start, K, DEPTH)
         acc_a = add_product(inputs, weight, low, present, start, acc_a, columns, K, DEPTH)
         acc_b = add_product(inputs, weight, low + half, present, start, acc_b, columns, K, DEPTH)
-    a = acc_a.to(tl.float32) * tl.load(scale + low, mask=present, other=0.0)[None, :]
-    b = acc_b.to(tl.float32) * tl.load(scale + low + half, mask=present, other=0.0)[None, :]
-
-    now = tl.load(position)
-    is_rotated = present & (low < (heads + groups) * head_dim)  # values are not: a * 1 - b * 0
-    cosine = tl.load(rope + now * head_dim + i, mask=is_rotated, other=1.0)[None, :]
-    sine = tl.load(rope + now * head_dim + half + i, mask=is_rotated, other=0.0)[None, :]
+    a = acc_a.to(tl.float32) * low_scales[None, :]
+    b = acc_b.to(tl.float32) * high_scales[None, :]
     rotated = (a * cosine) - (b * sine)
     b = (b * cosine) + (a * sine)
     a = rotated
@@ -108,9 +123,8 @@ def qkv_kernel(
     factor = row_factor(maximum, INT8_MAX)[:, None]
     a = round_even(a * factor).to(tl.int8)
     b = round_even(b * factor).to(tl.int8)
-    within = rows < M
     both = within[:, None] & present[None, :]
-    out_scale = (maximum * (1.0 / INT8_MAX)) * tl.load(row_scale + rows, mask=within, other=0.0)
+    out_scale = (maximum * (1.0 / INT8_MAX)) * row_scales
     if head < heads:
         pointers = queries + rows[:, None] * (heads * head_dim) + low[None, :]
         tl.store(pointers, a, mask=both)
@@ -125,31 +139,32 @@ def qkv_kernel(
             tl.store(pointers + half, b, mask=both)
             tl.store(key_scales + pair * slots + slot, out_scale, mask=within)
         else:
-            pair = rows.to(tl.int64) * groups + (head - heads - groups)
+            pair = value_pair
             pointers = values + (pair * head_dim)[:, None] * slots + i[None, :] * slots + slot
             tl.store(pointers, a, mask=both)
             tl.store(pointers + half * slots, b, mask=both)
             tl.store(value_scales + pair * slots + slot, out_scale, mask=within)
-            before = tl.load(largest + pair, mask=within, other=0.0)
             tl.store(largest + pair, tl.maximum(before, out_scale), mask=within)
 
 
 @triton.jit(do_not_specialize=["M"])
 def head_kernel(
     x, weight, scale, out, maxima, M, N: tl.constexpr, K: tl.constexpr, TILES: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """linear(head, q) of all tokens: x [M, K] int8 -> out [M, N] float32, and each tile's maximum
     [M, TILES].
     """
+    begin(PDL)
     tile = tl.program_id(1)
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tile * COLUMNS + tl.arange(0, COLUMNS)
+    scales = tl.load(scale + columns, mask=columns < N, other=0.0)
     acc = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, K, DEPTH):
         inputs = load_rows(x, rows, M, start, K, DEPTH)
         acc = add_product(inputs, weight, columns, columns < N, start, acc, N, K, DEPTH)
-    y = acc.to(tl.float32) * tl.load(scale + columns, mask=columns < N, other=0.0)[None, :]
+    y = acc.to(tl.float32) * scales[None, :]
     inside = (rows < M)[:, None] & (columns < N)[None, :]
     tl.store(out + rows.to(tl.int64)[:, None] * N + columns[None, :], y, mask=inside)
     best = tl.max(tl.where((columns < N)[None, :], y, float("-inf")), axis=1)
