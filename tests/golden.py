@@ -12,6 +12,8 @@ DATA = pathlib.Path(__file__).parent / "data"
 FOLDER = DATA / "golden"
 OF_VERSIONS = {4: DATA / "golden-4", 3: DATA / "golden-3"}
 """The same cases as earlier versions wrote them."""
+OF_FAMILIES = DATA / "golden-families"
+"""Frames of decoders with features, made with the models of `tiny_families`."""
 OF_DEFAULT_MODEL = DATA / "golden-default" / "text.llmz"
 
 TEXT = (
@@ -54,6 +56,10 @@ CASES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "matches-binary": (BINARY[:700] * 4, {"block_size": 1024, "solid": True}),
     "mixed": (BINARY + TEXT, {"block_size": 1024}),
 }
+
+
+FAMILY_TEXT, FAMILY_OPTIONS = TEXT[:500], {"level": 1, "codec": "llm"}
+"""What each frame in `OF_FAMILIES` holds, and how it was made."""
 
 
 def frame_path(name: str, folder: pathlib.Path = FOLDER) -> pathlib.Path:

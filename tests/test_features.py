@@ -25,8 +25,10 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
 from llmzip.tuning.network import Network
+from tests.as_reference import reference_model
 from tests.feature_models import FEATURES
 from tests.native_models import build, random_model, random_tokens, run
+from tests.reference_decoder.featured_transformer import new_stream
 
 KERNELS = kernel_names() if native_is_available() else ()
 
@@ -60,6 +62,24 @@ def test_native_equals_reference(name: str, cpu: str) -> None:
             np.testing.assert_array_equal(found.vectors, expected.vectors)
             np.testing.assert_array_equal(found.scales, expected.scales)
             np.testing.assert_array_equal(engine.token_weights(vectors, scales), weights)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_engine_equals_the_document(name: str) -> None:
+    """Computed by the educational decoder, which was written from arithmetic.md alone."""
+    model = random_model(features=FEATURES[name])
+    tokens = random_tokens(model, 1, 25)
+    engine = TorchEngine(model)
+    head = run(engine, tokens, 12, [25])
+    weights = engine.token_weights(head.vectors[0], head.scales[0])
+    top = engine.distributions(head.vectors[0], head.scales[0]).top_tokens()
+    stream = new_stream(reference_model(model), 12)
+    for position, token in enumerate(tokens[0]):
+        prediction = stream.predict(int(token))
+        assert prediction.head_input.tolist() == head.vectors[0, position].tolist()
+        assert prediction.weights == weights[position].tolist()
+        order = np.argsort(-prediction.products, kind="stable")
+        assert order[: top.shape[1]].tolist() == top[position].tolist()
 
 
 @native

@@ -8,10 +8,13 @@ import pathlib
 import pytest
 
 import llmzip
+from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
-from tests import golden
+from llmzip.model.sources import read_source
+from tests import golden, tiny, tiny_families
 from tests.as_reference import reference_model
 from tests.reference_decoder.decoder import decode_file
+from tests.reference_decoder.published_model import read_model
 
 
 @pytest.mark.parametrize("name", golden.CASES)
@@ -30,6 +33,27 @@ def test_frames_of_earlier_versions_decode(
     frame = golden.frame_path(name, golden.OF_VERSIONS[version]).read_bytes()
     assert llmzip.get_frame_info(frame).version == version
     assert llmzip.decompress(frame, model=tiny_model, **golden.needs(name)) == golden.CASES[name][0]
+
+
+FAMILIES = {
+    "qwen3": "4ed879e1f0c67a7d3ab5376f89f8aebf04af9f0978fb97401c284854fd0ec82e",
+    "gemma3": "2c1ffeaaa0638fe7939a969da859664a935eb1f631fc3cb8faa5fa6d33be1c8f",
+    "gpt_neox": "6393dcffd717a5d409cdcd553b416ce649be01b979ec13415d04c5e176a8be97",
+}
+"""Decoders with features -> the fingerprint of the tiny model of their golden frame."""
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_golden_frames_of_families(kind: str, tmp_path: pathlib.Path) -> None:
+    """llmzip and the educational decoder convert the model alike, and read the frame."""
+    path = tiny.write_directory(tmp_path, tiny_families.make(kind))
+    model, educational = convert(read_source(path)), read_model(path)
+    assert model.fingerprint.hex() == educational.fingerprint.hex() == FAMILIES[kind]
+    frame = golden.frame_path(kind, golden.OF_FAMILIES).read_bytes()
+    text, options = golden.FAMILY_TEXT, golden.FAMILY_OPTIONS
+    assert llmzip.compress(text, model=model, **options) == frame
+    assert llmzip.decompress(frame, model=model) == text
+    assert decode_file(frame, educational) == text
 
 
 def test_the_golden_frames_use_every_codec_and_several_streams() -> None:

@@ -7,6 +7,7 @@ A family is a row of `FAMILIES`. What a row does not say is as in Llama.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -150,14 +151,14 @@ def _smollm3_turns(config: Config, layer: int, slides: bool) -> bool:
 
 
 def _gemma_scale(config: Config) -> dict[str, Any]:
-    return {"embedding_scale": float(config.whole("hidden_size")) ** 0.5}
+    return {"embedding_scale": math.sqrt(config.whole("hidden_size"))}
 
 
 def _gemma2_recipe(config: Config) -> dict[str, Any]:
     scalar = config.number("query_pre_attn_scalar", 256.0)
     if not 1.0 <= scalar <= 2.0**20:
         raise UnsupportedModelError(f"query_pre_attn_scalar is {scalar!r}: not from 1 to 2^20")
-    return {**_gemma_scale(config), "query_scale": 1.0 / scalar**0.5}
+    return {**_gemma_scale(config), "query_scale": 1.0 / math.sqrt(scalar)}
 
 
 def _gemma_caps(config: Config) -> dict[str, Any]:

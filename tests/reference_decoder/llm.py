@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tests.reference_decoder.byte_reader import ByteReader
 from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.featured_transformer import new_stream
 from tests.reference_decoder.mixing import Mixing
 from tests.reference_decoder.model import Model, Spec
 from tests.reference_decoder.range_decoder import (
@@ -18,7 +19,6 @@ from tests.reference_decoder.range_decoder import (
     in_buckets,
 )
 from tests.reference_decoder.row import Row
-from tests.reference_decoder.transformer import Transformer
 
 MAX_STREAMS = 512
 WINDOW_UNIT = 64
@@ -117,7 +117,7 @@ class Streams:
         """context: tokens that every stream has read before its first."""
         self._mixing = mixing
         read = [model.spec.start_token, *context]
-        start = Transformer(model, window)
+        start = new_stream(model, window)
         for token in read[:-1]:
             start.feed(token)
         self._transformers = [start, *(start.copy() for _ in range(streams - 1))]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """The shape of a decoder-only transformer of Llama's kind."""
+    """The shape of a decoder-only transformer, Llama's but for its features."""
 
     layers: int
     d_model: int
@@ -28,6 +28,8 @@ class Spec:
     norm_eps: float
     start_token: int
     escape_token: int
+    features: Mapping[str, Any] | None = None
+    """What it has beyond Llama's decoder (2.6)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +61,10 @@ class Model:
             digest.update(len(data).to_bytes(8, "little") + data)
 
         field(b"llmzip arithmetic 1")
-        field(
-            json.dumps(
-                dataclasses.asdict(self.spec), sort_keys=True, separators=(",", ":")
-            ).encode()
-        )
+        described = dataclasses.asdict(self.spec)
+        if not self.spec.features:
+            del described["features"]
+        field(json.dumps(described, sort_keys=True, separators=(",", ":")).encode())
         field(b"".join(len(text).to_bytes(4, "little") + text for text in self.token_bytes))
         for name, array in sorted(self.tensors.items()):
             field(f"{name} {array.dtype.name} {list(array.shape)}".encode())

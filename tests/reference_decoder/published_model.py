@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.reference_decoder.conversion import Matrix, convert
 from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.featured_conversion import KINDS, convert_featured, features_of
 from tests.reference_decoder.model import Model, Spec
 from tests.reference_decoder.safetensors import Safetensors
 
@@ -29,18 +30,25 @@ def read_model(folder: pathlib.Path) -> Model:
             "*.safetensors is needed, as Hugging Face publishes them: tests/data/tiny is one"
         ) from error
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if config.get("model_type") != "llama" or rope.get("rope_type", "default") != "default":
-        raise DecodeError(f"{folder}: only plain Llama models are covered")
+    kind = config.get("model_type")
+    if kind not in ("llama", *KINDS) or rope.get("rope_type", "default") != "default":
+        raise DecodeError(f"{folder}: only plain Llama models and {', '.join(KINDS)} are covered")
     spec, token_bytes = spec_of(config, tokenizer)
     tied = config.get("tie_word_embeddings", False)
 
+    def read(name: str) -> Matrix:
+        file = next((file for file in files if name in file.header), None)
+        if file is None:
+            raise DecodeError(f"{folder}: no tensor {name}")
+        return file.tensor(name).astype(np.float64)
+
     def load(name: str) -> Matrix:
         name = "model.embed_tokens" if tied and name == "lm_head" else name
-        file = next((file for file in files if name + ".weight" in file.header), None)
-        if file is None:
-            raise DecodeError(f"{folder}: no tensor {name}.weight")
-        return file.tensor(name + ".weight").astype(np.float64)
+        return read(name + ".weight")
 
+    if kind in KINDS:
+        tensors = convert_featured(spec, read, config)
+        return Model(spec, tensors, token_bytes, rules_of(tokenizer))
     theta = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
     return Model(spec, convert(spec, load, float(theta)), token_bytes, rules_of(tokenizer))
 
@@ -61,9 +69,10 @@ def spec_of(config: dict[str, Any], tokenizer: dict[str, Any]) -> tuple[Spec, tu
         d_ff=config["intermediate_size"],
         vocab=vocab,
         max_positions=min(published, _MAX_POSITIONS, _MAX_ROTARY_NUMBERS // head_dim),
-        norm_eps=float(np.float32(config["rms_norm_eps"])),
+        norm_eps=float(np.float32(config.get("rms_norm_eps") or config["layer_norm_eps"])),
         start_token=start if isinstance(start, int) and start >= 0 else escape_token,
         escape_token=escape_token,
+        features=features_of(config) if config["model_type"] in KINDS else None,
     )
     return spec, pieces
 

@@ -88,8 +88,12 @@ class Transformer:
 
     def rope(self, y: Vector) -> Vector:
         """Rotary position embedding: each pair of entries turned by the position's angle (4.3)."""
+        return self.turned(y, "rope")
+
+    def turned(self, y: Vector, table: str) -> Vector:
+        """The same by a table."""
         half = len(y) // 2
-        cosine, sine = self.model.tensors["rope"][self.position].astype(F) / F(2**14)
+        cosine, sine = self.model.tensors[table][self.position].astype(F) / F(2**14)
         a, b = y[:half], y[half:]
         return np.concatenate([a * cosine - b * sine, b * cosine + a * sine])
 
@@ -122,13 +126,17 @@ class Transformer:
         seen = self.visible()
         keys, values = np.array(cache.keys)[seen], np.array(cache.values)[seen]
         key_scales, value_scales = np.array(cache.key_scales, F), np.array(cache.value_scales, F)
-        scores = (keys @ query).astype(F) * key_scales[seen] * scale
+        scores = self.scores((keys @ query).astype(F) * key_scales[seen] * scale)
         softmax = np.rint(exp2(np.maximum(scores - scores.max(), F(-30))) * F(2**15))
         total, largest = F(int(softmax.sum(dtype=np.float64))), value_scales.max()
         weights = np.rint(softmax * value_scales[seen] * (F(2**16) / (total * largest)))
         sums: Integers = weights.astype(np.int64) @ values
         output: Vector = sums.astype(F) * (largest * F(2**-16))
         return output
+
+    def scores(self, products: Vector) -> Vector:
+        """The scores of the visible positions; a decoder with features may cap them (4.9)."""
+        return products
 
     def visible(self) -> list[int]:
         """The positions that the present one sees (4.4)."""

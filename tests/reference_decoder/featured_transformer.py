@@ -1,0 +1,178 @@
+"""Language models that have more than Llama's decoder (docs/arithmetic.md, 2.6 and 4.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
+from tests.reference_decoder.model import Model
+from tests.reference_decoder.transformer import Prediction, Transformer
+
+PLAIN: dict[str, Any] = {
+    "activation": "silu",
+    "gated": True,
+    "parallel": False,
+    "pre_norm": True,
+    "post_norm": False,
+    "head_norm": "none",
+    "biases": [],
+    "attention_cap": 0.0,
+    "logit_cap": 0.0,
+    "learned_positions": False,
+    "rope_tables": 1,
+    "layer_rope": [],
+    "layer_window": [],
+}
+"""What holds where a specification does not say it (2.6)."""
+
+_GELU = {
+    "gelu_tanh": (F(float.fromhex("-0x1.26aec2p+1")), F(float.fromhex("-0x1.a5a7d0p-4")), F(0)),
+    "gelu_erf": tuple(
+        F(float.fromhex(c)) for c in ("-0x1.268b1ep+1", "-0x1.b55b84p-4", "0x1.09f0c2p-10")
+    ),
+}
+"""A, B and C of each form."""
+
+
+def new_stream(model: Model, window: int) -> Transformer:
+    """A stream of tokens through a model of any kind."""
+    return FeaturedTransformer(model, window) if model.spec.features else Transformer(model, window)
+
+
+class FeaturedTransformer(Transformer):
+    """One stream of tokens through a model with features."""
+
+    def __init__(self, model: Model, window: int) -> None:
+        super().__init__(model, window)
+        self.features = {**PLAIN, **(model.spec.features or {})}
+        self.layer = 0
+        """The layer that is computed."""
+        self.scale = F(1)
+        """Of what it reads."""
+
+    def predict(self, token: int) -> Prediction:
+        """Read a token; what may follow it."""
+        if "head" not in self.features["biases"] and not self.features["logit_cap"]:
+            return super().predict(token)
+        q, s = self.feed(token)
+        logits = self.capped(self.product("head", q, s), self.features["logit_cap"])
+        weights = np.floor(exp2(np.maximum(logits - logits.max(), F(-30))) * F(2**23))
+        return Prediction(q, logits, weights.astype(np.int64).tolist())
+
+    def feed(self, token: int) -> tuple[Integers, np.float32]:
+        """Read a token; the normalized head input, as integers and their scale."""
+        x = self.row("embedding", token)
+        if self.features["learned_positions"]:
+            x = x + self.row("positions", self.position)
+        for layer in range(self.spec.layers):
+            self.layer, read = layer, self.read(x)
+            x = self.added(x, "o", self.attention(layer, *read))
+            if not self.features["parallel"]:
+                read = self.read(x)
+            x = self.added(x, "down", self.mlp(layer, *read))
+        self.position += 1
+        return self.rms_norm(x)
+
+    def row(self, name: str, index: int) -> Vector:
+        """A row of integers times its scale."""
+        tensors = self.model.tensors
+        row: Vector = tensors[name + ".weight"][index].astype(F) * tensors[name + ".scale"][index]
+        return row
+
+    def read(self, x: Vector) -> tuple[Integers, np.float32]:
+        """What attention or the MLP reads of the residual vector."""
+        if self.features["pre_norm"]:
+            return self.rms_norm(x)
+        q, maximum = quantize(x)
+        return q, min(maximum * F(1 / 127), F(32))
+
+    def product(self, name: str, q: Integers, s: np.float32) -> Vector:
+        """A matrix times what has been read, with its bias."""
+        y = self.linear(name, q) * s
+        bias = self.model.tensors.get(name + ".bias")
+        return y if bias is None else y + bias
+
+    def added(self, x: Vector, part: str, z: Vector) -> Vector:
+        """The residual vector with what attention or the MLP gives."""
+        name = f"layers.{self.layer}.{part}"
+        bias = self.model.tensors.get(name + ".bias")
+        if not self.features["post_norm"]:
+            return x + z if bias is None else x + z + bias
+        z = self.norm(z if bias is None else z + bias, self.model.tensors[name + ".norm"])
+        h, maximum = quantize(z, 32767)
+        block = min(len(x) & -len(x), 64)
+        r = (h.reshape(-1, block) @ hadamard(block)).flatten()
+        return x + r.astype(F) * (maximum * F(1 / 32767))
+
+    def norm(self, y: Vector, gain: Vector) -> Vector:
+        """RMSNorm of numbers that are not rounded, times a gain."""
+        q, maximum = quantize(y, 1023)
+        inverse = F(1023) / maximum
+        mean = F(int((q * q).sum())) * F(1 / len(y))
+        root = np.sqrt(mean + inverse * inverse * F(self.spec.norm_eps))
+        normed: Vector = y * (inverse / root) * gain
+        return normed
+
+    def capped(self, t: Vector, cap: float) -> Vector:
+        """Numbers kept within ±cap by a tanh; 0 keeps nothing."""
+        if not cap:
+            return t
+        steepness = F(2 * float.fromhex("0x1.71547652b82fep+0") / cap)
+        e = exp2(np.clip(t * steepness, F(-30), F(30))) + F(1)
+        kept: Vector = (F(1) - F(2) / e) * F(cap)
+        return kept
+
+    def rope(self, y: Vector) -> Vector:
+        """Rotary positions by the layer's table, if it has one."""
+        tables = self.features["layer_rope"]
+        table = tables[self.layer] if tables else 0
+        return y if table < 0 else self.turned(y, f"rope.{table}" if table else "rope")
+
+    def heads(self, layer: int, part: str, q: Integers) -> Vector:
+        """The queries, keys or values with their scale, bias and norm: [heads, head_dim]."""
+        name, kind = f"layers.{layer}.{part}", self.features["head_norm"]
+        y, size = self.product(name, q, self.scale), self.spec.head_dim
+        if kind == "none" or part == "v":
+            return y.reshape(-1, size)
+        gain = self.model.tensors[name + ".norm"]
+        if kind == "all":
+            return self.norm(y, gain).reshape(-1, size)
+        return np.array([self.norm(head, gain) for head in y.reshape(-1, size)])
+
+    def attention(self, layer: int, q: Integers, s: np.float32) -> Vector:
+        """Grouped-query attention; the scale is in the heads already."""
+        self.scale = s
+        return super().attention(layer, q, F(1))
+
+    def scores(self, products: Vector) -> Vector:
+        """The scores of the visible positions."""
+        return self.capped(products, self.features["attention_cap"])
+
+    def visible(self) -> list[int]:
+        """The positions that the present one sees in this layer."""
+        windows = self.features["layer_window"]
+        window = windows[self.layer] if windows else 0
+        return [j for j in super().visible() if not window or j > self.position - window]
+
+    def mlp(self, layer: int, q: Integers, s: np.float32) -> Vector:
+        """The MLP, of any activation, with or without a gate."""
+        name, width = f"layers.{layer}.", self.spec.d_ff
+        g = self.product(name + "gate", q, s)
+        if self.features["activation"] == "silu":
+            v = g
+        else:
+            a, b, c = _GELU[self.features["activation"]]
+            u = np.minimum(g * g, F(36))
+            v = g * ((c * u + b) * u + a)
+        e = exp2(np.clip(v, F(-30), F(30))) + F(1)
+        inner = (g * self.product(name + "up", q, s) if self.features["gated"] else g) / e
+        h, maximum = quantize(inner, 32767)
+        block = min(width & -width, 512)
+        rotated = (h.reshape(-1, block) @ hadamard(block)).flatten()
+        q2, maximum2 = quantize(rotated.astype(F))
+        down: Vector = self.linear(name + "down", q2) * (
+            maximum * F(1 / 32767) * (maximum2 * F(1 / 127))
+        )
+        return down
