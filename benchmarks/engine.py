@@ -1,13 +1,17 @@
-"""Speed of the native engine against the ceiling of its int8 products, in one run.
+"""Speed of the native engine against the ceiling of the machine, in one run.
 
     python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024]
         [--llama MODEL.gguf]
 
-Prints medians: the products alone (torch._int_mm and the native ones, in the model's own shapes),
-decoding (a step of one token per stream, token weights and both frequency tables), encoding, the
-time of each part, and memory. Ceiling means the products of torch._int_mm at the same number of
-rows. With --llama, and llama-cpp-python installed (tried with 0.3.36 from PyPI), the rate of
-llama.cpp behind the same context.
+Prints first what the machine does at best: multiply-adds of its widest dot product on registers
+alone, and bytes of memory read from one end to the other. Then medians: the products alone
+(torch._int_mm and the native ones, in the model's own shapes), decoding (a step of one token per
+stream, token weights and both frequency tables), encoding, the time of each part, and memory.
+
+Ceiling means the longer of two times: that of a step's multiply-adds at the best rate (`multiply`),
+and that of reading all weights and the cache once (`read`: a block of as many bytes, so that what
+fits the processor's cache is read from there). With --llama, and llama-cpp-python installed (tried
+with 0.3.36 from PyPI), the rate of llama.cpp behind the same context.
 """
 
 from __future__ import annotations
@@ -42,6 +46,49 @@ def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
         call()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+class Ceiling:
+    """What the machine does at best, and what of it a step needs."""
+
+    MOST_BYTES = 1 << 30
+
+    def __init__(self, engine: NativeEngine) -> None:
+        self.engine = engine
+        rounds = 1000
+        while self._peak_seconds(rounds) < 0.02:
+            rounds *= 4
+        best = min(self._peak_seconds(rounds) for _ in range(20))
+        self.multiply_adds_per_second = engine.peak(1) * rounds / best
+
+    def _peak_seconds(self, rounds: int) -> float:
+        return _seconds(lambda: self.engine.peak(rounds))
+
+    def bytes_per_second(self, size: float) -> float:
+        """Of reading as many bytes, again and again."""
+        block = np.ones(min(int(size), self.MOST_BYTES) >> 20 << 20, np.uint8)
+        self.engine.read(block)
+        return block.nbytes / min(_seconds(lambda: self.engine.read(block)) for _ in range(9))
+
+    def seconds(self, streams: int, count: int, context: float) -> tuple[float, float]:
+        """Of multiply-adds alone and of reading alone: a step of `count` tokens per stream behind
+        `context` tokens.
+        """
+        spec = self.engine.model.spec
+        weights = sum(n * k for n, k in product_shapes(spec))
+        # Scores take one product with the keys, weighted sums one for each byte of the weights.
+        attention = 3 * context * spec.layers * spec.heads * spec.head_dim
+        cache = streams * context * spec.layers * spec.kv_heads * (2 * spec.head_dim + 12)
+        return (
+            streams * count * (weights + attention) / self.multiply_adds_per_second,
+            (weights + cache) / self.bytes_per_second(weights + cache),
+        )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def product_shapes(spec: ModelSpec) -> list[tuple[int, int]]:
@@ -192,28 +239,43 @@ def main() -> None:
 
     engine = NativeEngine(IntegerModel.load(arguments.model), arguments.threads, arguments.cpu)
     torch.set_num_threads(engine.threads)
-    products = Products(engine)
-    encode_rows = arguments.encode[0] * arguments.encode[1]
-    print(f"{engine.kernels} kernels, {engine.threads} threads; milliseconds per step\n")
+    ceiling, products = Ceiling(engine), Products(engine)
     print(
-        f"{'':>14} {'_int_mm':>9} {'native':>9} {'step':>9} "
+        f"{engine.kernels} kernels, {engine.threads} threads: at best "
+        f"{ceiling.multiply_adds_per_second / 1e12:.2f} T multiply-adds/s, "
+        f"{ceiling.bytes_per_second(ceiling.MOST_BYTES) / 1e9:.1f} GB/s; milliseconds per step\n"
+    )
+    print(
+        f"{'':>14} {'multiply':>9} {'read':>9} {'_int_mm':>9} {'native':>9} {'step':>9} "
         f"{'tokens/s':>9} {'of ceiling':>10}   parts"
     )
 
-    def report(label: str, rows: int, timed: tuple[float, dict[str, float]]) -> None:
-        ceiling, native = products.torch_seconds(rows), products.native_seconds(rows)
+    def report(
+        label: str,
+        streams: int,
+        count: int,
+        context: float,
+        timed: tuple[float, dict[str, float]],
+    ) -> None:
+        rows = streams * count
+        multiply, read = ceiling.seconds(streams, count, context)
+        by_torch, native = products.torch_seconds(rows), products.native_seconds(rows)
         seconds, parts = timed
-        numbers = (
-            f"{ceiling * 1e3:9.2f} {native * 1e3:9.2f} {seconds * 1e3:9.2f} {rows / seconds:9.0f}"
+        milliseconds = (1e3 * s for s in (multiply, read, by_torch, native, seconds))
+        numbers = " ".join(f"{x:9.2f}" for x in milliseconds)
+        share = max(multiply, read) / seconds
+        print(
+            f"{label:>14} {numbers} {rows / seconds:9.0f} {share:10.0%}   {parts_text(parts)}",
+            flush=True,
         )
-        print(f"{label:>14} {numbers} {ceiling / seconds:10.0%}   {parts_text(parts)}", flush=True)
 
+    context = arguments.context
     for streams in arguments.streams:
-        timed = decode_seconds(engine, streams, arguments.context, arguments.steps)
-        report(f"decode {streams}", streams, timed)
+        timed = decode_seconds(engine, streams, context, arguments.steps)
+        report(f"decode {streams}", streams, 1, context + arguments.steps / 2, timed)
     streams, chunk = arguments.encode
-    timed = encode_seconds(engine, streams, chunk, arguments.context)
-    report(f"encode {streams}x{chunk}", encode_rows, timed)
+    timed = encode_seconds(engine, streams, chunk, context)
+    report(f"encode {streams}x{chunk}", streams, chunk, context / 2, timed)
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.llama:
         print(

@@ -313,3 +313,11 @@ def test_default_model(default_model: IntegerModel) -> None:
         np.testing.assert_array_equal(
             engine.token_weights(expected.vectors[:, -1], expected.scales[:, -1]), weights
         )
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+def test_the_machines_ceilings_can_be_measured(cpu: str) -> None:
+    engine = NativeEngine(random_model("smallest"), 2, cpu)
+    once = engine.peak(1)
+    assert once > 0 and engine.peak(1000) == 1000 * once
+    engine.read(np.zeros(3 << 20, np.uint8))

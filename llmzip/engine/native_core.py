@@ -84,6 +84,8 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "mixer_mix": (None, _POINTER, _POINTER, _POINTER, _POINTER),
     "mixer_learn": (_INT, _POINTER, _POINTER, _POINTER),
     "product": (_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER),
+    "peak": (_INT, _POINTER, _INT, _POINTER),
+    "read": (_INT, _POINTER, _POINTER, _INT),
 }
 """The functions of native.h without their prefix: the result, then the arguments."""
 

@@ -104,6 +104,16 @@ class NativeEngine:
         """One product alone, for benchmarks: rows [M, K] holding x + 128 -> out [M, N of the
         stacked tensors].
 
-        K and N are rounded up to multiples of 32.
+        K is rounded up to a multiple of 64, N to one of 32.
         """
         self._handle.product(tensor, layer, rows, out)
+
+    def peak(self, rounds: int) -> int:
+        """The processor's dot product alone on all threads, for benchmarks: how many multiply-adds
+        were done.
+        """
+        return self._handle.peak(rounds)
+
+    def read(self, data: npt.NDArray[np.uint8]) -> None:
+        """Read whole mebibytes of memory once, on all threads, for benchmarks."""
+        self._handle.read(data)

@@ -140,3 +140,13 @@ class NativeHandle(MixingHandle):
                 self.pointer, TENSORS.index(tensor), layer, address(rows), len(rows), address(out)
             )
         )
+
+    def peak(self, rounds: int) -> int:
+        """See `NativeEngine.peak`."""
+        multiply_adds = np.empty(1, np.int64)
+        check(self.core.peak(self.pointer, rounds, address(multiply_adds)))
+        return int(multiply_adds[0])
+
+    def read(self, data: npt.NDArray[np.uint8]) -> None:
+        """See `NativeEngine.read`."""
+        check(self.core.read(self.pointer, address(data), data.nbytes >> 20))

@@ -162,6 +162,9 @@ struct head_rows {
 
 struct kernels {
     const char *name;
+    /* Fewer rows read the weights more often than the processor computes with them: then threads
+     * rather share a product than each have their own rows. */
+    size_t rows_per_thread;
     /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that *
      * row_scale[m]. */
     void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
@@ -201,6 +204,9 @@ struct kernels {
     /* Section 6.3: adds Hamming distances of signatures [..., words] at `slots` to `own`. */
     void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own,
                       const uint32_t *slots, size_t count, uint32_t *sums);
+    /* The dot product on registers; returns the number of multiply-adds. */
+    int64_t (*peak)(size_t rounds);
+    void (*read_through)(const uint8_t *from, size_t bytes);
 };
 
 /* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor

@@ -9,17 +9,20 @@
 #include "kernels_tiles.h"
 #else
 #define MULTIPLY multiply
+#define ROWS_PER_THREAD 16
 #endif
 #include "kernels_mlp.h"
 /* in this order: each uses some of those above */
 #include "kernels_features.h"
 
 #include "kernels_attention.h"
+#include "kernels_ceiling.h"
 #include "kernels_signatures.h"
 #include "kernels_weights.h"
 
 const struct kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
+    .rows_per_thread = ROWS_PER_THREAD,
     .multiply = MULTIPLY,
     .quantize = quantize,
     .normalize = normalize,
@@ -35,4 +38,6 @@ const struct kernels KERNELS_TABLE = {
     .weights = weights,
     .weight_sum = weight_sum,
     .distances = distances,
+    .peak = peak,
+    .read_through = read_through,
 };

@@ -4,6 +4,7 @@
 
 #define MULTIPLY multiply_by_tiles
 #define BLOCK_ROWS (2 * TILE_SIDE)
+#define ROWS_PER_THREAD BLOCK_ROWS
 #define STEP_LINES 8 /* asked for per step: several rows' blocks for one panel have time for it */
 
 /* Tiles 0 to 3 hold sums: [two of rows][two of columns]; 4 and 5 rows, 6 and 7 weights. With up to
@@ -247,4 +248,18 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
             vi high = vi_shift_left(vi_load(low + DIMENSIONS_AT_ONCE), 8);
             vi_store(out + r * DIMENSIONS_AT_ONCE + i, vi_add(vi_load(low), high));
         }
+}
+
+static int64_t peak(size_t rounds)
+{
+    struct tile_shapes shapes = block_shapes(BLOCK_ROWS);
+    tiles_configure(&shapes);
+    for (size_t n = 0; n < rounds; n++) {
+        TILE_DOT(0, 4, 6);
+        TILE_DOT(1, 4, 7);
+        TILE_DOT(2, 5, 6);
+        TILE_DOT(3, 5, 7);
+    }
+    tiles_release();
+    return (int64_t)rounds * 4 * TILE_SIDE * TILE_SIDE * TILE_ROW_BYTES;
 }

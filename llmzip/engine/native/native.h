@@ -161,5 +161,10 @@ EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens
  * [rows, N rounded up to 32]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,
                           float *out);
+/* The processor's dot product alone, on registers, `rounds` times on every thread: how many
+ * multiply-adds that was. For benchmarks, like the next one. */
+EXPORT int llmzip_peak(struct engine *engine, int rounds, int64_t *multiply_adds);
+/* Reads all of `data` once, each thread its part of it. */
+EXPORT int llmzip_read(struct engine *engine, const uint8_t *data, int mebibytes);
 
 #endif

@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-/* Fewer rows would read the weights more often than they compute with them. */
-#define ROWS_PER_TEAM 16
 /* The factor by which barriers slow a team down on a machine that also does other work. */
 #define BARRIER_COST 1.3
 
@@ -250,7 +248,8 @@ static size_t columns_of(const struct layer *layer, size_t threads)
  * larger teams wait. */
 static int best_teams(const struct engine *engine, size_t streams, size_t rows)
 {
-    size_t threads = (size_t)pool_threads(engine->pool), limit = rows / ROWS_PER_TEAM, best = 1;
+    size_t threads = (size_t)pool_threads(engine->pool), best = 1,
+           limit = rows / engine->kernels->rows_per_thread;
     limit = limit > threads ? threads : limit;
     limit = limit > streams ? streams : limit;
     double least = HUGE_VAL;
