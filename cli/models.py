@@ -1,4 +1,4 @@
-"""`llmzip models`: install, list, show and remove models."""
+"""`llmzip models`: install, list, show, export, import and remove models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from llmzip.model import registry
 from llmzip.model.cache import CachedModel
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.store import ModelStore
+from llmzip.model.transfer import export_model, import_model
 
 _SHOWN_DIGITS = 16
 
 
 @click.group()
 def models() -> None:
-    """Install, list, show and remove models."""
+    """Install, list, show, export, import and remove models."""
 
 
 @models.command("list")
@@ -79,11 +80,30 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
         model = store.pull(
             name, progress, pathlib.Path(adapter) if adapter is not None else None, label
         )
-    click.echo(
-        f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed "
-        f"({_size(model.size_bytes)})",
-        err=True,
-    )
+    _say_installed(model)
+
+
+@models.command("export")
+@click.argument("name", type=NAME)
+@click.argument("file", type=NAME)
+@click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
+@reporting
+def export_to_file(name: str, file: str, force: bool) -> None:
+    """Write an installed model to FILE, for `import` on another machine.
+
+    A model that `llmzip tune` made can travel as its adapter, too, which is much smaller: `pull
+    --adapter`.
+    """
+    export_model(ModelStore(offline=True), name, pathlib.Path(file), force)
+
+
+@models.command("import")
+@click.argument("file", type=NAME)
+@click.option("--name", "label", type=NAME, help="What the model is called; by default as FILE.")
+@reporting
+def import_from_file(file: str, label: str | None) -> None:
+    """Install a model from a FILE that `export` wrote; no network, no conversion."""
+    _say_installed(import_model(ModelStore(offline=True), pathlib.Path(file), label))
 
 
 @models.command()
@@ -120,6 +140,14 @@ def remove(name: str) -> None:
     """Delete an installed model, given by its name or at least 8 hex digits of its fingerprint."""
     model = ModelStore().remove(name)
     click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is removed", err=True)
+
+
+def _say_installed(model: CachedModel) -> None:
+    click.echo(
+        f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed "
+        f"({_size(model.size_bytes)})",
+        err=True,
+    )
 
 
 def _cached_row(model: CachedModel) -> dict[str, Any]:

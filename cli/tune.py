@@ -29,6 +29,7 @@ def _run(
     batch: int,
     micro_batch: int,
     length: int,
+    from_start: float,
     rate: float | None,
     seed: int,
     device: str,
@@ -53,6 +54,7 @@ def _run(
         batch=batch,
         micro_batch=min(micro_batch, batch),
         length=length,
+        from_start=from_start,
         rate=rate or (tune.FULL_RATE if full else tune.LOW_RANK_RATE),
         seed=seed,
         patience=5,
@@ -141,6 +143,13 @@ tune = click.Command(
         ),
         click.Option(
             ["--length"], type=WholeNumber(min=16), default=2048, help="Tokens of a sequence."
+        ),
+        click.Option(
+            ["--from-start"],
+            type=click.FloatRange(0, 1),
+            default=0.3,
+            metavar="SHARE",
+            help="Of the sequences, those that begin where a document does.",
         ),
         click.Option(
             ["--rate"],

@@ -131,3 +131,33 @@ def test_progress_bars_on_a_terminal_only(directory: str) -> None:
         shown = screen.read(1 << 16)
     assert b"convert" in shown
     assert b"is installed" in shown
+
+
+def test_export_and_import(
+    directory: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("pull", directory)
+    file = tmp_path / "carried.model"
+    assert run("export", "tiny-llama", str(file)).exit_code == 0
+    again = run("export", "tiny-llama", str(file))
+    assert again.exit_code == 1 and f"{file}: exists already" in again.stderr
+    assert run("export", "-f", FINGERPRINT[:8], str(file)).exit_code == 0
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "other machine"))
+    result = run("import", str(file), "--name", "theirs")
+    assert result.stderr == f"theirs {FINGERPRINT[:16]} is installed (0.1 MiB)\n"
+    assert f"fingerprint:     {FINGERPRINT}\n" in run("show", "theirs").stdout
+    assert "file carried.model" in run("list").stdout
+
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    for data in (bytes(content), b"", b"text"):
+        file.write_bytes(data)
+        result = run("import", str(file))
+        assert result.exit_code != 0
+        assert "not a file that `llmzip models export` wrote" in result.stderr
+        assert result.stderr.count("\n") == 1
+    missing = run("export", "nothing-here", str(tmp_path / "x"))
+    assert missing.exit_code != 0 and not (tmp_path / "x").exists()
