@@ -30,6 +30,7 @@ from llmzip.engine import torch_engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import DictionaryError, FormatError, IntegrityError, LimitError
 from llmzip.mixing.base import ContextMixer, mixer_bytes
+from llmzip.mixing.token_classes import CLASSES, token_classes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.dictionary import Dictionary
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens
@@ -38,6 +39,7 @@ from tests.as_reference import reference_model
 from tests.conftest import tiny
 from tests.golden import TEXT
 from tests.reference_decoder.llm import decode_llm
+from tests.reference_decoder.token_classes import token_classes as documented_classes
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
 REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
@@ -87,6 +89,21 @@ def test_powers_are_exact_and_continuous_at_powers_of_two() -> None:
     below = np.nextafter(powers, np.float32(0))
     assert np.abs(log2(below) - whole).max() < 1e-5
     assert np.abs(exp2(np.nextafter(whole[1:], np.float32(-31))) / powers[1:] - 1).max() < 1e-5
+
+
+# ---- classes of tokens ---------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=3) | st.sampled_from([b" a", b"  a", b" Z", b" ", b" \n"])))
+def test_classes_of_tokens_equal_the_document(tokens: list[bytes]) -> None:
+    assert token_classes(tokens).tolist() == documented_classes(tokens)
+
+
+def test_each_byte_has_the_documents_class() -> None:
+    tokens = [text for i in range(256) for text in (bytes([i]), bytes([0x20, i]), bytes([i, 0x20]))]
+    classes = token_classes([b"", *tokens])
+    assert classes.tolist() == documented_classes([b"", *tokens])
+    assert set(classes.tolist()) == set(range(CLASSES))
 
 
 # ---- coding with a mixer -------------------------------------------------------------------------

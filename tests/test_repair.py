@@ -178,6 +178,15 @@ def test_header_and_first_block_destroyed(
         assert any("a guess" in damage.reason for damage in report.damages)
 
 
+@pytest.mark.parametrize("version", golden.OF_VERSIONS)
+def test_a_lost_header_of_an_earlier_version(tiny_model: IntegerModel, version: int) -> None:
+    """Its blocks are mixed by the first version, which nothing says any more."""
+    data = golden.frame_path("blocks", golden.OF_VERSIONS[version]).read_bytes()
+    second = SeekTable(io.BytesIO(data), 0).blocks[1]
+    out, _ = repair(bytes(second.offset) + data[second.offset :], tiny_model)
+    assert out[second.start :] == golden.CASES["blocks"][0][second.start :]
+
+
 def test_a_lost_head(cache_with_tiny_model: pathlib.Path, ten: Sample) -> None:
     first, third = ten.blocks[0].offset, ten.blocks[3].offset
     for cut in (1, 4, 8, first):
