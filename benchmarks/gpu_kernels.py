@@ -5,10 +5,9 @@
         [--block-kib 256] [--seconds 150] [--output FILE]
 
 Each section stands alone: where one fails, the others go on. They come in the order of what they
-decide: parity, whole steps, files both ways (with one lane and two, compared with the CPU's), other
-sizes of programs, single kernels. `--random` makes a model of the default model's shape with random
-weights, so that no file is needed; random tokens are coded instead of files then, and of
-third-party packages numpy, safetensors, torch and Triton are enough.
+decide: parity, whole steps, files both ways (with one lane and two, compared with the CPU's),
+single kernels, other sizes of programs. `--random` makes a model of the default model's shape with
+random weights, so that no file is needed; random tokens are coded instead of files then.
 """
 
 from __future__ import annotations
@@ -145,8 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             whole_steps(rows)
     if "files" in options.parts:
         report.section("end to end", end_to_end, 30)
-    if "sizes" in options.parts:
-        report.section("other sizes of programs", tuned, 20)
     if "kernels" in options.parts:
         kernel_table(512, 10)
     if "steps" in options.parts:
@@ -154,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             whole_steps(rows)
     if "kernels" in options.parts:
         kernel_table(64, 10)
+    if "sizes" in options.parts:
+        report.section("other sizes of programs", tuned, 20)
     if "parity" in options.parts:
         others = [rows for rows in self_test.ROWS if rows != 65]
         report.section(f"kernels against torch, {others} rows", check(*others), 15)

@@ -16,14 +16,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
+import llmzip
 from benchmarks import compare, compressors, gpu, pictures, results
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
 from benchmarks.worker import CodecTask
+from llmzip import levels
 from llmzip.codecs.registry import codec_names
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
+from llmzip.model.integer_model import IntegerModel
+from llmzip.predictor import lanes
 from tests.golden import TEXT
 from tests.native_models import random_model
 
@@ -271,6 +275,37 @@ def test_the_kernels_check_counts_differences(capsys: pytest.CaptureFixture[str]
     assert list(figures) == ["top", "equal"]
     assert "differ, first at" in figures["top"][0]
     assert isinstance(engine.transformer.operations.top.__self__, TorchOperations)  # type: ignore[attr-defined]
+
+
+def test_files_are_coded_and_compared(
+    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the CPU: in lanes, with the host's times, and that a difference is told."""
+    from benchmarks import gpu_files
+
+    monkeypatch.setattr(levels, "MIN_BLOCK_SIZE", 100)
+    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
+    monkeypatch.setattr(gpu_files, "SMALL_BYTES", 900)
+    engine = TorchEngine(tiny_model, threads=1)
+    text = gpu_files.source_text(3000)
+    report, figures = Report(60, None), Results()
+    settings = [(1, 1), (4, 2)]
+    gpu_files.code_files(report, engine, settings, text, 2, 700, figures)
+    gpu_files.code_tokens(report, engine, 8, 2, 12, 64, figures)
+    assert not report.wrong
+    assert figures["equal to the CPU's"]
+    told = capsys.readouterr().out
+    assert told.count("restored, ") == 2
+    assert "the same tokens" in told
+    assert "RangeDecoder.decode" in told
+    assert engine.batches.rows == 1
+
+    packed = iter(range(9))
+    monkeypatch.setattr(llmzip, "compress", lambda *given, **more: b"%d" % next(packed))
+    monkeypatch.setattr(llmzip, "decompress", lambda *given, **more: text)
+    gpu_files.code_files(report, engine, settings, text, 2, 700, figures)
+    assert report.wrong
+    assert "DIFFERENT" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

@@ -224,7 +224,7 @@ class Operations:
             SHARED=power_of_two(spec.heads // spec.kv_heads, 16),
             FEW=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 32),
             POSITIONS=max(32, self.tuning.fused_positions * 64 // power_of_two(spec.head_dim, 32)),
-            SCAN=self.tuning.values_scan, warps=max(1, self.tuning.fused_warps),
+            SCAN=self.tuning.values_scan, warps=self.tuning.fused_warps or 4,
             stages=self.tuning.fused_stages,
         )  # fmt: skip
 
