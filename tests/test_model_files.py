@@ -330,7 +330,7 @@ U32, F32, STRING, ARRAY = 4, 6, 8, 9
         (set_field("llama.attention.head_count", STRING, "4"), "llama.attention.head_count is '4'"),
         (
             set_field("llama.attention.head_count_kv", ARRAY, [U32, [2, 2]]),
-            "head_count_kv is [2, 2]",
+            "num_key_value_heads is [2, 2]",
         ),
         (set_field("llama.block_count", U32, 10**9), "layers is 1000000000"),
         (set_field("llama.rope.freq_base", F32, 1e-30), "rotary base"),

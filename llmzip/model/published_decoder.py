@@ -48,19 +48,26 @@ class PublishedDecoder:
             spec, self.rope_theta, words, lambda name: self._tensor(name, spec, load), self.recipe
         )
 
+    def stored(self, name: str) -> list[str]:
+        """Under which names a tensor may be published, by its canonical name."""
+        kind, part = "bias" if name.endswith(".bias") else "weight", _part(name)
+        if part == "head" and self.tied and kind == "weight":
+            part = "embedding"
+        if part == "head":
+            return [f"{self.places[part].name}.{kind}"]
+        within = (
+            f"{self.family.layers}.{layer_name(name)[0]}." if name.startswith("layers.") else ""
+        )
+        place = self.places[part].name
+        return [f"{prefix}{within}{place}.{kind}" for prefix in self.family.prefixes]
+
     def _tensor(self, name: str, spec: ModelSpec, load: Load) -> Float32Array:
         """A tensor by its canonical name."""
+        array, part = load(self.stored(name)), _part(name)
         kind = "bias" if name.endswith(".bias") else "weight"
-        name = name.removesuffix(".bias")
-        if name.startswith("layers."):
-            index, part = layer_name(name)
-            within = f"{self.family.layers}.{index}."
-        else:
-            part, within = ("embedding" if name == "head" and self.tied else name), ""
         if part == "head":
-            return load([f"{self.places[part].name}.{kind}"])
+            return array
         place, size = self.places[part], spec.head_dim
-        array = load([f"{prefix}{within}{place.name}.{kind}" for prefix in self.family.prefixes])
         if part == "positions":
             return array[: spec.max_positions]
         sizes = {
@@ -76,12 +83,20 @@ class PublishedDecoder:
         return array
 
 
-def read_decoder(config: Mapping[str, Any]) -> PublishedDecoder:
-    """What a config.json describes. Raises UnsupportedModelError for what is not covered, and what
-    `Metadata` raises.
+def _part(name: str) -> str:
+    """A canonical name's part: `layers.3.q.bias` -> `q`."""
+    name = name.removesuffix(".bias")
+    return layer_name(name)[1] if name.startswith("layers.") else name
+
+
+def read_decoder(config: Mapping[str, Any], family: Family | None = None) -> PublishedDecoder:
+    """What a config.json describes; family: instead of the row of its model_type.
+
+    Raises UnsupportedModelError for what is not covered, and what `Metadata` raises.
     """
     kind = config.get("model_type")
-    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+    if family is None and isinstance(kind, str):
+        family = FAMILIES.get(kind)
     if family is None:
         raise UnsupportedModelError(
             f"config.json: not supported: model_type {shown(kind)} (only {', '.join(FAMILIES)})"
@@ -105,12 +120,17 @@ def read_decoder(config: Mapping[str, Any]) -> PublishedDecoder:
     positions = usable_positions(positions, head_dim)
     if changes.get("rope_tables") == 0:
         rotary = ()
+    if family.interleaved and any(table.dims != head_dim for table in rotary):
+        raise UnsupportedModelError("rotary positions on a part of heads whose neighbors turn")
     ropes, windows = layer_features(family, said, layers, positions)
     if len(rotary) == 2 and (rotary[0] == rotary[1] or not any(ropes)):
         rotary, ropes = rotary[:1], (0,) * layers
+    biases = {*family.biases(said)}
+    if family.one_norm(said) and "attention_norm" in biases:
+        biases.add("mlp_norm")
     recipe = Recipe(
         layer_norm=family.layer_norm,
-        biases=frozenset(family.biases(said)),
+        biases=frozenset(biases),
         **family.recipe(said),
         rotary=rotary,
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from llmzip.errors import UnsupportedModelError
+from llmzip.model.files import shown
 
 _DIGITS = 80
 _UNIT_BITS = 192
@@ -80,7 +81,9 @@ class Rotary:
             raise UnsupportedModelError(f"rotary positions on {self.dims} dimensions of a head")
         numbers = () if self.scaling is None else tuple(_numbers(dataclasses.astuple(self.scaling)))
         if not all(math.isfinite(n) and 0 < n <= 2.0**40 for n in (*numbers, self.factor)):
-            raise UnsupportedModelError(f"scaled rotary positions: {self.scaling} is not supported")
+            raise UnsupportedModelError(
+                f"scaled rotary positions: {shown(self.scaling)} is not supported"
+            )
         if isinstance(self.scaling, Divided) and len(self.scaling.divisors) != self.dims // 2:
             raise UnsupportedModelError(
                 f"scaled rotary positions: {len(self.scaling.divisors)} factors "

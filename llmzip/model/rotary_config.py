@@ -62,10 +62,14 @@ def _rotary(own: dict[str, Any], values: Mapping[str, Any], head_dim: int) -> tu
     said = Config({**values, **{key: value for key, value in own.items() if value is not None}})
     kind = own.get("rope_type", own.get("type", "default"))
     theta = said.number("rope_theta", 10000.0)
-    dims = int(head_dim * said.number("partial_rotary_factor", 1.0))
+    # Rounded first: a product of decimals may lie a little below a whole number.
+    dims = int(round(head_dim * min(said.number("partial_rotary_factor", 1.0), 2.0), 6))
     positions = said.whole("max_position_embeddings")
     if kind == "default" or kind is None:
         return Rotary(theta, dims), positions
+    if isinstance(kind, Divided):  # a GGUF file has the numbers themselves
+        rotary = Rotary(theta, dims, kind, said.number("attention_factor", 1.0))
+        return rotary, min(positions, said.whole("original_max_position_embeddings", positions))
     if kind not in SCALINGS and kind != "su":  # the older name of longrope
         raise UnsupportedModelError(
             f"scaled rotary positions ({shown(kind)}); supported: {', '.join(SCALINGS)}"

@@ -1,6 +1,6 @@
 """Float models as they are published: GGUF files and Hugging Face directories.
 
-What is not a plain Llama decoder is refused, never approximated; what cannot be understood is
+What no feature covers is refused, never approximated; what cannot be understood is
 refused with one error, before anything large is allocated.
 """
 
@@ -26,7 +26,7 @@ def read_source(path: pathlib.Path) -> FloatModel:
 
     Raises UnsupportedModelError for another architecture or a file that cannot be understood.
     """
-    with one_error(path, "not a complete Llama-type model"):
+    with one_error(path, "not a complete model"):
         return read_directory(path) if path.is_dir() else read_gguf(path)
 
 
