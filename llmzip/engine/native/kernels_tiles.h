@@ -5,7 +5,8 @@
 #define MULTIPLY multiply_by_tiles
 #define BLOCK_ROWS (2 * TILE_SIDE)
 #define ROWS_PER_THREAD BLOCK_ROWS
-#define STEP_LINES 8 /* asked for per step: several rows' blocks for one panel have time for it */
+#define STEPS_AHEAD 2
+#define STEP_LINES 8 /* of the next panel: the other rows have time for all of it */
 
 /* Tiles 0 to 3 hold sums: [two of rows][two of columns]; 4 and 5 rows, 6 and 7 weights. With up to
  * 16 rows the lower ones are not used. */
@@ -45,10 +46,18 @@ static inline __attribute__((always_inline)) void put_pending(struct pending *p,
     }
 }
 
+/* Into the second-level cache. The addresses may lie behind what is there. */
+static inline __attribute__((always_inline)) void prefetch_all(const char *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
 /* One panel: int32 sums [rows][PANEL]; `lower` says whether there are more than 16 rows (a constant
  * after inlining). Between the products, which keep one unit of the processor busy, the others
- * convert the sums before these, and ask for what is wanted. */
-static inline __attribute__((always_inline)) void tile_block(int lower, const uint8_t *a,
+ * convert the sums before these, and ask for what is wanted; and for the weights themselves, some
+ * steps ahead, when these rows are the `first` of the panel. */
+static inline __attribute__((always_inline)) void tile_block(int lower, int first, const uint8_t *a,
                                                              size_t stride, struct panel panel,
                                                              int32_t *sums, struct pending *before,
                                                              struct prefetch *wanted)
@@ -75,7 +84,11 @@ static inline __attribute__((always_inline)) void tile_block(int lower, const ui
             TILE_DOT(3, 5, 7);
         }
         put_pending(&pending, share);
-        prefetch_lines(&ahead, STEP_LINES);
+        if (first)
+            prefetch_all((const char *)b + (k + STEPS_AHEAD * TILE_SIDE) * PANEL * 4,
+                         TILE_SIDE * PANEL * 4);
+        else
+            prefetch_lines(&ahead, STEP_LINES);
     }
     put_pending(&pending, pending.rows);
     TILE_STORE(0, sums, PANEL * 4);
@@ -102,17 +115,15 @@ static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t firs
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        /* A single block reads on by itself, without interruption. */
-        struct prefetch next = {(const char *)panel.data + bytes,
-                                blocks > 1 && p + 1 < last ? bytes / 64 : 0};
+        struct prefetch next = {(const char *)panel.data + bytes, p + 1 < last ? bytes / 64 : 0};
         for (size_t m = 0; m < a.count; m += rows, turn = !turn) {
             /* All blocks have the same shape: the last one begins among the rows before it. */
             size_t start = m + rows <= a.count ? m : a.count - rows;
             const uint8_t *from = a.data + start * a.stride;
             if (rows > TILE_SIDE)
-                tile_block(1, from, a.stride, panel, sums[turn], &pending, &next);
+                tile_block(1, m == 0, from, a.stride, panel, sums[turn], &pending, &next);
             else
-                tile_block(0, from, a.stride, panel, sums[turn], &pending, &next);
+                tile_block(0, m == 0, from, a.stride, panel, sums[turn], &pending, &next);
             pending = (struct pending){start + rows - m,
                                        sums[turn] + (m - start) * PANEL,
                                        w->correction + n,
@@ -139,22 +150,9 @@ static inline void put_stored(const int32_t *sums, const int32_t *correction, co
 #define QUERIES_AT_ONCE (TILE_SIDE / 2)
 #define DIMENSIONS_AT_ONCE (4 * TILE_SIDE)
 
-/* Lines that are asked for per vector, and per block of positions: what memory gives in the time.
- * It gives more to the loads of `read_block`, one after the other, than to requests. */
-enum { POWER_LINES = 1, WEIGHT_LINES = 1, VALUE_LINES = 2 };
-
-/* Reads all lines of a block, so that the processor's own prefetching sees one sequence of
- * addresses: the block's keys are read now, its values soon. */
-static inline void read_block(const struct cache_block *block, size_t size)
-{
-    const char *from = (const char *)block->keys;
-    int32_t all = 0, line;
-    for (size_t i = 0; i < block_bytes(size); i += 64) {
-        memcpy(&line, from + i, 4);
-        all |= line;
-    }
-    __asm__ volatile("" ::"r"(all));
-}
+/* Lines that are asked for per vector, and per block of positions, for the next head; most of a
+ * head's lines are asked for in their order, some blocks before they are needed. */
+enum { POWER_LINES = 1, WEIGHT_LINES = 1, VALUE_LINES = 2, BLOCKS_AHEAD = 2 };
 
 /* Tiles 0 to 3 hold sums of `rows` rows; 4 and 5 rows of `inner` and `rest` bytes, 6 and 7 what
  * they are multiplied by. */
@@ -182,7 +180,8 @@ static inline void scores_of(struct rows queries, int once, const struct head_ca
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
         if (once)
-            read_block(&block, size);
+            prefetch_all((const char *)block.keys + BLOCKS_AHEAD * block_bytes(size),
+                         block_bytes(size));
         TILE_ZERO(0);
         TILE_ZERO(1);
         for (size_t k = 0; k < whole; k += TILE_ROW_BYTES) {
