@@ -358,8 +358,10 @@ def in_both_ways(engine: Engine) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["native", "torch", "triton"])
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_lanes_give_the_same_bytes(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("count", "idle"), [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.5), (2, 0.3)])
+def test_lanes_give_the_same_bytes(
+    kind: str, count: int, idle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of the engine with kernels the same on a CPU, where torch replaces each."""
     expected = in_both_ways(NativeEngine(tiny(), 1))
     engine: Engine = NativeEngine(tiny(), 1) if kind == "native" else TorchEngine(tiny(), threads=1)
@@ -371,7 +373,7 @@ def test_lanes_give_the_same_bytes(kind: str, count: int, monkeypatch: pytest.Mo
         operations = TorchOperations(TorchEngine(tiny(), threads=1).transformer)
         engine = TritonEngine(tiny(), "cpu", operations=operations, threads=1)
     monkeypatch.setattr(lanes, "LANE_ROWS", 2)
-    engine.batches = dataclasses.replace(engine.batches, rows=50, threads=2, lanes=count)
+    engine.batches = dataclasses.replace(engine.batches, rows=50, threads=2, lanes=count, idle=idle)
     assert in_both_ways(engine) == expected
     alone = [lockstep.encode_blocks(engine, [block])[0] for block in token_blocks(engine)]
     assert alone == expected

@@ -102,6 +102,10 @@ class Batches:
     """
     threads: int = 1
     """How many threads the mixers of several blocks are spread over."""
+    idle: float = 0.0
+    """Which part of a step's rows may have ended before they are left out: where steps are
+    recorded, another number of rows costs a new recording.
+    """
     lanes: int = 1
     """Into how many parts of about as many rows several blocks are divided, so that the device
     computes one's step while the host works on another's.

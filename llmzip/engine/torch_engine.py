@@ -33,7 +33,7 @@ from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.mixing.token_classes import token_classes
 from llmzip.model.integer_model import IntegerModel
 
-_CUDA_BATCHES = Batches(encode=2048, tables=128, rows=512)
+_CUDA_BATCHES = Batches(encode=2048, tables=128, rows=512, idle=0.25)
 
 
 def indexed(device: str) -> torch.device:

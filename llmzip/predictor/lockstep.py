@@ -155,8 +155,10 @@ def _encode(
     group = max(1, engine.batches.tables // total)
     session = begin.session(total, _window(blocks), steps, chunk)
     with _corrections(engine, blocks, placed, begin) as corrections:
+        width = total
         for origin in range(0, steps, chunk):
-            width = max(block.stop for block in placed if block.schedule.steps > origin)
+            live = max(block.stop for block in placed if block.schedule.steps > origin)
+            width = _fed(engine, width, live)
             head = session.advance(inputs[:width, origin : origin + chunk])
             for first in range(origin, min(origin + chunk, steps), group):
                 span = range(first, min(first + group, origin + chunk, steps))
@@ -283,7 +285,8 @@ def _decode(
         placed.append(_Decoding(number, blocks[number], first))
     total, steps = placed[-1].stop, placed[0].schedule.steps
     session = begin.session(total, _window(blocks), steps, 1)
-    head = session.advance(np.full((_width(placed, 0), 1), begin.last_token, np.int32))
+    width = _fed(engine, total, _width(placed, 0))
+    head = session.advance(np.full((width, 1), begin.last_token, np.int32))
     with _corrections(engine, blocks, placed, begin) as corrections:
         for t in range(steps):
             vectors = head.vectors[:, 0]
@@ -305,7 +308,8 @@ def _decode(
             if all(block.error for block in placed):
                 break
             if t + 1 < steps:  # a device computes while the mixers learn
-                head = session.advance(ids[: _width(placed, t + 1), None])
+                width = _fed(engine, width, _width(placed, t + 1))
+                head = session.advance(ids[:width, None])
             corrections.learn(parts, ids, weights)
             progress(sum(block.done(t + 1) for block in placed))
     found = {block.number: block.result(spec.escape_token) for block in placed}
@@ -331,6 +335,11 @@ def _longest_first(layouts: Sequence[StreamLayout]) -> list[int]:
     """The blocks' numbers in the order of their rows."""
     steps = [Schedule(layout.tokens, layout.streams).steps for layout in layouts]
     return sorted(range(len(layouts)), key=lambda number: -steps[number])
+
+
+def _fed(engine: Engine, before: int, live: int) -> int:
+    """How many rows are fed, where so many were before and so many have tokens."""
+    return live if live <= before * (1 - engine.batches.idle) else before
 
 
 def _width(placed: Sequence[_Decoding], step: int) -> int:
