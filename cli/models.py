@@ -1,11 +1,11 @@
-"""`llmzip models`: install, list, show, export, import and remove models."""
+"""`llmzip models`: install, convert, list, show, export, import and remove models."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,18 +13,26 @@ from llmzip.cli.messages import reporting
 from llmzip.cli.names import NAME
 from llmzip.cli.paths import shown
 from llmzip.cli.progress import model_progress
+from llmzip.errors import LLMZipError
+from llmzip.extras import needing
 from llmzip.model import registry
 from llmzip.model.cache import CachedModel
 from llmzip.model.registry import RegistryEntry
-from llmzip.model.store import ModelStore
+from llmzip.model.store import FloatSource, ModelStore
 from llmzip.model.transfer import export_model, import_model
 
+if TYPE_CHECKING:
+    from llmzip.scoring.fidelity import Fidelity
+
 _SHOWN_DIGITS = 16
+
+SAMPLE = "python-topics:16384"
+"""What `convert` measures on, unless told otherwise: a text that every machine has."""
 
 
 @click.group()
 def models() -> None:
-    """Install, list, show, export, import and remove models."""
+    """Install, convert, list, show, export, import and remove models."""
 
 
 @models.command("list")
@@ -107,6 +115,51 @@ def import_from_file(file: str, label: str | None) -> None:
 
 
 @models.command()
+@click.argument("source", type=NAME)
+@click.option(
+    "-d",
+    "--data",
+    type=NAME,
+    default=SAMPLE,
+    show_default=True,
+    help="The sample: corpus, file or folder; NAME:BYTES takes the first so many bytes.",
+)
+@click.option("--offline", is_flag=True, help="Never use the network.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@reporting
+def convert(source: str, data: str, offline: bool, as_json: bool) -> None:
+    """Install a model, and measure what the integers cost.
+
+    SOURCE is a model directory, a .gguf file, a registered name, or a hub id owner/name[@revision].
+    A sample is coded under the published weights in float32 and under the integers. Needs the extra
+    eval.
+    """
+    store = ModelStore(offline=offline)
+    with model_progress() as progress:
+        model = store.pull(source, progress)
+        with store.cache.scratch() as folder:
+            published = store.float_source(source, folder, progress)
+            measured = _fidelity(published, model.fingerprint, data)
+    found = {
+        "name": model.name,
+        "fingerprint": model.fingerprint,
+        "sample": data,
+        "sample_bytes": measured.sample_bytes,
+        "float32_bits_per_byte": measured.published,
+        "integer_bits_per_byte": measured.integer,
+        "cost": measured.cost,
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(
+        f"{shown(model.name)} {model.fingerprint[:_SHOWN_DIGITS]} on {data}: "
+        f"float32 {measured.published:.4f} bits/byte, integers {measured.integer:.4f} "
+        f"({100 * measured.cost:+.2f} %)"
+    )
+
+
+@models.command()
 @click.argument("name", type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
@@ -148,6 +201,21 @@ def _say_installed(model: CachedModel) -> None:
         f"({_size(model.size_bytes)})",
         err=True,
     )
+
+
+def _fidelity(source: FloatSource, fingerprint: str, data: str) -> Fidelity:
+    """What the integers of an installed model cost on a sample."""
+    from llmzip.engine_loader import EngineLoader
+    from llmzip.evaluation.options import load_texts
+
+    if source.adapter_path:
+        raise LLMZipError(
+            f"{source.adapter_path.name} is merged into this model: its float weights are nowhere"
+        )
+    with needing("eval", "measuring published weights"):
+        from llmzip.scoring.fidelity import fidelity
+    sample = b"".join(text.data for text in load_texts((data,)))
+    return fidelity(EngineLoader(fingerprint).for_compression(), source.path, sample)
 
 
 def _cached_row(model: CachedModel) -> dict[str, Any]:

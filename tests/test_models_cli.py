@@ -56,6 +56,18 @@ def test_pull_list_show_remove(directory: str) -> None:
     assert len(run("list").stdout.splitlines()) == 1 + len(registry.REGISTRY)
 
 
+def test_convert_measures_what_the_integers_cost() -> None:
+    pytest.importorskip("transformers")
+    trained = str(pathlib.Path(__file__).parent / "data" / "tiny")
+    found = json.loads(run("convert", trained, "-d", "python-topics:3000", "--json").stdout)
+    assert found["sample_bytes"] == 3000
+    assert 1.0 < found["float32_bits_per_byte"] < 4.0
+    assert -0.01 < found["cost"] < 0.03
+    said = run("convert", trained, "-d", "python-topics:3000").stdout
+    assert f"float32 {found['float32_bits_per_byte']:.4f} bits/byte, integers" in said
+    assert run("convert", trained, "-d", "nowhere").exit_code == 1
+
+
 def test_json(directory: str) -> None:
     run("pull", directory)
     installed, available, _ = json.loads(run("list", "--json").stdout)

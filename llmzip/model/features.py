@@ -142,7 +142,8 @@ def narrowed_cap(cap: float, log2_e: float) -> float:
     """A soft cap of logits as `attention_cap` and `logit_cap` have it: in bits, float32."""
     import numpy as np
 
-    return float(np.float32(cap * log2_e)) if math.isfinite(cap) else cap
+    with np.errstate(over="ignore"):  # is refused
+        return float(np.float32(cap * log2_e)) if math.isfinite(cap) else cap
 
 
 def _refused(name: str, value: object) -> UnsupportedModelError:

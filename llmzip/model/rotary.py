@@ -94,10 +94,15 @@ class Rotary:
         """Radians per position of each pair of a head's dimensions, in units of 2**-192; 0 where
         nothing turns.
         """
-        with decimal.localcontext() as context:
-            context.prec = _DIGITS
-            one = Decimal(1 << _UNIT_BITS)
-            found = [int(frequency * one) for frequency in self._scaled()]
+        try:
+            with decimal.localcontext() as context:
+                context.prec = _DIGITS
+                one = Decimal(1 << _UNIT_BITS)
+                found = [int(frequency * one) for frequency in self._scaled()]
+        except ArithmeticError as error:  # a ramp of no length, a base of 1
+            raise UnsupportedModelError(
+                f"scaled rotary positions: {shown(self.scaling)} with base {self.theta!r}"
+            ) from error
         if max(found) > 1 << _UNIT_BITS:
             raise UnsupportedModelError("scaled rotary positions: a frequency above 1")
         return found + [0] * (pairs - len(found))
