@@ -207,7 +207,12 @@ def code_files(
     vars(engine_loader)["_build"] = built
     try:
         files = set()
+        longest = 0.0
         for rows, lanes in settings:
+            if report.left < longest + 10:
+                report.say(f"no time for {rows} rows in {lanes} lanes")
+                continue
+            begun = time.perf_counter()
             label = f"{len(text)} bytes, level {level}, {rows} rows in {lanes} lanes"
             with with_batches(engine, rows, lanes):
                 options: dict[str, Any] = {"model": engine.model, "runtime": device}
@@ -220,6 +225,7 @@ def code_files(
                     same = llmzip.decompress(packed, **options) == text
                     decompressing = time.perf_counter() - start
             files.add(packed)
+            longest = max(longest, time.perf_counter() - begun)
             report.say(
                 f"{label}: {'restored' if same else 'NOT RESTORED'}, {len(packed)} bytes; "
                 f"compressing {len(text) / compressing / 1e6:.3f} MB/s, "
