@@ -235,27 +235,44 @@ int pool_run(struct pool *pool, void (*work)(void *context, int rank), void *con
     return 0;
 }
 
-int barrier_arrive(struct barrier *barrier, int threads)
-{
-    if (threads == 1)
-        return 1;
-    unsigned round = atomic_load_explicit(&barrier->round.count, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->waiting, 1, memory_order_acq_rel) == threads - 1)
-        return 1;
-    await(&barrier->round, round, BARRIER_SPIN_NANOSECONDS);
-    return 0;
-}
-
-void barrier_release(struct barrier *barrier, int threads)
+void barrier_wait(struct barrier *barrier, int threads)
 {
     if (threads == 1)
         return;
-    atomic_store_explicit(&barrier->waiting, 0, memory_order_relaxed);
-    publish(&barrier->round);
+    unsigned round = atomic_load_explicit(&barrier->round.count, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->waiting, 1, memory_order_acq_rel) == threads - 1) {
+        atomic_store_explicit(&barrier->waiting, 0, memory_order_relaxed);
+        publish(&barrier->round);
+        return;
+    }
+    await(&barrier->round, round, BARRIER_SPIN_NANOSECONDS);
 }
 
-void barrier_wait(struct barrier *barrier, int threads)
+int stage_take(struct stage *stage, unsigned number, unsigned chunks)
 {
-    if (barrier_arrive(barrier, threads))
-        barrier_release(barrier, threads);
+    unsigned taken = atomic_load_explicit(&stage->taken, memory_order_acquire);
+    do {
+        if (taken >> 16 != (number & 0xffff) || (taken & 0xffff) >= chunks)
+            return -1;
+    } while (!atomic_compare_exchange_weak_explicit(&stage->taken, &taken, taken + 1,
+                                                    memory_order_acquire, memory_order_acquire));
+    return (int)(taken & 0xffff);
+}
+
+int stage_chunk_done(struct stage *stage, unsigned chunks)
+{
+    return atomic_fetch_add_explicit(&stage->done, 1, memory_order_acq_rel) == chunks - 1;
+}
+
+void stage_end(struct stage *stage, unsigned number)
+{
+    atomic_store_explicit(&stage->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&stage->taken, (number + 1) << 16, memory_order_release);
+    publish(&stage->ended);
+}
+
+void stage_wait(struct stage *stage, unsigned number)
+{
+    if (atomic_load_explicit(&stage->ended.count, memory_order_acquire) == number)
+        await(&stage->ended, number, BARRIER_SPIN_NANOSECONDS);
 }

@@ -27,9 +27,22 @@ struct barrier {
 };
 
 void barrier_wait(struct barrier *barrier, int threads);
-/* The same in two halves: returns 1 to the last thread that arrives, whom the others wait for until
- * it calls barrier_release, and 0 to the others after that. */
-int barrier_arrive(struct barrier *barrier, int threads);
-void barrier_release(struct barrier *barrier, int threads);
+
+/* Work in chunks that threads take as they come: one without a processor keeps the others waiting
+ * for the chunk in its hands only, and passes over stages that have ended without it. All threads
+ * go through the same stages, numbered from 0; zeroed is ready. */
+struct stage {
+    _Alignas(64) atomic_uint taken; /* the stage's number, and its chunks taken: 16 bits each */
+    _Alignas(64) atomic_uint done;  /* chunks */
+    struct event ended;             /* counts stages */
+};
+
+/* The next chunk of stage `number`, or -1. */
+int stage_take(struct stage *stage, unsigned number, unsigned chunks);
+/* Returns 1 to the thread whose chunk is the last to be done: it must call stage_end. */
+int stage_chunk_done(struct stage *stage, unsigned chunks);
+void stage_end(struct stage *stage, unsigned number);
+/* Waits for the end of stage `number`. */
+void stage_wait(struct stage *stage, unsigned number);
 
 #endif

@@ -10,6 +10,7 @@
 /* Scratch of the threads that work on the same rows. */
 struct team {
     struct barrier barrier;
+    struct stage stage;
     float *qkv;         /* [rows][columns of the matrix] */
     float *attended;    /* [rows][H * D] */
     float *gate_up;     /* [rows][gate_stride]: 2 * F, and some more */

@@ -6,6 +6,7 @@
 #include "worker.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The factor by which barriers slow a team down on a machine that also does other work. */
 #define BARRIER_COST 1.3
@@ -32,44 +33,85 @@ void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self-
 
 /* What is done with a row between two products. */
 typedef void row_function(struct worker *self, const float *x, size_t r);
+typedef void range_function(struct worker *self, const void *job, size_t first, size_t last);
 
-/* Once all of the team have come here: rows to the team's quantized rows and scales. A single row
- * is the work of whoever comes last, which saves a barrier. */
-static void for_rows(struct worker *self, size_t rows, row_function *function, const float *x)
+/* Chunks for each thread of a team: some, so that one that is late leaves most of its part to the
+ * others, but as large as memory is read without interruption. */
+#define CHUNKS_PER_THREAD 4
+
+/* All of `items`, in chunks, by all of the team; then `last` with row 0 (or NULL). */
+static void for_items(struct worker *self, size_t items, range_function *function, const void *job,
+                      row_function *last, const float *x)
 {
-    struct barrier *barrier = &self->team->barrier;
-    if (rows == 1) {
-        if (barrier_arrive(barrier, self->size)) {
-            function(self, x, 0);
-            barrier_release(barrier, self->size);
-        }
+    struct stage *stage = &self->team->stage;
+    if (self->size == 1) {
+        function(self, job, 0, items);
+        if (last)
+            last(self, x, 0);
         return;
     }
-    synchronize(self);
-    for (size_t r = partition(rows, self->rank, self->size);
-         r < partition(rows, self->rank + 1, self->size); r++)
-        function(self, x, r);
-    synchronize(self);
+    size_t chunks = (size_t)self->size * CHUNKS_PER_THREAD;
+    chunks = chunks < items ? chunks : items;
+    unsigned number = self->stage++;
+    for (int c; (c = stage_take(stage, number, (unsigned)chunks)) >= 0;) {
+        function(self, job, partition(items, c, (int)chunks), partition(items, c + 1, (int)chunks));
+        if (stage_chunk_done(stage, (unsigned)chunks)) {
+            if (last)
+                last(self, x, 0);
+            stage_end(stage, number);
+        }
+    }
+    stage_wait(stage, number);
 }
 
-/* This worker's columns of a product of the team's quantized rows. */
-static void product_part(struct worker *self, const struct matrix *w, size_t rows, float *out,
-                         size_t stride, int accumulate)
+struct row_job {
+    row_function *function;
+    const float *x;
+};
+
+static void row_range(struct worker *self, const void *context, size_t first, size_t last)
 {
-    size_t panels = w->columns / PANEL;
-    struct rows a = {self->team->quantized, w->groups * 4, rows};
-    self->engine->kernels->multiply(w, a, partition(panels, self->rank, self->size),
-                                    partition(panels, self->rank + 1, self->size), out, stride,
-                                    accumulate ? self->team->scales : NULL);
+    const struct row_job *job = context;
+    for (size_t r = first; r < last; r++)
+        job->function(self, job->x, r);
+}
+
+struct product_job {
+    const struct matrix *matrix;
+    size_t rows;
+    float *out;
+    size_t stride;
+    const float *row_scale;
+};
+
+static void product_range(struct worker *self, const void *context, size_t first, size_t last)
+{
+    const struct product_job *job = context;
+    struct rows a = {self->team->quantized, job->matrix->groups * 4, job->rows};
+    self->engine->kernels->multiply(job->matrix, a, first, last, job->out, job->stride,
+                                    job->row_scale);
+}
+
+/* A product of the team's quantized rows, and what is done with the rows then. A single row is the
+ * work of the thread that ends the product. */
+static void product_then(struct worker *self, const struct matrix *w, size_t rows, float *out,
+                         size_t stride, int accumulate, row_function *then, const float *x,
+                         enum phase phase)
+{
+    struct product_job job = {w, rows, out, stride, accumulate ? self->team->scales : NULL};
+    for_items(self, w->columns / PANEL, product_range, &job, rows == 1 ? then : NULL, x);
     count_time(self, PHASE_GEMM);
+    if (then && rows > 1) {
+        struct row_job each = {then, x};
+        for_items(self, rows, row_range, &each, NULL, NULL);
+        count_time(self, phase);
+    }
 }
 
 void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
              int accumulate)
 {
-    product_part(self, w, rows, out, stride, accumulate);
-    synchronize(self);
-    count_time(self, PHASE_GEMM);
+    product_then(self, w, rows, out, stride, accumulate, NULL, NULL, PHASE_GEMM);
 }
 
 static void normalize_row(struct worker *self, const float *x, size_t r)
@@ -82,7 +124,8 @@ static void normalize_row(struct worker *self, const float *x, size_t r)
 
 void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
-    for_rows(self, rows, normalize_row, x);
+    struct row_job each = {normalize_row, x};
+    for_items(self, rows, row_range, &each, NULL, NULL);
     count_time(self, PHASE_NORM);
 }
 
@@ -112,31 +155,58 @@ static void quantize_row(struct worker *self, const float *attended, size_t r)
                             (float)(1.0 / INT8_MAX);
 }
 
+struct attention_job {
+    const struct view *view;
+    size_t layer, first_stream;
+};
+
+static void insert_items(struct worker *self, const void *context, size_t first, size_t last)
+{
+    const struct attention_job *job = context;
+    for (size_t i = first; i < last; i++) {
+        struct head_rows head = head_rows(self, job->layer, job->first_stream, i);
+        self->engine->kernels->insert(&self->session->shape, job->view, &head, self->scratch);
+    }
+}
+
+/* The queries [first, last) of all items, item by item. */
+static void attend_queries(struct worker *self, const void *context, size_t first, size_t last)
+{
+    const struct attention_job *job = context;
+    struct session *s = self->session;
+    size_t count = s->view.count, used = s->view.used / PANEL * block_bytes(s->shape.size);
+    for (size_t q = first, end; q < last; q = end) {
+        size_t i = q / count;
+        end = (i + 1) * count < last ? (i + 1) * count : last;
+        struct head_rows head = head_rows(self, job->layer, job->first_stream, i);
+        /* heads follow each other as items do */
+        struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
+        self->engine->kernels->attend(&s->shape, job->view, &head, q - i * count, end - i * count,
+                                      self->scratch, &wanted);
+    }
+}
+
+static void insert_and_attend(struct worker *self, const void *job, size_t first, size_t last)
+{
+    insert_items(self, job, first, last);
+    attend_queries(self, job, first, last);
+}
+
 void attention(struct worker *self, size_t layer, size_t first, size_t streams)
 {
     struct session *s = self->session;
-    struct engine *e = self->engine;
-    const struct view *view = &s->views[e->layers[layer].view];
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
-    size_t used = s->view.used / PANEL * block_bytes(s->shape.size);
-    for (size_t i = partition(items, self->rank, self->size);
-         i < partition(items, self->rank + 1, self->size); i++) {
-        struct head_rows head = head_rows(self, layer, first, i);
-        e->kernels->insert(&s->shape, view, &head, self->scratch);
+    struct attention_job job = {&s->views[self->engine->layers[layer].view], layer, first};
+    struct row_job each = {quantize_row, self->team->attended};
+    row_function *last = rows == 1 ? quantize_row : NULL;
+    if (count > 1) {
+        for_items(self, items, insert_items, &job, NULL, NULL);
+        for_items(self, items * count, attend_queries, &job, NULL, NULL);
+    } else { /* a query needs what its own item has inserted */
+        for_items(self, items, insert_and_attend, &job, last, self->team->attended);
     }
-    if (count > 1) /* else each worker's queries need what it has inserted itself */
-        synchronize(self);
-    size_t last = partition(items * count, self->rank + 1, self->size);
-    for (size_t q = partition(items * count, self->rank, self->size), end; q < last; q = end) {
-        size_t i = q / count;
-        end = (i + 1) * count < last ? (i + 1) * count : last;
-        struct head_rows head = head_rows(self, layer, first, i);
-        /* heads follow each other as items do */
-        struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
-        e->kernels->attend(&s->shape, view, &head, q - i * count, end - i * count, self->scratch,
-                           &wanted);
-    }
-    for_rows(self, rows, quantize_row, self->team->attended);
+    if (!last)
+        for_items(self, rows, row_range, &each, NULL, NULL);
     count_time(self, PHASE_ATTENTION);
 }
 
@@ -150,27 +220,23 @@ static void gate_row(struct worker *self, const float *unused, size_t r)
                          self->team->scales[r], self->team->quantized + r * e->inner);
 }
 
-/* `streams` streams from `first` on through one layer. The threads of a team leave it as they
- * come. */
+/* `streams` streams from `first` on through one layer. */
 static void forward(struct worker *self, size_t layer, size_t first, size_t streams)
 {
     struct engine *e = self->engine;
     const struct layer *w = &e->layers[layer];
+    struct team *team = self->team;
     size_t count = self->session->view.count, rows = streams * count;
     float *x = self->session->x + first * count * e->width;
-    if (e->spec.featured) {
-        forward_featured(self, layer, first, streams);
-        return;
-    }
-    normalize_rows(self, x, rows);
-    product(self, &w->qkv, rows, self->team->qkv, w->qkv.columns, 0);
+    if (rows > 1 || layer == 0) /* else the layer before has done it */
+        normalize_rows(self, x, rows);
+    product(self, &w->qkv, rows, team->qkv, w->qkv.columns, 0);
     attention(self, layer, first, streams);
-    product_part(self, &w->o, rows, x, e->width, 1);
-    normalize_rows(self, x, rows);
-    product_part(self, &w->gate_up, rows, self->team->gate_up, e->gate_stride, 0);
-    for_rows(self, rows, gate_row, NULL);
-    count_time(self, PHASE_MLP);
-    product_part(self, &w->down, rows, x, e->width, 1);
+    product_then(self, &w->o, rows, x, e->width, 1, normalize_row, x, PHASE_NORM);
+    product_then(self, &w->gate_up, rows, team->gate_up, e->gate_stride, 0, gate_row, NULL,
+                 PHASE_MLP);
+    product_then(self, &w->down, rows, x, e->width, 1, rows > 1 ? NULL : normalize_row, x,
+                 PHASE_NORM);
 }
 
 static void embed(const struct engine *e, int32_t token, int32_t position, float *x)
@@ -204,6 +270,7 @@ static void work(void *context, int rank)
                           &s->attention[rank],
                           rank - leader,
                           end - leader,
+                          0,
                           rank ? NULL : e->profile,
                           engine_clock()};
 
@@ -219,8 +286,8 @@ static void work(void *context, int rank)
     size_t block = count < ROW_BLOCK ? ROW_BLOCK / count : 1;
     for (size_t layer = 0; layer < (size_t)e->spec.layers; layer++)
         for (size_t stream = first; stream < last; stream += block)
-            forward(&self, layer, stream, last - stream < block ? last - stream : block);
-    synchronize(&self);
+            (e->spec.featured ? forward_featured : forward)(
+                &self, layer, stream, last - stream < block ? last - stream : block);
 
     uint8_t *q = self.team->quantized + (size_t)self.rank * e->width;
     for (size_t r = row + partition(rows, self.rank, self.size);
@@ -287,5 +354,7 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
 
     struct step step = {session, tokens, (size_t)streams,
                         vectors, scales, best_teams(engine, (size_t)streams, rows)};
+    for (int i = 0; i < pool_threads(engine->pool); i++)
+        memset(&session->teams[i].stage, 0, sizeof session->teams[i].stage);
     return pool_run(engine->pool, work, &step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
 }

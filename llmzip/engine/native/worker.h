@@ -10,6 +10,7 @@ struct worker {
     struct team *team;
     struct attention_scratch *scratch;
     int rank, size;
+    unsigned stage;   /* the number of the next one of this step */
     int64_t *profile; /* of the first thread, else NULL */
     int64_t since;
 };
