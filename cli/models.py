@@ -15,8 +15,9 @@ from llmzip.cli.paths import shown
 from llmzip.cli.progress import model_progress
 from llmzip.errors import LLMZipError
 from llmzip.extras import needing
-from llmzip.model import registry
+from llmzip.model import hub_models, registry
 from llmzip.model.cache import CachedModel
+from llmzip.model.hub_models import HubModel
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.store import FloatSource, ModelStore
 from llmzip.model.transfer import export_model, import_model
@@ -46,6 +47,8 @@ def list_models(as_json: bool) -> None:
     rows += [
         _available_row(entry) for entry in registry.REGISTRY if entry.fingerprint not in installed
     ]
+    names = {model.name for model in cached}
+    rows += [_hub_row(model) for model in hub_models.HUB_MODELS if model.name not in names]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -53,7 +56,7 @@ def list_models(as_json: bool) -> None:
     table += [
         (
             shown(row["name"]),
-            row["fingerprint"][:_SHOWN_DIGITS],
+            (row["fingerprint"] or "-")[:_SHOWN_DIGITS],
             _size(row["size_bytes"]),
             row["state"],
             shown(row["source"] or "-"),
@@ -81,12 +84,21 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
     """Download and convert a model.
 
     NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id
-    owner/name[@revision].
+    owner/name[@revision]. Names that `list` shows with a repository stand for what their first
+    download brings.
     """
+    store = ModelStore(offline=offline)
+    known = hub_models.by_name(name) is None or store.trust.get(name) is not None
     with model_progress() as progress:
-        store = ModelStore(offline=offline)
         model = store.pull(
             name, progress, pathlib.Path(adapter) if adapter is not None else None, label
+        )
+    trusted = store.trust.get(name) if not known else None
+    if trusted:
+        click.echo(
+            f"{name}: no digest is known; trusted from now on: commit {trusted.commit}, "
+            f"SHA-256 {trusted.sha256}",
+            err=True,
         )
     _say_installed(model)
 
@@ -230,6 +242,17 @@ def _available_row(entry: RegistryEntry) -> dict[str, Any]:
         "name": entry.name,
         "fingerprint": entry.fingerprint,
         "source": entry.requirement,
+        "size_bytes": None,
+        "state": "not installed",
+    }
+
+
+def _hub_row(model: HubModel) -> dict[str, Any]:
+    """The same of a model of the hub, whose fingerprint its first download decides."""
+    return {
+        "name": model.name,
+        "fingerprint": None,
+        "source": model.repository,
         "size_bytes": None,
         "state": "not installed",
     }

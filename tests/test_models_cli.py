@@ -13,6 +13,7 @@ import pytest
 
 from llmzip.cli.models import models
 from llmzip.model import registry
+from llmzip.model.hub_models import HUB_MODELS
 from llmzip.model.integer_model import MODEL_FILE
 from tests import tiny
 from tests.test_sources import FINGERPRINT
@@ -40,7 +41,8 @@ def test_pull_list_show_remove(directory: str) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"tiny-llama {FINGERPRINT[:16]} is installed (0.1 MiB)\n"
 
-    head, installed, available, older = run("list").stdout.splitlines()
+    head, installed, available, older, *hub = run("list").stdout.splitlines()
+    assert [line.split()[0] for line in hub] == [model.name for model in HUB_MODELS]
     assert head.split() == ["NAME", "FINGERPRINT", "SIZE", "STATE", "SOURCE"]
     assert installed.split() == ["tiny-llama", FINGERPRINT[:16], "0.1", "MiB", "ready", directory]
     assert available.split()[0] == registry.DEFAULT_MODEL
@@ -53,7 +55,7 @@ def test_pull_list_show_remove(directory: str) -> None:
 
     result = run("remove", FINGERPRINT[:8])
     assert (result.exit_code, result.stderr) == (0, f"tiny-llama {FINGERPRINT[:16]} is removed\n")
-    assert len(run("list").stdout.splitlines()) == 1 + len(registry.REGISTRY)
+    assert len(run("list").stdout.splitlines()) == 1 + len(registry.REGISTRY) + len(HUB_MODELS)
 
 
 def test_convert_measures_what_the_integers_cost() -> None:
@@ -70,7 +72,7 @@ def test_convert_measures_what_the_integers_cost() -> None:
 
 def test_json(directory: str) -> None:
     run("pull", directory)
-    installed, available, _ = json.loads(run("list", "--json").stdout)
+    installed, available, _, *_hub = json.loads(run("list", "--json").stdout)
     assert (installed["name"], installed["fingerprint"], installed["state"]) == (
         "tiny-llama",
         FINGERPRINT,

@@ -369,7 +369,7 @@ def test_hub_errors_name_the_hub(store: ModelStore, hub: types.SimpleNamespace) 
 def test_an_unknown_name_lists_the_known_ones(store: ModelStore, entry: RegistryEntry) -> None:
     for attempt in (store.resolve, store.pull, store.show):
         with pytest.raises(
-            ModelNotFoundError, match=r"no model 'nothing'.*registered name \(tiny-llama\)"
+            ModelNotFoundError, match=r"no model 'nothing'.*registered name \(tiny-llama, "
         ):
             attempt("nothing")
 

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from llmzip.errors import IntegrityError, ModelError, ModelMismatchError, ModelNotFoundError
-from llmzip.model import registry
+from llmzip.model import hub_models, registry
 from llmzip.model.cache import CachedModel, ModelCache
 from llmzip.model.download import fetch_registered, fetch_snapshot
 from llmzip.model.files import digest_of
+from llmzip.model.hub_models import HubModel, Trusted, TrustRecords
 from llmzip.model.integer_model import IntegerModel, text_digest
 from llmzip.model.registry import RegistryEntry
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
@@ -83,6 +84,7 @@ class ModelStore:
         """
         self.cache = ModelCache(cache_dir or cache_base() / "models")
         self.offline = offline
+        self.trust = TrustRecords(self.cache.root.parent / "trusted")
 
     def resolve(
         self,
@@ -95,9 +97,9 @@ class ModelStore:
         default model.
 
         In this order: an existing directory or `.gguf` file (converted on first use), a registered
-        name, a cached model by its name or at least 8 hex digits of its fingerprint, a Hugging Face
-        hub id `owner/name[@revision]`. `download` allows downloads; without it the network is never
-        touched.
+        name, a cached model by its name or at least 8 hex digits of its fingerprint, a hub model's
+        name (`hub_models`), a Hugging Face hub id `owner/name[@revision]`. `download` allows
+        downloads; without it the network is never touched.
 
         Raises ModelNotFoundError when the model is not here (the message names the command that
         gets it), ModelMismatchError when what is here is another model or outdated, IntegrityError
@@ -182,6 +184,10 @@ class ModelStore:
                     folder.mkdir(parents=True, exist_ok=True)
                     shutil.move(fetched, path)
             return FloatSource(path, entry.adapter_path)
+        hub_model = hub_models.by_name(name)
+        if path is None and hub_model:
+            trusted = self.trust.get(name)
+            name = hub_model.repository + (f"@{trusted.commit}" if trusted else "")
         if path is None:
             if not _HUB_ID.fullmatch(name):
                 raise _unknown(name)
@@ -208,6 +214,8 @@ class ModelStore:
             return ModelDetails(cached.name, registered, cached, spec)
         if registered:
             return ModelDetails(registered.name, registered, None, None)
+        if hub_models.by_name(name):
+            raise self._missing(name)
         raise _unknown(name)
 
     def tokenizer_rules(self, fingerprint: bytes) -> Sequence[str]:
@@ -277,6 +285,9 @@ class ModelStore:
                 return self._convert(
                     path, label or name, registered.requirement, progress, adapter=adapter
                 )
+        hub_model = hub_models.by_name(name)
+        if hub_model:
+            return self._install_hub_model(hub_model, network, progress, adapter, label)
         if not _HUB_ID.fullmatch(name):
             raise _unknown(name)
         snapshot = fetch_snapshot(name, network)
@@ -286,6 +297,38 @@ class ModelStore:
         return self._convert(
             snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter
         )
+
+    def _install_hub_model(
+        self,
+        model: HubModel,
+        network: bool,
+        progress: DownloadProgress | None,
+        adapter: pathlib.Path | None,
+        label: str | None,
+    ) -> CachedModel:
+        """What the name's first download has brought, or now brings."""
+        from llmzip.model.sources import source_digest
+
+        trusted = self.trust.get(model.name)
+        revision = f"@{trusted.commit}" if trusted else ""
+        snapshot = fetch_snapshot(model.repository + revision, network)
+        if not snapshot:
+            raise self._missing(model.name)
+        found = Trusted(snapshot.name, source_digest(snapshot))
+        if trusted and found != trusted:
+            raise ModelMismatchError(
+                f"{model.repository} at commit {trusted.commit} has SHA-256 {found.sha256}, "
+                f"the first download had {trusted.sha256}; "
+                f"delete {self.trust.path(model.name)} to trust the new one"
+            )
+        source = f"{model.repository}@{snapshot.name}"
+        installed = self._convert(
+            snapshot, label or model.name, source, progress, commit=snapshot.name, adapter=adapter
+        )
+        if not trusted:
+            with self.cache.scratch() as folder:
+                self.trust.put(model.name, found, folder)
+        return installed
 
     def _install_registered(
         self, entry: RegistryEntry, network: bool, progress: DownloadProgress | None
@@ -394,7 +437,7 @@ def _only(found: Sequence[CachedModel], name: str) -> CachedModel:
 def _unknown(name: str) -> ModelNotFoundError:
     if name.startswith((".", "/", "~")) or name.lower().endswith(".gguf"):
         return ModelNotFoundError(f"{name}: no model directory or .gguf file there")
-    known = ", ".join(entry.name for entry in registry.REGISTRY)
+    known = ", ".join(entry.name for entry in (*registry.REGISTRY, *hub_models.HUB_MODELS))
     return ModelNotFoundError(
         f"no model {name!r}: not a directory or .gguf file, not a registered name ({known}), "
         "not a cached model, and not a hub id owner/name; "
