@@ -52,7 +52,9 @@ class TrainingOptions:
     """The share of sequences that begin where a document does."""
     seed: int = 0
     evaluate_seconds: float = 60.0
-    """Between two measurements of held-out text, each with a checkpoint."""
+    """At least, between two measurements of held-out text, each with a checkpoint; more where they
+    would take over a tenth of the time. 0: after every step.
+    """
     patience: int | None = None
     """After so many measurements without a new best the run ends."""
 
@@ -114,8 +116,10 @@ class Trainer:
         options, state = self.options, self.state
         begun = time.monotonic() - state.seconds
         last = begun + state.seconds
+        measuring = 0.0
         if not state.curve:
             self.evaluate()
+            measuring = time.monotonic() - last
         draws = batches(
             self.corpus,
             options.batch,
@@ -136,10 +140,13 @@ class Trainer:
             state.seconds = time.monotonic() - begun
             if progress:
                 progress(state, self.share_done(), loss)
-            if time.monotonic() - last >= options.evaluate_seconds:
+            now = time.monotonic()
+            pause = options.evaluate_seconds and max(options.evaluate_seconds, 10 * measuring)
+            if now - last >= pause:
                 self.evaluate()
                 self.checkpoint()
                 last = time.monotonic()
+                measuring = last - now
                 state.seconds = last - begun
         self.evaluate()
         self.checkpoint()
