@@ -64,6 +64,21 @@ def test_native_equals_reference(name: str, cpu: str) -> None:
             np.testing.assert_array_equal(engine.token_weights(vectors, scales), weights)
 
 
+@native
+@pytest.mark.parametrize("cpu", KERNELS)
+@pytest.mark.parametrize("window", [50, 100, 400])
+def test_long_texts_and_short_windows(window: int, cpu: str) -> None:
+    """A layer with a window reads a part of the cache, wherever it lies in the ring."""
+    features = Features(layer_window=(40, 0, 3, 33), rope_tables=2, layer_rope=(1, 0, 1, -1))
+    model = random_model("head size 80", layers=4, positions=400, features=features)
+    tokens = random_tokens(model, 2, 390)
+    expected = run(TorchEngine(model), tokens, window, [30])
+    for chunks in ([30], [1], [7, 64]):
+        found = run(NativeEngine(model, 2, cpu), tokens, window, chunks)
+        np.testing.assert_array_equal(found.vectors, expected.vectors)
+        np.testing.assert_array_equal(found.scales, expected.scales)
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_the_engine_equals_the_document(name: str) -> None:
     """Computed by the educational decoder, which was written from arithmetic.md alone."""

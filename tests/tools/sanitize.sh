@@ -32,4 +32,5 @@ CC=$compiler CFLAGS="-g -fno-omit-frame-pointer -fsanitize=$sanitizers -fno-sani
 # Python itself is not instrumented: its allocations at exit are no leaks of ours.
 PYTHONPATH="$copy" LD_PRELOAD="$($compiler -print-file-name="$library")" ASAN_OPTIONS=detect_leaks=0 \
     TSAN_OPTIONS=halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 "$python" -m pytest -q -p no:cacheprovider \
-    tests/test_native_engine.py tests/test_native_frequencies.py tests/test_native_mixer.py tests/test_bounds.py "$@"
+    tests/test_native_engine.py tests/test_native_frequencies.py tests/test_native_mixer.py tests/test_features.py \
+    tests/test_bounds.py "$@"

@@ -112,6 +112,7 @@ struct view {
     int32_t first; /* the first of them */
     int32_t window;
     int32_t local;            /* how many positions the layer sees, INT32_MAX: all */
+    size_t skipped;           /* panels of slots before all that are seen; see session.c */
     size_t used;              /* slots in use, rounded up to PANEL */
     size_t slots;             /* slots of a cache, a multiple of PANEL */
     const int32_t *slot;      /* [T] */

@@ -208,6 +208,16 @@ static void fill_rope(const struct session *session, int32_t table, int32_t posi
     }
 }
 
+/* A view of the panels [first, last) alone: for attention they are the cache. What is hidden adds
+ * nothing, so that the numbers are the same. */
+static void narrow_view(struct view *view, size_t first, size_t last)
+{
+    view->skipped = first;
+    view->used = (last - first) * PANEL;
+    view->positions += first * PANEL;
+    view->partial += first;
+}
+
 /* What the layers of one kind see of the new positions. */
 static void make_view(struct session *session, size_t index)
 {
@@ -224,11 +234,18 @@ static void make_view(struct session *session, size_t index)
         fill_rope(session, kind->rope_table, view->first + (int32_t)t,
                   rope + t * 2 * round_up(session->shape.size / 2, PANEL));
     memset(partial, 0, count * panels);
+    size_t lowest = view->used, highest = 0; /* slots that some position sees */
     for (size_t t = 0; t < count; t++)
         for (size_t i = 0; i < view->used; i++)
             if (!is_visible(session->positions[i], view->first + (int32_t)t, view->window,
-                            view->local))
+                            view->local)) {
                 partial[t * panels + i / PANEL] = 1;
+            } else {
+                lowest = i < lowest ? i : lowest;
+                highest = i > highest ? i : highest;
+            }
+    if (view->local < INT32_MAX)
+        narrow_view(view, lowest / PANEL, highest / PANEL + 1);
 }
 
 void session_assign_slots(struct session *session, size_t count)

@@ -175,11 +175,13 @@ static void attend_queries(struct worker *self, const void *context, size_t firs
 {
     const struct attention_job *job = context;
     struct session *s = self->session;
-    size_t count = s->view.count, used = s->view.used / PANEL * block_bytes(s->shape.size);
+    size_t count = s->view.count, block = block_bytes(s->shape.size),
+           used = job->view->used / PANEL * block;
     for (size_t q = first, end; q < last; q = end) {
         size_t i = q / count;
         end = (i + 1) * count < last ? (i + 1) * count : last;
         struct head_rows head = head_rows(self, job->layer, job->first_stream, i);
+        head.cache.blocks += job->view->skipped * block;
         /* heads follow each other as items do */
         struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
         self->engine->kernels->attend(&s->shape, job->view, &head, q - i * count, end - i * count,
