@@ -208,6 +208,7 @@ def code_files(
     try:
         files = set()
         longest = 0.0
+        tokens = len(engine.model.tokenizer.encode(text).ids)
         for rows, lanes in settings:
             if report.left < longest + 10:
                 report.say(f"no time for {rows} rows in {lanes} lanes")
@@ -237,7 +238,7 @@ def code_files(
                 "compress_MB/s": len(text) / compressing / 1e6,
                 "decompress_MB/s": len(text) / decompressing / 1e6,
             }
-            say_times(report, clock, int(len(text) / _BYTES_PER_TOKEN), entry)
+            say_times(report, clock, tokens, entry)
         small = text[:SMALL_BYTES]
         here, there = (
             llmzip.compress(

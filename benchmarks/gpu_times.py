@@ -125,13 +125,6 @@ def operation_table(
             lambda: run.values(space.scores, space.maxima, cache, used, parts),
             half_cache + scores, rows * used * width,
         ),
-        "attend": (
-            lambda: run.attend(
-                space.queries, space.query_scales, cache, held.visible, used, space.scores,
-                parts[:1],
-            ),
-            2 * half_cache, 2 * rows * used * width,
-        ),
         "merge": (
             lambda: run.merge(
                 parts[: run.splits(rows, used)], cache.largest, space.attended, space.row_scale
@@ -268,20 +261,11 @@ def time_rows(
 
 VALUES = (
     Tuning(),
-    Tuning(values_ahead=True, values_positions=128),
-    Tuning(values_ahead=True, values_positions=128, values_warps=8),
-    Tuning(values_ahead=True, values_positions=64),
-    Tuning(values_ahead=True, values_warps=8),
-    Tuning(values_positions=128, values_warps=8, values_stages=4),
-    Tuning(values_positions=128, values_stages=4, values_scan=1024),
+    Tuning(values_positions=256, values_warps=4, values_stages=3),
+    Tuning(values_positions=128, values_warps=4, values_stages=4, values_scan=1024),
+    Tuning(values_positions=64),
 )
-FUSED = tuple(
-    Tuning(fused_warps=warps, fused_positions=positions, fused_stages=stages)
-    for positions, warps, stages in (
-        (128, 8, 3), (128, 4, 3), (64, 4, 4), (64, 4, 3), (64, 2, 3), (256, 8, 3),
-    )
-)  # fmt: skip
-QKV = (Tuning(), Tuning(qkv_rows=32), Tuning(qkv_rows=16))
+QKV = (Tuning(), Tuning(qkv_rows=32), Tuning(qkv_rows=64))
 """What is tried beside the usual sizes: only a device can tell which is quicker."""
 
 
@@ -309,9 +293,6 @@ def tune(report: Report, engine: TritonEngine, rows: int, context: int, figures:
                 *queries, cache, made.cache.visible, used, space.scores, space.maxima
             ),
             "values": lambda: run.values(space.scores, space.maxima, cache, used, parts),
-            "attend": lambda: run.attend(
-                *queries, cache, made.cache.visible, used, space.scores, parts[:1]
-            ),
             "qkv": lambda: run.qkv(
                 q, scale, weights, rope, position, made.cache.ring, *queries, cache
             ),
@@ -326,16 +307,13 @@ def tune(report: Report, engine: TritonEngine, rows: int, context: int, figures:
         figures[f"{name} {changed}"] = found * 1e6
         return found
 
-    def quickest(tried: Sequence[Tuning], name: str) -> tuple[float, Tuning]:
+    def quickest(tried: Sequence[Tuning], name: str) -> Tuning:
         times = [seconds(tuning, name) if report.left > 8 else float("inf") for tuning in tried]
-        return min(times), tried[times.index(min(times))]
+        return tried[times.index(min(times))]
 
-    alone = seconds(Tuning(), "scores")
-    values, best = quickest(VALUES, "values")
-    fused, other = quickest(FUSED, "attend")
-    if fused < alone + values:
-        best = other
-    best = dataclasses.replace(best, qkv_rows=quickest(QKV, "qkv")[1].qkv_rows)
+    seconds(Tuning(), "scores")  # `values` reads its results
+    best = quickest(VALUES, "values")
+    best = dataclasses.replace(best, qkv_rows=quickest(QKV, "qkv").qkv_rows)
     report.say(f"quickest: {best}")
     figures["quickest"] = str(best)
     return best
@@ -350,8 +328,8 @@ def time_tunings(
     rate: float,
     figures: Results,
 ) -> None:
-    """Whole steps as usual, with the quickest sizes, and with kernels that start early; each is
-    compared with torch first. The quickest stays.
+    """Whole steps with the usual sizes and with the quickest; each is compared with torch first.
+    The quickest stays.
     """
     reference = TorchOperations(engine.transformer)
     times: dict[Tuning, float] = {}
@@ -359,7 +337,7 @@ def time_tunings(
     def measure(tuning: Tuning) -> None:
         run = Operations(engine.model.spec, tuning)
         for name, case in self_test.all_cases(engine.transformer, 65):
-            if name in ("qkv", "values", "attend", "residual", "gate_up"):
+            if name in ("qkv", "values"):
                 problem = self_test.differences(run, reference, case)
                 if problem:
                     report.wrong = True
@@ -373,8 +351,7 @@ def time_tunings(
             total += figures[label]["device_ms"] / rows
         times[tuning] = total
 
-    early = (Tuning(early=True), dataclasses.replace(best, early=True))
-    for tuning in dict.fromkeys((Tuning(), best, *early)):
+    for tuning in dict.fromkeys((Tuning(), best)):
         try:
             measure(tuning)
         except Exception as error:  # the others may work

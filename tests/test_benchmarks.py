@@ -288,7 +288,7 @@ def test_files_are_coded_and_compared(
     monkeypatch.setattr(gpu_files, "SMALL_BYTES", 900)
     engine = TorchEngine(tiny_model, threads=1)
     text = gpu_files.source_text(3000)
-    report, figures = Report(60, None), Results()
+    report, figures = Report(3600, None), Results()
     settings = [(1, 1), (4, 2)]
     gpu_files.code_files(report, engine, settings, text, 2, 700, figures)
     gpu_files.code_tokens(report, engine, 8, 2, 12, 64, figures)

@@ -1,7 +1,7 @@
 """Compile Triton's kernels for devices that are not there, as a launch would, and look for inexact
 operations.
 
-    python -m tests.tools.compiled_kernels SHAPES|early CAPABILITY ...
+    python -m tests.tools.compiled_kernels SHAPES CAPABILITY ...
 
 1 80 90: the first shape, for the compute capabilities 8.0 and 9.0.
 
@@ -27,7 +27,7 @@ from llmzip.arithmetic.gemm import Int8Kernel
 from llmzip.engine.torch_layers import RoPE
 from llmzip.engine.torch_transformer import TorchTransformer
 from llmzip.engine.triton import operations, self_test
-from llmzip.engine.triton.operations import Operations, Tuning
+from llmzip.engine.triton.operations import Operations
 from llmzip.model.integer_model import IntegerModel
 from tests.native_models import random_model
 
@@ -49,7 +49,7 @@ class Driver:
 
 
 def launches(
-    transformer: TorchTransformer, rows: int, tuning: Tuning, slots: int = self_test.SLOTS
+    transformer: TorchTransformer, rows: int, slots: int = self_test.SLOTS
 ) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     """The kernels that the self-test would start, each once: kernel, arguments and options."""
     seen: set[str] = set()
@@ -61,11 +61,9 @@ def launches(
         *arguments: Any,
         warps: int = 4,
         stages: int = 3,
-        early: bool = False,
         **constants: Any,
     ) -> None:
         options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": False, **constants}
-        options |= {"PDL": early, "launch_pdl": early}
         key = repr(
             (kernel.fn.__name__, [a if isinstance(a, int) else a.dtype for a in arguments], options)
         )
@@ -75,7 +73,7 @@ def launches(
 
     with mock.patch.object(operations, "launch", note), torch.inference_mode():
         for _, run in self_test.all_cases(transformer, rows, slots):
-            run(Operations(transformer.spec, tuning))
+            run(Operations(transformer.spec))
     yield from found
 
 
@@ -109,8 +107,8 @@ class Unprepared(Int8Kernel):
         return weight
 
 
-DIVIDE = {"rms_norm", "qkv", "values", "attend", "merge", "gate_up", "rotate"}
-MULTIPLY = {"qkv", "scores", "values", "attend", "residual", "gate_up", "head"}
+DIVIDE = {"rms_norm", "qkv", "values", "merge", "gate_up", "rotate"}
+MULTIPLY = {"qkv", "scores", "values", "residual", "gate_up", "head"}
 
 
 def faults(name: str, ptx: str) -> list[str]:
@@ -124,15 +122,8 @@ def faults(name: str, ptx: str) -> list[str]:
         found.append("no exact root")
     if name in MULTIPLY and not re.search(r"mma\S*\.(s32\.s8\.s8|kind::i8)", ptx):
         found.append("no integer matrix instruction")
-    if "griddepcontrol" in ptx:
-        waits = ptx.index("griddepcontrol.wait")
-        touches = re.search(r"(ld|st|atom|red|cp\.async)\S*\.global", ptx)
-        if touches and touches.start() < waits:
-            found.append("memory is read before the kernel before has ended")
     return found
 
-
-EARLY = Tuning(early=True, values_ahead=True)
 
 CASES = (
     ("one key head, head size 64", 65),
@@ -142,25 +133,18 @@ CASES = (
 """Models' shapes and rows."""
 
 
-def main(cases: str, *capabilities: int) -> int:
-    """Compile for so many of the shapes, or "early": the first with other settings."""
+def main(cases: int, *capabilities: int) -> int:
+    """Compile for so many of the shapes."""
     wrong = False
-    tuning = EARLY if cases == "early" else Tuning()
-    for shape, rows in CASES[: 1 if cases == "early" else int(cases)]:
-        started = list(launches(transformer_of(random_model(shape)), rows, tuning))
+    for shape, rows in CASES[:cases]:
+        started = list(launches(transformer_of(random_model(shape)), rows))
         for capability, (kernel, arguments, options) in itertools.product(capabilities, started):
             name = kernel.fn.__name__.removesuffix("_kernel")
             problems = faults(name, compiled(kernel, arguments, options, capability).asm["ptx"])
-            if (
-                tuning.early
-                and "griddepcontrol.wait"
-                not in compiled(kernel, arguments, options, capability).asm["ptx"]
-            ):
-                problems.append("it does not wait")
             print(capability, shape, rows, name, *(problems or ["sound"]), flush=True)
             wrong |= bool(problems)
     return int(wrong)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))
+    sys.exit(main(*map(int, sys.argv[1:])))

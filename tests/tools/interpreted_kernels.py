@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from llmzip.engine.torch_engine import TorchEngine
-from llmzip.engine.triton import launch, self_test, session
+from llmzip.engine.triton import self_test, session
 from llmzip.engine.triton.engine import TritonEngine
-from llmzip.engine.triton.operations import Operations, Tuning
+from llmzip.engine.triton.operations import Operations
 from llmzip.engine.triton.reference import TorchOperations
 from llmzip.model.integer_model import IntegerModel
 from tests.native_models import EXTREMES, extreme_model, random_model
@@ -37,7 +37,6 @@ KERNELS = {
 STEPS = {
     "slides": ("nothing is a multiple of 32", 1, 5, 12),
     "chunks": ("smallest", 3, 9, 14),
-    "fused": ("one key head, head size 64", 2, 7, 5),
     "all seen": ("head size 34", 2, 40, 12),
 }
 """Whole steps after a chunk: the model's shape, streams, window, tokens."""
@@ -47,14 +46,12 @@ def check_kernels(shape: str, rows: int, slots: int) -> bool:
     model = random_model(shape, positions=100)
     transformer = TorchEngine(model).transformer
     kernels, reference = Operations(model.spec), TorchOperations(transformer)
-    ahead = Operations(model.spec, Tuning(values_ahead=True))
     equal = True
     with torch.inference_mode():
         for name, run in self_test.all_cases(transformer, rows, slots):
-            for operations in (kernels, ahead) if name == "values" else (kernels,):
-                problem = self_test.differences(operations, reference, run)
-                print(f"{name}: {problem or 'equal'}", flush=True)
-                equal &= not problem
+            problem = self_test.differences(kernels, reference, run)
+            print(f"{name}: {problem or 'equal'}", flush=True)
+            equal &= not problem
     return equal
 
 
@@ -64,12 +61,10 @@ def check_steps(
     window: int,
     tokens: int,
     chunks: tuple[int, ...] = (4,),
-    tuning: Tuning | None = None,
 ) -> bool:
     session.STEP_STREAMS = 2  # chunks of several streams token by token
     expected = fed(TorchEngine(model), streams, window, [*chunks], tokens)
-    operations = Operations(model.spec, tuning)
-    engine = TritonEngine(model, "cpu", replays=True, operations=operations)
+    engine = TritonEngine(model, "cpu", replays=True, operations=Operations(model.spec))
     found = fed(engine, streams, window, [*chunks], tokens)
     assert_equal(
         [np.asarray(a).astype(b.dtype) for a, b in zip(found, expected, strict=True)], expected
@@ -85,12 +80,8 @@ def main(case: str) -> int:
     if case in EXTREMES:
         return 0 if check_steps(extreme_model(case), 1, 3, 6, (2,)) else 1
     shape, *sizes = STEPS[case]
-    tuning = None
-    if case == "fused":
-        launch._PROGRAMS = 1  # few programs are enough
-        tuning = Tuning(fused_warps=4)
     streams, window, tokens = sizes
-    return 0 if check_steps(random_model(shape), streams, window, tokens, tuning=tuning) else 1
+    return 0 if check_steps(random_model(shape), streams, window, tokens) else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ rows, K inputs, N outputs.
 # annotations`, numbers as constexpr.
 import triton
 import triton.language as tl
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from llmzip.arithmetic import constants
 
@@ -21,16 +20,6 @@ EXP2_MAX = tl.constexpr(constants.EXP2_MAX)
 ROW_FLOOR = tl.constexpr(constants.ROW_FLOOR)
 INT8_MAX = tl.constexpr(constants.INT8_MAX)
 _ROUNDING = tl.constexpr(1.5 * 2**23)
-
-
-@triton.jit
-def begin(PDL: tl.constexpr):
-    """Every kernel's first line: where it was started before its predecessor has ended (`launch`),
-    wait for that end, and let the next one start.
-    """
-    if PDL:
-        gdc_wait()
-        gdc_launch_dependents()
 
 
 @triton.jit

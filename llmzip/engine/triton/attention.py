@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from llmzip.arithmetic import constants
-from llmzip.engine.triton.arithmetic import EXP2_MIN, begin, exp2, round_even
+from llmzip.engine.triton.arithmetic import EXP2_MIN, exp2, round_even
 
 _ONE = tl.constexpr(2.0**constants.ATTENTION_ONE_BITS)
 _TOTAL = tl.constexpr(2.0**constants.ATTENTION_TOTAL_BITS)
@@ -25,14 +25,13 @@ _DIGIT_MASK = tl.constexpr(127)
 def scores_kernel(
     queries, query_scales, keys, key_scales, visible, scores, maxima, used, slots, tiles,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    SHARED: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr, PDL: tl.constexpr,
+    SHARED: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
     """t_j of the heads of one group and a tile of positions -> scores [M, H, slots] float32, -inf
     where nothing is seen.
 
     And each tile's maximum: maxima [M, H, tiles].
     """
-    begin(PDL)
     pair = tl.program_id(0).to(tl.int64)  # stream * G + group
     shared: tl.constexpr = heads // groups
     head = tl.arange(0, SHARED)
@@ -126,15 +125,12 @@ def values_kernel(
     scores, maxima, values, value_scales, largest, splits, M, used, slots, split_length, tiles,
     written, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
     SHARED: tl.constexpr, DIM: tl.constexpr, SCAN: tl.constexpr, POSITIONS: tl.constexpr,
-    AHEAD: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The sums of w_j * v_j over one split of the positions -> splits [split, M, H * D] int32.
 
     split_length is a multiple of POSITIONS. A weight (17 bits) is split into digits of 7 bits, each
-    a row of an int8 product of its own. AHEAD: a tile of values is asked for before the one before
-    it is worked on, the first one before the scores are looked at.
+    a row of an int8 product of its own.
     """
-    begin(PDL)
     pair = tl.program_id(0).to(tl.int64)
     split = tl.program_id(1)
     shared: tl.constexpr = heads // groups
@@ -146,8 +142,6 @@ def values_kernel(
     tile_of = values + pair * (head_dim * slots) + i[:, None] * slots
     origin = split * split_length
     stop = tl.minimum(used, origin + split_length)
-    if AHEAD:
-        ahead = values_tile(tile_of, origin, stop, head_dim, DIM, POSITIONS)
 
     best = tl.full((SHARED, _TILES), float("-inf"), tl.float32)
     for start in range(0, written, _TILES):
@@ -164,11 +158,7 @@ def values_kernel(
     acc = tl.zeros((SHARED * DIGITS, DIM), tl.int32)
     for start in range(origin, stop, POSITIONS):
         n = start + tl.arange(0, POSITIONS)
-        if AHEAD:
-            v = ahead
-            ahead = values_tile(tile_of, start + POSITIONS, stop, head_dim, DIM, POSITIONS)
-        else:
-            v = values_tile(tile_of, start, stop, head_dim, DIM, POSITIONS)
+        v = values_tile(tile_of, start, stop, head_dim, DIM, POSITIONS)
         rows = weights_digits(
             row, n, n < stop, real, top, factor, value_scales + pair * slots, SHARED, POSITIONS
         )
@@ -179,78 +169,3 @@ def values_kernel(
         splits + split.to(tl.int64) * M * width + (first + head)[:, None] * head_dim + i[None, :]
     )
     tl.store(pointers, out, mask=real[:, None] & (i < head_dim)[None, :])
-
-
-@triton.jit
-def attend_kernel(
-    queries, query_scales, keys, key_scales, values, value_scales, largest, visible, scores, splits,
-    used, slots, heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr,
-    SHARED: tl.constexpr, FEW: tl.constexpr, DIM: tl.constexpr, POSITIONS: tl.constexpr,
-    SCAN: tl.constexpr, PDL: tl.constexpr,
-):  # fmt: skip
-    """`scores_kernel` and `values_kernel` for one group of one stream: all its positions -> splits
-    [1, M, H * D] int32.
-
-    The scores go through memory, which is the chip's own: nobody else reads them. SHARED and FEW:
-    rows for the group's heads, in the first product and in all else.
-    """
-    begin(PDL)
-    pair = tl.program_id(0).to(tl.int64)
-    shared: tl.constexpr = heads // groups
-    head = tl.arange(0, SHARED)
-    i = tl.arange(0, DIM)
-    real = head < shared
-    first = pair * shared
-    q = tl.load(
-        queries + (first + head)[:, None] * head_dim + i[None, :],
-        mask=real[:, None] & (i < head_dim)[None, :],
-        other=0,
-    )
-    query_scale = tl.load(query_scales + first + head, mask=real, other=0.0)
-    bound = tl.load(largest + pair)
-    best = tl.full((SHARED,), float("-inf"), tl.float32)
-    for start in range(0, used, POSITIONS):
-        n = start + tl.arange(0, POSITIONS)
-        inside = n < used
-        k = tl.load(
-            keys + (pair * slots + n)[:, None] * head_dim + i[None, :],
-            mask=inside[:, None] & (i < head_dim)[None, :],
-            other=0,
-            eviction_policy="evict_first",
-        )
-        t = tl.dot(q, tl.trans(k), out_dtype=tl.int32).to(tl.float32)
-        t = t * tl.load(key_scales + pair * slots + n, mask=inside, other=0.0)[None, :]
-        t = t * query_scale[:, None]
-        seen = tl.load(visible + n, mask=inside, other=0)[None, :]
-        t = tl.where(seen != 0, t, float("-inf"))
-        best = tl.maximum(best, tl.max(t, axis=1))
-        tl.store(
-            scores + (first + head)[:, None] * slots + n[None, :],
-            t,
-            mask=real[:, None] & inside[None, :],
-        )
-    tile_of = values + pair * (head_dim * slots) + i[:, None] * slots
-    ahead = values_tile(tile_of, 0, used, head_dim, DIM, POSITIONS)
-    few = tl.arange(0, FEW)
-    some = few < shared
-    # The maxima of the first FEW rows: one of each.
-    top = tl.max(tl.where(head[None, :] == few[:, None], best[None, :], float("-inf")), axis=1)
-    top = tl.where(some, top, 0.0)
-    tl.debug_barrier()  # the program's other threads have stored the scores that are read now
-    row = scores + (first + few)[:, None] * slots
-    factor = weights_factor(row, some, top, bound, used, FEW, SCAN)
-    acc = tl.zeros((FEW * DIGITS, DIM), tl.int32)
-    for start in range(0, used, POSITIONS):
-        n = start + tl.arange(0, POSITIONS)
-        v = ahead
-        ahead = values_tile(tile_of, start + POSITIONS, used, head_dim, DIM, POSITIONS)
-        rows = weights_digits(
-            row, n, n < used, some, top, factor, value_scales + pair * slots, FEW, POSITIONS
-        )
-        acc = tl.dot(rows, tl.trans(v), acc, out_dtype=tl.int32)
-    out = sum_of_digits(acc, FEW, DIM)
-    tl.store(
-        splits + (first + few)[:, None] * head_dim + i[None, :],
-        out,
-        mask=some[:, None] & (i < head_dim)[None, :],
-    )

@@ -21,21 +21,14 @@ def launch(
     *arguments: Any,
     warps: int = 4,
     stages: int = 3,
-    early: bool = False,
     **constants: Any,
 ) -> None:
     """Start a kernel.
 
-    A fused multiply-add has one rounding where docs/arithmetic.md wants two: it is forbidden.
-    early: it may be started while the one before it ends, for whose end it then waits (programmatic
-    dependent launch, from capability 9.0 on).
-    """
-    if early:
-        constants["launch_pdl"] = True
+    A fused multiply-add has one rounding where docs/arithmetic.md wants two: it is forbidden."""
     kernel[grid](
         *arguments,
         **constants,
-        PDL=early,
         num_warps=warps,
         num_stages=stages,
         enable_fp_fusion=False,

@@ -9,7 +9,6 @@ size; B buckets.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from torch import Tensor
 
@@ -40,19 +39,12 @@ class Tuning:
     scores_positions: int = 128
     """For heads of 64; fewer for larger ones."""
     scores_warps: int = 2
-    values_positions: int = 256
-    values_warps: int = 4
-    values_stages: int = 3
+    values_positions: int = 128
+    values_warps: int = 8
+    values_stages: int = 4
     values_scan: int = 512
-    values_ahead: bool = False
-    qkv_rows: int = 64
+    qkv_rows: int = 16
     """Of a program, where there are many."""
-    fused_warps: int = 0
-    """Of programs that do scores and values, where there are programs enough; 0: there are none."""
-    fused_positions: int = 128
-    fused_stages: int = 3
-    early: bool = False
-    """Whether kernels are started early (`launch`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +84,6 @@ class Operations:
 
     def splits(self, streams: int, used: int) -> int:
         """The number of splits that `values` makes of the positions."""
-        if self.fuses(streams):
-            return 1
         return position_splits(streams * self.spec.kv_heads, used, self.tuning.values_positions)[0]
 
     def score_tiles(self, slots: int) -> int:
@@ -103,9 +93,7 @@ class Operations:
     def embed(self, ids: Tensor, table: Tensor, scale: Tensor, x: Tensor) -> None:
         """Section 4.1: ids [M] int64, table [V, d] int8, scale [V] -> x [M, d] float32."""
         d = self.spec.d_model
-        self._launch(
-            rows.embed_kernel, (len(ids),), ids, table, scale, x, d=d, BLOCK=power_of_two(d)
-        )
+        launch(rows.embed_kernel, (len(ids),), ids, table, scale, x, d=d, BLOCK=power_of_two(d))
 
     def assign_slot(
         self, position: Tensor, window: int, ring: int, slot_positions: Tensor, visible: Tensor
@@ -113,7 +101,7 @@ class Operations:
         """The new position [1] int64 into its slot: slot_positions [P] int64, visible [P] int8."""
         slots = len(slot_positions)
         grid = (ceil_div(slots, 256),)
-        self._launch(
+        launch(
             rows.assign_slot_kernel,
             grid,
             position,
@@ -128,7 +116,7 @@ class Operations:
     def rms_norm(self, x: Tensor, q: Tensor, scale: Tensor) -> None:
         """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
         d = self.spec.d_model
-        self._launch(
+        launch(
             rows.rms_norm_kernel, (len(x),), x, q, scale,
             norm_eps=self.spec.norm_eps, inverse_width=1.0 / d, d=d, BLOCK=power_of_two(d),
         )  # fmt: skip
@@ -153,7 +141,7 @@ class Operations:
             cache.largest,
         )
         numbers = (len(q), ring, cache.keys.shape[2])
-        self._launch(
+        launch(
             products.qkv_kernel, grid, q, scale, weights.weight, weights.scale, rope, position,
             *into, *numbers, **self._heads(), K=spec.d_model, ROWS=block,
             HALF=power_of_two(spec.head_dim // 2, 16), DEPTH=depth_block(spec.d_model), stages=4,
@@ -174,7 +162,7 @@ class Operations:
         """
         spec = self.spec
         grid = (len(queries) * spec.kv_heads, self.score_tiles(used))
-        self._launch(
+        launch(
             attention.scores_kernel, grid, queries, query_scales, cache.keys, cache.key_scales,
             visible, scores, maxima, used, cache.keys.shape[2], maxima.shape[2], **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 16),
@@ -189,49 +177,20 @@ class Operations:
         spec = self.spec
         pairs = len(scores) * spec.kv_heads
         count, length = position_splits(pairs, used, self.tuning.values_positions)
-        self._launch(
+        launch(
             attention.values_kernel, (pairs, count), scores, maxima, cache.values,
             cache.value_scales, cache.largest, splits, len(scores), used, cache.keys.shape[2],
             length, maxima.shape[2], self.score_tiles(used), **self._heads(),
             SHARED=power_of_two(spec.heads // spec.kv_heads, 4),
             DIM=power_of_two(spec.head_dim, 16),
             SCAN=self.tuning.values_scan, POSITIONS=self.tuning.values_positions,
-            AHEAD=self.tuning.values_ahead, warps=self.tuning.values_warps,
-            stages=self.tuning.values_stages,
-        )  # fmt: skip
-
-    def fuses(self, streams: int) -> bool:
-        """Whether `attend` does the work of `scores` and `values` for so many streams."""
-        pairs = streams * self.spec.kv_heads
-        return self.tuning.fused_warps > 0 and position_splits(pairs, 1 << 20, 1)[0] == 1
-
-    def attend(
-        self,
-        queries: Tensor,
-        query_scales: Tensor,
-        cache: TritonLayerCache,
-        visible: Tensor,
-        used: int,
-        scores: Tensor,
-        splits: Tensor,
-    ) -> None:
-        """`scores` and `values` in one: splits [1, M, H * D]; scores [M, H, P] is room for it."""
-        spec = self.spec
-        self._launch(
-            attention.attend_kernel, (len(queries) * spec.kv_heads,), queries, query_scales,
-            cache.keys, cache.key_scales, cache.values, cache.value_scales, cache.largest, visible,
-            scores, splits, used, cache.keys.shape[2], **self._heads(),
-            SHARED=power_of_two(spec.heads // spec.kv_heads, 16),
-            FEW=power_of_two(spec.heads // spec.kv_heads, 4), DIM=power_of_two(spec.head_dim, 32),
-            POSITIONS=max(32, self.tuning.fused_positions * 64 // power_of_two(spec.head_dim, 32)),
-            SCAN=self.tuning.values_scan, warps=self.tuning.fused_warps or 4,
-            stages=self.tuning.fused_stages,
+            warps=self.tuning.values_warps, stages=self.tuning.values_stages,
         )  # fmt: skip
 
     def merge(self, splits: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
         """Add up the splits: q [M, H * D] int8 and the rows' factors maximum / 127: scale [M]."""
         width = self.spec.heads * self.spec.head_dim
-        self._launch(
+        launch(
             rows.merge_kernel, (len(q),), splits, largest, q, scale, len(q), len(splits),
             **self._heads(), BLOCK=power_of_two(width),
         )  # fmt: skip
@@ -241,7 +200,7 @@ class Operations:
         outputs, depth = weights.weight.shape
         block = row_block(len(q), 32)
         columns = 32 if len(q) <= 16 else 64
-        self._launch(
+        launch(
             products.residual_kernel, (ceil_div(outputs, columns), ceil_div(len(q), block)),
             q, row_scale, weights.weight, weights.scale, x, len(q),
             N=outputs, K=depth, ROWS=block, COLUMNS=columns, DEPTH=depth_block(depth), stages=4,
@@ -252,7 +211,7 @@ class Operations:
         spec = self.spec
         block = row_block(len(q))
         columns = 32 if len(q) <= 16 else 64
-        self._launch(
+        launch(
             products.gate_up_kernel, (ceil_div(spec.d_ff, columns), ceil_div(len(q), block)),
             q, scale, weights.weight, weights.scale, inner, len(q), F=spec.d_ff, K=spec.d_model,
             ROWS=block, COLUMNS=columns, DEPTH=depth_block(spec.d_model), stages=4,
@@ -264,7 +223,7 @@ class Operations:
         """
         size, width = self.spec.mlp_rotation, self.spec.d_ff
         blocks = power_of_two(width // size)
-        self._launch(
+        launch(
             rows.rotate_kernel, (len(inner),), inner, scale, q, row_scale, width=width,
             BLOCKS=blocks, SIZE=size, BITS=size.bit_length() - 1,
             warps=max(4, min(16, blocks * size // 1024)),
@@ -276,7 +235,7 @@ class Operations:
         """
         spec = self.spec
         block = row_block(len(q), 128)
-        self._launch(
+        launch(
             products.head_kernel, (ceil_div(len(q), block), self.tiles), q, weights.weight,
             weights.scale, found, maxima, len(q), N=spec.vocab, K=spec.d_model, TILES=self.tiles,
             ROWS=block, COLUMNS=TILE, DEPTH=depth_block(spec.d_model),
@@ -285,14 +244,14 @@ class Operations:
 
     def bucket_sums(self, found: Tensor, scales: Tensor, maxima: Tensor, sums: Tensor) -> None:
         """The sums of the token weights of each bucket: sums [M, B] int64."""
-        self._launch(
+        launch(
             tables.bucket_sums_kernel, (len(found), ceil_div(self.buckets, 8)), found, scales,
             maxima, sums, **self._vocabulary(), buckets=self.buckets, BLOCK=8,
         )  # fmt: skip
 
     def top(self, found: Tensor, maxima: Tensor, top: Tensor) -> None:
         """The likeliest tokens: top [M, n] int32, best first."""
-        self._launch(
+        launch(
             tables.top_kernel,
             (len(found),),
             found,
@@ -306,7 +265,7 @@ class Operations:
     def bucket_table(self, sums: Tensor, table: Tensor, totals: Tensor) -> None:
         """Frequencies of the buckets [M, B] int32, and the sums of all weights [M] int64."""
         block = power_of_two(self.buckets)
-        self._launch(
+        launch(
             tables.bucket_table_kernel,
             (len(sums),),
             sums,
@@ -323,7 +282,7 @@ class Operations:
         """Frequencies in the buckets chosen [M] int32, with replaced [M, C] int64 for tokens [M, C]
         int32: [M, 256] int32.
         """
-        self._launch(
+        launch(
             tables.token_table_kernel, (len(chosen),), found, scales, maxima, chosen, tokens,
             replaced, table, tokens.shape[1], **self._vocabulary(),
         )  # fmt: skip
@@ -333,7 +292,7 @@ class Operations:
     ) -> None:
         """Weights of tokens [M, C] int32, 0 of negative ones: weights [M, C] int32."""
         grid = (len(tokens), ceil_div(tokens.shape[1], 128))
-        self._launch(
+        launch(
             tables.weights_of_kernel, grid, found, scales, maxima, tokens, weights, tokens.shape[1],
             **self._vocabulary(), BLOCK=128,
         )  # fmt: skip
@@ -349,15 +308,10 @@ class Operations:
     ) -> None:
         """Change sums [M, B] int64 as if tokens [M, C] had the weights replaced [M, C] int64."""
         grid = (len(tokens), ceil_div(tokens.shape[1], 128))
-        self._launch(
+        launch(
             tables.replace_kernel, grid, found, scales, maxima, tokens, replaced, sums,
             tokens.shape[1], **self._vocabulary(), buckets=self.buckets, BLOCK=128,
         )  # fmt: skip
-
-    def _launch(
-        self, kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any
-    ) -> None:
-        launch(kernel, grid, *arguments, early=self.tuning.early, **constants)
 
     def _heads(self) -> dict[str, int]:
         return {

@@ -11,7 +11,6 @@ from llmzip.engine.triton.arithmetic import (
     INT8_MAX,
     ROW_FLOOR,
     add_product,
-    begin,
     exp2,
     load_rows,
     round_even,
@@ -23,10 +22,9 @@ from llmzip.engine.triton.rows import slot_of
 @triton.jit(do_not_specialize=["M"])
 def residual_kernel(
     x, row_scale, weight, scale, out, M, N: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """out [M, N] += linear(weight, x) * row_scale: x [M, K] int8, weight [N, K] int8, scale [N]."""
-    begin(PDL)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     pointers = out + rows[:, None] * N + columns[None, :]
@@ -45,12 +43,11 @@ def residual_kernel(
 @triton.jit(do_not_specialize=["M"])
 def gate_up_kernel(
     x, row_scale, weight, scale, out, M, F: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """The beginning of section 4.6: x [M, K] int8, weight [2 * F, K] (gate, then up) -> m [M, F]
     float32.
     """
-    begin(PDL)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inside = columns < F
@@ -77,7 +74,7 @@ def qkv_kernel(
     x, row_scale, weight, scale, rope, position, queries, query_scales, keys, values, key_scales,
     value_scales, largest, M, ring, slots,
     heads: tl.constexpr, groups: tl.constexpr, head_dim: tl.constexpr, K: tl.constexpr,
-    ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
+    ROWS: tl.constexpr, HALF: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """Section 4.3 for one head of some rows: x [M, K] int8 -> a quantized query, or a key or value
     in the cache.
@@ -86,7 +83,6 @@ def qkv_kernel(
     values [M, G, D, slots] int8, their scales [M, G, slots], and the largest value scale so far [M,
     G].
     """
-    begin(PDL)
     head = tl.program_id(0)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     half: tl.constexpr = head_dim // 2
@@ -150,12 +146,11 @@ def qkv_kernel(
 @triton.jit(do_not_specialize=["M"])
 def head_kernel(
     x, weight, scale, out, maxima, M, N: tl.constexpr, K: tl.constexpr, TILES: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PDL: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """linear(head, q) of all tokens: x [M, K] int8 -> out [M, N] float32, and each tile's maximum
     [M, TILES].
     """
-    begin(PDL)
     tile = tl.program_id(1)
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tile * COLUMNS + tl.arange(0, COLUMNS)

@@ -117,21 +117,6 @@ class TorchOperations(Operations):
         splits.zero_()
         splits[0] = y.to(torch.int32).view(splits.shape[1:])
 
-    def attend(
-        self,
-        queries: Tensor,
-        query_scales: Tensor,
-        cache: TritonLayerCache,
-        visible: Tensor,
-        used: int,
-        scores: Tensor,
-        splits: Tensor,
-    ) -> None:
-        """See `Operations.attend`."""
-        maxima = scores.new_empty(*scores.shape[:2], self.score_tiles(used))
-        self.scores(queries, query_scales, cache, visible, used, scores, maxima)
-        self.values(scores, maxima, cache, used, splits)
-
     def merge(self, splits: Tensor, largest: Tensor, q: Tensor, scale: Tensor) -> None:
         """See `Operations.merge`."""
         groups = self.spec.kv_heads

@@ -10,7 +10,6 @@ from llmzip.engine.base import SINK_TOKENS
 from llmzip.engine.triton.arithmetic import (
     INT8_MAX,
     ROW_FLOOR,
-    begin,
     round_even,
     row_factor,
     row_maximum,
@@ -22,13 +21,10 @@ _TOTAL = tl.constexpr(2.0**-constants.ATTENTION_TOTAL_BITS)
 
 
 @triton.jit
-def embed_kernel(
-    ids, table, table_scale, x, d: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr
-):
+def embed_kernel(ids, table, table_scale, x, d: tl.constexpr, BLOCK: tl.constexpr):
     """x[row] = table[ids[row]] * scale (section 4.1): ids [M] int64, table [V, d] int8, x [M, d]
     float32.
     """
-    begin(PDL)
     row = tl.program_id(0)
     token = tl.load(ids + row)
     i = tl.arange(0, BLOCK)
@@ -43,13 +39,10 @@ def slot_of(position, ring):
 
 
 @triton.jit(do_not_specialize=["slots", "window", "ring"])
-def assign_slot_kernel(
-    position, slot_positions, visible, slots, window, ring, BLOCK: tl.constexpr, PDL: tl.constexpr
-):
+def assign_slot_kernel(position, slot_positions, visible, slots, window, ring, BLOCK: tl.constexpr):
     """Store the new position [1] int64 in its slot, and which slots it sees (section 4.4): visible
     [slots] int8.
     """
-    begin(PDL)
     now = tl.load(position)
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     held = tl.load(slot_positions + n, mask=n < slots, other=0)
@@ -68,10 +61,8 @@ def rms_norm_kernel(
     inverse_width: tl.constexpr,
     d: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """Section 4.2: x [M, d] float32 -> q [M, d] int8, scale [M]."""
-    begin(PDL)
     row = tl.program_id(0)
     i = tl.arange(0, BLOCK)[None, :]
     values = tl.load(x + row * d + i, mask=i < d, other=0.0)
@@ -88,12 +79,11 @@ def rms_norm_kernel(
 @triton.jit(do_not_specialize=["M", "count"])
 def merge_kernel(
     splits, largest, q, scale, M, count, heads: tl.constexpr, groups: tl.constexpr,
-    head_dim: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
+    head_dim: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Attention's integer sums of all splits [count, M, H * D] int32 -> q [M, H * D] int8, scale
     [M] (end of section 4.5).
     """
-    begin(PDL)
     row = tl.program_id(0)
     width: tl.constexpr = heads * head_dim
     i = tl.arange(0, BLOCK)[None, :]
@@ -133,12 +123,10 @@ def rotate_kernel(
     BLOCKS: tl.constexpr,
     SIZE: tl.constexpr,
     BITS: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """The middle of section 4.6: m [M, F] float32 -> int16, rotated, q [M, F] int8, and the factor
     of the row [M].
     """
-    begin(PDL)
     row = tl.program_id(0)
     i = tl.arange(0, BLOCKS)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
     values = tl.load(inner + row * width + i, mask=i < width, other=0.0)

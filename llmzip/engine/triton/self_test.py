@@ -205,15 +205,6 @@ def all_cases(
             visible,
             case.used,
         )
-        yield after(
-            "attend",
-            (case.empty(rows, heads, slots), case.empty(1, rows, heads * dim, dtype=int32)),
-            queries,
-            scales,
-            cache,
-            visible,
-            case.used,
-        )
         scores = case.reals(rows, heads, slots, size=sharpness * 10).masked_fill_(
             visible == 0, -torch.inf
         )

@@ -215,17 +215,11 @@ class TritonSession(TorchSession):
                 space.q, space.scale, weights.qkv, transformer.rope.table, position,
                 self.cache.ring, space.queries, space.query_scales, cache,
             )  # fmt: skip
-            if run.fuses(len(ids)):
-                run.attend(
-                    space.queries, space.query_scales, cache, self.cache.visible, used,
-                    space.scores, splits,
-                )  # fmt: skip
-            else:
-                run.scores(
-                    space.queries, space.query_scales, cache, self.cache.visible, used,
-                    space.scores, space.maxima,
-                )  # fmt: skip
-                run.values(space.scores, space.maxima, cache, used, splits)
+            run.scores(
+                space.queries, space.query_scales, cache, self.cache.visible, used,
+                space.scores, space.maxima,
+            )  # fmt: skip
+            run.values(space.scores, space.maxima, cache, used, splits)
             run.merge(splits, cache.largest, space.attended, space.row_scale)
             run.residual(space.attended, space.row_scale, weights.o, space.x)
             run.rms_norm(space.x, space.q, space.scale)

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from llmzip.arithmetic import constants
-from llmzip.engine.triton.arithmetic import EXP2_MIN, begin, exp2
+from llmzip.engine.triton.arithmetic import EXP2_MIN, exp2
 
 _ONE = tl.constexpr(2.0**constants.WEIGHT_BITS)
 _BUCKET = tl.constexpr(constants.BUCKET_SIZE)
@@ -34,10 +34,9 @@ def token_weights(products, scale, top):
 @triton.jit
 def bucket_sums_kernel(
     products, scales, maxima, sums, vocab: tl.constexpr, buckets: tl.constexpr, tiles: tl.constexpr,
-    TILES: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
+    TILES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The weights' sums of some buckets of a row: products [M, V] float32 -> sums [M, B] int64."""
-    begin(PDL)
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
@@ -54,12 +53,11 @@ def bucket_sums_kernel(
 @triton.jit
 def top_kernel(
     products, maxima, top, vocab: tl.constexpr, tiles: tl.constexpr, count: tl.constexpr,
-    TILES: tl.constexpr, TILE: tl.constexpr, PDL: tl.constexpr,
+    TILES: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """The tokens with the largest products of a row, of equal ones the smaller first: top [M,
     count] int32.
     """
-    begin(PDL)
     row = tl.program_id(0)
     products += row.to(tl.int64) * vocab
     tile = tl.arange(0, TILES)
@@ -98,11 +96,8 @@ def frequencies(weights, indices, symbols: tl.constexpr):
 
 
 @triton.jit
-def bucket_table_kernel(
-    sums, out, totals, buckets: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr
-):
+def bucket_table_kernel(sums, out, totals, buckets: tl.constexpr, BLOCK: tl.constexpr):
     """sums [M, B] int64 -> the coder's first table [M, B] int32, and the rows' totals [M] int64."""
-    begin(PDL)
     row = tl.program_id(0)
     bucket = tl.arange(0, BLOCK)
     weights = tl.load(sums + row * buckets + bucket, mask=bucket < buckets, other=0)
@@ -114,14 +109,13 @@ def bucket_table_kernel(
 @triton.jit(do_not_specialize=["candidates"])
 def token_table_kernel(
     products, scales, maxima, chosen, tokens, replaced, out, candidates,
-    vocab: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr, PDL: tl.constexpr,
+    vocab: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """The coder's second table: the 256 tokens of the bucket chosen [M] int32 -> [M, 256] int32.
 
     tokens [M, C] int32 have the weights replaced [M, C] int64 instead; negative ones stand for
     nothing.
     """
-    begin(PDL)
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
@@ -142,10 +136,8 @@ def token_table_kernel(
 def weights_of_kernel(
     products, scales, maxima, tokens, out, candidates,
     vocab: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr, BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):  # fmt: skip
     """The weights of chosen tokens [M, C] int32, 0 for negative ones: out [M, C] int32."""
-    begin(PDL)
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
@@ -160,12 +152,11 @@ def weights_of_kernel(
 def replace_kernel(
     products, scales, maxima, tokens, replaced, sums, candidates,
     vocab: tl.constexpr, buckets: tl.constexpr, tiles: tl.constexpr, TILES: tl.constexpr,
-    BLOCK: tl.constexpr, PDL: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Change the buckets' sums [M, B] int64 by what replaced [M, C] int64 adds to the weights of
     tokens [M, C] int32.
     """
-    begin(PDL)
     row = tl.program_id(0)
     scale = tl.load(scales + row)
     top = row_top(maxima, row, scale, tiles, TILES)
