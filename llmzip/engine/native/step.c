@@ -36,13 +36,15 @@ typedef void row_function(struct worker *self, const float *x, size_t r);
 typedef void range_function(struct worker *self, const void *job, size_t first, size_t last);
 
 /* Chunks for each thread of a team: several, so that one that is late leaves some of its part to
- * the others; few, because memory is read more quickly in long runs (4 cost a single stream 5 %).
- */
-#define CHUNKS_PER_THREAD 2
+ * the others; but memory is read more quickly in long runs, and a single row's products do little
+ * else (4 chunks cost a single stream 5 %). */
+#define CHUNKS_PER_THREAD 4
+#define CHUNKS_OF_A_SINGLE_ROW 1
 
-/* All of `items`, in chunks, by all of the team; then `last` with row 0 (or NULL). */
-static void for_items(struct worker *self, size_t items, range_function *function, const void *job,
-                      row_function *last, const float *x)
+/* All of `items`, in `per_thread` chunks for each thread, by all of the team; then `last` with row
+ * 0 (or NULL). */
+static void for_items(struct worker *self, size_t items, size_t per_thread,
+                      range_function *function, const void *job, row_function *last, const float *x)
 {
     struct stage *stage = &self->team->stage;
     if (self->size == 1) {
@@ -51,7 +53,7 @@ static void for_items(struct worker *self, size_t items, range_function *functio
             last(self, x, 0);
         return;
     }
-    size_t chunks = (size_t)self->size * CHUNKS_PER_THREAD;
+    size_t chunks = (size_t)self->size * per_thread;
     chunks = chunks < items ? chunks : items;
     unsigned number = self->stage++;
     for (int c; (c = stage_take(stage, number, (unsigned)chunks)) >= 0;) {
@@ -100,11 +102,12 @@ static void product_then(struct worker *self, const struct matrix *w, size_t row
                          enum phase phase)
 {
     struct product_job job = {w, rows, out, stride, accumulate ? self->team->scales : NULL};
-    for_items(self, w->columns / PANEL, product_range, &job, rows == 1 ? then : NULL, x);
+    for_items(self, w->columns / PANEL, rows == 1 ? CHUNKS_OF_A_SINGLE_ROW : CHUNKS_PER_THREAD,
+              product_range, &job, rows == 1 ? then : NULL, x);
     count_time(self, PHASE_GEMM);
     if (then && rows > 1) {
         struct row_job each = {then, x};
-        for_items(self, rows, row_range, &each, NULL, NULL);
+        for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
         count_time(self, phase);
     }
 }
@@ -126,7 +129,7 @@ static void normalize_row(struct worker *self, const float *x, size_t r)
 void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
     struct row_job each = {normalize_row, x};
-    for_items(self, rows, row_range, &each, NULL, NULL);
+    for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
     count_time(self, PHASE_NORM);
 }
 
@@ -203,13 +206,14 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
     struct row_job each = {quantize_row, self->team->attended};
     row_function *last = rows == 1 ? quantize_row : NULL;
     if (count > 1) {
-        for_items(self, items, insert_items, &job, NULL, NULL);
-        for_items(self, items * count, attend_queries, &job, NULL, NULL);
+        for_items(self, items, CHUNKS_PER_THREAD, insert_items, &job, NULL, NULL);
+        for_items(self, items * count, CHUNKS_PER_THREAD, attend_queries, &job, NULL, NULL);
     } else { /* a query needs what its own item has inserted */
-        for_items(self, items, insert_and_attend, &job, last, self->team->attended);
+        for_items(self, items, CHUNKS_PER_THREAD, insert_and_attend, &job, last,
+                  self->team->attended);
     }
     if (!last)
-        for_items(self, rows, row_range, &each, NULL, NULL);
+        for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
     count_time(self, PHASE_ATTENTION);
 }
 
