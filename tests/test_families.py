@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import safetensors.numpy
 import torch
 
 import llmzip
@@ -158,6 +160,36 @@ def test_older_configurations_mean_the_same(
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert convert(read_source(tmp_path)).fingerprint == found
+
+
+@pytest.mark.parametrize(
+    ("name", "buffers"),
+    [
+        ("gpt2", ["transformer.h.0.attn.bias", "h.3.attn.masked_bias"]),
+        (
+            "gpt_neox",
+            [
+                "gpt_neox.layers.0.attention.bias",
+                "gpt_neox.layers.0.attention.masked_bias",
+                "gpt_neox.layers.3.attention.rotary_emb.inv_freq",
+            ],
+        ),
+        ("gemma3", ["vision_tower.vision_model.post_layernorm.bias", "lm_head.weight"]),
+    ],
+)
+def test_what_older_programs_published_changes_nothing(
+    name: str, buffers: list[str], folder: Any, tmp_path: pathlib.Path
+) -> None:
+    found = convert(read_source(folder(name))).fingerprint
+    path = tmp_path / "with"
+    shutil.copytree(folder(name), path)
+    tensors = safetensors.numpy.load_file(path / "model.safetensors")
+    for buffer in buffers:
+        tensors[buffer] = np.zeros((1, 1, 4, 4), np.uint8)
+    if name == "gemma3":
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    safetensors.numpy.save_file(tensors, path / "model.safetensors")
+    assert convert(read_source(path)).fingerprint == found
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,53 @@ def test_incomplete_directories(tmp_path: pathlib.Path) -> None:
         read_source(path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.1.self_attn.q_norm.weight",
+        "model.layers.2.mlp.up_proj.weight",
+        "model.layers.0.attn.bias",
+        "score.weight",
+        "lm_head.bias",
+    ],
+)
+def test_a_tensor_that_no_feature_explains_is_refused(tmp_path: pathlib.Path, name: str) -> None:
+    model = tiny.make()
+    model.tensors[name] = np.zeros(64, np.float32)
+    path = tiny.write_directory(tmp_path / "m", model, shards=2)
+    with pytest.raises(UnsupportedModelError, match=f"'{name}': no part of the decoder"):
+        read_source(path)
+
+
+def test_tensors_without_a_meaning_change_nothing(tmp_path: pathlib.Path) -> None:
+    model = tiny.make()
+    model.tensors["model.layers.1.self_attn.rotary_emb.inv_freq"] = np.ones(8, np.float32)
+    model.tensors["model.rotary_emb.inv_freq"] = np.ones(8, np.float32)
+    model.tensors["lm_head.weight"] = model.tensors["model.embed_tokens.weight"]
+    path = tiny.write_directory(tmp_path / "m", model)
+    assert fingerprint(path) == FINGERPRINT
+    # The weights once more, under other names, as some publish them.
+    safetensors.numpy.save_file(
+        {"layers.0.attention.wq.weight": np.zeros(4)}, path / "consolidated.safetensors"
+    )
+    assert fingerprint(path) == FINGERPRINT
+
+
+def test_a_tied_head_that_is_not_the_embedding_is_refused(tmp_path: pathlib.Path) -> None:
+    model = tiny.make()
+    model.tensors["lm_head.weight"] = model.tensors["model.embed_tokens.weight"] + 1
+    with pytest.raises(UnsupportedModelError, match=r"'lm_head\.weight' is not the embedding"):
+        read_source(tiny.write_directory(tmp_path / "m", model))
+
+
+def test_a_folder_with_an_adapter_is_no_model(tmp_path: pathlib.Path) -> None:
+    path = tiny.write_directory(tmp_path / "m", tiny.make())
+    (path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnsupportedModelError, match="give the adapter as --adapter"):
+        read_source(path)
+
+
 def test_broken_gguf(tmp_path: pathlib.Path) -> None:
     path = tiny.write_gguf(tmp_path / "m.gguf", tiny.make())
     data = path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.files import MAX_CONFIG, parse_object, read_whole
 from llmzip.model.float_model import FloatModel
-from llmzip.model.published_decoder import read_decoder
+from llmzip.model.published_decoder import Load, PublishedDecoder, read_decoder
 from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.types import Float32Array
 
@@ -28,18 +28,51 @@ def read_directory(path: pathlib.Path) -> FloatModel:
         ) from error
     decoder = read_decoder(config)
     words = vocabulary.from_directory(path, config).padded(decoder.vocab)
-    load = _loader(path)
-    return decoder.float_model(words, load)
+    file_of = _files(path)
+    load = _loader(path, file_of)
+    model = decoder.float_model(words, load)
+    _refuse_unknown(model, decoder, file_of, load)
+    return model
 
 
-def _loader(path: pathlib.Path) -> Callable[[Sequence[str]], Float32Array]:
-    """What reads a tensor by its name, or the first of several that is there, from the directory's
-    safetensors files.
+def _files(path: pathlib.Path) -> dict[str, SafetensorsFile]:
+    """Tensors' names -> the files that hold them: `model*.safetensors`, as transformers takes them,
+    and only where there is none whatever else there is (some publish the weights twice).
     """
+    if (path / "adapter_config.json").exists():
+        raise UnsupportedModelError(
+            f"{path}: holds an adapter (adapter_config.json): name its base, "
+            "and give the adapter as --adapter in a folder of its own"
+        )
     files = [SafetensorsFile(file) for file in sorted(path.glob("*.safetensors"))]
     if not files:
         raise UnsupportedModelError("no *.safetensors file")
-    file_of = {name: file for file in files for name in file.names}
+    chosen = [file for file in files if file.path.name.startswith("model")] or files
+    return {name: file for file in chosen for name in file.names}
+
+
+def _refuse_unknown(
+    model: FloatModel, decoder: PublishedDecoder, file_of: Mapping[str, SafetensorsFile], load: Load
+) -> None:
+    """Refuse a tensor that no feature explains: a part that would be left out without a word."""
+    known = {stored for part in model.names() for stored in decoder.stored(part)}
+    known |= decoder.without_meaning(model.spec.layers)
+    others = decoder.family.other_parts
+    unknown = sorted(name for name in file_of.keys() - known if not name.startswith(others))
+    for name in unknown:
+        where = f"{file_of[name].path}: {name[:200]!r}"
+        if name not in decoder.tied_heads():
+            raise UnsupportedModelError(
+                f"{where}: no part of the decoder that config.json describes"
+            )
+        if not np.array_equal(load([name]), load(decoder.stored("embedding"))):
+            raise UnsupportedModelError(
+                f"{where} is not the embedding, though config.json ties them (tie_word_embeddings)"
+            )
+
+
+def _loader(path: pathlib.Path, file_of: Mapping[str, SafetensorsFile]) -> Load:
+    """What reads a tensor by its name, or the first of several that is there."""
 
     def load(names: Sequence[str]) -> Float32Array:
         name = next((name for name in names if name in file_of), None)

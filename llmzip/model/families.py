@@ -137,6 +137,10 @@ class Family:
     """The MLP's width in model widths, where config.json does not say it."""
     local_rope: bool = False
     """Whether layers with a window have a rotary table of their own."""
+    buffers: tuple[str, ...] = ("self_attn.rotary_emb.inv_freq",)
+    """What older programs published of a layer beside its weights: it follows from config.json."""
+    other_parts: tuple[str, ...] = ()
+    """How the names of tensors begin that belong to another part than the decoder of text."""
 
 
 def _qwen_slides(config: Config, layer: int) -> bool:
@@ -219,6 +223,12 @@ _GEMMA3 = dataclasses.replace(
     _GEMMA2,
     prefixes=("model.", "language_model.model.", "model.language_model."),
     text_config=True,
+    other_parts=(
+        "vision_tower.",
+        "multi_modal_projector.",
+        "model.vision_tower.",
+        "model.multi_modal_projector.",
+    ),
     features=lambda config: {**_gemma_caps(config), "head_norm": "head"},
     slides=lambda config, layer: bool(
         (layer + 1)
@@ -338,6 +348,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         places=names.GPT_NEOX,
         prefixes=("gpt_neox.",),
+        buffers=("attention.rotary_emb.inv_freq", "attention.bias", "attention.masked_bias"),
         layer_norm=True,
         biases=_neox_biases,
         features=_neox_features,
@@ -360,6 +371,7 @@ FAMILIES: Mapping[str, Family] = {
         places=names.GPT2,
         prefixes=("transformer.", ""),
         layers="h",
+        buffers=("attn.bias", "attn.masked_bias"),
         layer_norm=True,
         biases=lambda config: (*_ATTENTION, "gate", "down", *_NORMS),
         features=lambda config: {"gated": False, "learned_positions": True, "rope_tables": 0},

@@ -61,6 +61,28 @@ class PublishedDecoder:
         place = self.places[part].name
         return [f"{prefix}{within}{place}.{kind}" for prefix in self.family.prefixes]
 
+    def without_meaning(self, layers: int) -> set[str]:
+        """Names of tensors that old programs published beside the weights and that say nothing
+        which config.json does not say.
+        """
+        family = self.family
+        return {
+            *(f"{prefix}rotary_emb.inv_freq" for prefix in family.prefixes),
+            *(
+                f"{prefix}{family.layers}.{layer}.{buffer}"
+                for prefix in family.prefixes
+                for layer in range(layers)
+                for buffer in family.buffers
+            ),
+        }
+
+    def tied_heads(self) -> tuple[str, ...]:
+        """Under which names a tied head may be published again."""
+        if not self.tied:
+            return ()
+        head = f"{self.places['head'].name}.weight"
+        return head, *(prefix.removesuffix("model.") + head for prefix in self.family.prefixes)
+
     def _tensor(self, name: str, spec: ModelSpec, load: Load) -> Float32Array:
         """A tensor by its canonical name."""
         array, part = load(self.stored(name)), _part(name)
