@@ -73,7 +73,10 @@ def list_models(as_json: bool) -> None:
 @models.command()
 @click.argument("name", type=NAME)
 @click.option(
-    "--adapter", type=NAME, metavar="FILE", help="Merge an adapter that `llmzip tune` made."
+    "--adapter",
+    type=NAME,
+    metavar="PATH",
+    help="Merge an adapter: the file that `llmzip tune` made, or a folder with a LoRA of peft.",
 )
 @click.option(
     "--name", "label", type=NAME, help="What the model is called; by default as its source is."

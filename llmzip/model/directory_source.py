@@ -11,14 +11,16 @@ from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.files import MAX_CONFIG, parse_object, read_whole
 from llmzip.model.float_model import FloatModel
+from llmzip.model.peft_folder import PeftAdapter
 from llmzip.model.published_decoder import Load, PublishedDecoder, read_decoder
 from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.types import Float32Array
 
 
-def read_directory(path: pathlib.Path) -> FloatModel:
-    """The model in a directory. Raises UnsupportedModelError or, from what cannot be understood,
-    other errors.
+def read_directory(path: pathlib.Path, adapter: PeftAdapter | None = None) -> FloatModel:
+    """The model in a directory, with an adapter merged into it.
+
+    Raises UnsupportedModelError or, from what cannot be understood, other errors.
     """
     try:
         config = parse_object(read_whole(path / "config.json", MAX_CONFIG), path / "config.json")
@@ -30,8 +32,10 @@ def read_directory(path: pathlib.Path) -> FloatModel:
     words = vocabulary.from_directory(path, config).padded(decoder.vocab)
     file_of = _files(path)
     load = _loader(path, file_of)
-    model = decoder.float_model(words, load)
+    model = decoder.float_model(words, load, adapter.changed if adapter else None)
     _refuse_unknown(model, decoder, file_of, load)
+    if adapter:
+        adapter.refuse_unknown(name for part in model.names() for name in decoder.meant(part))
     return model
 
 

@@ -8,6 +8,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.families import ACTIVATIONS, FAMILIES, Config, Family, layer_features
 from llmzip.model.features import Features
@@ -21,6 +24,10 @@ from llmzip.types import Float32Array
 
 Load = Callable[[Sequence[str]], Float32Array]
 """Names of which the first that is there is wanted -> the tensor."""
+Change = Callable[[Sequence[str], Float32Array, bool], npt.NDArray[np.floating]]
+"""What a tensor may be called, the tensor, and whether it is [inputs, outputs] -> the tensor that
+is meant in its place: the same, or that of an adapter.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +43,34 @@ class PublishedDecoder:
     vocab: int
     rope_theta: float
 
-    def float_model(self, words: Vocabulary, load: Load) -> FloatModel:
-        """The model with this vocabulary, whose tensors `load` reads."""
+    def float_model(
+        self, words: Vocabulary, load: Load, change: Change | None = None
+    ) -> FloatModel:
+        """The model with this vocabulary, whose tensors `load` reads and `change` changes."""
         spec = ModelSpec(
             **self.shape,
             vocab=self.vocab,
             start_token=words.start_token,
             escape_token=words.escape_token,
         )
-        return FloatModel(
-            spec, self.rope_theta, words, lambda name: self._tensor(name, spec, load), self.recipe
-        )
+
+        def tensor(name: str) -> npt.NDArray[np.floating]:
+            array: npt.NDArray[np.floating] = load(self.stored(name))
+            if change is not None:
+                part = _part(name)
+                transposed = part != "head" and self.places[part].transposed
+                array = change(self.meant(name), array, transposed)
+            return self._tensor(name, spec, array)
+
+        return FloatModel(spec, self.rope_theta, words, tensor, self.recipe)
+
+    def meant(self, name: str) -> list[str]:
+        """What a tensor is called in the program that computes it: as it is stored, but a tied head
+        by a name of its own.
+        """
+        if name == "head":
+            return [f"{self.places[name].name}.weight"]
+        return self.stored(name)
 
     def stored(self, name: str) -> list[str]:
         """Under which names a tensor may be published, by its canonical name."""
@@ -83,9 +107,11 @@ class PublishedDecoder:
         head = f"{self.places['head'].name}.weight"
         return head, *(prefix.removesuffix("model.") + head for prefix in self.family.prefixes)
 
-    def _tensor(self, name: str, spec: ModelSpec, load: Load) -> Float32Array:
-        """A tensor by its canonical name."""
-        array, part = load(self.stored(name)), _part(name)
+    def _tensor(
+        self, name: str, spec: ModelSpec, array: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.floating]:
+        """A tensor by its canonical name, of the published one."""
+        part = _part(name)
         kind = "bias" if name.endswith(".bias") else "weight"
         if part == "head":
             return array

@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
-from llmzip.types import Float32Array
+Floats = npt.NDArray[np.floating]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,8 @@ GPT2: Mapping[str, Place] = {
 
 
 def taken(
-    array: Float32Array, place: Place, part: str, sizes: Mapping[str, int], head_dim: int
-) -> Float32Array:
+    array: Floats, place: Place, part: str, sizes: Mapping[str, int], head_dim: int
+) -> Floats:
     """A part of a published tensor, or all of it: a matrix, or its bias.
 
     sizes: rows of each canonical part. An array that has not the rows of its stack comes back as it
@@ -112,7 +113,7 @@ def taken(
     return array[first : first + sizes[part]]
 
 
-def split_halves(array: Float32Array, head_dim: int) -> Float32Array:
+def split_halves(array: Floats, head_dim: int) -> Floats:
     """Rows of heads whose neighbors turn together -> rows that turn with those half a head away."""
     if len(array) % head_dim:
         return array  # refused by whoever asked

@@ -9,25 +9,34 @@ from __future__ import annotations
 import hashlib
 import pathlib
 
+from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.directory_source import read_directory
 from llmzip.model.files import MAX_CONFIG, MAX_TOKENIZER, digest_of, one_error
 from llmzip.model.float_model import LAYER_PARTS, FloatModel
 from llmzip.model.gguf_file import GGUFFile
 from llmzip.model.gguf_source import read_gguf
+from llmzip.model.peft_folder import PeftAdapter
 from llmzip.model.vocabulary import Vocabulary
 
 __all__ = ["LAYER_PARTS", "FloatModel", "gguf_vocabulary", "read_source", "source_digest"]
 
 
-def read_source(path: pathlib.Path) -> FloatModel:
+def read_source(path: pathlib.Path, adapter: PeftAdapter | None = None) -> FloatModel:
     """The float model in a `.gguf` file or a directory with config.json, tokenizer.json and
-    safetensors files.
+    safetensors files; adapter: merged into a directory's.
 
     Raises UnsupportedModelError for another architecture or a file that cannot be understood.
     """
     with one_error(path, "not a complete model"):
-        return read_directory(path) if path.is_dir() else read_gguf(path)
+        if path.is_dir():
+            return read_directory(path, adapter)
+        if adapter:
+            raise UnsupportedModelError(
+                "a PEFT adapter is merged into the folder or hub model that it was trained on, "
+                "not into a GGUF file"
+            )
+        return read_gguf(path)
 
 
 def gguf_vocabulary(path: pathlib.Path) -> Vocabulary:

@@ -154,8 +154,10 @@ class ModelStore:
         """Install a model: download it where need be, convert and cache it. A damaged one is
         replaced.
 
-        adapter: the file of an adapter that is merged into it (`llmzip tune`). label: what the
-        result is called. Raises what `resolve` raises.
+        adapter: what is merged into it, the file of an adapter that `llmzip tune` made or a folder
+        with a LoRA that the package peft saved. label: what the result is called.
+
+        Raises what `resolve` raises.
         """
         install = functools.partial(self._install, name, not self.offline, progress, adapter, label)
         installed = install()
@@ -378,19 +380,21 @@ class ModelStore:
         """
         from llmzip.model.adapter import Adapter
         from llmzip.model.convert import convert
+        from llmzip.model.peft_folder import is_peft_folder, peft_digest, read_peft
         from llmzip.model.sources import read_source, source_digest
 
         base = sha256 = source_digest(path)
+        is_peft = adapter is not None and is_peft_folder(adapter)
         if adapter:
-            sha256 = hashlib.sha256(
-                f"{base} {digest_of(adapter).hex()}".encode("ascii")
-            ).hexdigest()
+            added = peft_digest(adapter) if is_peft else digest_of(adapter).hex()
+            sha256 = hashlib.sha256(f"{base} {added}".encode("ascii")).hexdigest()
         cached = self.cache.of_source(sha256)
         if cached and expected in (None, cached.fingerprint):
             return cached
-        floats = read_source(path)
+        floats = read_source(path, read_peft(adapter) if adapter and is_peft else None)
         if adapter:
-            floats = Adapter.load(adapter).merged(floats, base)
+            if not is_peft:
+                floats = Adapter.load(adapter).merged(floats, base)
             source = f"{source} + {adapter.name}"
         model = convert(floats, functools.partial(progress, "convert") if progress else None)
         fingerprint = model.fingerprint.hex()
