@@ -61,9 +61,9 @@ class BlockDecoder:
 
     def has_room(self, blocks: Sequence[Block]) -> bool:
         """Whether another block like the last of these, the next ones of the frame, could be
-        decoded beside them.
+        decoded beside them; not while blocks that have been decoded wait for their turn.
         """
-        return self._together([*blocks, blocks[-1]]) > len(blocks)
+        return not self._ahead and self._together([*blocks, blocks[-1]]) > len(blocks)
 
     def decode_ahead(self, blocks: Sequence[Block]) -> None:
         """Decode the next blocks of the frame side by side, as far as the limits allow; `attempt`

@@ -120,8 +120,9 @@ class LLMZipDecompressor(NotCopyable):
                 frame = FrameReader(self._input)
                 self._steps.run(lambda: self._begin(frame))
                 return
-            self._look_ahead(self._frame)
             block = self._frame.read_block()
+            if block is not None:
+                self._look_ahead(self._frame, block)
         except TruncatedError as error:
             self._wanted = len(self._input) + error.missing
             return
@@ -132,23 +133,20 @@ class LLMZipDecompressor(NotCopyable):
             data = self._decoder.attempt(block)
             self._steps.run(lambda: self._note(block, data))
 
-    def _look_ahead(self, frame: FrameReader) -> None:
-        """Decode the complete blocks of the input that can go side by side; stand before the first
-        one again.
+    def _look_ahead(self, frame: FrameReader, first: Block) -> None:
+        """Decode the complete blocks of the input that can go side by side with the one that has
+        been read; stand behind that one again.
         """
-        frame.go_back(self._blocks)
-        blocks: list[Block] = []
+        blocks, behind = [first], self._input.offset
         # What is wrong there is found again when it is its turn.
         with contextlib.suppress(LLMZipError):
-            while not blocks or self._decoder.has_room(blocks):
-                block = frame.read_block()
-                if block is None:
-                    break
+            while self._decoder.has_room(blocks) and (block := frame.read_block()) is not None:
                 blocks.append(block)
-        if blocks:
+        if self._input.offset != behind:
             self._decoder.decode_ahead(blocks)
-        self._input.go_back()
-        frame.go_back(self._blocks)
+            self._input.go_back()
+            frame.go_back(self._blocks)
+            frame.read_block()
 
     def _begin(self, frame: FrameReader) -> None:
         self._decoder.open_frame(frame.header)
