@@ -120,6 +120,7 @@ class LLMZipDecompressor(NotCopyable):
                 frame = FrameReader(self._input)
                 self._steps.run(lambda: self._begin(frame))
                 return
+            self._frame.go_back(self._blocks)  # where a call was interrupted
             block = self._frame.read_block()
             if block is not None:
                 self._look_ahead(self._frame, block)

@@ -110,7 +110,11 @@ class PublishedDecoder:
     def _tensor(
         self, name: str, spec: ModelSpec, array: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.floating]:
-        """A tensor by its canonical name, of the published one."""
+        """A tensor by its canonical name, of the published one. One that is no matrix or vector
+        comes back as it is: whoever asked refuses its shape.
+        """
+        if not array.size or array.ndim > 2 or array.ndim < 1:
+            return array
         part = _part(name)
         kind = "bias" if name.endswith(".bias") else "weight"
         if part == "head":
