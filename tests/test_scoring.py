@@ -200,7 +200,7 @@ def test_a_files_bits_come_from_the_model_and_the_reported_overhead(
     overhead = length.table_bits + length.mixing_bits + length.tail_bits + length.header_bits
     assert length.bits_per_byte == pytest.approx((length.file_bits - overhead) / size, abs=1e-9)
     # Each part by itself is as small as it must be: nothing is hidden in a remainder.
-    # The coder's last word. Zeros at the end are not stored: by luck it is a byte less than nothing.
+    # The coder's last word; zeros at its end are not stored, so by luck a byte less than nothing.
     assert -8 * blocks < length.tail_bits < 40 * blocks
     assert abs(length.table_bits) < 1e-3 * size
     assert 8 * 20 * blocks <= length.header_bits <= 8 * 40 * blocks
