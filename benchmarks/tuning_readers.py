@@ -94,9 +94,6 @@ def book(path: str, text: str, chance: random.Random) -> Iterator[str]:
     yield wrapped(body.translate(_PLAIN), chance.randint(64, 76))
 
 
-_BLOCKS = {"para", "title", "item", "caption", "entry", "note", "definition", "meaning", "quote"}
-
-
 def cnxml(_path: str, text: str, chance: random.Random) -> Iterator[str]:
     """A textbook's module: paragraphs, titles, captions; formulas as their letters."""
     try:

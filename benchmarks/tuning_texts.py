@@ -31,13 +31,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tuning_readers import READERS
+from llmzip.tuning import data
 
 RUN = 13  # words
 SHARED_PARAGRAPHS, KNOWN_SHARE = 1 / 50, 1 / 5
 SAMPLE = 16  # of known runs of words one in so many is remembered
 LEAST_BYTES = 400  # of a document
 REPEATED_BYTES = 120  # a paragraph so long comes once
-DOCUMENT_END = "\n\x0c\n"
+DOCUMENT_END = data.DOCUMENT_END.decode()
 
 Hashes = npt.NDArray[np.uint64]
 
