@@ -88,7 +88,8 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
 
 /* What will be read soon. Kernels ask for some lines of it between their own loads, so that the
  * memory works while they compute: evenly, because the processor drops requests that come in
- * bursts. With no lines left, `next` must still be an address. */
+ * bursts, and into the second-level cache, whose queue is longer than that of the first. With no
+ * lines left, `next` must still be an address. */
 struct prefetch {
     const char *next;
     size_t lines;
@@ -100,7 +101,7 @@ static inline __attribute__((always_inline)) void prefetch_lines(struct prefetch
 {
     size_t step = wanted->lines < count ? 0 : 64;
     for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(wanted->next + i * step, 0, 3);
+        __builtin_prefetch(wanted->next + i * step, 0, 2);
     wanted->next += count * step;
     wanted->lines -= step ? count : 0;
 }

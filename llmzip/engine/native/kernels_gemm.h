@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
         for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end;
              k++, b += PANEL * 4) {
             vi weights[VECTORS];
-            __builtin_prefetch(line, 0, 3);
+            __builtin_prefetch(line, 0, 2);
             line += ahead;
 #pragma GCC unroll 16
             for (size_t v = 0; v < VECTORS; v++)
