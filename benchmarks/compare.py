@@ -34,11 +34,11 @@ from llmzip.evaluation.options import Text, load_texts
 from llmzip.levels import MAX_LEVEL, MIN_LEVEL
 
 DEFAULT_DATA = (
-    "python-topics:100000",
-    "python-sources:100000",
-    "logs:50000",
-    "json:50000",
-    "csv:50000",
+    "corpus:python-topics:100000",
+    "corpus:python-sources:100000",
+    "corpus:logs:50000",
+    "corpus:json:50000",
+    "corpus:csv:50000",
 )
 ROOT = pathlib.Path(__file__).parent.parent
 SIZES = ROOT / "benchmarks" / "sizes.csv"

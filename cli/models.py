@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SHOWN_DIGITS = 16
 
-SAMPLE = "python-topics:16384"
+SAMPLE = "corpus:python-topics:16384"
 """What `convert` measures on, unless told otherwise: a text that every machine has."""
 
 

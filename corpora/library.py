@@ -24,6 +24,9 @@ from llmzip.errors import IntegrityError, LLMZipError
 from llmzip.model.store import cache_base
 from llmzip.types import TransferProgress
 
+PREFIX = "corpus:"
+"""What stands before the name of a corpus that no file or folder of that name is to replace."""
+
 _DATE = re.compile(r"(\d{4})[-_/]?(0[1-9]|1[0-2])(?!\d)")
 _STATED_DATE = re.compile(rb"""^\s*(?:date|path)\s*[:=]\s*["']?(\d{4})[-/](\d{2})""", re.MULTILINE)
 
@@ -125,11 +128,18 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def texts(name: str) -> Mapping[str, bytes]:
-    """Name -> bytes of a built-in corpus, a fetched one, a file, or the files of a folder, in a
+    """Name -> bytes of a file, the files of a folder, a built-in corpus, or a fetched one, in a
     fixed order.
 
+    A path that exists wins over a corpus of the same name; `corpus:NAME` is always the corpus.
     Raises LLMZipError for a name that is none of these, or a corpus that is not fetched.
     """
+    path = pathlib.Path(name)
+    if path.is_dir():
+        return _files(path)
+    if path.is_file():
+        return {path.name: path.read_bytes()}
+    name = name.removeprefix(PREFIX)
     if name in BUILTIN:
         return {name: BUILTIN[name]()}
     corpus = registry.by_name(name)
@@ -138,11 +148,6 @@ def texts(name: str) -> Mapping[str, bytes]:
         if not folder.is_dir():
             raise LLMZipError(f"the corpus {name} is not here; run `llmzip corpora fetch {name}`")
         return _files(folder)
-    path = pathlib.Path(name)
-    if path.is_dir():
-        return _files(path)
-    if path.is_file():
-        return {path.name: path.read_bytes()}
     known = ", ".join([*BUILTIN, *(c.name for c in registry.CORPORA)])
     raise LLMZipError(f"{name}: no such file or folder, and no corpus (known: {known})")
 

@@ -172,6 +172,57 @@ def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert "no such file" in failed.stderr
 
 
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        ("nosuch", "codecs are raw"),
+        ("xz:preset=x", "xz:preset=x"),
+        ("xz:preset=\u00b2", "xz:preset=\u00b2"),
+        ("xz:level=3", "unexpected keyword"),
+        ("xz:9", "parameters are key=value"),
+        ("zlib:level=99", "levels are 1 to 9"),
+        ("llm:runtime=x", "llm:runtime=x"),
+        ("rank:level=x", "rank:level=x"),
+        ("equal-info:bits=x", "equal-info:bits=x"),
+        ("ldm:inner=nosuch", "codecs are raw"),
+        ("ppmd:order=x", "ppmd:order=x"),
+        ("brotli:window_bits=x", "brotli:window_bits=x"),
+    ],
+)
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_a_codec_that_is_none_is_one_error_before_anything_is_measured(
+    codec: str, message: str, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    pair = ("--text", text_file, "--given", text_file)
+    for arguments in (("-d", text_file), ("conditional", *pair)):
+        failed = cli(*arguments, "-c", codec, "-q", "--output", tmp_path / arguments[0])
+        assert isinstance(failed.exception, SystemExit), failed.exception
+        assert (failed.exit_code, failed.stdout) == (1, "")
+        assert message in failed.stderr
+        assert len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_what_was_asked_for_by_name_and_gives_nothing_is_no_success(
+    tmp_path: pathlib.Path,
+) -> None:
+    short = tmp_path / "short.txt"
+    short.write_bytes(TEXT[:300])
+    unasked = cli("-d", short, "-q")  # the sample of the capacity is longer: a note, no failure
+    assert unasked.exit_code == 0, unasked.output
+    assert "needs a sample" in unasked.stdout
+    asked = cli("-d", short, "-q", "--task", "code_length", "--task", "capacity")
+    assert asked.exit_code == 1
+    assert "bits/byte" in asked.stdout
+    assert "information capacity needs a sample of 512 tokens" in asked.stderr
+    nothing = cli("-d", short, "-q", "--task", "file", "-m", f"float:{TINY_DIRECTORY}")
+    assert nothing.exit_code == 1
+    assert "nothing was measured" in nothing.stderr
+    grid = cli("-d", short, "-q", "--task", "code_length", "--damage")
+    assert grid.exit_code == 1
+    assert "cache_damage" in grid.stderr
+
+
 def test_knn_align_and_information(tmp_path: pathlib.Path) -> None:
     for part, cut in (("train", slice(0, 300)), ("test", slice(300, 500))):
         for label, data in (
@@ -241,7 +292,7 @@ def test_sub_commands_go_on_after_an_interruption(
         ),
         comparison: ("compare", "--to", TINY_DIRECTORY, "-d", f"{text_file}:300", "-d", "logs:300"),
     }
-    names = {dated: "score", pairs: "score", comparison: "compare"}
+    names = {dated: "score_text", pairs: "score", comparison: "compare"}
     monkeypatch.setattr(pairs, "_TOGETHER", 4)
     for module, arguments in commands.items():
         honest = getattr(module, names[module])

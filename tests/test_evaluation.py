@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import llmzip
+from benchmarks import compare as compare_benchmark
+from llmzip.cli.eval.evaluate import DEFAULT_DATA
 from llmzip.codecs.registry import get_codec
 from llmzip.evaluation import run, tasks
 from llmzip.evaluation.cache_damage import measure_damage
@@ -30,11 +32,11 @@ from llmzip.evaluation.report import report
 from llmzip.evaluation.rows import CodeLengthMeasures, Result
 from llmzip.evaluation.tables import markdown
 from llmzip.metrics.windows import Span
-from llmzip.scoring.base import Scorer
+from llmzip.scoring.base import Scorer, joined
 from llmzip.scoring.float_loader import load_float
 from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import score
+from llmzip.scoring.spans import score
 from tests.conftest import TINY_DIRECTORY
 from tests.golden import TEXT
 
@@ -226,7 +228,7 @@ def test_a_model_compared_with_itself_and_its_integers(
 def test_conditional_lengths_by_model_and_codec(integer: IntegerScorer) -> None:
     length = ModelCodeLengths(integer)
     first, second = TEXT[:120], TEXT[120:200]
-    text = integer.tokenize(first) + integer.tokenize(second)
+    text = joined([integer.tokenize(first), integer.tokenize(second)])
     count = len(integer.tokenize(first).ids)
     direct = score(integer, text, [Span(0, count, len(text.ids))]).total_bits
     assert length(second, first) == pytest.approx(direct)
@@ -235,6 +237,37 @@ def test_conditional_lengths_by_model_and_codec(integer: IntegerScorer) -> None:
     assert length(second, long) > 0  # cut from the left to fit
     by_codec = conditional_by_codec(codec_length("xz"))
     assert by_codec(TEXT, TEXT) < 0.2 * by_codec(TEXT, b"")
+
+
+def test_all_of_a_long_text_is_scored_each_part_behind_the_given_one(
+    integer: IntegerScorer, english: bytes
+) -> None:
+    """The tiny model has 512 positions; the text has more tokens than that several times over."""
+    long, given = english[:4000], english[4000:4300]
+    y, z = integer.tokenize(long), integer.tokenize(given)
+    assert len(y.ids) > 3 * integer.max_positions
+    half = integer.max_positions // 2
+    expected = alone = 0.0
+    for start in range(0, len(y.ids), half):
+        part = y[start : start + half]
+        whole = Span(0, len(z.ids), len(z.ids) + len(part.ids))
+        expected += score(integer, joined([z, part]), [whole]).total_bits
+        alone += score(integer, part, [Span(0, 0, len(part.ids))]).total_bits
+    length = ModelCodeLengths(integer)
+    assert length(long, given) == pytest.approx(expected)
+    assert length(long) == pytest.approx(alone)
+    copied = length(english[:1500], english[:1500])
+    assert copied != pytest.approx(length(english[:1500]), rel=1e-3)  # z has room, and tells
+    # More text is more bits: nothing is left out, whatever is given.
+    assert length(long + given, given) > length(long, given)
+
+
+def test_the_windows_of_a_text_are_the_same_whatever_is_given(
+    integer: IntegerScorer, english: bytes
+) -> None:
+    length = ModelCodeLengths(integer)
+    useless = length(english[:4000], b" ")
+    assert useless == pytest.approx(length(english[:4000]), rel=0.05)
 
 
 def test_distances_tell_texts_apart() -> None:
@@ -276,6 +309,35 @@ def test_data_by_name_and_size(tmp_path: pathlib.Path) -> None:
     assert len(load_texts(("logs:1000",))[0].data) == 1000
     with pytest.raises(llmzip.LLMZipError, match="no text to measure"):
         load_texts((str(tmp_path / "empty"),))
+
+
+def test_what_exists_wins_over_corpora_and_sizes(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "today").write_bytes(b"mine")
+    (tmp_path / "run-12:30").write_bytes(b"0123456789" * 5)
+    (tmp_path / "json").write_bytes(b"mine, too")
+    monkeypatch.chdir(tmp_path)
+    assert [(t.name, t.data) for t in load_texts(("logs", "logs:2"))] == [
+        ("today", b"mine"),
+        ("today", b"mi"),
+    ]
+    assert load_texts(("json",))[0].data == b"mine, too"
+    assert load_texts(("run-12:30", "run-12:30:4"))[0].data == b"0123456789" * 5
+    assert load_texts(("run-12:30:4",))[0].data == b"0123"
+    (corpus,) = load_texts(("corpus:logs:1000",))
+    assert (corpus.name, len(corpus.data)) == ("logs", 1000)
+    for text in load_texts((*DEFAULT_DATA, *compare_benchmark.DEFAULT_DATA)):
+        assert not text.data.startswith(b"mine")  # what is measured by default is always the same
+
+
+@pytest.mark.parametrize("size", ["\u00b2", "\u0663", "1e3", "-1", "", "9" * 30])
+def test_a_size_has_ascii_digits(size: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"0123456789")
+    with pytest.raises(llmzip.LLMZipError, match="no such file or folder"):
+        load_texts((f"{tmp_path / 't.txt'}:{size}",))
+    assert parse_codec(f"xz:preset={size}")[1] == {"preset": -1 if size == "-1" else size}
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

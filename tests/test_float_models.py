@@ -82,6 +82,18 @@ def with_fewer_tensors(folder: pathlib.Path) -> None:
     tiny.write_directory(folder, model)
 
 
+def without_a_head(folder: pathlib.Path) -> None:
+    model = tiny.make(tied=False)
+    del model.tensors["lm_head.weight"]
+    tiny.write_directory(folder, model)
+
+
+def with_another_head(folder: pathlib.Path) -> None:
+    model = tiny.make(tied=False)
+    model.tensors["lm_head.weight"] = model.tensors["lm_head.weight"][:, :32]
+    tiny.write_directory(folder, model)
+
+
 def more_tokens_than_the_model(folder: pathlib.Path) -> None:
     file = folder / "tokenizer.json"
     words = json.loads(file.read_text())
@@ -126,6 +138,8 @@ def encoder(folder: pathlib.Path) -> None:
         (without_weights, "no *.safetensors file"),
         (containing("model.safetensors", ""), "cannot load it"),
         (with_fewer_tensors, "no tensor 'model.layers.1.mlp.up_proj.weight' (1 are missing)"),
+        (without_a_head, "no tensor 'lm_head.weight' (1 are missing)"),
+        (with_another_head, "tensor 'lm_head.weight' has another shape"),
         (mamba, "num_attention_heads is None"),
         (rwkv, "num_attention_heads is None"),
         (encoder, "BertLMHeadModel predicts differently"),
@@ -144,13 +158,17 @@ def encoder(folder: pathlib.Path) -> None:
     ],
 )
 def test_a_folder_that_is_no_model_for_us_is_one_line(
-    spoil: Callable[[pathlib.Path], object], message: str, tmp_path: pathlib.Path
+    spoil: Callable[[pathlib.Path], object],
+    message: str,
+    tmp_path: pathlib.Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tiny.write_directory(tmp_path / "model", tiny.make())
     spoil(folder)
     failed = click.testing.CliRunner().invoke(
         command, ["eval", "-m", f"float:{folder}", "-d", "logs:300", "-q"]
     )
+    assert "REPORT" not in capfd.readouterr().err  # of transformers, past the runner
     assert isinstance(failed.exception, SystemExit), failed.exception
     assert failed.exit_code == 1
     assert failed.stdout == ""

@@ -37,7 +37,7 @@ from llmzip.scoring.file_length import file_length
 from llmzip.scoring.float_loader import load_float
 from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import score
+from llmzip.scoring.spans import score
 from tests import tiny
 from tests.golden import TEXT
 
@@ -175,6 +175,11 @@ def test_progress_and_the_limit_of_positions(integer: IntegerScorer) -> None:
     assert told[-1] == 300
     with pytest.raises(LimitError, match="512 positions"):
         score(integer, text, [Span(0, 0, 513)])
+    # Without a start token a span may have one token more: its last one is never fed.
+    scores = score(integer, text, [Span(0, 0, 513)], start=False)
+    assert scores.positions.tolist() == list(range(1, 513))
+    with pytest.raises(LimitError, match=r"513 tokens of context .* 512 positions"):
+        score(integer, text, [Span(0, 0, 514)], start=False)
 
 
 def test_an_escaped_byte_costs_its_eight_bits(integer: IntegerScorer) -> None:

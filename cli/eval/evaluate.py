@@ -17,22 +17,23 @@ from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.errors import LLMZipError
-from llmzip.evaluation.codec_rows import DEFAULT_CODECS
-from llmzip.evaluation.options import FLOAT_PREFIX, TASKS, Options, load_texts
+from llmzip.evaluation.codec_rows import DEFAULT_CODECS, make_codec
+from llmzip.evaluation.options import TASKS, Options, load_texts
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from llmzip.scoring.load import FLOAT_PREFIX
 
 if TYPE_CHECKING:
-    from llmzip.evaluation.rows import Result
+    from llmzip.evaluation.rows import Result, Row
 
 DEFAULT_DATA = (
-    "python-topics:65536",
-    "python-sources:65536",
-    "logs:16384",
-    "json:16384",
-    "csv:16384",
-    "random-bytes:2048",
+    "corpus:python-topics:65536",
+    "corpus:python-sources:65536",
+    "corpus:logs:16384",
+    "corpus:json:16384",
+    "corpus:csv:16384",
+    "corpus:random-bytes:2048",
 )
-_DAMAGE_TEXT = "python-topics:65536"
+_DAMAGE_TEXT = "corpus:python-topics:65536"
 
 
 @click.group(invoke_without_command=True)
@@ -112,13 +113,15 @@ def evaluate(
 
     Without --model and --data: the default model and the usual codecs on the built-in texts, with
     everything there is. Prints a Markdown table; --output keeps JSON, Markdown and a report, and
-    lets an interrupted run go on.
+    lets an interrupted run go on. Exit code 1: what was asked for by name could not be measured.
     """
     if click_context.invoked_subcommand:
         return
     from llmzip.evaluation import run
     from llmzip.evaluation.tables import markdown
 
+    for codec in codecs:
+        make_codec(codec)  # a wrong one is said before anything is measured
     complete = not models and not data
     options = Options(
         tasks=tasks or TASKS,
@@ -146,6 +149,24 @@ def evaluate(
     click.echo(table)
     if output is not None:
         _write(result, table, output)
+    missing = [
+        f"{row.name}: {row.text}: {'; '.join(row.errors.values()) or 'nothing was measured'}"
+        for row in result.rows
+        if _lacks(row, named_codecs=bool(codecs), named_tasks=bool(tasks))
+    ]
+    if with_damage:
+        missing += [f"{name}: {why}" for name, why in result.errors.items()]
+    for line in missing:
+        say(line)
+    if missing:
+        click_context.exit(1)
+
+
+def _lacks(row: Row, *, named_codecs: bool, named_tasks: bool) -> bool:
+    """Whether a row lacks what was asked for by name; what is measured unasked need not apply."""
+    if row.kind == "codec":
+        return named_codecs and row.is_empty
+    return row.is_empty or (named_tasks and bool(row.errors))
 
 
 def _made(folder: Path | None) -> Path | None:
@@ -167,5 +188,15 @@ def _write(result: Result, table: str, output: Path) -> None:
     say(f"written: {path}")
 
 
-for command in (compare, conditional, knn, align, information, correlate, damage, months, report):
+for command in (
+    compare,
+    conditional,
+    knn,
+    align,
+    information,
+    correlate,
+    damage,
+    months,
+    report,
+):
     evaluate.add_command(command)

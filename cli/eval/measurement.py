@@ -19,11 +19,12 @@ from llmzip.cli.sizes import parse_size
 from llmzip.corpora import library
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.json_values import to_json
-from llmzip.evaluation.options import FLOAT_PREFIX, Text, load_scorer, load_texts
+from llmzip.evaluation.options import Text, load_texts
 from llmzip.evaluation.partial import Partial
 from llmzip.model.files import readable
 from llmzip.runtime import ENGINE_NAMES, EngineName
 from llmzip.scoring.base import DTYPES, Scorer
+from llmzip.scoring.load import FLOAT_PREFIX, load_scorer
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

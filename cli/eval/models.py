@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--data",
     type=NAME,
     multiple=True,
-    default=("python-topics:32768",),
+    default=("corpus:python-topics:32768",),
     show_default=True,
     help=DATA_HELP,
 )
@@ -58,7 +58,12 @@ def compare(work: Measurement, to: str, data: tuple[str, ...], context: int) -> 
 
 @click.command()
 @click.option(
-    "-d", "--data", type=NAME, default="python-topics:65536", show_default=True, help=DATA_HELP
+    "-d",
+    "--data",
+    type=NAME,
+    default="corpus:python-topics:65536",
+    show_default=True,
+    help=DATA_HELP,
 )
 @click.option(
     "--contexts",
@@ -126,7 +131,7 @@ def _month(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "-d",
     "--data",
     type=NAME,
-    default="rust-blog",
+    default="corpus:rust-blog",
     show_default=True,
     help="Corpus or folder of dated texts.",
 )

@@ -29,7 +29,7 @@ from llmzip.metrics.code_length import percentile
 from llmzip.scoring.base import Predictions, Scorer, Tokenized
 from llmzip.scoring.float_scorer import FloatPredictions, FloatScorer
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
-from llmzip.scoring.score import LITERAL_BITS
+from llmzip.scoring.spans import LITERAL_BITS
 from llmzip.types import IdArray, TokenProgress
 
 EVICT_FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from llmzip.codecs.registry import FramedCodec, get_codec
@@ -18,6 +19,8 @@ DEFAULT_CODECS = (
     "ppmd",
 )
 
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
 
 def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
     """`name` or `name:key=value,key=value` -> name and parameters. Raises ValueError for anything
@@ -32,7 +35,7 @@ def parse_codec(text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"codec {text!r}: parameters are key=value")
-        parameters[key] = int(value) if value.lstrip("-").isdigit() else value
+        parameters[key] = int(value) if _INTEGER.fullmatch(value) else value
     return name, parameters
 
 

@@ -15,7 +15,7 @@ from llmzip.metrics.code_length import percentile
 from llmzip.metrics.divergence import flips, js_bits, kl_bits
 from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin, batches
+from llmzip.scoring.spans import Begin, batches
 from llmzip.types import Float64Array, TokenProgress
 
 _ROWS = 32

@@ -11,9 +11,8 @@ from llmzip.corpora.library import month_of
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.partial import Partial
 from llmzip.metrics.dated import cutoff_gap
-from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin, score
+from llmzip.scoring.spans import Begin, score_text
 from llmzip.types import TokenProgress
 
 
@@ -90,5 +89,4 @@ def measure_months(
 
 
 def _code_length(scorer: Scorer, data: bytes, length: int, progress: TokenProgress | None) -> float:
-    text = scorer.tokenize(data)
-    return score(scorer, text, segments(len(text.ids), length), progress=progress).total_bits
+    return score_text(scorer, data, context=length, progress=progress).total_bits

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import pathlib
+import re
 
 from llmzip import levels
 from llmzip.corpora import library
-from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LLMZipError
-from llmzip.extras import needing
 from llmzip.metrics.capacity import BIASES
 from llmzip.model.files import readable
-from llmzip.model.registry import DEFAULT_MODEL
-from llmzip.model.store import MODEL_VARIABLE
-from llmzip.runtime import DEFAULT_RUNTIME, Runtime
-from llmzip.scoring.base import Scorer
-from llmzip.scoring.integer_scorer import IntegerScorer
 
-FLOAT_PREFIX = "float:"
+_SIZED = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
 TASKS = ("code_length", "file", "capacity", "bpc", "context")
 CONTEXTS = (16, 64, 256, 1024, 2048)
 
@@ -60,6 +53,19 @@ class Text:
         return hashlib.sha256(self.data).hexdigest()
 
 
+def split_size(name: str) -> tuple[str, int | None]:
+    """`NAME:BYTES` -> the name and how many bytes are wanted; None: all. What exists as a whole is
+    a path, whatever it ends with.
+
+    >>> split_size("no-such-file:100"), split_size("no-such-file:\u00b2")
+    (('no-such-file', 100), ('no-such-file:\u00b2', None))
+    """
+    match = _SIZED.fullmatch(name)
+    if match is None or pathlib.Path(name).exists():
+        return name, None
+    return match[1], int(match[2])
+
+
 def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
     """The texts of corpora, files and folders; `NAME:BYTES` takes only the first so many bytes of
     each, as `limit` does.
@@ -68,38 +74,18 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
     """
     found = []
     for name in names:
-        path, _, size = name.rpartition(":")
-        path, max_bytes = (path, int(size)) if path and size.isdigit() else (name, None)
+        path, max_bytes = split_size(name)
         max_bytes = min((n for n in (max_bytes, limit) if n is not None), default=None)
         texts = library.texts(path)
+        source = path.removeprefix(library.PREFIX)
         for label, data in texts.items():
             if data[:max_bytes]:
                 found.append(
                     Text(
-                        readable(label if len(texts) == 1 else f"{path}/{label}"), data[:max_bytes]
+                        readable(label if len(texts) == 1 else f"{source}/{label}"),
+                        data[:max_bytes],
                     )
                 )
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
     return found
-
-
-def load_scorer(
-    name: str | None, *, dtype: str = "float32", runtime: Runtime = DEFAULT_RUNTIME
-) -> Scorer:
-    """A model by name: `float:NAME` through transformers, any other as an integer model. Raises
-    ModelError.
-    """
-    if name and name.startswith(FLOAT_PREFIX):
-        with needing("eval", "a model of transformers"):
-            from llmzip.scoring.float_loader import load_float
-
-        return load_float(
-            name.removeprefix(FLOAT_PREFIX),
-            dtype=dtype,
-            device=runtime.device,
-            download=runtime.download,
-        )
-    label = name or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    label = pathlib.Path(label).name if pathlib.Path(label).exists() else label
-    return IntegerScorer(EngineLoader(name, runtime=runtime).for_compression(), readable(label))

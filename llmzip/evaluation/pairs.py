@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,9 +14,9 @@ from llmzip.evaluation.json_values import FLAT
 from llmzip.evaluation.partial import Partial
 from llmzip.metrics import distances
 from llmzip.metrics.alignment import CodeLength, alignment, bits_saved
-from llmzip.metrics.windows import Span
-from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import score
+from llmzip.metrics.windows import Span, segments
+from llmzip.scoring.base import Scorer, joined
+from llmzip.scoring.spans import score
 from llmzip.types import TokenProgress
 
 DISTANCES = ("ncd", "gpt_max", "gpt_min", "gpt_mean")
@@ -96,9 +95,11 @@ class MutualInformation:
 
 
 class ModelCodeLengths:
-    """C(y) and C(y|z) [bits] by a model: z is its context, cut from the left where both do not fit.
+    """C(y) and C(y|z) [bits] by a model: all of y, with z before it as far as there is room.
 
-    Texts that are longer than the model's positions are cut at their ends, all of them alike.
+    y is read in windows of at most half the model's positions, and each has z before it, whose left
+    end is cut where both do not fit. The windows are the same whatever z is, so that a difference
+    of two code lengths is z's doing.
     """
 
     def __init__(self, scorer: Scorer, partial: Partial | None = None) -> None:
@@ -130,19 +131,23 @@ class ModelCodeLengths:
 
     def _measure(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
         limit = self._scorer.max_positions
-        spans, texts, origin = [], [], 0
-        for text, given in pairs:
+        spans, pair_of, texts, origin = [], [], [], 0
+        for i, (text, given) in enumerate(pairs):
             z, y = self._scorer.tokenize(given), self._scorer.tokenize(text)
-            texts.append(z + y)
-            scored, end = len(z.ids), len(z.ids) + min(len(y.ids), limit)
-            spans.append(Span(origin + max(0, end - limit), origin + scored, origin + end))
-            origin += len(z.ids) + len(y.ids)
-        return score(self._scorer, functools.reduce(lambda a, b: a + b, texts), spans).span_bits(
-            len(pairs)
-        )
+            for window in segments(len(y.ids), max(1, limit // 2)):
+                before = z[max(0, len(z.ids) - (limit - window.length)) :]
+                scored = origin + len(before.ids)
+                texts += [before, y[window.begin : window.end]]
+                spans.append(Span(origin, scored, scored + window.length))
+                pair_of.append(i)
+                origin = scored + window.length
+        scores = score(self._scorer, joined(texts), spans)
+        bits = np.zeros(len(pairs))
+        np.add.at(bits, pair_of, scores.span_bits(len(spans)))
+        return bits
 
     def _identity(self, pair: Pair) -> object:
-        return [self._card, *map(_digest, pair)]
+        return ["in windows", self._card, *map(_digest, pair)]
 
 
 def codec_length(name: str, partial: Partial | None = None) -> CodeLength:

@@ -161,6 +161,15 @@ class Row:
     context: ContextMeasures | None = dataclasses.field(default=None, metadata=FLAT)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no task gave anything."""
+        return all(
+            getattr(self, field.name) is None
+            for field in dataclasses.fields(self)
+            if field.metadata == FLAT
+        )
+
+    @property
     def bits_per_byte(self) -> float | None:
         """The rate of a codec's payload or of a model in independent segments; else None."""
         measured = self.codec or self.code_length

@@ -31,7 +31,7 @@ from llmzip.evaluation.rows import (
 )
 from llmzip.extras import needing
 from llmzip.scoring.base import Scorer
-from llmzip.scoring.score import Begin
+from llmzip.scoring.spans import Begin
 
 PARTIAL = "partial.jsonl"
 

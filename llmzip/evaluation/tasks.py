@@ -22,11 +22,11 @@ from llmzip.evaluation.rows import (
 )
 from llmzip.metrics import capacity, code_length, ranks, rates
 from llmzip.metrics.entropy import Interval, bootstrap, three_coders
-from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, sliding, with_context
+from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, with_context
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.file_length import file_length
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import TokenScores, score
+from llmzip.scoring.spans import TokenScores, score, score_text
 from llmzip.types import TokenProgress
 
 
@@ -50,9 +50,8 @@ def measure_code_length(
     scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
 ) -> CodeLengthMeasures:
     """The text in independent segments: everything that follows from one pass."""
-    text = scorer.tokenize(data)
     length = min(options.context, scorer.max_positions)
-    scores = score(scorer, text, segments(len(text.ids), length), progress=progress)
+    scores = score_text(scorer, data, context=length, progress=progress)
     bits, vocab = scores.bits, len(scorer.vocabulary.token_bytes)
     characters = max(1, int(scores.characters.sum()))
     per_byte, per_character = _intervals(scores)
@@ -150,10 +149,9 @@ def measure_bpc(
     scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
 ) -> BpcMeasures:
     """Bits/character with a window of 1900 tokens that moves by 512."""
-    text = scorer.tokenize(data)
     window = min(BPC_WINDOW, scorer.max_positions)
     stride = min(BPC_STRIDE, window)
-    scores = score(scorer, text, sliding(len(text.ids), window, stride), progress=progress)
+    scores = score_text(scorer, data, context=window, stride=stride, progress=progress)
     characters = code_length.characters(data)
     return BpcMeasures(
         bpc=scores.total_bits / max(1, characters), bpc_window=window, bpc_stride=stride

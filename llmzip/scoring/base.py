@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -48,13 +48,10 @@ class Tokenized:
     characters: IdArray  # [n], counted where a character's first byte is
     escaped: BoolArray  # [n]
 
-    def __add__(self, other: Tokenized) -> Tokenized:
-        """This text followed by the other, each tokenized by itself."""
+    def __getitem__(self, part: slice) -> Tokenized:
+        """Some of the tokens."""
         return Tokenized(
-            np.concatenate([self.ids, other.ids]),
-            np.concatenate([self.sizes, other.sizes]),
-            np.concatenate([self.characters, other.characters]),
-            np.concatenate([self.escaped, other.escaped]),
+            self.ids[part], self.sizes[part], self.characters[part], self.escaped[part]
         )
 
 
@@ -95,6 +92,16 @@ class Scorer(Protocol):
         not yielded. window: attention sees that many last tokens; None: all.
         """
         ...
+
+
+def joined(texts: Sequence[Tokenized]) -> Tokenized:
+    """Texts one after the other, each tokenized by itself."""
+    return Tokenized(
+        np.concatenate([text.ids for text in texts]),
+        np.concatenate([text.sizes for text in texts]),
+        np.concatenate([text.characters for text in texts]),
+        np.concatenate([text.escaped for text in texts]),
+    )
 
 
 def chunks(streams: int, length: int) -> Iterator[slice]:

@@ -6,11 +6,10 @@ import dataclasses
 import pathlib
 
 from llmzip.engine.base import Engine
-from llmzip.metrics.windows import segments
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.float_loader import load_float
 from llmzip.scoring.integer_scorer import IntegerScorer
-from llmzip.scoring.score import score
+from llmzip.scoring.spans import score_text
 
 CONTEXT = 512
 """Tokens that are read together, at most."""
@@ -48,5 +47,4 @@ def fidelity(engine: Engine, path: pathlib.Path, sample: bytes) -> Fidelity:
 
 
 def _bits_per_byte(scorer: Scorer, sample: bytes, length: int) -> float:
-    text = scorer.tokenize(sample)
-    return score(scorer, text, segments(len(text.ids), length)).total_bits / len(sample)
+    return score_text(scorer, sample, context=length).total_bits / len(sample)

@@ -14,7 +14,7 @@ from llmzip.container.codec_ids import CodecId
 from llmzip.engine.base import Engine
 from llmzip.predictor.dictionary import Dictionary
 from llmzip.scoring.integer_scorer import IntegerPredictions, IntegerScorer
-from llmzip.scoring.score import LITERAL_BITS
+from llmzip.scoring.spans import LITERAL_BITS
 from llmzip.types import TokenProgress
 
 

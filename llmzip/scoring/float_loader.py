@@ -145,6 +145,7 @@ def _transformers_model(path: pathlib.Path, dtype: str) -> Any:
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # told below, in our words
                 output_loading_info=True,
                 **options,
             )
@@ -158,6 +159,13 @@ def _transformers_model(path: pathlib.Path, dtype: str) -> Any:
     if missing := sorted(loading["missing_keys"]):
         raise UnsupportedModelError(
             f"{path}: no tensor {missing[0]!r} ({len(missing)} are missing)"
+        )
+    if others := sorted(
+        key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]
+    ):
+        raise UnsupportedModelError(
+            f"{path}: tensor {others[0]!r} has another shape than config.json says "
+            f"({len(others)} have)"
         )
     return model
 
@@ -221,8 +229,12 @@ def _words(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, which run through ours."""
+    """Without transformers' progress bars, which run through ours, and its reports of what the
+    weights lack, which are our errors.
+    """
     logging: Any = transformers.utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
         # Reading GGUF files draws a bar that cannot be switched off.
@@ -230,3 +242,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.enable_progress_bar()
+        logging.set_verbosity(verbosity)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import LimitError, LLMZipError
-from llmzip.metrics.windows import Span
+from llmzip.metrics.windows import Span, segments, sliding
 from llmzip.scoring.base import Scorer, Tokenized
 from llmzip.types import BoolArray, Float64Array, IdArray, TokenProgress
 
@@ -65,20 +65,21 @@ def batches(
     """Spans as rows, the longest first, so that a batch pads little.
 
     start: whether each span begins with the start token; without it, its first token is not scored.
-    Raises LimitError for a span that is longer than the model's positions.
+    Either way nothing follows a span's last token, which is not fed. Raises LimitError for a span
+    that feeds more tokens than the model has positions.
     """
     order = sorted(range(len(spans)), key=lambda i: -spans[i].length)
     skip = 0 if start else 1
     while order:
         longest = spans[order[0]].length
-        if longest > scorer.max_positions:
+        length = longest - skip
+        if length > scorer.max_positions:
             raise LimitError(
-                f"{longest} tokens of context are more than "
+                f"{length} tokens of context are more than "
                 f"the model's {scorer.max_positions} positions"
             )
-        rows = order[: max(1, scorer.batch_positions // longest)]
+        rows = order[: max(1, scorer.batch_positions // max(1, length))]
         order = order[len(rows) :]
-        length = longest - skip
         if length < 1:
             continue
         inputs, targets = np.zeros((2, len(rows), length), np.int32)
@@ -96,6 +97,29 @@ def batches(
             wanted[row, :count] = np.arange(span.begin + skip, span.end) >= span.scored
         positions = np.broadcast_to(np.arange(skip, longest, dtype=np.int32), inputs.shape)
         yield Batch(np.array(rows, np.int32), inputs, targets, text_indices, positions, wanted)
+
+
+def score_text(
+    scorer: Scorer,
+    data: bytes,
+    *,
+    context: int = 1024,
+    stride: int | None = None,
+    progress: TokenProgress | None = None,
+) -> TokenScores:
+    """All tokens of a text, each once: in independent segments of `context` tokens, or in windows
+    of so many that move by `stride` and score what no earlier one has.
+
+    Each begins with the start token; a model with fewer positions has shorter ones. `total_bits`
+    over `len(data)` is the rate in bits/byte.
+    """
+    text = scorer.tokenize(data)
+    length = min(context, scorer.max_positions)
+    count = len(text.ids)
+    spans = (
+        segments(count, length) if stride is None else sliding(count, length, min(stride, length))
+    )
+    return score(scorer, text, spans, progress=progress)
 
 
 def score(
