@@ -201,8 +201,8 @@ def code_files(
     build = engine_loader._build
 
     # The engine whose kernels have been compared serves instead of another.
-    def built(model: Any, name: Any, place: str, threads: int | None) -> Engine:
-        return build(model, name, place, threads) if place == "cpu" else engine
+    def built(model: Any, name: Any, place: str, threads: Any, jobs: Any) -> Engine:
+        return build(model, name, place, threads, jobs) if place == "cpu" else engine
 
     vars(engine_loader)["_build"] = built
     try:

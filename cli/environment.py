@@ -15,6 +15,7 @@ from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 LEVEL = "LLMZIP_LEVEL"
 THREADS = "LLMZIP_NUM_THREADS"
+JOBS = "LLMZIP_JOBS"
 
 _MAX_DIGITS = 9
 
@@ -45,6 +46,17 @@ def threads(given: int | None) -> int | None:
     """
     return (
         given if given is not None else _number(THREADS, "a number of threads, 0 for all cores", 0)
+    )
+
+
+def jobs(given: int | None) -> int | None:
+    """The number of blocks side by side that was given, else that of the environment, else None.
+    Raises VariableError.
+    """
+    return (
+        given
+        if given is not None
+        else _number(JOBS, "a number of blocks side by side, 0 for as many as is good", 0)
     )
 
 

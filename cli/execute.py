@@ -78,11 +78,12 @@ def _runtime(action: Action, given: dict[str, Any]) -> Runtime:
     downloads a model.
     """
     offline = given.pop("offline", False)
-    threads = given.pop("threads", None)
+    threads, jobs = given.pop("threads", None), given.pop("jobs", None)
     return options.make_runtime(
         engine=given.pop("engine", "auto"),
         device=given.pop("device", "cpu"),
         threads=None if action is Action.LIST else environment.threads(threads),
+        jobs=None if action is Action.LIST else environment.jobs(jobs),
         offline=offline,
         download=action is Action.COMPRESS,
     )

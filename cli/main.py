@@ -53,11 +53,11 @@ def _subcommand(
 _COMPRESSION = {
     "Output": [*options.TARGETS, *options.FOLDERS],
     "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.OFFLINE],
-    "Model": [options.DICTIONARY, *options.ENGINE],
+    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
 }
 _DECODING = {
     "Limits": [*options.LIMITS, options.KEEP_GOING],
-    "Model": [options.DICTIONARY, *options.ENGINE],
+    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
 }
 _REPAIR = {
     "Output": [
@@ -66,7 +66,7 @@ _REPAIR = {
         options.JOIN,
     ],
     "Limits": options.LIMITS,
-    "Model": [options.DICTIONARY, *options.ENGINE],
+    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
 }
 
 llmzip = GzipStyleGroup(

@@ -29,11 +29,16 @@ def without(name: str, help: str) -> click.Option:
 
 
 def make_runtime(
-    engine: EngineName, device: str, threads: int | None, offline: bool, download: bool
+    engine: EngineName,
+    device: str,
+    threads: int | None,
+    offline: bool,
+    download: bool,
+    jobs: int | None = None,
 ) -> Runtime:
     """The Runtime that options ask for. Raises UsageError where they exclude each other."""
     try:
-        return Runtime(engine, device, threads, offline, download and not offline)
+        return Runtime(engine, device, threads, jobs, offline, download and not offline)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -168,6 +173,15 @@ ENGINE = [
         help="What runs it; the same bytes.",
     ),
 ]
+JOBS = click.Option(
+    ["-j", "--jobs"],
+    type=WholeNumber(min=0),
+    metavar="N",
+    help=(
+        "Blocks that are coded side by side, at most, 0 for as many as is good, else "
+        f"{environment.JOBS}; the bytes stay the same."
+    ),
+)
 LIMITS = [
     click.Option(
         ["-M", "--max-memory"],

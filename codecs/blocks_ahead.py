@@ -64,7 +64,7 @@ class EncoderAhead:
     @property
     def threads(self) -> Executor | None:
         """Where drafts may be worked on while further ones are made."""
-        if self._threads is None and self._codec is not None and self._codec.most_rows > 1:
+        if self._threads is None and self._codec is not None and self._codec.goes_side_by_side:
             self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip drafts")
         return self._threads
 

@@ -211,9 +211,9 @@ class LLMCodec(PayloadCodec):
         return batch.fitting(self._engine, blocks, self._dictionary is not None, memory)
 
     @property
-    def most_rows(self) -> int:
-        """The streams that blocks side by side may have together."""
-        return self._engine.batches.rows
+    def goes_side_by_side(self) -> bool:
+        """Whether the engine wants several blocks at all."""
+        return self._engine.batches.rows > 1 and self._engine.batches.blocks > 1
 
     @property
     def threads(self) -> int:

@@ -97,7 +97,7 @@ class BlockDecoder:
                 self._limits.check_output(done, block)
                 done += block.size
                 llm = self._llm_codec()
-                if llm.most_rows < 2:
+                if not llm.goes_side_by_side:
                     break
                 need = block_bytes(block.size, False, llm.decoder_bytes(payload, size))
                 self._limits.check_block(need, self._header)

@@ -22,8 +22,8 @@ _ENDED = "the compressor has been flushed: make a new one"
 
 
 class LLMZipCompressor(NotCopyable):
-    """Turns data that arrives in pieces into one stream of frames; holds one block in memory, on a
-    GPU as many as it encodes side by side.
+    """Turns data that arrives in pieces into one stream of frames; holds the blocks in memory
+    that it encodes side by side: see `Runtime.jobs`.
 
     Threads that call the same compressor wait for each other. After an exception in the middle of a
     call (KeyboardInterrupt, a missing model, an error in `progress`) its stream cannot be

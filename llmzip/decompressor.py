@@ -18,8 +18,8 @@ from llmzip.types import Progress
 
 
 class LLMZipDecompressor(NotCopyable):
-    """Decodes one frame that arrives in pieces; holds one block in memory, on a GPU as many as it
-    decodes side by side.
+    """Decodes one frame that arrives in pieces; holds the blocks in memory
+    that it decodes side by side: see `Runtime.jobs`.
 
     After `eof`, `unused_data` holds what follows the frame: another frame, for a new decompressor,
     or junk. Threads that call the same decompressor wait for each other.

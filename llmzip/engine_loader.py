@@ -32,7 +32,7 @@ _TO_COMPILE = (
 
 _log = logging.getLogger("llmzip")
 _lock = new_lock()
-_loaded: tuple[tuple[bytes, str, str, str, int | None], Engine] | None = None
+_loaded: tuple[tuple[bytes, str, str, str, int | None, int | None], Engine] | None = None
 """The engine loaded last, and what it was asked for by: replaced as a whole, so that threads may
 look without the lock.
 """
@@ -146,11 +146,12 @@ class EngineLoader:
     def _engine(self, model: IntegerModel) -> Engine:
         global _loaded
         how = self.runtime
-        key = (model.fingerprint, model.vocabulary.rules, how.engine, how.device, how.threads)
+        computing = how.engine, how.device, how.threads, how.jobs
+        key = (model.fingerprint, model.vocabulary.rules, *computing)
         with _lock:
             if _loaded is None or _loaded[0] != key:
                 _loaded = None  # makes room
-                _loaded = key, _build(model, how.engine, how.device, how.threads)
+                _loaded = key, _build(model, *computing)
             return _loaded[1]
 
 
@@ -169,11 +170,13 @@ def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:
     )
 
 
-def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | None) -> Engine:
+def _build(
+    model: IntegerModel, engine: EngineName, device: str, threads: int | None, jobs: int | None
+) -> Engine:
     if engine == "native" or (engine == "auto" and device == "cpu"):
         reason = native_engine.why_not_available()
         if not reason:
-            return native_engine.NativeEngine(model, threads)
+            return native_engine.NativeEngine(model, threads, jobs=jobs)
         if engine == "native":
             raise LLMZipError(f"no native engine: {reason}. To build it, {_TO_COMPILE}")
         if importlib.util.find_spec("torch") is None:
@@ -184,9 +187,12 @@ def _build(model: IntegerModel, engine: EngineName, device: str, threads: int | 
             )
         _log.warning("the slower torch engine serves (%s); the files are the same", reason)
     try:
-        return _torch_engine(model, device, threads and min(threads, _MOST_TORCH_THREADS))
+        built = _torch_engine(model, device, threads and min(threads, _MOST_TORCH_THREADS))
     except (RuntimeError, AssertionError) as error:  # torch's own: no such device, no driver
         raise LLMZipError(f"device {device!r} cannot be used: {error}") from error
+    if jobs:
+        built.batches = dataclasses.replace(built.batches, blocks=jobs)
+    return built
 
 
 def _torch_engine(model: IntegerModel, device: str, threads: int | None) -> Engine:

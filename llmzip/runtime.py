@@ -22,9 +22,9 @@ class Runtime:
     A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid,
     block_size, codec) are keywords of their own.
 
-    Raises ValueError for an unknown engine, a negative number of threads, and the native engine on
-    a device other than the CPU; TypeError for threads that are no integer and a device that is no
-    str.
+    Raises ValueError for an unknown engine, a negative number of threads or jobs, and the native
+    engine on a device other than the CPU; TypeError for threads or jobs that are no integer and a
+    device that is no str.
 
     >>> packed = compress(b"To be, or not to be", runtime=Runtime(threads=1))
     """
@@ -37,6 +37,10 @@ class Runtime:
     """Where the model is evaluated, as PyTorch names it: "cpu", "cuda", "cuda:1"."""
     threads: int | None = None
     """CPU threads; None or 0: one for each processor that this process may use."""
+    jobs: int | None = None
+    """Blocks that are coded side by side, at most, each with its part of the threads; None or 0: as
+    many as make good use of the threads, or of the device, and as the memory has room for.
+    """
     offline: bool = False
     """Whether the network is never touched, whatever `download` says."""
     download: bool = False
@@ -49,8 +53,11 @@ class Runtime:
     def __post_init__(self) -> None:
         if self.threads is not None and operator.index(self.threads) < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
+        if self.jobs is not None and operator.index(self.jobs) < 0:
+            raise ValueError(f"{self.jobs} jobs: 0 for as many as are useful, or how many")
         # One engine for both ways to say all.
         object.__setattr__(self, "threads", self.threads or None)
+        object.__setattr__(self, "jobs", self.jobs or None)
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
         if not isinstance(self.device, str):

@@ -45,7 +45,9 @@ def decode(
     **options: int | str,
 ) -> Measured:
     """Decode in another process. warm: a frame that is decoded before anything is measured;
-    options: `dictionary` is a file."""
+    options: threads and jobs are of the
+    Runtime, `dictionary` is a file.
+    """
     arguments = [str(file), engine, str(warm or ""), json.dumps(options)]
     run = subprocess.run(
         [sys.executable, "-m", "tests.measured", *arguments], capture_output=True, check=False
@@ -62,8 +64,9 @@ def _bytes(field: str) -> int:
 def _main(file: str, engine: str, warm: str, given: str) -> None:
     import llmzip
 
-    options: dict[str, Any] = {"runtime": llmzip.Runtime(engine=engine, threads=1)}  # type: ignore[arg-type]
     limits = json.loads(given)
+    computing = {"threads": limits.pop("threads", 1), "jobs": limits.pop("jobs", None)}
+    options: dict[str, Any] = {"runtime": llmzip.Runtime(engine=engine, **computing)}  # type: ignore[arg-type]
     if "dictionary" in limits:
         limits["dictionary"] = pathlib.Path(limits["dictionary"]).read_bytes()
     if warm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import doctest
 import importlib.util
 import json
@@ -27,7 +28,6 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
 from llmzip.model.integer_model import IntegerModel
-from llmzip.predictor import lanes
 from tests.golden import TEXT
 from tests.native_models import random_model
 
@@ -284,9 +284,9 @@ def test_files_are_coded_and_compared(
     from benchmarks import gpu_files
 
     monkeypatch.setattr(levels, "MIN_BLOCK_SIZE", 100)
-    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
     monkeypatch.setattr(gpu_files, "SMALL_BYTES", 900)
     engine = TorchEngine(tiny_model, threads=1)
+    engine.batches = dataclasses.replace(engine.batches, lane_rows=2)
     text = gpu_files.source_text(3000)
     report, figures = Report(3600, None), Results()
     settings = [(1, 1), (4, 2)]

@@ -339,12 +339,19 @@ def test_decompression_ignores_what_is_for_compression_only(received: dict[str, 
 def test_clusters_and_values(received: dict[str, Any]) -> None:
     assert (
         run(
-            "-3qkcf", "-9kcfT4", "-mtiny", "--offline", "--block-size=1.5MiB", "--engine=torch", "a"
+            "-3qkcf",
+            "-9kcfT4",
+            "-j3",
+            "-mtiny",
+            "--offline",
+            "--block-size=1.5MiB",
+            "--engine=torch",
+            "a",
         ).output
         == ""
     )
     assert (received["level"], received["model"], received["block_size"]) == (9, "tiny", 3 << 19)
-    assert received["runtime"] == llmzip.Runtime(engine="torch", threads=4, offline=True)
+    assert received["runtime"] == llmzip.Runtime(engine="torch", threads=4, jobs=3, offline=True)
 
 
 def test_decompression_never_downloads(received: dict[str, Any]) -> None:
@@ -362,6 +369,11 @@ def test_environment(received: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     assert (received["level"], received["runtime"].threads) == (2, 3)
     run("-4", "-T1", "-f", "a")
     assert (received["level"], received["runtime"].threads) == (4, 1)
+    monkeypatch.setenv("LLMZIP_JOBS", "5")
+    run("-f", "a")
+    assert received["runtime"].jobs == 5
+    run("--jobs=0", "-f", "a")
+    assert received["runtime"].jobs is None
     monkeypatch.setenv("LLMZIP_LEVEL", "12")
     assert run("-f", "a").exit_code == 2
 

@@ -163,22 +163,24 @@ def test_a_bad_level_matters_only_to_compression(
     assert run("-c", "a").exit_code == 0
 
 
+@pytest.mark.parametrize(("variable", "option"), [("NUM_THREADS", "-T"), ("JOBS", "-j")])
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 20])
 def test_a_bad_number_of_threads_matters_only_to_what_computes(
-    monkeypatch: pytest.MonkeyPatch, value: str
+    monkeypatch: pytest.MonkeyPatch, value: str, variable: str, option: str
 ) -> None:
-    monkeypatch.setenv("LLMZIP_NUM_THREADS", value)
+    monkeypatch.setenv(f"LLMZIP_{variable}", value)
     for args in (
         ["-l", "packed/a.llmz"],
         ["list", "packed/a.llmz"],
-        ["-T1", "a"],
-        ["-dcT", "0", "a.llmz"],
+        [f"{option}1", "-f", "a"],
+        [f"-dc{option[1]}", "0", "a.llmz"],
     ):
         assert run(*args).exit_code == 0, args
-    for args in (["-c", "a"], ["-t", "packed/a.llmz"], ["-dc", "packed/a.llmz"], ["generate"]):
+    computing = [["-c", "a"], ["-t", "packed/a.llmz"], ["-dc", "packed/a.llmz"]]
+    for args in [*computing, *([["generate"]] if option == "-T" else [])]:
         result = run(*args)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-        assert "the environment variable LLMZIP_NUM_THREADS is " in result.stderr
+        assert f"the environment variable LLMZIP_{variable} is " in result.stderr
 
 
 # ---- folders that change or refuse ---------------------------------------------------------------

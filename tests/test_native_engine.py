@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -178,6 +179,25 @@ def test_threads_and_chunks_change_nothing(threads: int, streams: int) -> None:
     engine = NativeEngine(model, threads)
     for chunks in ([1], [2], [3, 1], [40], [7, 64]):
         assert_same(run(engine, tokens, 11, chunks), expected)
+
+
+def test_groups_of_threads_change_nothing() -> None:
+    model = random_model()
+    tokens = random_tokens(model, 20, 40)
+    expected = run(TorchEngine(model), tokens, 11, [1])
+    engine, found = NativeEngine(model, 5, jobs=2), {}
+
+    def compute(number: int) -> None:
+        with engine.lane(number, 2):
+            found[number] = run(engine, tokens, 11, [3, 1])
+
+    lanes = [threading.Thread(target=compute, args=(number,)) for number in (0, 1)]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    for out in found[0], found[1], run(engine, tokens, 11, [2]):
+        assert_same(out, expected)
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 31, 32, 33, 64, 10_000, 2**40])

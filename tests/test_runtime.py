@@ -51,13 +51,17 @@ def test_public_signatures_name_every_option(name: str) -> None:
     assert not [p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
 
 
-@pytest.mark.parametrize("wrong", [{"engine": "steam"}, {"threads": -1}, NATIVE_ON_CUDA])
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "steam"}, {"threads": -1}, {"jobs": -1}, NATIVE_ON_CUDA]
+)
 def test_what_cannot_be_is_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         Runtime(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"threads": "2"}, {"threads": 1.5}, {"device": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"threads": "2"}, {"threads": 1.5}, {"jobs": "2"}, {"device": None}]
+)
 def test_wrong_kinds_are_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         Runtime(**wrong)

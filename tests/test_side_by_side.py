@@ -73,7 +73,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runtime, int], None]:
 
     def take(runtime: Runtime, count: int) -> None:
         engine = EngineLoader(tiny(), runtime=runtime).for_compression()
-        changed = dataclasses.replace(engine.batches, rows=count, threads=3)
+        changed = dataclasses.replace(engine.batches, rows=count, blocks=9, threads=3)
         monkeypatch.setattr(engine, "batches", changed)
 
     return take
@@ -372,8 +372,9 @@ def test_lanes_give_the_same_bytes(
 
         operations = TorchOperations(TorchEngine(tiny(), threads=1).transformer)
         engine = TritonEngine(tiny(), "cpu", operations=operations, threads=1)
-    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
-    engine.batches = dataclasses.replace(engine.batches, rows=50, threads=2, lanes=count, idle=idle)
+    engine.batches = dataclasses.replace(
+        engine.batches, rows=50, threads=2, lanes=count, lane_rows=2, idle=idle
+    )
     assert in_both_ways(engine) == expected
     alone = [lockstep.encode_blocks(engine, [block])[0] for block in token_blocks(engine)]
     assert alone == expected
@@ -386,8 +387,7 @@ class FailingError(Exception):
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_lane_that_fails_ends_the_others(lane: int, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = NativeEngine(tiny(), 1)
-    monkeypatch.setattr(lanes, "LANE_ROWS", 2)
-    engine.batches = dataclasses.replace(engine.batches, rows=50, lanes=2)
+    engine.batches = dataclasses.replace(engine.batches, rows=50, lanes=2, lane_rows=2)
     begun = len(threading.enumerate())
     steps = [0, 0]
 

@@ -191,14 +191,17 @@ def test_a_session_and_a_mixer_shared_by_mistake_harm_only_their_text() -> None:
 
 
 FORKED = """
-    runtime = llmzip.Runtime(threads=2, engine={engine!r})
-    packed = llmzip.compress(TEXTS[0] * 20, model=tiny(), runtime=runtime)
+    from llmzip import levels
+    levels.MIN_BLOCK_SIZE = 100
+    runtime = llmzip.Runtime(threads=2, jobs={jobs}, engine={engine!r})
+    in_blocks = dict(model=tiny(), runtime=runtime, block_size={block})
+    packed = llmzip.compress(TEXTS[0] * 20, **in_blocks)
     dictionary = llmzip.Dictionary(TEXTS[1] * 20)
     stop = False
 
     def compute():
         while not stop:
-            llmzip.compress(TEXTS[0] * 20, model=tiny(), runtime=runtime, dictionary=dictionary)
+            llmzip.compress(TEXTS[0] * 20, dictionary=dictionary, **in_blocks)
 
     def work():
         assert llmzip.decompress(packed, model=tiny(), runtime=runtime) == TEXTS[0] * 20
@@ -221,11 +224,15 @@ FORKED = """
 
 
 def test_forks_while_other_threads_compute() -> None:
-    run(FORKED.format(engine="native", forks=15))
+    run(FORKED.format(engine="native", forks=15, jobs=1, block=1 << 20))
+
+
+def test_forks_while_lanes_compute() -> None:
+    run(FORKED.format(engine="native", forks=10, jobs=2, block=500))
 
 
 def test_forks_while_other_threads_compute_with_torch() -> None:
-    run(FORKED.format(engine="torch", forks=4), OMP_NUM_THREADS="2")
+    run(FORKED.format(engine="torch", forks=4, jobs=1, block=1 << 20), OMP_NUM_THREADS="2")
 
 
 def test_a_fork_while_an_engine_is_loaded() -> None:

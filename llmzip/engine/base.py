@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from typing import Protocol
 
 import numpy as np
@@ -97,19 +98,23 @@ class Batches:
     CPU few enough for its cache.
     """
     rows: int = 1
-    """Streams, of several blocks, that are best fed together; fewer than a block has: no block goes
-    with another.
+    """Streams that blocks side by side have together, at most; fewer than a block has: no block
+    goes with another.
     """
+    blocks: int = sys.maxsize
+    """Blocks that go side by side, at most."""
     threads: int = 1
-    """How many threads the mixers of several blocks are spread over."""
+    """How many threads work on several blocks, beside the model: mixers, drafts."""
     idle: float = 0.0
     """Which part of a step's rows may have ended before they are left out: where steps are
     recorded, another number of rows costs a new recording.
     """
     lanes: int = 1
-    """Into how many parts of about as many rows several blocks are divided, so that the device
-    computes one's step while the host works on another's.
+    """Into how many parts of about as many rows several blocks are divided: so that a device
+    computes one's step while the host works on another's, or so that each has cores of its own.
     """
+    lane_rows: int = 256
+    """Fewer rows than these are no lane: a device would be idle more than it gained."""
 
 
 class Engine(Protocol):
@@ -140,14 +145,14 @@ class Engine(Protocol):
         """Head inputs [N, d_model] int8, [N] float32 -> the tables of the tokens that follow."""
         ...
 
-    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
-        """A context in which this thread's work need not wait for that of other lanes; 0 is where
-        all work goes otherwise. What was begun in one must end in it.
+    def lane(self, number: int, count: int) -> contextlib.AbstractContextManager[None]:
+        """A context in which this thread's work need not wait for that of the other `count` lanes.
+        What was begun in one must end in it.
         """
         ...
 
     def free_bytes(self) -> int | None:
-        """The memory that is free on the engine's device; None where that is the host's."""
+        """The memory that is free where the engine computes; None where nobody can tell."""
         ...
 
     def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> ContextMixer:

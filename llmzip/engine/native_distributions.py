@@ -42,18 +42,18 @@ class NativeDistributions:
             )
         vectors = np.ascontiguousarray(vectors)
         rows, buckets = len(vectors), -(-spec.vocab // BUCKET_SIZE)
-        self._handle = handle
+        self._handle, self._group = handle, handle.group
         self._scales = np.ascontiguousarray(scales)
         self._maxima = np.empty(rows, np.float32)
         self._bucket_weights = np.empty((rows, buckets), np.int64)
         self._totals = np.empty(rows, np.int64)
         self._top = np.empty((rows, TOP_TOKENS), np.int32)
         self._replaced: list[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
-        self._sums = handle.take_buffer(self, rows * buckets * BUCKET_SIZE)
+        self._sums = self._group.take_buffer(self, rows * buckets * BUCKET_SIZE)
         self._addresses = address(self._sums), address(self._scales), address(self._maxima)
         check(
             handle.core.head(
-                handle.pointer,
+                self._group.pointer,
                 address(vectors),
                 address(self._scales),
                 rows,
@@ -87,7 +87,11 @@ class NativeDistributions:
         handle, wanted = self._handle, np.ascontiguousarray(tokens, np.int32)
         out = np.empty(wanted.shape, np.int32)
         handle.core.weights_of(
-            handle.pointer, *self._rows_from(first), address(wanted), *wanted.shape, address(out)
+            self._group.pointer,
+            *self._rows_from(first),
+            address(wanted),
+            *wanted.shape,
+            address(out),
         )
         return out
 
@@ -102,7 +106,7 @@ class NativeDistributions:
         )
         buckets = address(self._bucket_weights[first : first + len(tokens)])
         handle.core.replace(
-            handle.pointer,
+            self._group.pointer,
             *self._rows_from(first),
             address(tokens),
             address(weights),
@@ -129,7 +133,7 @@ class NativeDistributions:
         handle, out = self._handle, np.empty(self._bucket_weights.shape, np.uint32)
         check(
             handle.core.frequencies(
-                handle.pointer, address(self._bucket_weights), *out.shape, address(out)
+                self._group.pointer, address(self._bucket_weights), *out.shape, address(out)
             )
         )
         return out
@@ -148,7 +152,7 @@ class NativeDistributions:
         tokens, weights = self._all_replaced()
         check(
             handle.core.token_frequencies(
-                handle.pointer,
+                self._group.pointer,
                 *self._addresses,
                 address(wanted),
                 address(tokens),
@@ -163,4 +167,4 @@ class NativeDistributions:
     def weights(self, out: npt.NDArray[np.int32]) -> None:
         """The token weights themselves: C-contiguous [N, vocab]."""
         handle, rows = self._handle, len(self._scales)
-        check(handle.core.weights(handle.pointer, *self._addresses, rows, address(out)))
+        check(handle.core.weights(self._group.pointer, *self._addresses, rows, address(out)))

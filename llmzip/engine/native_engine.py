@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.engine import host_memory
 from llmzip.engine.base import Batches
 from llmzip.engine.native_core import kernel_names, native_is_available, why_not_available
 from llmzip.engine.native_distributions import ROWS_AT_ONCE, NativeDistributions
@@ -31,12 +33,22 @@ __all__ = [
     "why_not_available",
 ]
 
+BLOCK_THREADS = 4
+"""Threads of which one block makes good use: for each so many, one more goes side by side."""
+
 
 class NativeEngine:
-    """A model on this machine's processor."""
+    """A model on this machine's processor.
+
+    Blocks side by side are lanes: each has a part of the threads for itself.
+    """
 
     def __init__(
-        self, model: IntegerModel, threads: int | None = None, cpu: str | None = None
+        self,
+        model: IntegerModel,
+        threads: int | None = None,
+        cpu: str | None = None,
+        jobs: int | None = None,
     ) -> None:
         """Pack the weights.
 
@@ -44,12 +56,17 @@ class NativeEngine:
         process may use.
         cpu: the kernels, one of `kernel_names()`; by default those that LLMZIP_CPU names, else the
         best.
+        jobs: the most blocks that go side by side; None or 0: as many as make good use of the
+        threads.
         """
         self.model = model
-        self.batches = Batches()
         self.threads = threads or processors()
         if self.threads < 0:
             raise ValueError(f"{threads} threads: 0 for all processors, or how many")
+        blocks = min(jobs or max(1, self.threads // BLOCK_THREADS), self.threads)
+        self.batches = Batches(
+            rows=sys.maxsize, blocks=blocks, threads=blocks, lanes=blocks, lane_rows=1
+        )
         self.kernels = chosen_kernels(cpu)
         self._handle = NativeHandle(model, self.threads, self.kernels)
 
@@ -78,13 +95,13 @@ class NativeEngine:
         """
         return NativeDistributions(self._handle, vectors, scales)
 
-    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
-        """See `Engine.lane`."""
-        return contextlib.nullcontext()
+    def lane(self, number: int, count: int) -> contextlib.AbstractContextManager[None]:
+        """See `Engine.lane`: a lane has a part of the threads, and no other lane computes there."""
+        return self._handle.lane(number, count)
 
     def free_bytes(self) -> int | None:
         """See `Engine.free_bytes`."""
-        return None
+        return host_memory.free_bytes()
 
     def mixer(self, capacity_bits: int, version: int = MIXING_VERSION) -> NativeContextMixer:
         """See `Engine.mixer`."""

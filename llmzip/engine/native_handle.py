@@ -1,15 +1,21 @@
-"""The owner of a model in the C core, shared by the engine, its sessions, distributions, mixers."""
+"""The owner of a model in the C core, shared by the engine, its sessions, distributions, mixers,
+and the groups of threads that compute with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.native_core import PHASES, TENSORS, VECTORS, Spec, address, check, core
+from llmzip.exclusive import new_lock
 from llmzip.model.bounds import vector_shapes
 from llmzip.model.features import ACTIVATIONS, HEAD_NORMS, rope_names
 from llmzip.model.integer_model import IntegerModel
@@ -31,6 +37,36 @@ def described_spec(spec: ModelSpec) -> Spec:
         if name not in values:
             values[name] = getattr(spec if hasattr(spec, name) else features, name)
     return Spec(**values)
+
+
+class Group:
+    """Threads, and the C core's view of a model that they compute with.
+
+    Who computes with one holds the model's handle, too.
+    """
+
+    def __init__(self, library: Any, pointer: int | None) -> None:
+        """pointer: an engine of the C core, which is freed with this object. Raises MemoryError for
+        none.
+        """
+        if pointer is None:
+            raise MemoryError("the native engine is out of memory or threads")
+        self.pointer: int = pointer
+        self._spare_buffers: list[npt.NDArray[np.float32]] = []
+        weakref.finalize(self, library.engine_free, pointer)
+
+    def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
+        """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes
+        cost page faults.
+        """
+        try:
+            buffer = self._spare_buffers.pop()
+        except IndexError:  # asked instead of looked for: other threads take from it too
+            buffer = np.empty(0, np.float32)
+        if len(buffer) < size:
+            buffer = np.empty(size, np.float32)
+        weakref.finalize(owner, self._spare_buffers.append, buffer)
+        return buffer
 
 
 class MixingHandle:
@@ -56,14 +92,17 @@ class MixingHandle:
         self.core = core()
         self.spec = spec
         pointer = self.core.engine_new(described, threads, kernels.encode(), *used_in_place)
-        if pointer is None:
-            raise MemoryError("the native engine is out of memory or threads")
-        self.pointer: int = pointer
-        weakref.finalize(self, self.core.engine_free, pointer)
+        self._all = Group(self.core, pointer)
+        self.pointer = self._all.pointer
+
+    @property
+    def group(self) -> Group:
+        """The threads that compute for the calling one."""
+        return self._all
 
 
 class NativeHandle(MixingHandle):
-    """A model packed for a set of kernels, and its threads."""
+    """A model packed for a set of kernels, and its threads: all of them, or in lanes."""
 
     def __init__(self, model: IntegerModel, threads: int, kernels: str) -> None:
         """Pack the weights; threads: the largest number to start. Raises MemoryError."""
@@ -74,11 +113,45 @@ class NativeHandle(MixingHandle):
             self._tensor("embedding.scale"),
             np.concatenate(tables) if tables else np.zeros(1, np.int16),
         ]
-        useful = min(threads, 1 + model.spec.weight_bytes // _WEIGHTS_PER_THREAD)
-        in_place = map(address, self._used_in_place)
+        self._threads = threads
+        useful, in_place = self._useful(threads), map(address, self._used_in_place)
         self._start(model.spec, described_spec(model.spec), useful, kernels, in_place)
         self._put_all()
-        self._spare_buffers: list[npt.NDArray[np.float32]] = []
+        self._lanes: list[Group] = []
+        self._lock = new_lock()
+        self._here = threading.local()
+
+    def _useful(self, threads: int) -> int:
+        return max(1, min(threads, 1 + self._model.spec.weight_bytes // _WEIGHTS_PER_THREAD))
+
+    @property
+    def group(self) -> Group:
+        """See `MixingHandle.group`."""
+        group: Group = getattr(self._here, "group", self._all)
+        return group
+
+    @contextlib.contextmanager
+    def lane(self, number: int, count: int) -> Iterator[None]:
+        """A context in which this thread computes with its part of the threads, which none of the
+        other `count` lanes uses. Raises MemoryError.
+        """
+        if count == 1:
+            yield
+            return
+        with self._lock:
+            if len(self._lanes) != count:  # other ones go with the last that computes with them
+                bounds = [i * self._threads // count for i in range(count + 1)]
+                sizes = [last - first for first, last in itertools.pairwise(bounds)]
+                self._lanes = [self._share(self._useful(size)) for size in sizes]
+            group = self._lanes[number]
+        self._here.group = group
+        try:
+            yield
+        finally:
+            del self._here.group
+
+    def _share(self, threads: int) -> Group:
+        return Group(self.core, self.core.engine_share(self.pointer, threads))
 
     def _tensor(self, name: str) -> npt.NDArray[Any]:
         return np.ascontiguousarray(self._model.tensors[name])
@@ -111,19 +184,6 @@ class NativeHandle(MixingHandle):
             table = [self._tensor("positions.weight"), self._tensor("positions.scale")]
             self._used_in_place += table
             self.core.engine_positions(self.pointer, *map(address, table))
-
-    def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
-        """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes
-        cost page faults.
-        """
-        try:
-            buffer = self._spare_buffers.pop()
-        except IndexError:  # asked instead of looked for: other threads take from it too
-            buffer = np.empty(0, np.float32)
-        if len(buffer) < size:
-            buffer = np.empty(size, np.float32)
-        weakref.finalize(owner, self._spare_buffers.append, buffer)
-        return buffer
 
     def profile(self) -> dict[str, float]:
         """Seconds that the first thread has spent in each phase since the last call."""

@@ -50,13 +50,13 @@ class NativeContextMixer:
         classes = np.ascontiguousarray(classes, np.uint8)
         if pointer is None:
             pointer = self._core.mixer_new(
-                handle.pointer, capacity_bits, version, spec.start_token, address(classes)
+                handle.group.pointer, capacity_bits, version, spec.start_token, address(classes)
             )
         if pointer is None:
             raise MemoryError(f"no memory for 2**{capacity_bits} positions to remember")
         self.capacity_bits, self.version = capacity_bits, version
         self._classes = classes
-        self._handle = handle
+        self._handle, self._group = handle, handle.group
         self._pointer = pointer
         self._shape = 0, 0  # of the recalled tokens
         self._lock = new_lock()
@@ -66,7 +66,13 @@ class NativeContextMixer:
         """See `ContextMixer.start`."""
         context = np.ascontiguousarray(context, np.int32)
         with self._lock:
-            check(self._core.mixer_start(self._pointer, streams, address(context), len(context)))
+            group = self._handle.group
+            check(
+                self._core.mixer_start(
+                    self._pointer, group.pointer, streams, address(context), len(context)
+                )
+            )
+            self._group = group  # whose threads it now uses
             self._shape = 0, 0
 
     def recall(
@@ -134,9 +140,11 @@ class NativeContextMixer:
     def copy(self) -> NativeContextMixer:
         """See `ContextMixer.copy`."""
         with self._lock:
-            pointer = self._core.mixer_copy(self._pointer)
+            pointer, group = self._core.mixer_copy(self._pointer), self._group
         if pointer is None:
             raise MemoryError(f"no memory for another mixer of 2**{self.capacity_bits} positions")
-        return NativeContextMixer(
+        copied = NativeContextMixer(
             self._handle, self.capacity_bits, self._classes, self.version, pointer
         )
+        copied._group = group
+        return copied

@@ -34,13 +34,10 @@ class NativeSession:
             raise ValueError(
                 f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1"
             )
-        self._handle = handle
+        self._handle, self._group = handle, handle.group
         self._window = window
-        make, source = (
-            (handle.core.session_fork, origin._pointer)
-            if origin
-            else (handle.core.session_new, handle.pointer)
-        )
+        make = handle.core.session_fork if origin else handle.core.session_new
+        source = (origin._pointer,) if origin else ()
         self._lock = new_lock()
         with origin._lock if origin else self._lock:
             self._fed: int = origin._fed if origin else 0
@@ -48,7 +45,13 @@ class NativeSession:
                 raise ValueError(
                     f"{self._fed} tokens do not fit a window of {min(window, origin._window)}"
                 )
-            pointer = make(source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
+            pointer = make(
+                self._group.pointer,
+                *source,
+                streams,
+                min(window, _MAX_SIZE),
+                min(chunk, _MAX_SIZE),
+            )
         if pointer is None:
             raise MemoryError(
                 f"no memory for the key/value cache of {streams} streams with window {window}"

@@ -114,7 +114,7 @@ class TorchEngine:
         with self.working():
             return TorchDistributions(self.working, *self._predict(vectors, scales))
 
-    def lane(self, number: int) -> contextlib.AbstractContextManager[None]:
+    def lane(self, number: int, count: int) -> contextlib.AbstractContextManager[None]:
         """See `Engine.lane`: on CUDA all but the first have streams of their own."""
         if self.device.type != "cuda" or not number:
             return contextlib.nullcontext()

@@ -44,8 +44,9 @@ def fitting(
         layouts.append(layout)
         rows += layout.streams
         need += block_bytes(size, False, layout.decoder_bytes(engine.model.spec, has_dictionary))
-        fits = rows <= engine.batches.rows and need <= memory and _see_alike(layouts)
-        if len(layouts) > 1 and not fits:
+        most = engine.batches
+        fits = rows <= most.rows and len(layouts) <= most.blocks and need <= memory
+        if len(layouts) > 1 and not (fits and _see_alike(layouts)):
             return len(layouts) - 1
     return len(layouts)
 

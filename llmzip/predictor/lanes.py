@@ -1,12 +1,12 @@
-"""Lanes: parts of a batch on threads of their own, so that a device computes one's step
-while the host mixes and codes another's.
+"""Lanes: parts of a batch on threads of their own. A device computes one's step while the host
+mixes and codes another's; of a processor with many cores, each lane has some.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from typing import TypeVar
 
 from llmzip.engine.base import Engine
@@ -15,8 +15,8 @@ from llmzip.types import TokenProgress
 
 _Result = TypeVar("_Result")
 
-LANE_ROWS = 256
-"""Fewer rows than these are no lane: a device would be idle more than it gained."""
+_REPORT_SECONDS = 0.2
+"""How often progress is reported once the first lane is done."""
 
 
 class StoppedError(Exception):
@@ -28,7 +28,8 @@ def parts_for(engine: Engine, layouts: Sequence[StreamLayout]) -> list[list[int]
     few.
     """
     rows = sum(layout.streams for layout in layouts)
-    count = max(1, min(engine.batches.lanes, len(layouts), rows // LANE_ROWS))
+    most = engine.batches
+    count = max(1, min(most.lanes, len(layouts), rows // most.lane_rows))
     lanes: list[list[int]] = [[] for _ in range(count)]
     filled = [0] * count
     for number in sorted(range(len(layouts)), key=lambda i: -layouts[i].streams):
@@ -63,7 +64,7 @@ def run(
 
     def guarded(lane: int) -> _Result:
         try:
-            with engine.lane(lane):
+            with engine.lane(lane, len(works)):
                 return works[lane](reporter(lane))
         except BaseException:
             stop.set()
@@ -71,15 +72,28 @@ def run(
 
     if len(works) == 1:
         return [guarded(0)]
-    with ThreadPoolExecutor(len(works) - 1, "llmzip lane") as pool:
-        others = [pool.submit(guarded, lane) for lane in range(1, len(works))]
+    with futures.ThreadPoolExecutor(len(works) - 1, "llmzip lane") as pool:
+        others: list[futures.Future[_Result]] = []
         try:
+            others += (pool.submit(guarded, lane) for lane in range(1, len(works)))
             first = guarded(0)
+            while futures.wait(others, _REPORT_SECONDS, futures.FIRST_EXCEPTION).not_done:
+                if stop.is_set():
+                    raise StoppedError
+                if progress:
+                    progress(sum(done))
+            results = [first, *(other.result() for other in others)]
         except StoppedError:  # the error is another lane's
-            for other in others:
-                other.result()
-            raise AssertionError("a lane stopped, and none has failed") from None
-        results = [first, *(other.result() for other in others)]
+            raise _failure(others) from None
+        except BaseException:
+            stop.set()
+            raise
     if progress:
         progress(sum(done))
     return results
+
+
+def _failure(lanes: Sequence[futures.Future[_Result]]) -> BaseException:
+    """What has made lanes stop."""
+    errors = [lane.exception() for lane in lanes]
+    return next(error for error in errors if error and not isinstance(error, StoppedError))

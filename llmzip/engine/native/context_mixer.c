@@ -77,17 +77,30 @@ static size_t take_rows(struct context_mixer *m, char *base, size_t streams)
     return arena.used;
 }
 
-/* The experts' tables and the scratch of the threads; 0 when there is no memory. */
+/* The experts' tables; 0 when there is no memory. */
 static int allocate_tables(struct context_mixer *m)
 {
     m->table_bytes = take_tables(m, NULL);
     m->tables = alloc_huge(m->table_bytes);
-    m->search_bytes =
-        round_up(sizeof(struct search) + (64 * m->neighbors.words + 1) * sizeof(uint32_t), 64) + 64;
-    m->searches = alloc_huge(m->search_bytes * (size_t)pool_threads(m->engine->pool));
-    if (!m->tables || !m->searches)
+    if (!m->tables)
         return 0;
     take_tables(m, m->tables);
+    return 1;
+}
+
+/* Scratch for the threads of an engine in the place of what was before; 0 when there is no memory,
+ * and nothing has changed. */
+static int allocate_searches(struct context_mixer *m, struct engine *engine)
+{
+    size_t bytes =
+        round_up(sizeof(struct search) + (64 * m->neighbors.words + 1) * sizeof(uint32_t), 64) + 64;
+    char *searches = alloc_huge(bytes * (size_t)pool_threads(engine->pool));
+    if (!searches)
+        return 0;
+    free_huge(m->searches);
+    m->searches = searches;
+    m->search_bytes = bytes;
+    m->engine = engine;
     return 1;
 }
 
@@ -123,7 +136,7 @@ struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacity_bits,
     neighbors_new(&m->neighbors, (size_t)engine->spec.d_model, version);
     biases_new(&m->biases, version);
     mixer_new(&m->mixer, version);
-    if (allocate_tables(m) && llmzip_mixer_start(m, 1, NULL, 0) == LLMZIP_OK) {
+    if (allocate_tables(m) && llmzip_mixer_start(m, engine, 1, NULL, 0) == LLMZIP_OK) {
         /* Classes beyond what is known would lead out of the tables. */
         for (int32_t t = 0; t < engine->spec.vocab; t++)
             m->classes[t] = classes[t] < CLASSES ? classes[t] : 0;
@@ -149,8 +162,9 @@ struct context_mixer *llmzip_mixer_copy(const struct context_mixer *from)
     if (!m)
         return NULL;
     *m = *from;
-    m->rows = NULL;
-    if (allocate_tables(m) && allocate_rows(m, from->streams)) {
+    m->rows = m->searches = NULL;
+    if (allocate_tables(m) && allocate_searches(m, from->engine) &&
+        allocate_rows(m, from->streams)) {
         memcpy(m->tables, from->tables, m->table_bytes);
         memcpy(m->rows, from->rows, m->row_bytes);
         return m;
@@ -164,14 +178,15 @@ static int is_token(const struct context_mixer *m, int32_t token)
     return token >= 0 && token < m->engine->spec.vocab;
 }
 
-int llmzip_mixer_start(struct context_mixer *m, int streams, const int32_t *context, int count)
+int llmzip_mixer_start(struct context_mixer *m, struct engine *engine, int streams,
+                       const int32_t *context, int count)
 {
     if (streams < 1 || count < 0)
         return LLMZIP_BAD_ARGUMENT;
     for (int i = 0; i < count; i++)
         if (!is_token(m, context[i]))
             return LLMZIP_BAD_ARGUMENT;
-    if (!allocate_rows(m, (size_t)streams))
+    if (!allocate_searches(m, engine) || !allocate_rows(m, (size_t)streams))
         return LLMZIP_NO_MEMORY;
     for (size_t r = 0; r < m->streams; r++)
         for (int i = 0; i < HISTORY; i++)

@@ -3,6 +3,7 @@
 #include "engine.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "matrix.h"
@@ -66,11 +67,30 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     return NULL;
 }
 
+struct engine *llmzip_engine_share(const struct engine *engine, int threads)
+{
+    struct engine *share = malloc(sizeof *share);
+    if (!share)
+        return NULL;
+    *share = *engine;
+    share->is_share = 1;
+    memset(share->profile, 0, sizeof share->profile);
+    share->pool = pool_new(threads);
+    if (share->pool)
+        return share;
+    free(share);
+    return NULL;
+}
+
 void llmzip_engine_free(struct engine *engine)
 {
     if (!engine)
         return;
     pool_free(engine->pool);
+    if (engine->is_share) {
+        free(engine);
+        return;
+    }
     features_free(engine);
     for (int i = 0; engine->layers && i < engine->spec.layers; i++) {
         matrix_free(&engine->layers[i].qkv);

@@ -29,6 +29,7 @@ struct view_kind {
 
 struct engine {
     struct spec spec;
+    int is_share; /* of an engine that owns what they share: all but pool and profile */
     const struct kernels *kernels;
     struct pool *pool;
     const int8_t *embedding;      /* [V, d] */

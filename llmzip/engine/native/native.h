@@ -87,6 +87,9 @@ EXPORT void llmzip_engine_vector(struct engine *engine, int vector, int layer, c
 /* Learned positions [max_positions, d] and their scales, used in place. */
 EXPORT void llmzip_engine_positions(struct engine *engine, const int8_t *weight,
                                     const float *scale);
+/* The same model with threads of its own, for calls beside those of others; `engine` must outlive
+ * it, and is complete. NULL: out of memory or threads. */
+EXPORT struct engine *llmzip_engine_share(const struct engine *engine, int threads);
 EXPORT void llmzip_engine_free(struct engine *engine);
 /* Copies the phases' nanoseconds [PHASES], and sets them to 0. */
 EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);
@@ -95,9 +98,9 @@ EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);
 EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window,
                                           int chunk);
 /* A session whose streams all continue from the first stream of `origin`, of which no token may
- * have left the window. NULL: out of memory. */
-EXPORT struct session *llmzip_session_fork(const struct session *origin, int streams, int window,
-                                           int chunk);
+ * have left the window; `engine` is that of the origin or shares its model. NULL: out of memory. */
+EXPORT struct session *llmzip_session_fork(struct engine *engine, const struct session *origin,
+                                           int streams, int window, int chunk);
 EXPORT void llmzip_session_free(struct session *session);
 
 /* Feeds tokens [streams, count]: head inputs are vectors [streams, count, d_model] and scales
@@ -140,9 +143,10 @@ EXPORT struct context_mixer *llmzip_mixer_new(struct engine *engine, int capacit
                                               int32_t start_token, const uint8_t *classes);
 EXPORT struct context_mixer *llmzip_mixer_copy(const struct context_mixer *mixer);
 EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
-/* Begins a block of `streams` streams that have all read `context` [count]. */
-EXPORT int llmzip_mixer_start(struct context_mixer *mixer, int streams, const int32_t *context,
-                              int count);
+/* Begins a block of `streams` streams that have all read `context` [count], on the threads of
+ * `engine`: the mixer's own, or one that shares its model; it must outlive what follows. */
+EXPORT int llmzip_mixer_start(struct context_mixer *mixer, struct engine *engine, int streams,
+                              const int32_t *context, int count);
 /* Finds the candidates of rows with head inputs [rows, d_model] and most likely tokens [rows,
  * top_tokens] (-1 where there are fewer). Returns the columns of the result [rows, columns], which
  * is filled up with -1 and has at most llmzip_mixer_columns(); or a negative status. */

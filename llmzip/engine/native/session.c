@@ -156,13 +156,13 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     return NULL;
 }
 
-struct session *llmzip_session_fork(const struct session *origin, int streams, int window,
-                                    int chunk)
+struct session *llmzip_session_fork(struct engine *engine, const struct session *origin,
+                                    int streams, int window, int chunk)
 {
-    struct session *session = llmzip_session_new(origin->engine, streams, window, chunk);
+    struct session *session = llmzip_session_new(engine, streams, window, chunk);
     if (!session)
         return NULL;
-    const struct spec *spec = &origin->engine->spec;
+    const struct spec *spec = &engine->spec;
     /* No slot has been used twice: position p is in slot p. */
     size_t fed = (size_t)origin->position;
     size_t bytes = round_up(fed, PANEL) / PANEL * block_bytes(origin->shape.size);
