@@ -12,6 +12,7 @@ from llmzip.cli.eval.measurement import DATA_HELP, LIMIT, QUIET, Loader, loading
 from llmzip.cli.eval.models import compare, damage, months
 from llmzip.cli.eval.pairs import align, conditional, information, knn
 from llmzip.cli.eval.reports import correlate, report
+from llmzip.cli.eval.verify import verify
 from llmzip.cli.messages import say
 from llmzip.cli.names import NAME, FilePath
 from llmzip.cli.numbers import WholeNumber
@@ -198,5 +199,6 @@ for command in (
     damage,
     months,
     report,
+    verify,
 ):
     evaluate.add_command(command)
