@@ -8,8 +8,10 @@ model's weights and what an engine needs for any file come on top.
 
 from __future__ import annotations
 
+import functools
 import os
 
+from llmzip import control_groups
 from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.container.block import MAX_LOOKBACK
 from llmzip.levels import Level
@@ -83,12 +85,17 @@ def meta_token_bound(level: Level, vocab: int) -> int:
     return meta_token_bytes(tokens, tokens, tokens // 3, vocab)
 
 
+@functools.cache
 def machine_bytes() -> int:
-    """The memory of this machine in bytes: a decoder's limit where its caller sets none."""
+    """The memory of this machine in bytes, or of the container: a decoder's limit where its caller
+    sets none.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on this system
-        return 1 << 62
+        there = 1 << 62
+    limit = control_groups.memory_limit()
+    return there if limit is None else min(there, limit)
 
 
 def rounded_up(count: int) -> int:

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("what everyone may use", {"errors", "types", "buffers", "exclusive"}),
     (
         "exact arithmetic; the bytes of a file; figures",
-        {"arithmetic", "container", "extras", "metrics", "runtime", "progress"},
+        {"arithmetic", "container", "extras", "metrics", "runtime", "progress", "control_groups"},
     ),
     ("models and their tokenizers; levels", {"model", "levels"}),
     (

@@ -294,6 +294,10 @@ def test_a_limit_holds_for_the_sum(together: list[int]) -> None:
 
 
 MEMINFO = "MemTotal: 9000 kB\nMemFree: 100 kB\nMemAvailable:    4000 kB\n"
+MOUNTS = """\
+30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+31 1 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+"""
 GROUPS = {
     "no group": ("", {}, 4000 << 10),
     "without a limit": (
@@ -343,6 +347,7 @@ def test_free_memory_is_the_least_that_someone_leaves(name: str, tmp_path: pathl
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text(MEMINFO)
     (tmp_path / "proc/self/cgroup").write_text(own)
+    (tmp_path / "proc/self/mountinfo").write_text(MOUNTS)
     for folder, files in folders.items():
         place = tmp_path / "sys/fs/cgroup" / folder
         place.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-_CONTROL_GROUPS = {  # by version: limit, usage, and what of that the system takes back
-    2: ("memory.max", "memory.current", "inactive_file"),
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
+from llmzip import control_groups
+
+_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Of control groups of version 2 and 1: limit, usage, and what of that the system takes back."""
 
 
 def free_bytes(root: Path = Path("/")) -> int | None:
@@ -24,25 +27,12 @@ def free_bytes(root: Path = Path("/")) -> int | None:
 def _found(root: Path) -> Iterator[int]:
     with contextlib.suppress(OSError, ValueError):
         yield 1024 * _value(root / "proc/meminfo", "MemAvailable:")
-    with contextlib.suppress(OSError, ValueError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            folder = root / "sys/fs/cgroup"
-            if not controllers:
-                yield from _of_groups(folder, path, 2)
-            elif "memory" in controllers.split(","):
-                yield from _of_groups(folder / "memory", path, 1)
-
-
-def _of_groups(folder: Path, path: str, version: int) -> Iterator[int]:
-    """Of a control group and those around it. Inside a container its own is the root."""
-    limit, usage, reclaimable = _CONTROL_GROUPS[version]
-    inside = PurePosixPath(path.lstrip("/"))
-    for group in (folder / inside, *(folder / outer for outer in inside.parents)):
-        with contextlib.suppress(OSError, ValueError):  # no such group, "max"
-            most = int((group / limit).read_text())
-            used = int((group / usage).read_text())
-            yield max(0, most - used + _value(group / "memory.stat", reclaimable))
+    for group in control_groups.groups(root, "memory"):
+        for limit, usage, reclaimable in _FILES:
+            with contextlib.suppress(OSError, ValueError):  # of the other version, "max"
+                most = int((group / limit).read_text())
+                used = int((group / usage).read_text())
+                yield max(0, most - used + _value(group / "memory.stat", reclaimable))
 
 
 def _value(file: Path, name: str) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 
+from llmzip import control_groups
 from llmzip.engine.native_core import core, kernel_names
 from llmzip.errors import LLMZipError
 
@@ -14,8 +16,14 @@ portable.
 
 
 def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of processors that this process may use: of those that it may run on, as many as
+    its container's quota keeps busy.
+    """
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = control_groups.cpu_quota()
+    return count if quota is None else min(count, math.ceil(quota))
 
 
 def chosen_kernels(cpu: str | None) -> str:
