@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmzip.cli.files import SUFFIX
+from llmzip.cli.spans import Span
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
 
 
@@ -27,6 +29,9 @@ class Arguments:
     files: tuple[str, ...] = ()
     stdout: bool = False
     output: str | None = None
+    output_dir_flat: str | None = None
+    output_dir_mirror: str | None = None
+    suffix: str = SUFFIX
     force: bool = False
     remove: bool = False
     recursive: bool = False
@@ -43,10 +48,39 @@ class Arguments:
     max_output: int | None = None
     keep_going: bool = False
     join: bool = False
+    sparse: bool = True
+    resume: bool = False
+    lines: Span | None = None
+    bytes: Span | None = None
+    lines_per_block: int | None = None
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of compressed files; the first one is that of new ones."""
+        return tuple(dict.fromkeys((self.suffix, SUFFIX)))
+
+    @property
+    def has_span(self) -> bool:
+        """Whether only some lines or bytes of the content are asked for."""
+        return self.lines is not None or self.bytes is not None
+
+    @property
+    def output_dir(self) -> str | None:
+        """The folder for outputs whose names are made from those of their inputs, if one was
+        given.
+        """
+        return self.output_dir_flat or self.output_dir_mirror
+
+    @property
+    def copies_others(self) -> bool:
+        """Whether what is not compressed is copied, as by `zcat -f`."""
+        return (
+            self.action is Action.DECOMPRESS and self.stdout and self.force and not self.keep_going
+        )
 
     @property
     def writes_beside(self) -> bool:
-        """Whether the output of a file is a new file beside it."""
+        """Whether the output of a file is a new file, named as it is."""
         return (
             self.action in (Action.COMPRESS, Action.DECOMPRESS)
             and not self.stdout

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from llmzip.cli import options, signals
+from llmzip.cli.abbreviations import AbbreviatingCommand
 from llmzip.cli.messages import say_error
 from llmzip.errors import LLMZipError
 
@@ -34,7 +35,7 @@ def _reporting() -> Iterator[None]:
         raise click.exceptions.Exit(1) from None
 
 
-class Command(click.Command):
+class Command(AbbreviatingCommand):
     """A command on files whose --help is in sections."""
 
     def __init__(

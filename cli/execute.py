@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from llmzip.cli import convert, environment, options
+from llmzip.cli import environment, options
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.listing import Listing
+from llmzip.cli.name_lists import names_of
 from llmzip.cli.run_each import run_each
 from llmzip.runtime import Runtime
 
@@ -19,31 +20,43 @@ def execute(action: Action | None = None, digit: int | None = None, **given: Any
     action = action or Action.COMPRESS
     given["compression"] = _compression(action, digit, given)
     given["runtime"] = _runtime(action, given)
+    given["files"] = names_of(
+        given["files"], given.pop("name_lists", ()), given.pop("name_lists0", ())
+    )
     if given.get("output") == "-":
         given.update(output=None, stdout=True)
     arguments = Arguments(action, **given)
     _check(arguments)
+    context = click.get_current_context()
+    context.exit(_list(arguments) if action is Action.LIST else _convert(arguments))
+
+
+def _list(arguments: Arguments) -> int:
+    """List the inputs; the exit code."""
+    listing = Listing(arguments)
+    code = run_each(arguments, listing.add)
+    listing.finish()
+    return code
+
+
+def _convert(arguments: Arguments) -> int:
+    """Compress, decompress or test the inputs; the exit code."""
+    from llmzip.cli import convert, restore  # a list does without
+
     # What no input can do without is missed once, and before anything starts.
     if arguments.action is Action.COMPRESS:
         try:
             convert.compressor(arguments)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-    elif arguments.action is not Action.LIST:
-        convert.dictionary(arguments.dictionary)
-    context = click.get_current_context()
-    if arguments.action is Action.LIST:
-        listing = Listing(arguments)
-        code = run_each(arguments, listing.add)
-        listing.finish()
     else:
-        work = {
-            Action.COMPRESS: convert.compress,
-            Action.DECOMPRESS: convert.decompress,
-            Action.TEST: convert.test,
-        }
-        code = run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
-    context.exit(code)
+        restore.dictionary(arguments)
+    work = {
+        Action.COMPRESS: convert.compress,
+        Action.DECOMPRESS: convert.decompress,
+        Action.TEST: convert.test,
+    }
+    return run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
 
 
 def _check(arguments: Arguments) -> None:
@@ -53,10 +66,25 @@ def _check(arguments: Arguments) -> None:
             raise click.UsageError("-c and -o FILE exclude each other")
         if len(arguments.files) > 1 or arguments.recursive:
             raise click.UsageError("-o FILE is for one input; use -c to write several into one")
+    if arguments.output_dir_flat and arguments.output_dir_mirror:
+        raise click.UsageError("--output-dir-flat and --output-dir-mirror exclude each other")
+    if arguments.output_dir and (arguments.stdout or arguments.output is not None):
+        raise click.UsageError("-c, -o and a folder for the output exclude each other")
     if arguments.remove and (
         arguments.stdout or arguments.action not in (Action.COMPRESS, Action.DECOMPRESS)
     ):
         raise click.UsageError("--rm needs an output file to compare with")
+    if arguments.resume and arguments.action is Action.COMPRESS:
+        if arguments.stdout:
+            raise click.UsageError("--resume needs an output file")
+        if arguments.compression.get("solid"):
+            raise click.UsageError("--resume and --solid exclude each other")
+    if arguments.lines and arguments.bytes:
+        raise click.UsageError("--lines and --bytes exclude each other")
+    if arguments.lines_per_block and not arguments.lines:
+        raise click.UsageError("--block-lines finds --lines")
+    if arguments.has_span and arguments.keep_going:
+        raise click.UsageError("--keep-going is for whole files")
     if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")
 

@@ -8,11 +8,12 @@ import io
 import os
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from llmzip.cli.drafts import Draft, draft_in
+from llmzip.cli import holes
+from llmzip.cli.drafts import draft_in
 from llmzip.cli.paths import descriptor_of
 from llmzip.errors import IntegrityError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 SUFFIX = ".llmz"
+PARTIAL, PARTIAL_STATE = ".partial", ".partial.json"
+"""Behind the name of a compressed file: its blocks so far, and what they are of (`resume`)."""
 
 
 class RefusalError(Exception):
@@ -41,10 +44,32 @@ class Sink(io.FileIO):
         super().__init__(fd, "wb", closefd=closefd)
         self.label = label
         self.draft = draft
+        self._sparse = False
+
+    @contextlib.contextmanager
+    def sparse(self) -> Iterator[None]:
+        """Leave out zeros, where the file can have holes, until the block ends."""
+        self._sparse = holes.can_have_holes(self.fileno())
+        yield
+        if self._sparse:
+            with blaming(self.label):
+                self.truncate()  # as long as it is with a hole at its end
+        self._sparse = False
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         """Write all of `data`."""
         view = memoryview(data).cast("B")
+        if not self._sparse:
+            self._write(view)
+            return len(view)
+        for is_hole, part in holes.parts(view, self.tell()):
+            if is_hole:
+                self.seek(len(part), os.SEEK_CUR)
+            else:
+                self._write(part)
+        return len(view)
+
+    def _write(self, view: memoryview) -> None:
         done = 0
         with blaming(self.label):
             while done < len(view):
@@ -52,7 +77,6 @@ class Sink(io.FileIO):
                     done += os.write(self.fileno(), view[done:])
                 except BlockingIOError:  # the descriptor does not wait until it can take more
                     select.select([], [self], [])
-        return done
 
 
 class Input(io.FileIO):
@@ -114,23 +138,25 @@ def blaming(label: str) -> Iterator[None]:
         raise
 
 
-def compressed_name(source: Path) -> Path:
+def compressed_name(source: Path, suffix: str) -> Path:
     """Where `source` is compressed to."""
-    return source.with_name(source.name + SUFFIX)
+    return source.with_name(source.name + suffix)
 
 
-def restored_name(source: Path) -> Path:
+def restored_name(source: Path, suffixes: Sequence[str]) -> Path:
     """Where `source` is decompressed to."""
-    if not has_suffix(source):
+    suffix = has_suffix(source.name, suffixes)
+    if not suffix:
         raise RefusalError(
-            f"unknown suffix ({SUFFIX} expected); name the output with -o FILE, or use -c"
+            f"unknown suffix ({' or '.join(suffixes)} expected); "
+            "name the output with -o FILE, or use -c"
         )
-    return source.with_name(source.name.removesuffix(SUFFIX))
+    return source.with_name(source.name.removesuffix(suffix))
 
 
-def has_suffix(path: Path) -> bool:
-    """Whether the name is a compressed file's, with something left when the suffix goes."""
-    return path.name.endswith(SUFFIX) and path.name != SUFFIX
+def has_suffix(name: str, suffixes: Sequence[str]) -> str | None:
+    """The suffix of a compressed file's name, with something left when it goes; else None."""
+    return next((s for s in suffixes if name.endswith(s) and name != s), None)
 
 
 @contextlib.contextmanager
@@ -147,7 +173,7 @@ def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterat
             yield sink
         return
     if not force and os.path.lexists(target):
-        raise _exists(target)
+        raise exists_error(target)
     with contextlib.ExitStack() as stack:
         with blaming(str(target)):
             # A copy of a private file is private from its first byte; other files follow the umask.
@@ -156,9 +182,9 @@ def writing(target: Path, *, force: bool, like: os.stat_result | None) -> Iterat
             yield sink
         with blaming(str(target)):
             if like is not None:
-                _copy_attributes(draft.fd, like)
+                copy_attributes(draft.fd, like)
             os.fsync(draft.fd)
-            _publish(draft, target, force)
+            publish(draft.path, target, force)
 
 
 def is_written_into(target: Path) -> bool:
@@ -183,7 +209,7 @@ def _written_into(target: Path, force: bool) -> Iterator[Sink]:
         mode = target.stat().st_mode
         # A regular file is here one behind another process's descriptor.
         if not force and (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
-            raise _exists(target)
+            raise exists_error(target)
         fd = os.open(target, os.O_WRONLY | (os.O_TRUNC if stat.S_ISREG(mode) else 0))
     with Sink(fd, str(target)) as sink:
         yield sink
@@ -210,17 +236,18 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _publish(draft: Draft, target: Path, force: bool) -> None:
+def publish(draft: Path, target: Path, force: bool) -> None:
+    """Give a file that is complete its name. Raises FileExistsError without `force`."""
     if force:
-        draft.path.replace(target)
+        draft.replace(target)
     else:
         # Unlike a rename, a link never takes the place of a file that appeared in the meantime.
         try:
-            target.hardlink_to(draft.path)
+            target.hardlink_to(draft)
         except FileExistsError:
-            raise _exists(target) from None
+            raise exists_error(target) from None
         except OSError:  # a file system without hard links
-            _replace_own(draft.path, target)
+            _replace_own(draft, target)
     with contextlib.suppress(OSError):  # some file systems cannot; the file itself is complete
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -236,7 +263,7 @@ def _replace_own(draft: Path, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        raise _exists(target) from None
+        raise exists_error(target) from None
     try:
         draft.replace(target)
     except BaseException:
@@ -244,7 +271,8 @@ def _replace_own(draft: Path, target: Path) -> None:
         raise
 
 
-def _copy_attributes(fd: int, like: os.stat_result) -> None:
+def copy_attributes(fd: int, like: os.stat_result) -> None:
+    """Give a file the permissions, owner and times of another, as far as that is allowed."""
     mode = like.st_mode & 0o777
     try:
         os.chown(fd, -1, like.st_gid)
@@ -260,5 +288,6 @@ def _copy_attributes(fd: int, like: os.stat_result) -> None:
         os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
 
 
-def _exists(target: Path) -> FileExistsError:
+def exists_error(target: Path) -> FileExistsError:
+    """The error of a target that is there already."""
     return FileExistsError(errno.EEXIST, "already exists; -f overwrites it", str(target))

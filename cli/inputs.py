@@ -9,12 +9,16 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
-from llmzip.cli import paths
+from llmzip.cli import files, paths
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.drafts import is_draft
-from llmzip.cli.files import SUFFIX, Input, RefusalError, has_suffix
+from llmzip.cli.files import PARTIAL, PARTIAL_STATE, Input, RefusalError, has_suffix
+from llmzip.container.header import MAGIC
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Complain = Callable[[str, Exception], None]
 """Reports what could not be done with something of this name, and remembers that there was an
@@ -43,16 +47,29 @@ class Source:
 
 def sources(arguments: Arguments, complain: Complain) -> Iterator[Source]:
     """The inputs in the order of the arguments; standard input where there are none."""
-    for name in arguments.files or ("-",):
+    for name in arguments.files:
         try:
             if name == "-":
                 yield Source(None)
             elif arguments.recursive and stat.S_ISDIR(paths.from_name(name).stat().st_mode):
-                yield from _walk(Path(name), arguments.action, complain)
+                yield from _walk(Path(name), arguments, complain)
             else:
-                yield Source(paths.from_name(name))
+                yield Source(_found(paths.from_name(name), arguments))
         except OSError as error:
             complain(paths.shown(name), error)
+
+
+def _found(path: Path, arguments: Arguments) -> Path:
+    """The file of that name; to decode, the one with the suffix where there is none without."""
+    if (
+        arguments.action is not Action.COMPRESS
+        and not os.path.lexists(path)
+        and not has_suffix(path.name, arguments.suffixes)
+    ):
+        for suffix in arguments.suffixes:
+            if os.path.lexists(with_suffix := files.compressed_name(path, suffix)):
+                return with_suffix
+    return path
 
 
 def check(source: Source, arguments: Arguments) -> None:
@@ -74,27 +91,63 @@ def check(source: Source, arguments: Arguments) -> None:
     if (
         arguments.action is Action.COMPRESS
         and beside
-        and has_suffix(source.path)
+        and (suffix := has_suffix(source.path.name, arguments.suffixes))
         and not arguments.force
     ):
-        raise RefusalError(f"already has the suffix {SUFFIX}: skipped (-f compresses it again)")
+        raise RefusalError(f"already has the suffix {suffix}: skipped (-f compresses it again)")
 
 
 @contextlib.contextmanager
-def reading(source: Source) -> Iterator[BinaryIO]:
+def reading(source: Source) -> Iterator[io.BufferedReader]:
     """The bytes of the input."""
     if source.path is None:
         stdin = Input(0, "stdin", closefd=False)
         # Fails where it is closed: who asks for its size first would call it empty.
         stdin.readinto(bytearray())
-        with io.BufferedReader(stdin) as file:
+        file: io.BufferedReader = io.BufferedReader(stdin)
+        with file:
             yield file
     else:
-        with source.path.open("rb") as file:
-            yield file
+        with source.path.open("rb") as opened:
+            yield opened
 
 
-def _walk(top: Path, action: Action, complain: Complain) -> Iterator[Source]:
+def is_compressed(reader: io.BufferedReader) -> tuple[bool, io.BufferedReader]:
+    """Whether a file goes on like a compressed one; and the file, of which nothing has been read,
+    or another one with the same content.
+    """
+    head = reader.read(len(MAGIC))
+    if not reader.seekable():
+        return head == MAGIC, io.BufferedReader(_Rest(head, reader))
+    reader.seek(-len(head), os.SEEK_CUR)
+    return head == MAGIC, reader
+
+
+class _Rest(io.RawIOBase):
+    """A file of which the first bytes have been read."""
+
+    def __init__(self, head: bytes, file: io.BufferedReader) -> None:
+        self._head = head
+        self._file = file
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of the file."""
+        return self._file.fileno()
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes; 0 only at the end."""
+        target = memoryview(buffer).cast("B")
+        data = self._head[: len(target)] or self._file.read1(len(target))
+        self._head = self._head[len(data) :]
+        target[: len(data)] = data
+        return len(data)
+
+
+def _walk(top: Path, arguments: Arguments, complain: Complain) -> Iterator[Source]:
     """The regular files in a folder that the action is for, each folder's before those of the
     folders in it.
     """
@@ -107,13 +160,17 @@ def _walk(top: Path, action: Action, complain: Complain) -> Iterator[Source]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False) and _suits(entry.name, action):
+                elif entry.is_file(follow_symlinks=False) and _suits(entry.name, arguments):
                     yield Source(Path(entry.path), named=False)
         except OSError as error:
             complain(paths.shown(str(folder)), error)
         waiting += reversed(folders)
 
 
-def _suits(name: str, action: Action) -> bool:
+def _suits(name: str, arguments: Arguments) -> bool:
     """Whether a file that -r came across is one that the action is for."""
-    return has_suffix(Path(name)) is not (action is Action.COMPRESS) and not is_draft(name)
+    for partial in (PARTIAL, PARTIAL_STATE):
+        if name.endswith(partial) and has_suffix(name.removesuffix(partial), arguments.suffixes):
+            return False
+    is_compressed = has_suffix(name, arguments.suffixes) is not None
+    return is_compressed is not (arguments.action is Action.COMPRESS) and not is_draft(name)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +20,9 @@ from llmzip.cli.execute import execute
 
 _SUBCOMMANDS = {
     "models": "llmzip.cli.models:models",
+    "grep": "llmzip.cli.grep:grep",
+    "diff": "llmzip.cli.diff:diff",
+    "less": "llmzip.cli.less:less",
     "corpora": "llmzip.cli.corpora:corpora",
     "eval": "llmzip.cli.eval.evaluate:evaluate",
     "tokens": "llmzip.cli.tokens:tokens",
@@ -51,18 +56,21 @@ def _subcommand(
 
 
 _COMPRESSION = {
-    "Output": [*options.TARGETS, *options.FOLDERS],
-    "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.OFFLINE],
+    "Input": options.INPUTS,
+    "Output": options.TARGETS,
+    "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.RESUME, options.OFFLINE],
     "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
 }
 _DECODING = {
+    "Input": options.INPUTS,
     "Limits": [*options.LIMITS, options.KEEP_GOING],
     "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
 }
 _REPAIR = {
+    "Input": options.INPUTS,
     "Output": [
         *(option for option in options.TARGETS if option.name != "remove"),
-        *options.FOLDERS,
+        options.SPARSE,
         options.JOIN,
     ],
     "Limits": options.LIMITS,
@@ -74,15 +82,24 @@ llmzip = GzipStyleGroup(
     sections={
         "Action": [*options.ACTIONS, *options.LIST],
         **_COMPRESSION,
-        "Decompression": [*options.LIMITS, options.KEEP_GOING],
+        "Decompression": [options.SPARSE, *options.LIMITS, options.KEEP_GOING],
         "Messages": options.MESSAGES,
     },
     commands={
+        "cat": _subcommand(
+            Action.DECOMPRESS,
+            "Decompress files to standard output.",
+            {"Output": [*options.SPANS, options.PASS], **_DECODING},
+            name="cat",
+            stdout=True,
+        ),
         "compress": _subcommand(Action.COMPRESS, "Compress files.", _COMPRESSION),
         "decompress": _subcommand(
-            Action.DECOMPRESS, "Decompress files.", {"Output": _COMPRESSION["Output"], **_DECODING}
+            Action.DECOMPRESS,
+            "Decompress files.",
+            {"Output": [*options.TARGETS, options.SPARSE], **_DECODING},
         ),
-        "test": _subcommand(Action.TEST, "Test files.", {"Input": options.FOLDERS, **_DECODING}),
+        "test": _subcommand(Action.TEST, "Test files.", _DECODING),
         "repair": _subcommand(
             Action.DECOMPRESS,
             "Get what is sound of damaged files.",
@@ -91,7 +108,7 @@ llmzip = GzipStyleGroup(
             keep_going=True,
         ),
         "list": _subcommand(
-            Action.LIST, "List files.", {"Output": [*options.FOLDERS, *options.LIST]}
+            Action.LIST, "List files.", {"Input": options.INPUTS, "Output": options.LIST}
         ),
         **{name: _loader(location) for name, location in _SUBCOMMANDS.items()},
     },
@@ -104,11 +121,24 @@ llmzip = GzipStyleGroup(
 )
 
 
+BY_PROGRAM = {
+    "unllmzip": "-d",
+    "llmzcat": "cat",
+    "llmzgrep": "grep",
+    "llmzdiff": "diff",
+    "llmzless": "less",
+}
+"""Name of the program -> what it begins its arguments with."""
+
+
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process, which the name of the program, or of a link to it,
+    begins.
+    """
     standard.prepare()
     signals.install(drafts.remove_all)
+    begin = BY_PROGRAM.get(Path(sys.argv[0]).name)
     try:
-        llmzip.main(prog_name="llmzip")
+        llmzip.main(args=[*([begin] if begin else []), *sys.argv[1:]], prog_name="llmzip")
     except signals.Stopped as stopped:
         signals.die(stopped.number)

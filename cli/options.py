@@ -7,9 +7,11 @@ import click
 from llmzip import __version__
 from llmzip.cli import environment
 from llmzip.cli.arguments import Action
+from llmzip.cli.files import SUFFIX
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.sizes import parse_size
+from llmzip.cli.spans import parse_bytes, parse_lines
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.runtime import ENGINE_NAMES, EngineName, Runtime
 
@@ -59,6 +61,12 @@ def _known_codec(ctx: click.Context, param: click.Parameter, name: str | None) -
     return name
 
 
+def _suffix(ctx: click.Context, param: click.Parameter, suffix: str) -> str:
+    if not suffix or "/" in suffix:
+        raise click.BadParameter(f"{suffix!r} is no suffix: write .xyz, without a slash.")
+    return suffix
+
+
 def _action(names: str, action: Action, help: str) -> click.Option:
     return click.Option(
         [*names.split(), "action"],
@@ -69,13 +77,16 @@ def _action(names: str, action: Action, help: str) -> click.Option:
     )
 
 
+_LEVEL_NAMES = {MIN_LEVEL: ["--fast"], MAX_LEVEL: ["--best"]}
+
+
 def _level(level: int) -> click.Option:
     help = {
         MIN_LEVEL: f"Fastest, through -{DEFAULT_LEVEL}, the default, ...",
         MAX_LEVEL: "... to strongest.",
     }
     return click.Option(
-        [f"-{level}", "digit"],
+        [f"-{level}", *_LEVEL_NAMES.get(level, ()), "digit"],
         flag_value=level,
         type=int,
         default=None,
@@ -86,7 +97,7 @@ def _level(level: int) -> click.Option:
 
 ACTIONS = [
     _action("-z --compress", Action.COMPRESS, "Compress FILE to FILE.llmz; the default."),
-    _action("-d --decompress", Action.DECOMPRESS, "Decompress FILE.llmz to FILE."),
+    _action("-d --decompress --uncompress", Action.DECOMPRESS, "Decompress FILE.llmz to FILE."),
     _action("-t --test", Action.TEST, "Decompress to nowhere: is the file sound?"),
     _action(
         "-l --list",
@@ -95,9 +106,18 @@ ACTIONS = [
     ),
 ]
 TARGETS = [
-    flag("-c", "--stdout", help="Write to standard output."),
+    flag("-c", "--stdout", "--to-stdout", help="Write to standard output."),
     click.Option(
         ["-o", "--output"], type=NAME, metavar="FILE", help="Write to FILE (one input only)."
+    ),
+    click.Option(
+        ["--output-dir-flat"], type=NAME, metavar="DIR", help="Write files with such names to DIR."
+    ),
+    click.Option(
+        ["--output-dir-mirror"],
+        type=NAME,
+        metavar="DIR",
+        help="The same, with the folders that the inputs are in.",
     ),
     flag("-f", "--force", help="Overwrite; follow symbolic links; compressed data to a terminal."),
     click.Option(
@@ -107,7 +127,34 @@ TARGETS = [
         "--rm", "remove", help="Remove the input once the output was decoded and compared with it."
     ),
 ]
-FOLDERS = [flag("-r", "--recursive", help="Work on the files in folders.")]
+INPUTS = [
+    flag("-r", "--recursive", help="Work on the files in folders."),
+    click.Option(
+        ["--files", "--filelist", "name_lists"],
+        type=NAME,
+        multiple=True,
+        is_flag=False,
+        flag_value="-",
+        metavar="[LIST]",
+        help="Work also on the files that LIST, or standard input, names, one a line.",
+    ),
+    click.Option(
+        ["--files0", "name_lists0"],
+        type=NAME,
+        multiple=True,
+        is_flag=False,
+        flag_value="-",
+        metavar="[LIST]",
+        help="The same with a NUL behind each name.",
+    ),
+    click.Option(
+        ["-S", "--suffix"],
+        default=SUFFIX,
+        metavar="SUFFIX",
+        callback=_suffix,
+        help=f"Of the names of compressed files, instead of {SUFFIX}.",
+    ),
+]
 OFFLINE = flag("--offline", help="Never download a model.")
 LEVEL_DIGITS = [_level(level) for level in range(MIN_LEVEL, MAX_LEVEL + 1)]
 COMPRESSION: Section = [
@@ -121,6 +168,11 @@ COMPRESSION: Section = [
         type=parse_size,
         metavar="SIZE",
         help="Bytes of text that are coded as one block.",
+    ),
+    click.Option(
+        ["--block-lines"],
+        type=WholeNumber(min=1),
+        help="Lines of text that are coded as one block, so that `cat --lines` finds them.",
     ),
     click.Option(
         ["--codec"],
@@ -195,6 +247,26 @@ LIMITS = [
 ]
 KEEP_GOING = flag(
     "--keep-going", help="Of a damaged file, get what is sound, as the command repair does."
+)
+PASS = flag("-f", "--force", help="Copy what is not compressed as it is.")
+RESUME = flag(
+    "--resume", help="Go on where this was interrupted; until it is whole, FILE.llmz.partial stays."
+)
+SPANS = [
+    click.Option(
+        ["--lines"], type=parse_lines, metavar="A-B", help="Only these lines; the first is 1."
+    ),
+    click.Option(
+        ["--bytes"], type=parse_bytes, metavar="A-B", help="Only these bytes; the first is 0."
+    ),
+    click.Option(
+        ["--block-lines", "lines_per_block"],
+        type=WholeNumber(1),
+        help="Lines of each block, as the file was compressed: finds them without those before.",
+    ),
+]
+SPARSE = click.Option(
+    ["--sparse/--no-sparse"], default=True, help="Make holes of zeros where files can have them."
 )
 JOIN = flag("--join", help="Leave out what is missing, instead of zeros in its place.")
 LIST = [flag("--json", help="With -l: as JSON.")]

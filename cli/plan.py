@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmzip.cli import files, paths
+from llmzip.cli import files, folders, paths
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.files import RefusalError
 from llmzip.cli.inputs import Complain, Source, sources
@@ -25,13 +25,20 @@ def output_of(source: Source, arguments: Arguments) -> Path | None:
     """
     if arguments.output is not None:
         return Path(arguments.output)
+    if source.path is None and arguments.output_dir:
+        raise RefusalError("has no name for its output in a folder: name it with -o FILE")
     if source.path is None or arguments.stdout:
         return None
-    return (
-        files.compressed_name(source.path)
+    target = (
+        files.compressed_name(source.path, arguments.suffix)
         if arguments.action is Action.COMPRESS
-        else files.restored_name(source.path)
+        else files.restored_name(source.path, arguments.suffixes)
     )
+    if arguments.output_dir_flat:
+        return Path(arguments.output_dir_flat, target.name)
+    if arguments.output_dir_mirror:
+        return folders.mirrored(Path(arguments.output_dir_mirror), target)
+    return target
 
 
 def plan(arguments: Arguments, complain: Complain) -> list[Source]:
@@ -63,15 +70,19 @@ def _once(found: list[Source]) -> Iterator[Source]:
     file.
     """
     seen = set()
-    real = functools.cache(os.path.realpath)
+    place_of = _places()
     for source in found:
         if source.path is not None:
-            folder, name = os.path.split(source.path)
-            path = os.path.join(real(folder), name)  # noqa: PTH118
-            if path in seen:
+            if (place := place_of(source.path)) in seen:
                 continue
-            seen.add(path)
+            seen.add(place)
         yield source
+
+
+def _places() -> Callable[[Path], tuple[str, str]]:
+    """A function that gives names of files which are the same for all ways to their folders."""
+    real = functools.cache(os.path.realpath)
+    return lambda path: (real(path.parent), path.name)
 
 
 def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], None]:
@@ -80,6 +91,8 @@ def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], 
     """
     needed = functools.cache(lambda: _Needed(arguments))
     inputs: dict[Identity, Source] = {}
+    place_of = _places()
+    outputs: dict[tuple[str, str], Source] = {}
     for source in found:
         if (identity := paths.identity_of(source.path_or_descriptor)) is not None:
             inputs.setdefault(identity, source)
@@ -92,6 +105,10 @@ def _conflicts(found: list[Source], arguments: Arguments) -> Callable[[Source], 
         except RefusalError:
             return  # of this input alone: the work will meet it
         file = 1 if target is None else target
+        if arguments.output_dir and target is not None:
+            first = outputs.setdefault(place_of(target), source)
+            if first is not source:
+                raise RefusalError(f"its output would be that of {first.label}, too: {target}")
         identity = paths.identity_of(file, regular=True)
         if identity is None or not (
             arguments.force or target is None or files.is_written_into(target)

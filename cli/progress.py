@@ -19,7 +19,7 @@ from llmzip.cli.sizes import format_size
 
 if TYPE_CHECKING:
     from llmzip.tuning.training import State
-    from llmzip.types import DownloadProgress, Progress, TokenProgress
+    from llmzip.types import DictionaryProgress, DownloadProgress, Progress, TokenProgress
 
 _STAGES = {"download": "downloading the language model", "convert": "converting the language model"}
 _SECONDS_BETWEEN_LINES = 10.0
@@ -104,6 +104,18 @@ def _show_stage(bar: Bar, stage: str, done: int, total: int) -> None:
     layers = f"{done} of {total} layers"
     amount = f"{format_size(done)} of {format_size(total)}" if stage == "download" else layers
     bar.show(_STAGES[stage], done, total, amount)
+
+
+def dictionary_progress() -> DictionaryProgress:
+    """A bar while the model reads a dictionary, which can take minutes."""
+    bar = Bar()
+
+    def show(done: int, total: int | None) -> None:
+        bar.show("reading the dictionary", done, total, f"{done:,} tokens" if done else "")
+        if done == total:
+            bar.clear()
+
+    return show
 
 
 @contextlib.contextmanager

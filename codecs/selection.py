@@ -82,15 +82,17 @@ class Draft:
         return min([block, *others], key=_cost)
 
 
-def draft(data: bytes, finder: MatchFinder, threads: Executor | None = None) -> Draft:
+def draft(
+    data: bytes, finder: MatchFinder, threads: Executor | None = None, whole: bool = False
+) -> Draft:
     """The draft of a block that holds a prefix of `data`; it is shorter than the data where text
-    turns into binary or the other way round.
+    turns into binary or the other way round, but with `whole`.
 
     finder: knows what lies before the data. threads: where blocks without the model are made
     meanwhile.
     """
     kind, size = leading_run(data)
-    data = data[:size]
+    data = data if whole else data[:size]
     matches: list[Match] = []
     if kind is Kind.TEXT:
         matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)

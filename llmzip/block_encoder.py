@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 
 from llmzip import accounting, levels
 from llmzip.codecs.base import PayloadCodec
@@ -18,7 +19,9 @@ from llmzip.coding.observer import CodingObserver
 from llmzip.container.codec_ids import CHOICES, CodecId
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
 from llmzip.engine_loader import EngineLoader
+from llmzip.errors import LLMZipError
 from llmzip.mixing.base import ContextMixer
+from llmzip.model.integer_model import IntegerModel
 from llmzip.types import Progress
 
 
@@ -36,6 +39,8 @@ class CompressionOptions:
     """1 to 9; more is smaller and slower."""
     block_size: int | None = None
     """Uncompressed bytes per block; None: the level's."""
+    block_lines: int | None = None
+    """Lines of each block but the last; None: blocks end wherever they are full."""
     codec: str | None = None
     """The codec that all blocks get, by name (docs/format.md); None: the smallest for each."""
     mixing: bool = True
@@ -45,6 +50,8 @@ class CompressionOptions:
 
     def __post_init__(self) -> None:
         levels.level_parameters(self.level, self.block_size)
+        if self.block_lines is not None and operator.index(self.block_lines) < 1:
+            raise ValueError(f"{self.block_lines} lines of a block: it has 1 or more")
         if self.codec is not None and self.codec not in CHOICES:
             raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")
         if self.solid and not self.mixing:
@@ -74,6 +81,7 @@ class BlockEncoder:
         """
         self.loader = loader
         self._level = levels.level_parameters(options.level, options.block_size)
+        self._block_lines = options.block_lines
         self._forced = options.codec
         self._has_mixing = options.mixing
         # The other codecs carry nothing on.
@@ -97,6 +105,19 @@ class BlockEncoder:
         """Whether a model has been loaded."""
         return self._llm_codec is not None
 
+    @property
+    def model(self) -> IntegerModel | None:
+        """The model that has been loaded, if any."""
+        codec = self._llm_codec or self._meta_token_codec
+        return codec.model if codec else None
+
+    def load_model(self) -> None:
+        """Load the model."""
+        if self._forced == MetaTokenCodec.name:
+            self._meta_token()
+        else:
+            self._llm()
+
     def look_ahead(self, pending: bytearray, kept: int) -> None:
         """Draft the next blocks of the pending data, as many as go side by side; its last `kept`
         bytes are no block yet.
@@ -104,9 +125,30 @@ class BlockEncoder:
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
             return
         while self._ahead.wants(len(pending), kept):
-            begin = self._ahead.size
-            data = bytes(pending[begin : begin + self.block_size])
+            data = self.next_data(pending, self._ahead.size)
             self._ahead.add(data, self._draft(data), self._matches, self._llm)
+
+    def next_data(self, pending: bytearray, begin: int = 0) -> bytes:
+        """What the block that begins there is to hold of the pending data. Raises LLMZipError where
+        its lines do not fit into a block.
+        """
+        data = bytes(pending[begin : begin + self.block_size])
+        if self._block_lines is None:
+            return data
+        end = 0
+        for _ in range(self._block_lines):
+            end = data.find(b"\n", end) + 1
+            if not end:
+                if begin + len(data) < len(pending):
+                    raise self._too_long()
+                return data
+        return data[:end]
+
+    def _too_long(self) -> LLMZipError:
+        return LLMZipError(
+            f"{self._block_lines:,} lines do not fit into a block of {self.block_size:,} bytes: "
+            "choose fewer lines, or a larger block size"
+        )
 
     @property
     def waits(self) -> bool:
@@ -117,6 +159,12 @@ class BlockEncoder:
         """A block that holds a prefix of the data, and may become the next one of the frame, or the
         first one of a frame.
         """
+        block = self._encode(data)
+        if self._block_lines is not None and block.size < len(data):
+            raise self._too_long()  # their tokens do not
+        return block
+
+    def _encode(self, data: bytes) -> EncodedBlock:
         if self._forced not in (None, LLMCodec.name):
             return encode_block_as(self._named(self._forced), data)
         self._ahead.encode()
@@ -129,7 +177,12 @@ class BlockEncoder:
 
     def _draft(self, data: bytes) -> Draft:
         return (
-            draft(data, self._matches, self._ahead.threads)
+            draft(
+                data,
+                self._matches,
+                self._ahead.threads,
+                whole=self._block_lines is not None,
+            )
             if self._forced is None
             else draft_for_model(data, self._matches)
         )

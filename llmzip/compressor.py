@@ -14,6 +14,7 @@ from llmzip.container.frame_writer import FrameWriter
 from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.exclusive import ExclusiveCalls, NotCopyable
+from llmzip.model.integer_model import IntegerModel
 from llmzip.progress import ProgressCounter
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -51,6 +52,7 @@ class LLMZipCompressor(NotCopyable):
         model: ModelLike | None = None,
         dictionary: DictionaryLike | None = None,
         block_size: int | None = None,
+        block_lines: int | None = None,
         codec: str | None = None,
         mixing: bool = True,
         solid: bool = False,
@@ -62,20 +64,24 @@ class LLMZipCompressor(NotCopyable):
 
         level: 1 to 9; more is smaller and slower; None: 6. model: a name, path, hub id or model;
         None: LLMZIP_MODEL or the default. block_size: uncompressed bytes per block; None: the
-        level's. codec: the one that all blocks get, by name (docs/format.md); None: the smallest
-        for each. mixing: whether predictions are corrected by what has been coded. solid: whether
-        that mixer is carried from block to block, and repeats are found over all blocks: smaller,
-        but reading begins at the frame's first block. dictionary: a text like the data, which
-        decompression needs too; a `Dictionary` that is kept is read only once. runtime: how and
-        where to compute, which changes no byte. progress: called with the uncompressed bytes and
-        tokens done. observer: is told what is coded, for measurements.
+        level's. block_lines: lines of each block but the last, so that a line's number tells its
+        block; None: blocks end wherever they are full. codec: the one that all blocks get, by name
+        (docs/format.md); None: the smallest for each. mixing: whether predictions are corrected by
+        what has been coded. solid: whether that mixer is carried from block to block, and repeats
+        are found over all blocks: smaller, but reading begins at the frame's first block.
+        dictionary: a text like the data, which decompression needs too; a `Dictionary` that is kept
+        is read only once. runtime: how and where to compute, which changes no byte. progress:
+        called with the uncompressed bytes and tokens done. observer: is told what is coded, for
+        measurements.
 
-        Raises ValueError for a level or block size out of range and for a codec that blocks cannot
-        have.
+        Raises ValueError for a level, block size or number of lines out of range and for a codec
+        that blocks cannot have. With block_lines, compressing raises LLMZipError for lines that do
+        not fit into a block.
         """
         options = CompressionOptions(
             level=levels.chosen_level(level),
             block_size=block_size,
+            block_lines=block_lines,
             codec=codec,
             mixing=mixing,
             solid=solid,
@@ -173,9 +179,35 @@ class LLMZipCompressor(NotCopyable):
         """How many tokens the model has coded so far."""
         return self._progress_counter.tokens
 
+    @property
+    def coded_bytes(self) -> int:
+        """How many bytes of the data are in blocks that have been returned."""
+        return self._progress_counter.bytes
+
+    @property
+    def model(self) -> IntegerModel | None:
+        """The model, once a block has asked it."""
+        return self._encoder.model
+
+    def load_model(self) -> None:
+        """Have the model that a block would ask. Raises an LLMZipError where it is not there."""
+        self._encoder.load_model()
+
+    def go_on(self, frame: FrameWriter, frames: int, size: int) -> None:
+        """Stand behind a block of a stream that a compressor with the same options, model and
+        dictionary has begun: what follows is what that one would have returned. Not for solid
+        frames.
+
+        frame: that of the block. frames: how many have been begun. size: bytes of the data in all
+        blocks.
+        """
+        self._encoder.begin_frame(frame.header)
+        self._frame, self.frames = frame, frames
+        self._progress_counter.bytes = size
+
     def _next_block(self, mode: int) -> bytes:
         """Encode the block at the head of the pending data."""
-        data = bytes(self._pending[: self._encoder.block_size])
+        data = self._encoder.next_data(self._pending)
         self._progress_counter.begin_block()
         block = self._encoder.encode(data)
         out = b""

@@ -53,6 +53,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         model: ModelLike | None = None,
         dictionary: DictionaryLike | None = None,
         block_size: int | None = None,
+        block_lines: int | None = None,
         codec: str | None = None,
         mixing: bool = True,
         solid: bool = False,
@@ -65,9 +66,9 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
 
         mode: "r" reads, "w" writes a new file, "x" one that must not exist yet, "a" a further frame
         at the end of one; with or without "b". model, dictionary, runtime, progress: as for
-        `LLMZipCompressor`. level (or compresslevel, as gzip calls it), block_size, codec, mixing,
-        solid: as there, for writing only. max_memory, max_output: as for `LLMZipDecompressor`, for
-        reading only.
+        `LLMZipCompressor`. level (or compresslevel, as gzip calls it), block_size, block_lines,
+        codec, mixing, solid: as there, for writing only. max_memory, max_output: as for
+        `LLMZipDecompressor`, for reading only.
 
         Raises ValueError for another mode; TypeError for what is neither path nor binary file, and
         for an option that the mode has no use for.
@@ -81,6 +82,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
                 "level": level,
                 "compresslevel": compresslevel,
                 "block_size": block_size,
+                "block_lines": block_lines,
                 "codec": codec,
                 "mixing": None if mixing else mixing,
                 "solid": solid or None,
@@ -102,6 +104,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
                 model=model,
                 dictionary=dictionary,
                 block_size=block_size,
+                block_lines=block_lines,
                 codec=codec,
                 mixing=mixing,
                 solid=solid,

@@ -20,7 +20,7 @@ class Runtime:
     """How and where to compute.
 
     A Runtime never changes a byte. What changes bytes (level, model, dictionary, mixing, solid,
-    block_size, codec) are keywords of their own.
+    block_size, block_lines, codec) are keywords of their own.
 
     Raises ValueError for an unknown engine, a negative number of threads or jobs, and the native
     engine on a device other than the CPU; TypeError for threads or jobs that are no integer and a

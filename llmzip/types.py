@@ -18,6 +18,11 @@ DownloadProgress = Callable[[str, int, int], None]
 total.
 """
 
+DictionaryProgress = Callable[[int, int | None], None]
+"""Called with the tokens of a dictionary that have been read, and how many it has, where that is
+known.
+"""
+
 TransferProgress = Callable[[int, int | None], None]
 """Called with the bytes that have been transferred, and the total where it is known."""
 

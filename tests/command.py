@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(*args: str) -> Result:
     """Run in this process."""
     return CliRunner().invoke(command, args, prog_name="llmzip")
+
+
+def run_with_output(*args: str) -> subprocess.CompletedProcess[bytes]:
+    """Run in this process, and catch what goes to its descriptors 1 and 2, of other programs
+    too.
+    """
+    saved = [os.dup(fd) for fd in (1, 2)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            result = run(*args)
+        finally:
+            for fd, kept in zip((1, 2), saved, strict=True):
+                os.dup2(kept, fd)
+                os.close(kept)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(
+            args,
+            result.exit_code,
+            out.read() + result.stdout_bytes,
+            err.read() + result.stderr_bytes,
+        )
 
 
 def process(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -6,7 +6,7 @@ import pytest
 
 from llmzip.cli import bar
 from llmzip.cli.bar import Bar
-from llmzip.cli.progress import MeasurementProgress
+from llmzip.cli.progress import MeasurementProgress, dictionary_progress
 
 
 @pytest.fixture
@@ -86,3 +86,16 @@ def test_a_terminal_that_cannot_erase_gets_no_bar(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert bar.can_be_shown() is shown
     assert MeasurementProgress(quiet=False).bar is shown
+
+
+def test_reading_a_dictionary_has_a_line_of_its_own(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = dictionary_progress()
+    for done, total in ((0, None), (500, 1000), (1000, 1000)):
+        show(done, total)
+        clock[0] += 5
+    lines = capsys.readouterr().err.split("\r")[1:]
+    assert lines[0].startswith("reading the dictionary")
+    assert "500 tokens  5 s left" in lines[1]
+    assert lines[-1] == "\x1b[K"

@@ -47,3 +47,19 @@ def test_progress_never_goes_back() -> None:
     progress_counter.end_block(9)
     assert seen == [(10, 2), (20, 4), (27, 5), (29, 5)]
     assert (progress_counter.bytes, progress_counter.tokens) == (29, 5)
+
+
+def test_a_dictionary_tells_how_far_the_model_is_in_reading_it(tiny_model: IntegerModel) -> None:
+    seen: list[tuple[int, int | None]] = []
+    dictionary = llmzip.Dictionary(
+        golden.TEXT[::-1], progress=lambda done, total: seen.append((done, total))
+    )
+    for _ in range(2):  # it is read once
+        data = llmzip.compress(golden.TEXT, model=tiny_model, dictionary=dictionary)
+        assert llmzip.decompress(data, model=tiny_model, dictionary=dictionary) == golden.TEXT
+        assert seen[0] == (0, None)
+        tokens = seen[-1][0]
+        assert tokens > 0
+        assert seen[1:] == sorted(seen[1:])
+        assert {total for _, total in seen[1:]} == {tokens}
+        assert [done for done, _ in seen].count(tokens) == 1

@@ -19,10 +19,18 @@ class FrameWriter:
     `begin`, `add` …, `end`.
     """
 
-    def __init__(self, header: FrameHeader) -> None:
+    def __init__(
+        self,
+        header: FrameHeader,
+        entries: Entries | None = None,
+        content: xxhash.xxh3_64 | None = None,
+    ) -> None:
+        """Begin a frame, or go on with one; entries: its blocks so far, coded and uncompressed
+        bytes of each; content: the hash of what they stand for.
+        """
         self.header = header
-        self._entries: Entries = []
-        self._content = xxhash.xxh3_64()
+        self._entries: Entries = entries or []
+        self._content = content or xxhash.xxh3_64()
 
     def begin(self) -> bytes:
         """The header."""

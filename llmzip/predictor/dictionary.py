@@ -19,6 +19,7 @@ from llmzip.model.tokenizer import Tokenizer
 from llmzip.predictor.lockstep import encode_tokens
 from llmzip.predictor.schedule import Start
 from llmzip.predictor.stream_layout import StreamLayout
+from llmzip.types import DictionaryProgress
 
 CONTEXT_TOKENS = 512
 """How many of the dictionary's last tokens each stream has read, at most: never more than half of
@@ -36,11 +37,20 @@ _CHUNK = 64
 class PreparedDictionary:
     """A dictionary as one engine knows it. Made once, used for any number of messages."""
 
-    def __init__(self, content: bytes, engine: Engine, rules: str | None = None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        engine: Engine,
+        rules: str | None = None,
+        progress: DictionaryProgress | None = None,
+    ) -> None:
         """Read the dictionary. Takes the model's time for it when first used. rules: instead of the
         model's own.
         """
         self._engine = engine
+        self._progress = progress
+        if progress:
+            progress(0, None)
         words = engine.model.vocabulary
         tokenizer = (
             engine.model.tokenizer
@@ -75,9 +85,15 @@ class PreparedDictionary:
                     longest = self._engine.model.spec.max_positions
                     streams = max(1, self.tokens // STREAM_TOKENS, -(-self.tokens // longest))
                     layout = StreamLayout(self.tokens, streams, WINDOW)
-                    encode_tokens(self._engine, self._tokens, layout, mixer)  # only to learn
+                    encode_tokens(  # only to learn
+                        self._engine, self._tokens, layout, mixer, progress=self._report
+                    )
                 self._mixers[key] = mixer
             return self._mixers[key].copy()
+
+    def _report(self, done: int) -> None:
+        if self._progress:
+            self._progress(done, self.tokens)
 
     def start(self) -> Start:
         """Where streams begin that have read the end of the dictionary."""
@@ -102,7 +118,16 @@ class Dictionary:
     >>> dictionary = Dictionary(b'{"level": "info", "message": "started"}')
     """
 
-    def __init__(self, content: bytes | bytearray | memoryview) -> None:
+    def __init__(
+        self,
+        content: bytes | bytearray | memoryview,
+        *,
+        progress: DictionaryProgress | None = None,
+    ) -> None:
+        """Take the text. progress: is told while an engine reads it, the first time that it is
+        needed.
+        """
+        self._progress = progress
         self.content = bytes(flat(content, "Dictionary"))
         """The text itself."""
         self._prepared: tuple[Engine, PreparedDictionary] | None = None
@@ -116,7 +141,10 @@ class Dictionary:
         """The dictionary as this engine knows it; the last engine's is kept."""
         kept = self._prepared
         if kept is None or kept[0] is not engine:
-            kept = self._prepared = engine, PreparedDictionary(self.content, engine)
+            kept = self._prepared = (
+                engine,
+                PreparedDictionary(self.content, engine, progress=self._progress),
+            )
         return kept[1]
 
     def split_otherwise(
@@ -131,7 +159,7 @@ class Dictionary:
         if kept and kept[0] is engine and kept[1].digest == digest:
             return kept[1]
         for prepared in (
-            PreparedDictionary(self.content, engine, text)
+            PreparedDictionary(self.content, engine, text, self._progress)
             for text in rules_of(engine.model.fingerprint)
         ):
             if prepared.digest == digest:
