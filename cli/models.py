@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from llmzip.cli.mender import Mender
 from llmzip.cli.messages import reporting
 from llmzip.cli.names import NAME
 from llmzip.cli.paths import shown
@@ -81,9 +83,14 @@ def list_models(as_json: bool) -> None:
 @click.option(
     "--name", "label", type=NAME, help="What the model is called; by default as its source is."
 )
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Where outliers make integers lose more than 0.5 %, choose what mends.",
+)
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @reporting
-def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> None:
+def pull(name: str, adapter: str | None, label: str | None, mend: bool, offline: bool) -> None:
     """Download and convert a model.
 
     NAME is a registered name, a model directory, a .gguf file, or a Hugging Face hub id
@@ -93,9 +100,9 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
     store = ModelStore(offline=offline)
     known = hub_models.by_name(name) is None or store.trust.get(name) is not None
     with model_progress() as progress:
-        model = store.pull(
-            name, progress, pathlib.Path(adapter) if adapter is not None else None, label
-        )
+        mender = Mender(progress) if mend else None
+        added = pathlib.Path(adapter) if adapter is not None else None
+        model = store.pull(name, progress, added, label, mender)
     trusted = store.trust.get(name) if not known else None
     if trusted:
         click.echo(
@@ -104,6 +111,8 @@ def pull(name: str, adapter: str | None, label: str | None, offline: bool) -> No
             err=True,
         )
     _say_installed(model)
+    if mender and mender.is_other:
+        click.echo(f"mended: {mender.described}", err=True)
 
 
 @models.command("export")
@@ -139,22 +148,37 @@ def import_from_file(file: str, label: str | None) -> None:
     show_default=True,
     help="The sample: corpus, file or folder; NAME:BYTES takes the first so many bytes.",
 )
+@click.option("--adapter", type=NAME, metavar="PATH", help="Merge a folder with a LoRA of peft.")
+@click.option(
+    "--name", "label", type=NAME, help="What the model is called; by default as its source is."
+)
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
-def convert(source: str, data: str, offline: bool, as_json: bool) -> None:
+def convert(
+    source: str, data: str, adapter: str | None, label: str | None, offline: bool, as_json: bool
+) -> None:
     """Install a model, and measure what the integers cost.
 
     SOURCE is a model directory, a .gguf file, a registered name, or a hub id owner/name[@revision].
-    A sample is coded under the published weights in float32 and under the integers. Needs the extra
+    A sample is coded under the published weights in float32 and under the integers. Where outliers
+    make these lose more than 0.5 %, what mends it is chosen, as by `pull --mend`. Needs the extra
     eval.
     """
     store = ModelStore(offline=offline)
+    lora = pathlib.Path(adapter) if adapter is not None else None
+    if lora is not None and lora.is_file():
+        raise LLMZipError(
+            f"{shown(str(lora))}: not a folder with a LoRA of peft; a model with an adapter of "
+            "`llmzip tune` cannot be measured so: use `llmzip models pull`"
+        )
     with model_progress() as progress:
-        model = store.pull(source, progress)
+        mender = Mender(progress)
+        model = store.pull(source, progress, lora, label, mender)
+        prints = [mender.before, model.fingerprint] if mender.is_other else [model.fingerprint]
         with store.cache.scratch() as folder:
             published = store.float_source(source, folder, progress)
-            measured = _fidelity(published, model.fingerprint, data)
+            *before, measured = _fidelities(published, lora, prints, data)
     found = {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -163,6 +187,8 @@ def convert(source: str, data: str, offline: bool, as_json: bool) -> None:
         "float32_bits_per_byte": measured.published,
         "integer_bits_per_byte": measured.integer,
         "cost": measured.cost,
+        "cost_before_mending": before[0].cost if before else None,
+        "mended_by": mender.changes,
     }
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -172,6 +198,8 @@ def convert(source: str, data: str, offline: bool, as_json: bool) -> None:
         f"float32 {measured.published:.4f} bits/byte, integers {measured.integer:.4f} "
         f"({100 * measured.cost:+.2f} %)"
     )
+    if before:
+        click.echo(f"mended: {before[0].cost:+.2%} before; {mender.described}")
 
 
 @models.command()
@@ -218,10 +246,13 @@ def _say_installed(model: CachedModel) -> None:
     )
 
 
-def _fidelity(source: FloatSource, fingerprint: str, data: str) -> Fidelity:
-    """What the integers of an installed model cost on a sample."""
+def _fidelities(
+    source: FloatSource, lora: pathlib.Path | None, fingerprints: Sequence[str], data: str
+) -> list[Fidelity]:
+    """What the integers of installed models of one source cost on a sample."""
     from llmzip.engine_loader import EngineLoader
     from llmzip.evaluation.options import load_texts
+    from llmzip.model.peft_folder import read_peft
 
     if source.adapter_path:
         raise LLMZipError(
@@ -230,7 +261,11 @@ def _fidelity(source: FloatSource, fingerprint: str, data: str) -> Fidelity:
     with needing("eval", "measuring published weights"):
         from llmzip.scoring.fidelity import fidelity
     sample = b"".join(text.data for text in load_texts((data,)))
-    return fidelity(EngineLoader(fingerprint).for_compression(), source.path, sample)
+    added = read_peft(lora) if lora is not None else None
+    return [
+        fidelity(EngineLoader(one).for_compression(), source.path, sample, added)
+        for one in fingerprints
+    ]
 
 
 def _cached_row(model: CachedModel) -> dict[str, Any]:

@@ -43,5 +43,26 @@ FEATURES: Mapping[str, Features] = {
         parallel=True,
         biases=("down", "gate", "head", "k", "o", "q"),
     ),
+    "wide inputs": Features(
+        wide_inputs=("layers.0.q", "layers.0.down", "layers.1.o", "layers.1.gate")
+    ),
+    "wide inputs in parallel, no gate": Features(
+        parallel=True,
+        gated=False,
+        activation="gelu_erf",
+        biases=("gate", "k", "q"),
+        wide_inputs=("layers.0.q", "layers.1.o", "layers.1.down"),
+    ),
+    "wide inputs without norms before": Features(
+        pre_norm=False,
+        post_norm=True,
+        biases=("down", "o"),
+        wide_inputs=("layers.0.q", "layers.0.o", "layers.1.gate", "layers.1.down"),
+    ),
+    "rotated keys": Features(rotated_keys=True),
+    "rotated keys with norms and a cap": Features(
+        rotated_keys=True, head_norm="head", attention_cap=9.0, biases=("k", "o", "q")
+    ),
+    "another rotation": Features(post_norm=True, model_rotation=1),
     "OLMo 2": Features(pre_norm=False, post_norm=True, head_norm="all", biases=("down", "o")),
 }

@@ -225,6 +225,17 @@ def test_the_plain_decoder_is_described_as_before() -> None:
         ({"layer_window": [True, False]}, "layer_window is"),
         ({"pre_norm": False}, "pre_norm is False"),
         ({"parallel": True, "post_norm": True}, "norms behind it"),
+        ({"model_rotation": 4}, "model_rotation is 4: not a power of two that divides 50"),
+        ({"model_rotation": -2}, "model_rotation is -2"),
+        ({"model_rotation": True}, "model_rotation is True"),
+        ({"rotated_keys": 1}, "rotated_keys is 1"),
+        ({"wide_inputs": "layers.0.q"}, "wide_inputs is 'layers"),
+        ({"wide_inputs": [0]}, "wide_inputs is"),
+        ({"wide_inputs": ["layers.2.q"]}, "wide_inputs is"),
+        ({"wide_inputs": ["layers.0.k"]}, "wide_inputs is"),
+        ({"wide_inputs": ["layers.0.o", "layers.0.q"]}, "wide_inputs is"),
+        ({"wide_inputs": ["layers.0.q", "layers.0.q"]}, "wide_inputs is"),
+        ({"wide_inputs": ["layers.0.gate"], "parallel": True}, "wide_inputs is"),
     ],
 )
 def test_features_that_are_refused(changes: dict[str, Any], message: str) -> None:

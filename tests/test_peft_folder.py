@@ -320,3 +320,50 @@ def test_the_command_line(
     failed = click.testing.CliRunner().invoke(models, command)
     assert failed.exit_code != 0
     assert "adapter_model.safetensors" in failed.output
+
+
+def test_a_stack_is_merged_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries, keys and values are one published matrix of GPT-2."""
+    pytest.importorskip("transformers")
+    base = write("gpt2", tmp_path / "base")
+    folder = save(tmp_path / "a", pair("transformer.h.0.attn.c_attn", 192, 64), target_modules=[])
+    merges, added = [], LowRank.added
+
+    def counted(self: LowRank, *args: Any) -> Any:
+        merges.append(self)
+        return added(self, *args)
+
+    monkeypatch.setattr(LowRank, "added", counted)
+    model = read_source(base, read_peft(folder))
+    for part in ("q", "k", "v", "q"):
+        model.tensor(f"layers.0.{part}")
+    assert len(merges) == 1
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_the_merged_model_is_measured(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models convert --adapter`: float32 has the adapter, too."""
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+    base = write(name, tmp_path / "base")
+    modules = {
+        "llama": ("model.layers.0.mlp.gate_proj", 192, 64),
+        "gpt2": ("transformer.h.0.mlp.c_fc", 256, 64),
+    }
+    folder = save(tmp_path / "a", pair(*modules[name]))
+    run = click.testing.CliRunner().invoke
+    options = ["-d", "python-topics:1500", "--json"]
+    found = [
+        json.loads(run(models, ["convert", str(base), *options, *more]).stdout)
+        for more in ([], ["--adapter", str(folder), "--name", "merged"])
+    ]
+    assert found[1]["name"] == "merged" and found[0]["fingerprint"] != found[1]["fingerprint"]
+    plain, merged = (one["float32_bits_per_byte"] for one in found)
+    assert abs(plain - merged) > 0.01
+    assert all(abs(one["cost"]) < 0.02 for one in found)
+    assert abs(merged - found[1]["integer_bits_per_byte"]) < abs(plain - merged), found
+    (tmp_path / "file").write_bytes(b"")
+    refused = run(models, ["convert", str(base), "--adapter", str(tmp_path / "file")])
+    assert refused.exit_code == 1 and "not a folder with a LoRA" in refused.stderr

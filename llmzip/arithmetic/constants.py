@@ -10,6 +10,12 @@ anywhere.
 INT8_MAX = 127.0
 INT16_MAX = 32767.0
 
+WIDE_MAX = 32512.0
+"""Of numbers of 16 bits that are two of 8: 127 x 256."""
+WIDE_BASE = 256.0
+WIDE_INNER_MAX = 2.0**20
+"""Of the MLP's inner vector before its rotation, where what is rotated has 16 bits."""
+
 NORM_MAX = 1023.0
 """Vectors that are normalized on their own are rounded to this many steps: sums of 1040 squares fit
 int32.

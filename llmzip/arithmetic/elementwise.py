@@ -9,7 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llmzip.arithmetic.constants import EXP2_C1, EXP2_C2, EXP2_C3, INT8_MAX, ROW_FLOOR
+from llmzip.arithmetic.constants import (
+    EXP2_C1,
+    EXP2_C2,
+    EXP2_C3,
+    INT8_MAX,
+    ROW_FLOOR,
+    WIDE_BASE,
+)
 
 
 def exp2_(x: Tensor) -> Tensor:
@@ -44,6 +51,12 @@ def quantize_(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     q, maximum = round_to_range_(x, INT8_MAX)
     return q.to(torch.int8), maximum
+
+
+def split_wide(q: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers of 16 bits, at most 127 * 256, as two of 8: q = low + 256 * high."""
+    high = q.add(WIDE_BASE / 2).div_(WIDE_BASE).floor_()
+    return q.sub(high * WIDE_BASE).to(torch.int8), high.to(torch.int8)
 
 
 def largest(x: Tensor, count: int) -> Tensor:

@@ -42,7 +42,7 @@ class Spec(ctypes.Structure):
         ("norm_eps", ctypes.c_float),
         *((name, ctypes.c_int32) for name in ("featured", "model_rotation", "activation", "gated")),
         *((name, ctypes.c_int32) for name in ("parallel", "pre_norm", "post_norm", "head_norm")),
-        *((name, ctypes.c_int32) for name in ("learned_positions", "rope_tables")),
+        *((name, ctypes.c_int32) for name in ("learned_positions", "rope_tables", "key_rotation")),
         *((name, ctypes.c_float) for name in ("attention_cap", "logit_cap")),
     )
 
@@ -60,7 +60,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
         _POINTER,
     ),
     "engine_put": (None, _POINTER, _INT, _INT, _POINTER, _POINTER),
-    "engine_layer": (None, _POINTER, _INT, _INT, _INT),
+    "engine_layer": (None, _POINTER, _INT, _INT, _INT, _INT),
     "engine_vector": (None, _POINTER, _INT, _INT, _POINTER),
     "engine_positions": (None, _POINTER, _POINTER, _POINTER),
     "engine_share": (_POINTER, _POINTER, _INT),

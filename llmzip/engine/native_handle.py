@@ -17,7 +17,7 @@ import numpy.typing as npt
 from llmzip.engine.native_core import PHASES, TENSORS, VECTORS, Spec, address, check, core
 from llmzip.exclusive import new_lock
 from llmzip.model.bounds import vector_shapes
-from llmzip.model.features import ACTIVATIONS, HEAD_NORMS, rope_names
+from llmzip.model.features import ACTIVATIONS, HEAD_NORMS, WIDE_PRODUCTS, rope_names
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
 
@@ -173,8 +173,9 @@ class NativeHandle(MixingHandle):
     def _put_features(self) -> None:
         features = self.spec.features
         for layer in range(self.spec.layers):
+            wide = sum(1 << WIDE_PRODUCTS.index(part) for part in features.wide_of(layer))
             self.core.engine_layer(
-                self.pointer, layer, features.rope_of(layer), features.window_of(layer)
+                self.pointer, layer, features.rope_of(layer), features.window_of(layer), wide
             )
         for name in vector_shapes(self.spec):
             *_, layer_name, part, kind = ("0", *name.removeprefix("layers.").split("."))

@@ -12,15 +12,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from llmzip.arithmetic.constants import ATTENTION_ONE_BITS, ATTENTION_TOTAL_BITS, EXP2_MIN, INT8_MAX
-from llmzip.arithmetic.elementwise import exp2_, quantize_
+from llmzip.arithmetic.constants import (
+    ATTENTION_ONE_BITS,
+    ATTENTION_TOTAL_BITS,
+    EXP2_MIN,
+    INT8_MAX,
+    INT16_MAX,
+)
+from llmzip.arithmetic.elementwise import exp2_, quantize_, round_to_range_
 from llmzip.engine.torch_cache import LayerCache, View
-from llmzip.engine.torch_layers import Linear, RoPE
+from llmzip.engine.torch_layers import HadamardRotation, Linear, RoPE
 
 
 @dataclasses.dataclass(frozen=True)
-class Attention:
-    """Grouped-query attention; q, k and v are stacked because they share their input."""
+class HeadAttention:
+    """Grouped-query attention between its products; q, k and v are stacked because they share their
+    input.
+    """
 
     qkv: Linear
     o: Linear
@@ -37,26 +45,27 @@ class Attention:
     """How many positions this layer sees, its own included; 0: all that the view shows."""
     cap: Callable[[Tensor], Tensor] | None = None
     """What keeps scores within bounds."""
+    key_rotation: HadamardRotation | None = None
+    """Of queries and keys within their heads, before they are rounded."""
 
-    def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
-        """[M, d] int8, row scales [M, 1] -> [M, d] float32.
+    def attended(self, qkv: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
+        """Scaled sums [M, (H + 2G) * D], row scales [M, 1] -> [M, H * D] float32.
 
         The new positions' keys and values go into the cache.
         """
-        attended, maximum = quantize_(self._heads(self.qkv(x), scale, cache, view))
-        return self.o(attended).mul_(maximum.mul_(1.0 / INT8_MAX))
-
-    def _heads(self, qkv: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
-        """Scaled sums [M, (H + 2G) * D], row scales [M, 1] -> [M, H * D] float32."""
         streams, count = len(cache.keys), len(view.positions)
         groups, size = self.kv_heads, self.head_dim
         qkv = qkv.view(streams, count, self.heads + 2 * groups, size)
         rotated = self.heads + groups
         if self.rope is not None:
             self.rope(qkv[:, :, :rotated], view.positions)
+        own = self._rotate_(qkv[:, :, :rotated])
         heads, maximum = quantize_(qkv)
+        scales = maximum.mul_(1.0 / INT8_MAX)
+        if own is not None:
+            scales[:, :, :rotated].mul_(own)
         # [S, T, H + 2G]
-        scales = maximum.mul_(1.0 / INT8_MAX).mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
+        scales = scales.mul_(scale.view(streams, count, 1, 1)).squeeze(-1)
         sizes = [self.heads, groups, groups]
         queries, keys, values = torch.split(heads, sizes, dim=2)
         query_scales, key_scales, value_scales = torch.split(scales, sizes, dim=2)
@@ -70,6 +79,14 @@ class Attention:
                 cache, span, queries[span], query_scales[span], largest[span], view
             )
         return out.view(streams * count, self.heads * size)
+
+    def _rotate_(self, heads: Tensor) -> Tensor | None:
+        """Queries and keys [..., D] to rotated integers, in place; their scales [..., 1]."""
+        if self.key_rotation is None:
+            return None
+        whole, maximum = round_to_range_(heads.clone(), INT16_MAX)
+        heads.copy_(self.key_rotation(whole))
+        return maximum.mul_(1.0 / INT16_MAX)
 
     def _attend(
         self,
@@ -114,3 +131,13 @@ class Attention:
         y.mul_(bound * 2.0**-ATTENTION_TOTAL_BITS)
         y = y.view(streams, groups, shared, count, -1).permute(0, 3, 1, 2, 4)
         return y.reshape(streams, count, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention(HeadAttention):
+    """Attention with its products."""
+
+    def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
+        """[M, d] int8, row scales [M, 1] -> [M, d] float32."""
+        attended, maximum = quantize_(self.attended(self.qkv(x), scale, cache, view))
+        return self.o(attended).mul_(maximum.mul_(1.0 / INT8_MAX))

@@ -20,17 +20,24 @@ from llmzip.arithmetic.constants import (
     GELU_LIMIT,
     GELU_TANH_A,
     GELU_TANH_B,
-    INT8_MAX,
     INT16_MAX,
     LOG2_E,
     NORM_MAX,
+    WIDE_INNER_MAX,
 )
-from llmzip.arithmetic.elementwise import exp2_, quantize_, round_to_range_
-from llmzip.engine.torch_attention import Attention
+from llmzip.arithmetic.elementwise import exp2_, round_to_range_
+from llmzip.engine.torch_attention import HeadAttention
 from llmzip.engine.torch_cache import LayerCache, View
-from llmzip.engine.torch_layers import HadamardRotation, Linear, RMSNorm
-
-_MAX_INPUT_SCALE = 2.0**5
+from llmzip.engine.torch_layers import HadamardRotation, Linear
+from llmzip.engine.torch_wide import (
+    Limbs,
+    NormedInput,
+    UnnormedInput,
+    limbs_,
+    product,
+    products,
+    scaled,
+)
 
 GELU: dict[str, tuple[float, float, float]] = {
     "gelu_tanh": (GELU_TANH_A, GELU_TANH_B, 0.0),
@@ -56,16 +63,6 @@ class SoftCap:
 def soft_cap(cap: float) -> SoftCap | None:
     """The cap of a specification; 0: none."""
     return SoftCap(cap) if cap else None
-
-
-@dataclasses.dataclass(frozen=True)
-class UnnormedInput:
-    """In the place of `RMSNorm` where a layer reads the residual vector itself."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
-        q, maximum = quantize_(x.clone())
-        return q, maximum.mul_(1.0 / INT8_MAX).clamp_(max=_MAX_INPUT_SCALE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,21 +117,23 @@ class HeadNorms:
 
 
 @dataclasses.dataclass(frozen=True)
-class FeaturedAttention(Attention):
+class FeaturedAttention(HeadAttention):
     """Attention with biases, norms of heads and capped scores."""
 
     bias: Tensor | None = None  # [(H + 2G) * D] float32
     norms: HeadNorms | None = None
+    wide: bool = False
+    """Whether the input of `o` has 16 bits."""
 
-    def __call__(self, x: Tensor, scale: Tensor, cache: LayerCache, view: View) -> Tensor:
-        """See `Attention`."""
-        y = self.qkv(x).mul_(scale)
+    def __call__(self, read: Limbs, cache: LayerCache, view: View) -> list[Tensor]:
+        """Vectors of width d -> what is to be added, [M, d] float32 each."""
+        y = product(self.qkv, read)
         if self.bias is not None:
             y.add_(self.bias)
         if self.norms is not None:
             self.norms(y)
-        attended, maximum = quantize_(self._heads(y, torch.ones_like(scale), cache, view))
-        return self.o(attended).mul_(maximum.mul_(1.0 / INT8_MAX))
+        one = torch.ones(len(y), 1, dtype=torch.float32, device=y.device)
+        return products(self.o, limbs_(self.attended(y, one, cache, view), self.wide))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,19 +147,21 @@ class FeaturedMLP:
     gated: bool
     gelu: tuple[float, float, float] | None
     """None: SiLU, whose gate's weight scale holds the factor -log2(e)."""
+    wide: bool
+    """Whether the input of `down` has 16 bits."""
 
-    def __call__(self, x: Tensor, scale: Tensor) -> Tensor:
-        """[M, d] int8, row scales [M, 1] -> [M, d] float32."""
-        y = self.gate_up(x).mul_(scale)
+    def __call__(self, read: Limbs) -> list[Tensor]:
+        """As `FeaturedAttention`."""
+        y = product(self.gate_up, read)
         if self.bias is not None:
             y.add_(self.bias)
         gate, up = y.chunk(2, dim=-1) if self.gated else (y, None)
         e = exp2_(self._exponent(gate).clamp_(EXP2_MIN, EXP2_MAX)).add_(1.0)
         inner = (gate * up if up is not None else gate.clone()).div_(e)
-        whole, maximum = round_to_range_(inner, INT16_MAX)
-        rotated, rotated_maximum = quantize_(self.rotation(whole))
-        row = maximum.mul_(1.0 / INT16_MAX).mul_(rotated_maximum.mul_(1.0 / INT8_MAX))
-        return self.down(rotated).mul_(row)
+        limit = WIDE_INNER_MAX if self.wide else INT16_MAX
+        whole, maximum = round_to_range_(inner, limit)
+        rotated = limbs_(self.rotation(whole), self.wide)
+        return products(self.down, scaled(rotated, maximum.mul_(1.0 / limit)))
 
     def _exponent(self, gate: Tensor) -> Tensor:
         if self.gelu is None:
@@ -174,7 +175,8 @@ class FeaturedMLP:
 class FeaturedBlock:
     """One layer of a decoder with features."""
 
-    norm: RMSNorm | UnnormedInput
+    inputs: tuple[NormedInput | UnnormedInput, NormedInput | UnnormedInput]
+    """Of attention and of the MLP."""
     attention: FeaturedAttention
     mlp: FeaturedMLP
     parallel: bool
@@ -183,17 +185,16 @@ class FeaturedBlock:
 
     def __call__(self, x: Tensor, cache: LayerCache, view: View) -> None:
         """Adds to the residual vectors [M, d] what the layer gives."""
-        read = self.norm(x)
-        self._add(x, self.attention(*read, cache, view), 0)
-        self._add(x, self.mlp(*(read if self.parallel else self.norm(x))), 1)
+        read = self.inputs[0](x)
+        self._add(x, self.attention(read, cache, view), 0)
+        self._add(x, self.mlp(read if self.parallel else self.inputs[1](x)), 1)
 
-    def _add(self, x: Tensor, y: Tensor, which: int) -> None:
+    def _add(self, x: Tensor, given: list[Tensor], which: int) -> None:
+        to = x if self.post_norms is None else torch.zeros_like(x)
+        for y in given:
+            to.add_(y)
         bias = self.biases[which]
-        if self.post_norms is None:
-            x.add_(y)
-            if bias is not None:
-                x.add_(bias)
-            return
         if bias is not None:
-            y.add_(bias)
-        x.add_(self.post_norms[which](y))
+            to.add_(bias)
+        if self.post_norms is not None:
+            x.add_(self.post_norms[which](to))

@@ -42,7 +42,10 @@ class RMSNorm:
         """[M, d] float32 -> [M, d] int8, row scales [M, 1] float32."""
         q, maximum = quantize_(x.clone())
         squares = q.to(torch.int32).square_().sum(dim=-1, keepdim=True).to(torch.float32)
-        inverse = torch.full_like(maximum, INT8_MAX).div_(maximum)
+        return q, self.scale(squares, torch.full_like(maximum, INT8_MAX).div_(maximum))
+
+    def scale(self, squares: Tensor, inverse: Tensor) -> Tensor:
+        """Sums of squares and the factor of rounding [M, 1], which are overwritten -> s."""
         epsilon = inverse.square_().mul_(self.epsilon)
         # By way of float64, which gives the nearest float32: torch's own float32 root on CPUs (MKL)
         # often does not.
@@ -53,7 +56,7 @@ class RMSNorm:
             .sqrt_()
             .to(torch.float32)
         )
-        return q, torch.ones_like(root).div_(root)
+        return torch.ones_like(root).div_(root)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,11 +25,11 @@ from llmzip.engine.torch_features import (
     GainNorm,
     HeadNorms,
     PostNorm,
-    UnnormedInput,
     soft_cap,
 )
 from llmzip.engine.torch_layers import MLP, HadamardRotation, Linear, RMSNorm, RoPE
 from llmzip.engine.torch_settings import own_settings
+from llmzip.engine.torch_wide import NormedInput, UnnormedInput
 from llmzip.mixing.base import TOP_TOKENS
 from llmzip.model.features import NO_ROPE, rope_names
 from llmzip.model.integer_model import IntegerModel
@@ -119,10 +119,11 @@ class TorchTransformer:
         scale = torch.cat([self._tensor(f"{name}.scale") for name in names])
         return Linear(self.kernel, self.kernel.prepare(weight), scale)
 
-    def _hadamard_rotation(self, size: int) -> HadamardRotation:
+    def _hadamard_rotation(self, size: int, kind: torch.dtype | None = None) -> HadamardRotation:
+        """kind: in which sums are exact; by default those below 2**24 must be."""
         outer = 1 << (size.bit_length() - 1) // 2
         a, b = (
-            torch.from_numpy(matrix(n)).to(self.device, self.float_type)
+            torch.from_numpy(matrix(n)).to(self.device, kind or self.float_type)
             for n in (outer, size // outer)
         )
         return HadamardRotation((a, b))
@@ -160,6 +161,7 @@ class TorchTransformer:
     def _featured_block(self, layer: int) -> FeaturedBlock:
         spec, features, name = self.spec, self.spec.features, f"layers.{layer}"
         table, inputs = features.rope_of(layer), ["gate", "up"][: 1 + features.gated]
+        wide = features.wide_of(layer)
         attention = FeaturedAttention(
             qkv=self._linear(*(f"{name}.{part}" for part in "qkv")),
             o=self._linear(f"{name}.o"),
@@ -173,14 +175,23 @@ class TorchTransformer:
             cap=soft_cap(features.attention_cap),
             bias=self._bias(*(f"{name}.{part}" for part in "qkv")),
             norms=self._head_norms(name),
+            wide="o" in wide,
+            key_rotation=(
+                self._hadamard_rotation(spec.key_rotation) if features.rotated_keys else None
+            ),
         )
         mlp = FeaturedMLP(
             gate_up=self._linear(*(f"{name}.{part}" for part in inputs)),
             down=self._linear(f"{name}.down"),
-            rotation=self.rotation,
+            rotation=(
+                self._hadamard_rotation(spec.mlp_rotation, torch.float64)
+                if "down" in wide
+                else self.rotation
+            ),
             bias=self._bias(*(f"{name}.{part}" for part in inputs)),
             gated=features.gated,
             gelu=GELU.get(features.activation),
+            wide="down" in wide,
         )
         post_norms = None
         if features.post_norm:
@@ -190,13 +201,17 @@ class TorchTransformer:
                 PostNorm(self._gain_norm(f"{name}.down.norm"), rotation),
             )
         return FeaturedBlock(
-            norm=self.norm if features.pre_norm else UnnormedInput(),
+            inputs=(self._input("q" in wide), self._input("gate" in wide)),
             attention=attention,
             mlp=mlp,
             parallel=features.parallel,
             biases=(self._bias(f"{name}.o"), self._bias(f"{name}.down")),
             post_norms=post_norms,
         )
+
+    def _input(self, wide: bool) -> NormedInput | UnnormedInput:
+        pre_norm = self.spec.features.pre_norm
+        return NormedInput(self.norm, wide) if pre_norm else UnnormedInput(wide)
 
     def _bias(self, *names: str) -> Tensor | None:
         """Stacked biases, zeros where one of the matrices has none; None where none has."""

@@ -101,6 +101,7 @@ class _Conversion:
             q, k, v = q * gain, k * gain, v * gain
         query_scale = recipe.query_scale
         factor = LOG2_E / math.sqrt(spec.head_dim) if query_scale is None else LOG2_E * query_scale
+        factor /= spec.key_rotation
         turned, normed = self._turned, features.head_norm != "none"
         for part, weight, bias in (("q", q, biases[0]), ("k", k, biases[1])):
             c = factor if part == "q" and not normed else 1.0

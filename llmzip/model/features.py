@@ -25,6 +25,11 @@ NO_ROPE = -1
 
 MIN_CAP, MAX_CAP = 2.0**-6, 2.0**16
 
+WIDE_PRODUCTS = ("q", "o", "gate", "down")
+"""The products of a layer whose inputs may have 16 bits, by their first matrix: `q` with k and v
+(and in parallel with gate and up), `gate` with up.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Features:
@@ -55,10 +60,18 @@ class Features:
     """Of each layer the number of its rotary table, or NO_ROPE. Empty: 0 everywhere."""
     layer_window: tuple[int, ...] = ()
     """Of each layer how many positions it sees, its own included; 0: all. Empty: 0 everywhere."""
+    model_rotation: int = 0
+    """Block size of the rotation of the residual stream, a power of two; 0: `rotation_size`'s."""
+    rotated_keys: bool = False
+    """Whether queries and keys are rotated within heads before they are rounded."""
+    wide_inputs: tuple[str, ...] = ()
+    """The products whose inputs have 16 bits, `layers.3.down`: by layers, then in the order of
+    `WIDE_PRODUCTS`.
+    """
 
     def __post_init__(self) -> None:
         """Refuse what docs/arithmetic.md, 2.6, does not allow: UnsupportedModelError."""
-        for name in ("biases", "layer_rope", "layer_window"):  # JSON has lists
+        for name in ("biases", "layer_rope", "layer_window", "wide_inputs"):  # JSON has lists
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
                 raise _refused(name, value)
@@ -66,7 +79,7 @@ class Features:
         for name, allowed in (("activation", ACTIVATIONS), ("head_norm", HEAD_NORMS)):
             if getattr(self, name) not in allowed:
                 raise _refused(name, getattr(self, name))
-        for name in ("gated", "parallel", "pre_norm", "post_norm", "learned_positions"):
+        for name in _FLAGS:
             if type(getattr(self, name)) is not bool:
                 raise _refused(name, getattr(self, name))
         for name in ("attention_cap", "logit_cap"):
@@ -81,6 +94,10 @@ class Features:
             raise _refused("layer_rope", self.layer_rope)
         if not all(type(n) is int and 0 <= n < 1 << 31 for n in self.layer_window):
             raise _refused("layer_window", self.layer_window)
+        if type(self.model_rotation) is not int or not 0 <= self.model_rotation <= 1 << 17:
+            raise _refused("model_rotation", self.model_rotation)
+        if not all(isinstance(name, str) for name in self.wide_inputs):
+            raise _refused("wide_inputs", self.wide_inputs)
         if not self.layer_rope and not self.rope_tables:
             raise _refused("rope_tables", self.rope_tables)
         if not self.pre_norm and not self.post_norm:  # nothing would bound the residual vector
@@ -96,6 +113,11 @@ class Features:
         """The matrices of a layer."""
         return ("q", "k", "v", "o", "gate", *(("up",) if self.gated else ()), "down")
 
+    @property
+    def is_mended(self) -> bool:
+        """Whether it has what outliers need, which no configuration asks for."""
+        return bool(self.model_rotation or self.rotated_keys or self.wide_inputs)
+
     def rope_of(self, layer: int) -> int:
         """The number of a layer's rotary table, or NO_ROPE."""
         return self.layer_rope[layer] if self.layer_rope else 0
@@ -103,6 +125,10 @@ class Features:
     def window_of(self, layer: int) -> int:
         """How many positions a layer sees, its own included; 0: all."""
         return self.layer_window[layer] if self.layer_window else 0
+
+    def wide_of(self, layer: int) -> tuple[str, ...]:
+        """The products of a layer whose inputs have 16 bits."""
+        return tuple(part for part in WIDE_PRODUCTS if f"layers.{layer}.{part}" in self.wide_inputs)
 
     def changes(self) -> dict[str, Any]:
         """What differs from the plain decoder, by name, as JSON has it."""
@@ -120,6 +146,8 @@ class Features:
         return cls(**changes)
 
 
+_FLAGS = ("gated", "parallel", "pre_norm", "post_norm", "learned_positions", "rotated_keys")
+
 PLAIN = Features()
 """The Llama decoder."""
 
@@ -130,12 +158,23 @@ def rope_names(tables: int) -> list[str]:
 
 
 def checked_layers(features: Features, layers: int) -> None:
-    """Refuse lists that do not have an entry for each layer: UnsupportedModelError."""
+    """Refuse lists that do not have an entry for each layer, and names of what is not there:
+    UnsupportedModelError.
+    """
     for name in ("layer_rope", "layer_window"):
         if len(getattr(features, name)) not in (0, layers):
             raise UnsupportedModelError(
                 f"model specification: {name} of {len(getattr(features, name))} for {layers} layers"
             )
+    wide = {*features.wide_inputs}
+    if features.wide_inputs != tuple(n for n in wide_names(features, layers) if n in wide):
+        raise _refused("wide_inputs", features.wide_inputs)
+
+
+def wide_names(features: Features, layers: int) -> list[str]:
+    """All products that `wide_inputs` may name, in its order."""
+    parts = [part for part in WIDE_PRODUCTS if part != "gate" or not features.parallel]
+    return [f"layers.{layer}.{part}" for layer in range(layers) for part in parts]
 
 
 def narrowed_cap(cap: float, log2_e: float) -> float:

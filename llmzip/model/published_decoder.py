@@ -54,13 +54,23 @@ class PublishedDecoder:
             escape_token=words.escape_token,
         )
 
-        def tensor(name: str) -> npt.NDArray[np.floating]:
+        stacked: dict[str, npt.NDArray[np.floating]] = {}
+
+        def changed(name: str) -> npt.NDArray[np.floating]:
             array: npt.NDArray[np.floating] = load(self.stored(name))
-            if change is not None:
-                part = _part(name)
-                transposed = part != "head" and self.places[part].transposed
-                array = change(self.meant(name), array, transposed)
-            return self._tensor(name, spec, array)
+            if change is None:
+                return array
+            place, meant = self.places[_part(name)], self.meant(name)
+            if place.stack and meant[0] in stacked:
+                return stacked[meant[0]]
+            array = change(meant, array, place.transposed)
+            if place.stack:  # kept for the parts that are asked for next: it is dear
+                stacked.clear()
+                stacked[meant[0]] = array
+            return array
+
+        def tensor(name: str) -> npt.NDArray[np.floating]:
+            return self._tensor(name, spec, changed(name))
 
         return FloatModel(spec, self.rope_theta, words, tensor, self.recipe)
 

@@ -16,7 +16,7 @@ ARITHMETIC_VERSION = 1
 of model.
 """
 
-MAX_MLP_ROTATION = 512  # 32767 * 512 < 2**24: the rotation's sums stay exact in float32
+MAX_EXACT_ROTATION = 512  # 32767 * 512 < 2**24: the rotation's sums stay exact in float32
 
 MAX_LAYERS = 256
 MAX_WIDTH = 1 << 17  # 128 * 127 * 2**17 < 2**31: a product's sums fit int32
@@ -92,16 +92,25 @@ class ModelSpec:
                     f"is outside the vocabulary of {self.vocab}"
                 )
         checked_layers(self.features, self.layers)
+        if rotation := self.features.model_rotation:
+            limit = MAX_EXACT_ROTATION if self.features.post_norm else MAX_WIDTH
+            if rotation & (rotation - 1) or self.d_model % rotation or rotation > limit:
+                raise UnsupportedModelError(
+                    f"model specification: model_rotation is {rotation}: not a power of two that "
+                    f"divides {self.d_model} and is at most {limit:,}"
+                )
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is the Llama decoder, without further features."""
-        return self.features == PLAIN
+        """Whether it computes as the Llama decoder does, without further features: how much of the
+        residual vector is rotated together makes no difference.
+        """
+        return dataclasses.replace(self.features, model_rotation=0) == PLAIN
 
     @property
     def model_rotation(self) -> int:
         """Block size of the Hadamard rotation of the residual stream."""
-        return rotation_size(self.d_model, 64)
+        return self.features.model_rotation or rotation_size(self.d_model, 64)
 
     @property
     def head_rotation(self) -> int:
@@ -111,7 +120,13 @@ class ModelSpec:
     @property
     def mlp_rotation(self) -> int:
         """Block size of the Hadamard rotation of the MLP's inner vector."""
-        return rotation_size(self.d_ff, MAX_MLP_ROTATION)
+        return rotation_size(self.d_ff, MAX_EXACT_ROTATION)
+
+    @property
+    def key_rotation(self) -> int:
+        """Block size of the Hadamard rotation of queries and keys inside a head; 1: none."""
+        size = rotation_size(self.head_dim, MAX_EXACT_ROTATION)
+        return size if self.features.rotated_keys else 1
 
     @property
     def weight_bytes(self) -> int:
@@ -127,7 +142,7 @@ class ModelSpec:
         """Canonical JSON: sorted keys, no spaces. It is hashed into the fingerprint."""
         described = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del described["features"]
-        if not self.is_plain:
+        if self.features != PLAIN:
             described["features"] = self.features.changes()
         return json.dumps(described, sort_keys=True, separators=(",", ":"))
 

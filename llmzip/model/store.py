@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -34,6 +34,9 @@ from llmzip.types import DownloadProgress
 if TYPE_CHECKING:
     from llmzip.model.adapter import Adapter
     from llmzip.model.sources import FloatModel
+
+Mend = Callable[["FloatModel", IntegerModel], IntegerModel]
+"""A float model and its conversion -> the same, or one with features that outliers need."""
 
 CACHE_VARIABLE = "LLMZIP_CACHE"
 MODEL_VARIABLE = "LLMZIP_MODEL"
@@ -71,6 +74,18 @@ class FloatSource:
         from llmzip.model.adapter import Adapter
 
         return Adapter.load(self.adapter_path) if self.adapter_path else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wishes:
+    """How a model is to be converted; see `ModelStore.pull`."""
+
+    adapter: pathlib.Path | None = None
+    label: str | None = None
+    mend: Mend | None = None
+
+
+_AS_IT_IS = _Wishes()
 
 
 class ModelStore:
@@ -140,8 +155,8 @@ class ModelStore:
         raise ModelNotFoundError(
             "this was compressed with a model that is not installed "
             f"and that llmzip knows no name for, fingerprint {prefix}…; "
-            "install it with `llmzip models pull PATH|HUB_ID`, "
-            "naming the model that it was made with"
+            "install it with `llmzip models pull PATH|HUB_ID` (with --mend, if it was mended "
+            "when it was converted), naming the model that it was made with"
         )
 
     def pull(
@@ -150,16 +165,20 @@ class ModelStore:
         progress: DownloadProgress | None = None,
         adapter: pathlib.Path | None = None,
         label: str | None = None,
+        mend: Mend | None = None,
     ) -> CachedModel:
         """Install a model: download it where need be, convert and cache it. A damaged one is
         replaced.
 
         adapter: what is merged into it, the file of an adapter that `llmzip tune` made or a folder
-        with a LoRA that the package peft saved. label: what the result is called.
+        with a LoRA that the package peft saved. label: what the result is called. mend: what makes
+        another model of it where outliers cost much; both are installed then. A registered model is
+        what its fingerprint says, and is not mended.
 
         Raises what `resolve` raises.
         """
-        install = functools.partial(self._install, name, not self.offline, progress, adapter, label)
+        wishes = _Wishes(adapter, label, mend)
+        install = functools.partial(self._install, name, not self.offline, progress, wishes)
         installed = install()
         try:
             self.cache.load(installed)
@@ -272,41 +291,31 @@ class ModelStore:
         name: str,
         network: bool,
         progress: DownloadProgress | None,
-        adapter: pathlib.Path | None = None,
-        label: str | None = None,
+        wishes: _Wishes = _AS_IT_IS,
     ) -> CachedModel:
         """The cached model for a name, made if it is not there."""
-        path = _local_path(name)
+        path, called = _local_path(name), wishes.label or name
         if path:
-            return self._convert(path, label or path.name, str(path), progress, adapter=adapter)
+            return self._convert(path, wishes.label or path.name, str(path), progress, wishes)
         registered = registry.by_name(name)
-        if registered and (adapter is None and label is None):
+        if registered and wishes.adapter is None and wishes.label is None:
             return self._install_registered(registered, network, progress)
         if registered:
             with self._fetched(registered, network, progress) as path:
-                return self._convert(
-                    path, label or name, registered.requirement, progress, adapter=adapter
-                )
+                return self._convert(path, called, registered.requirement, progress, wishes)
         hub_model = hub_models.by_name(name)
         if hub_model:
-            return self._install_hub_model(hub_model, network, progress, adapter, label)
+            return self._install_hub_model(hub_model, network, progress, wishes)
         if not _HUB_ID.fullmatch(name):
             raise _unknown(name)
         snapshot = fetch_snapshot(name, network)
         if not snapshot:
             raise self._missing(name)
         source = f"{name.partition('@')[0]}@{snapshot.name}"
-        return self._convert(
-            snapshot, label or name, source, progress, commit=snapshot.name, adapter=adapter
-        )
+        return self._convert(snapshot, called, source, progress, wishes, commit=snapshot.name)
 
     def _install_hub_model(
-        self,
-        model: HubModel,
-        network: bool,
-        progress: DownloadProgress | None,
-        adapter: pathlib.Path | None,
-        label: str | None,
+        self, model: HubModel, network: bool, progress: DownloadProgress | None, wishes: _Wishes
     ) -> CachedModel:
         """What the name's first download has brought, or now brings."""
         from llmzip.model.sources import source_digest
@@ -324,9 +333,8 @@ class ModelStore:
                 f"delete {self.trust.path(model.name)} to trust the new one"
             )
         source = f"{model.repository}@{snapshot.name}"
-        installed = self._convert(
-            snapshot, label or model.name, source, progress, commit=snapshot.name, adapter=adapter
-        )
+        called = wishes.label or model.name
+        installed = self._convert(snapshot, called, source, progress, wishes, commit=snapshot.name)
         if not trusted:
             with self.cache.scratch() as folder:
                 self.trust.put(model.name, found, folder)
@@ -351,8 +359,8 @@ class ModelStore:
                 entry.name,
                 entry.requirement,
                 progress,
+                _Wishes(adapter),
                 expected=entry.fingerprint,
-                adapter=adapter,
             )
 
     @contextlib.contextmanager
@@ -371,13 +379,14 @@ class ModelStore:
         name: str,
         source: str,
         progress: DownloadProgress | None,
+        wishes: _Wishes,
         commit: str | None = None,
         expected: str | None = None,
-        adapter: pathlib.Path | None = None,
     ) -> CachedModel:
         """Convert a float model, an adapter merged into it, unless their digests say that this was
         done before.
         """
+        adapter = wishes.adapter
         from llmzip.model.adapter import Adapter
         from llmzip.model.convert import convert
         from llmzip.model.peft_folder import is_peft_folder, peft_digest, read_peft
@@ -389,7 +398,7 @@ class ModelStore:
             added = peft_digest(adapter) if is_peft else digest_of(adapter).hex()
             sha256 = hashlib.sha256(f"{base} {added}".encode("ascii")).hexdigest()
         cached = self.cache.of_source(sha256)
-        if cached and expected in (None, cached.fingerprint):
+        if cached and expected in (None, cached.fingerprint) and not wishes.mend:
             return cached
         floats = read_source(path, read_peft(adapter) if adapter and is_peft else None)
         if adapter:
@@ -407,7 +416,11 @@ class ModelStore:
         known = registry.by_fingerprint(fingerprint)
         if known and known.has_rules(text_digest(model.vocabulary.rules)):
             name = known.name
-        return self.cache.add(model, name, source, sha256, commit)
+        installed = self.cache.add(model, name, source, sha256, commit)
+        mended = wishes.mend(floats, model) if wishes.mend else model
+        if mended is model:
+            return installed
+        return self.cache.add(mended, name, source, sha256, commit)
 
     def _missing(self, name: str) -> ModelNotFoundError:
         offline = ", and downloads are forbidden (offline)" if self.offline else ""

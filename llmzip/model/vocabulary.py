@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.files import MAX_TOKENIZER, brief, one_error, parse_object, read_whole, shown
+from llmzip.model.gguf_pretokenizers import GPT2, PRETOKENIZERS
 from llmzip.model.spec import MAX_VOCAB
 
 if TYPE_CHECKING:
@@ -34,36 +35,6 @@ _SPACE = "\u2581"
 """SentencePiece's visible space."""
 
 _GGUF_NORMAL, _GGUF_USER_DEFINED, _GGUF_BYTE = 1, 4, 6
-
-_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-
-
-def _split_then_bytes(digits: str) -> dict[str, Any]:
-    pattern = (
-        _CONTRACTIONS
-        + r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
-        + digits
-        + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": pattern},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    return {"type": "Sequence", "pretokenizers": [split, {**_BYTE_LEVEL, "use_regex": False}]}
-
-
-_GPT2 = {**_BYTE_LEVEL, "use_regex": True}
-_GGUF_PRETOKENIZERS: dict[str, dict[str, Any]] = {
-    "smollm": {
-        "type": "Sequence",
-        "pretokenizers": [{"type": "Digits", "individual_digits": True}, _GPT2],
-    },
-    "llama-bpe": _split_then_bytes(r"\p{N}{1,3}"),
-    "qwen2": _split_then_bytes(r"\p{N}"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +143,7 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
     if family == "gpt2":
         merges = [_pair(m) for m in _texts(field("tokenizer.ggml.merges"), "tokenizer.ggml.merges")]
         model = {"type": "BPE", "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}
-        rules = _rules(model, _GGUF_PRETOKENIZERS.get(pre, _GPT2))
+        rules = _rules(model, PRETOKENIZERS.get(pre, GPT2))
         # Tokens that a user added are written as they are, not in the byte alphabet.
         pieces = [
             t.encode("utf-8") if kind == _GGUF_USER_DEFINED else _byte_level_bytes(t)

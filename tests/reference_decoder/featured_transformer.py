@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
 from tests.reference_decoder.model import Model
-from tests.reference_decoder.transformer import Prediction, Transformer
+from tests.reference_decoder.transformer import ONE, Prediction, Transformer, rounded
 
 PLAIN: dict[str, Any] = {
     "activation": "silu",
@@ -24,6 +25,9 @@ PLAIN: dict[str, Any] = {
     "rope_tables": 1,
     "layer_rope": [],
     "layer_window": [],
+    "model_rotation": 0,
+    "rotated_keys": False,
+    "wide_inputs": [],
 }
 """What holds where a specification does not say it (2.6)."""
 
@@ -34,6 +38,21 @@ _GELU = {
     ),
 }
 """A, B and C of each form."""
+
+
+def rotated(y: Vector, block: int, limit: int = 32767) -> tuple[Vector, np.float32]:
+    """A vector in integers up to a limit, rotated by blocks, and their scale."""
+    h, maximum = quantize(y, limit)
+    r = (h.reshape(-1, block) @ hadamard(block)).flatten()
+    return r.astype(F), maximum * F(1 / limit)
+
+
+def total(vectors: Iterable[Vector]) -> Vector:
+    """The sum of vectors, in their order."""
+    first, *others = vectors
+    for other in others:
+        first = first + other
+    return first
 
 
 def new_stream(model: Model, window: int) -> Transformer:
@@ -51,6 +70,8 @@ class FeaturedTransformer(Transformer):
         """The layer that is computed."""
         self.scale = F(1)
         """Of what it reads."""
+        self.reads_wide = False
+        """Whether that has 16 bits."""
 
     def predict(self, token: int) -> Prediction:
         """Read a token; what may follow it."""
@@ -67,10 +88,11 @@ class FeaturedTransformer(Transformer):
         if self.features["learned_positions"]:
             x = x + self.row("positions", self.position)
         for layer in range(self.spec.layers):
-            self.layer, read = layer, self.read(x)
+            self.layer = layer
+            read = self.read(x, "q")
             x = self.added(x, "o", self.attention(layer, *read))
             if not self.features["parallel"]:
-                read = self.read(x)
+                read = self.read(x, "gate")
             x = self.added(x, "down", self.mlp(layer, *read))
         self.position += 1
         return self.rms_norm(x)
@@ -81,30 +103,61 @@ class FeaturedTransformer(Transformer):
         row: Vector = tensors[name + ".weight"][index].astype(F) * tensors[name + ".scale"][index]
         return row
 
-    def read(self, x: Vector) -> tuple[Integers, np.float32]:
+    def is_wide(self, part: str) -> bool:
+        """Whether the input of the layer's product has 16 bits."""
+        return f"layers.{self.layer}.{part}" in self.features["wide_inputs"]
+
+    def read(self, x: Vector, part: str) -> tuple[Integers, np.float32]:
         """What attention or the MLP reads of the residual vector."""
-        if self.features["pre_norm"]:
-            return self.rms_norm(x)
-        q, maximum = quantize(x)
-        return q, min(maximum * F(1 / 127), F(32))
+        self.reads_wide = self.is_wide(part)
+        limit = 32512 if self.reads_wide else 127
+        q, maximum = quantize(x, limit)
+        if not self.features["pre_norm"]:
+            return q, min(maximum * F(1 / limit), F(32 / 256 if self.reads_wide else 32))
+        inverse = F(limit) / maximum
+        mean = F(int((q * q).sum())) * F(1 / self.spec.d_model)
+        return q, F(1) / np.sqrt(mean + inverse * inverse * F(self.spec.norm_eps))
+
+    def addends(self, name: str, q: Integers, s: np.float32, wide: bool) -> list[Vector]:
+        """A matrix times integers with their scale: of 16 bits the low ones, then the high ones."""
+        if not wide:
+            return [self.linear(name, q) * s]
+        high = (q + 128) // 256
+        return [self.linear(name, q - 256 * high) * s, self.linear(name, high) * (s * F(256))]
 
     def product(self, name: str, q: Integers, s: np.float32) -> Vector:
         """A matrix times what has been read, with its bias."""
-        y = self.linear(name, q) * s
+        y = total(self.addends(name, q, s, self.reads_wide))
         bias = self.model.tensors.get(name + ".bias")
         return y if bias is None else y + bias
 
-    def added(self, x: Vector, part: str, z: Vector) -> Vector:
-        """The residual vector with what attention or the MLP gives."""
+    def added(self, x: Vector, part: str, given: Vector) -> Vector:
+        """The residual vector with what attention or the MLP gives, in one part or two."""
         name = f"layers.{self.layer}.{part}"
         bias = self.model.tensors.get(name + ".bias")
+        to = total(given if self.features["post_norm"] else [x, *given])
+        to = to if bias is None else to + bias
         if not self.features["post_norm"]:
-            return x + z if bias is None else x + z + bias
-        z = self.norm(z if bias is None else z + bias, self.model.tensors[name + ".norm"])
-        h, maximum = quantize(z, 32767)
-        block = min(len(x) & -len(x), 64)
-        r = (h.reshape(-1, block) @ hadamard(block)).flatten()
-        return x + r.astype(F) * (maximum * F(1 / 32767))
+            return to
+        z = self.norm(to, self.model.tensors[name + ".norm"])
+        r, scale = rotated(z, self.features["model_rotation"] or min(len(x) & -len(x), 64))
+        return x + r * scale
+
+    def output(self, name: str, y: Vector, scale: np.float32 = ONE) -> Vector:
+        """A matrix times a vector that is not rounded yet: what is to be added, a row for each of
+        one part or two."""
+        wide = self.is_wide(name.rpartition(".")[2])
+        limit = 32512 if wide else 127
+        q, maximum = quantize(y, limit)
+        return np.array(self.addends(name, q, scale * (maximum * F(1 / limit)), wide))
+
+    def rounded_key(self, y: Vector) -> tuple[Integers, np.float32]:
+        """A query or key as integers, rotated or not, and their scale."""
+        if not self.features["rotated_keys"]:
+            return super().rounded_key(y)
+        r, scale = rotated(y, min(len(y) & -len(y), 512))
+        q, own = rounded(r)
+        return q, scale * own
 
     def norm(self, y: Vector, gain: Vector) -> Vector:
         """RMSNorm of numbers that are not rounded, times a gain."""
@@ -168,11 +221,5 @@ class FeaturedTransformer(Transformer):
             v = g * ((c * u + b) * u + a)
         e = exp2(np.clip(v, F(-30), F(30))) + F(1)
         inner = (g * self.product(name + "up", q, s) if self.features["gated"] else g) / e
-        h, maximum = quantize(inner, 32767)
-        block = min(width & -width, 512)
-        rotated = (h.reshape(-1, block) @ hadamard(block)).flatten()
-        q2, maximum2 = quantize(rotated.astype(F))
-        down: Vector = self.linear(name + "down", q2) * (
-            maximum * F(1 / 32767) * (maximum2 * F(1 / 127))
-        )
-        return down
+        limit = 2**20 if self.is_wide("down") else 32767
+        return self.output(name + "down", *rotated(inner, min(width & -width, 512), limit))

@@ -11,6 +11,8 @@ import numpy as np
 from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
 from tests.reference_decoder.model import Model
 
+ONE = F(1)
+
 SINK_TOKENS = 4
 """A stream's first positions are seen however small the window is."""
 
@@ -36,6 +38,12 @@ class Prediction:
     """The head times that, a number for each token: logits but for a common factor."""
     weights: list[int]
     """Of each token; its probability is its share of their sum."""
+
+
+def rounded(y: Vector) -> tuple[Integers, np.float32]:
+    """A vector as integers of 8 bits, and their scale."""
+    integers, maximum = quantize(y)
+    return integers, maximum * F(1 / 127)
 
 
 class Transformer:
@@ -102,20 +110,28 @@ class Transformer:
         spec, caches = self.spec, self.caches[layer]
         keys = [self.rope(y) for y in self.heads(layer, "k", q)]
         for cache, key, value in zip(caches, keys, self.heads(layer, "v", q), strict=True):
-            for row, rows, scales in (
-                (key, cache.keys, cache.key_scales),
-                (value, cache.values, cache.value_scales),
+            for (integers, scale), rows, scales in (
+                (self.rounded_key(key), cache.keys, cache.key_scales),
+                (rounded(value), cache.values, cache.value_scales),
             ):
-                integers, maximum = quantize(row)
                 rows.append(integers)
-                scales.append(maximum * F(1 / 127) * s)
+                scales.append(scale * s)
         outputs = []
         for h, y in enumerate(self.heads(layer, "q", q)):
-            query, maximum = quantize(self.rope(y))
+            query, scale = self.rounded_key(self.rope(y))
             cache = caches[h * spec.kv_heads // spec.heads]
-            outputs.append(self.attend(query, maximum * F(1 / 127) * s, cache))
-        o, maximum = quantize(np.concatenate(outputs))
-        return self.linear(f"layers.{layer}.o", o) * (maximum * F(1 / 127))
+            outputs.append(self.attend(query, scale * s, cache))
+        return self.output(f"layers.{layer}.o", np.concatenate(outputs))
+
+    def rounded_key(self, y: Vector) -> tuple[Integers, np.float32]:
+        """A query or key as integers, and their scale."""
+        return rounded(y)
+
+    def output(self, name: str, y: Vector, scale: np.float32 = ONE) -> Vector:
+        """A matrix times a vector that is not rounded yet; scale: of that vector."""
+        q, own = rounded(y)
+        product: Vector = self.linear(name, q) * (scale * own)
+        return product
 
     def heads(self, layer: int, part: str, q: Integers) -> Vector:
         """The queries, keys or values: [heads, head_dim]."""

@@ -7,6 +7,12 @@
 
 #define ROW_FLOOR 0x1p-40f
 
+/* Of numbers of 16 bits that are two of 8: 127 * WIDE_BASE. */
+#define WIDE_MAX 32512.0f
+#define WIDE_BASE 256.0f
+/* Of the inner vector before its rotation, where what is rotated has 16 bits. */
+#define WIDE_INNER_MAX 0x1p20f
+
 #define NORM_MAX 1023.0f
 
 #define EXP2_MIN -30.0f

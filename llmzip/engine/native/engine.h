@@ -18,7 +18,8 @@ struct layer_vectors {
 struct layer {
     struct matrix qkv, o, gate_up, down;
     struct layer_vectors vectors;
-    size_t view; /* the number of its views in a session */
+    size_t view;   /* the number of its views in a session */
+    unsigned wide; /* which of its products have inputs of 16 bits, see native.h */
 };
 
 /* What the layers of a decoder see of positions: each differing pair once. */
@@ -58,6 +59,12 @@ struct engine {
 int features_new(struct engine *engine);
 struct soft_cap features_score_cap(const struct spec *spec);
 void features_free(struct engine *engine);
+
+/* Whether a product of a layer has inputs of 16 bits. */
+static inline int is_wide(const struct layer *layer, enum wide product)
+{
+    return layer->wide >> product & 1;
+}
 
 /* Nanoseconds on a steady clock. */
 int64_t engine_clock(void);

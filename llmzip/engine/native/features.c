@@ -61,7 +61,7 @@ void features_free(struct engine *engine)
     free(engine->views);
 }
 
-void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int window)
+void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int window, int wide)
 {
     struct view_kind kind = {rope_table, window > 0 ? window : INT32_MAX};
     size_t i = 0;
@@ -71,6 +71,7 @@ void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int w
     if (i == engine->views_count)
         engine->views[engine->views_count++] = kind;
     engine->layers[layer].view = i;
+    engine->layers[layer].wide = (unsigned)wide;
 }
 
 void llmzip_engine_positions(struct engine *engine, const int8_t *weight, const float *scale)

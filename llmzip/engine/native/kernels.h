@@ -138,6 +138,7 @@ struct soft_cap {
 
 struct head_shape {
     size_t heads, groups, size; /* H, G, D */
+    size_t key_rotation;        /* block size of the rotation of queries and keys; 1: none */
     struct soft_cap cap;        /* of scores */
 };
 
@@ -187,9 +188,15 @@ struct kernels {
                        size_t rotation, float *x);
     /* x [n] = cap(x * scale + bias), where bias may be NULL; n is a multiple of PANEL. */
     void (*finish)(float *x, size_t n, float scale, const float *bias, struct soft_cap cap);
-    /* As `gate`, of any activation, with biases, and with up NULL without a gate. */
+    /* As `gate`, of any activation, with biases, with up NULL without a gate, and without the
+     * factor `scale`; with `high`, the result has 16 bits, and q is the low ones. */
     float (*activate)(float *gate, const float *up, size_t n, size_t rotation, float scale,
-                      const float *gate_bias, const float *up_bias, int activation, uint8_t *q);
+                      const float *gate_bias, const float *up_bias, int activation, uint8_t *q,
+                      uint8_t *high);
+    /* As `quantize` and `normalize` in 16 bits. */
+    float (*quantize_wide)(const float *x, size_t n, uint8_t *low, uint8_t *high);
+    float (*normalize_wide)(const float *x, size_t n, float inverse_width, float epsilon,
+                            uint8_t *low, uint8_t *high);
     /* Section 4.3: the keys and values of all new positions into the cache, and the bounds. */
     void (*insert)(const struct head_shape *shape, const struct view *view,
                    const struct head_rows *rows, const struct attention_scratch *scratch);

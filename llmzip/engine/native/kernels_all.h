@@ -11,6 +11,8 @@
 #define MULTIPLY multiply
 #define ROWS_PER_THREAD 16
 #endif
+#include "kernels_wide.h"
+
 #include "kernels_mlp.h"
 /* in this order: each uses some of those above */
 #include "kernels_features.h"
@@ -32,6 +34,8 @@ const struct kernels KERNELS_TABLE = {
     .add_normed = add_normed,
     .finish = finish,
     .activate = activate,
+    .quantize_wide = quantize_wide,
+    .normalize_wide = normalize_wide,
     .insert = insert,
     .attend = attend,
     .maximum = maximum_of,

@@ -17,16 +17,21 @@ static inline void apply_rope(const float *y, size_t half, size_t h, const float
     }
 }
 
-/* Rotated and quantized: D bytes q + bias, padded to groups of four with `bias`; returns the
- * maximum. */
-static inline float rotated_head(const float *y, size_t size, const float *rope, float *head,
-                                 int32_t bias, uint8_t *q)
+/* Turned, rotated and quantized: D bytes q + bias, padded to groups of four with `bias`; returns
+ * the scale. */
+static inline float quantize_head(const struct head_shape *shape, const float *y, const float *rope,
+                                  float *head, int32_t bias, uint8_t *q)
 {
-    size_t half = size / 2, h = round_up(half, PANEL);
+    size_t half = shape->size / 2, h = round_up(half, PANEL);
     apply_rope(y, half, h, rope, head);
+    if (shape->key_rotation > 1) { /* is one vector then, zeros behind it */
+        memmove(head + half, head + h, h * sizeof(float));
+        memset(head + half + h, 0, (h - half) * sizeof(float));
+        return rotate_and_quantize(head, 2 * h, shape->key_rotation, bias, q, NULL);
+    }
     float maximum = quantize_biased(head, 2 * h, bias, q);
     memmove(q + half, q + h, h);
-    return maximum;
+    return maximum * (float)(1.0 / INT8_MAX);
 }
 
 static inline void insert_key(struct cache_block block, size_t column, size_t size,
@@ -64,13 +69,12 @@ static void insert(const struct head_shape *shape, const struct view *view,
         size_t slot = (size_t)view->slot[t], column = slot % PANEL;
         struct cache_block block = cache_block(&rows->cache, size, slot / PANEL);
 
-        float maximum = rotated_head(key, size, rope, scratch->head, 0, bytes);
-        insert_key(block, column, size, (const int8_t *)bytes,
-                   maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t]);
+        float key_scale = quantize_head(shape, key, rope, scratch->head, 0, bytes);
+        insert_key(block, column, size, (const int8_t *)bytes, key_scale * rows->row_scale[t]);
 
         memset(scratch->head, 0, padded * sizeof(float));
         memcpy(scratch->head, value, size * sizeof(float));
-        maximum = quantize_biased(scratch->head, padded, 0, bytes);
+        float maximum = quantize_biased(scratch->head, padded, 0, bytes);
         float scale = maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t];
         insert_value(block, column, size, (const int8_t *)bytes, scale);
         rows->bounds[t] = *rows->cache.largest = fmaxf(*rows->cache.largest, scale);
@@ -88,9 +92,10 @@ static inline void quantize_queries(const struct head_shape *shape, const struct
     for (size_t t = first; t < last; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
         for (size_t h = rows->group * shared; h < (rows->group + 1) * shared; h++, r++) {
-            float maximum = rotated_head(row + h * size, size, rope, scratch->head, 128, bytes);
+            float scale =
+                quantize_head(shape, row + h * size, rope, scratch->head, 128, bytes);
             memcpy(scratch->queries + r * padded, bytes, padded);
-            scratch->query_scales[r] = maximum * (float)(1.0 / INT8_MAX) * rows->row_scale[t];
+            scratch->query_scales[r] = scale * rows->row_scale[t];
         }
     }
 }

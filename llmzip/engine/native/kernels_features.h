@@ -46,7 +46,7 @@ static void add_normed(float *y, size_t n, size_t d, float epsilon, const float 
 {
     int32_t *whole = (int32_t *)(void *)y;
     gain_norm(y, d, epsilon, gain);
-    vf scale = vf_set(hadamard_rotate(y, whole, n, rotation) * (float)(1.0 / INT16_MAX));
+    vf scale = vf_set(hadamard_rotate(y, whole, n, rotation, INT16_MAX) * (float)(1.0 / INT16_MAX));
     for (size_t i = 0; i < n; i += LANES)
         vf_store(x + i, vf_add(vf_load(x + i), vf_mul(vf_from(vi_load(whole + i)), scale)));
 }
@@ -100,7 +100,8 @@ static inline void activate_row(float *gate, const float *up, size_t n, float sc
 }
 
 static float activate(float *gate, const float *up, size_t n, size_t rotation, float scale,
-                      const float *gate_bias, const float *up_bias, int activation, uint8_t *q)
+                      const float *gate_bias, const float *up_bias, int activation, uint8_t *q,
+                      uint8_t *high)
 {
     const struct gelu tanh_form = {GELU_TANH_A, GELU_TANH_B, 0},
                       erf_form = {GELU_ERF_A, GELU_ERF_B, GELU_ERF_C};
@@ -113,5 +114,6 @@ static float activate(float *gate, const float *up, size_t n, size_t rotation, f
         activate_row(gate, up, n, scale, gate_bias, up_bias, 0, gelu);
     else
         activate_row(gate, NULL, n, scale, gate_bias, NULL, 0, gelu);
-    return quantize_inner(gate, n, rotation, q);
+    return high ? rotate_and_quantize(gate, n, rotation, 128, q, high)
+                : rotate_and_quantize(gate, n, rotation, 128, q, NULL);
 }

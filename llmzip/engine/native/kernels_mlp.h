@@ -48,12 +48,12 @@ static inline void apply_gate(float *gate, const float *up, size_t n, float scal
     }
 }
 
-/* x to integers with limit INT16_MAX, rotated by blocks, which overwrite x; returns the maximum of
- * x. */
-static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t rotation)
+/* x to integers with this limit, rotated by blocks, which overwrite x; returns the maximum of x. */
+static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t rotation,
+                                    float limit)
 {
     float maximum = row_maximum(x, n);
-    vf factor = vf_set((float)INT16_MAX / maximum);
+    vf factor = vf_set(limit / maximum);
     for (size_t i = 0; i < n; i += LANES) {
         vi q = vi_round(vf_mul(vf_load(x + i), factor));
         vi_store(whole + i, rotation >= LANES ? vi_hadamard(q) : q);
@@ -66,23 +66,30 @@ static inline float hadamard_rotate(float *x, int32_t *whole, size_t n, size_t r
     return maximum;
 }
 
-/* The inner vector x [n], which is overwritten, as bytes for the product with `down`; returns the
- * scale of the row. */
-static inline float quantize_inner(float *x, size_t n, size_t rotation, uint8_t *q)
+/* The vector x [n], which is overwritten, rotated by blocks and as bytes q + bias; with `high`, as
+ * numbers of 16 bits, whose low bytes are q. Returns the scale of the row. */
+static inline float rotate_and_quantize(float *x, size_t n, size_t rotation, int32_t bias,
+                                        uint8_t *q, uint8_t *high)
 {
     int32_t *whole = (int32_t *)(void *)x;
-    float maximum = hadamard_rotate(x, whole, n, rotation);
+    float inner_limit = high ? WIDE_INNER_MAX : (float)INT16_MAX;
+    float maximum = hadamard_rotate(x, whole, n, rotation, inner_limit);
 
     vi top = vi_set(0);
     for (size_t i = 0; i < n; i += LANES)
         top = vi_max(top, vi_abs(vi_load(whole + i)));
     float rotated_maximum = fmaxf((float)vi_reduce_max(top), ROW_FLOOR);
-    vf factor = vf_set((float)INT8_MAX / rotated_maximum);
+    float limit = high ? WIDE_MAX : (float)INT8_MAX;
+    vf factor = vf_set(limit / rotated_maximum);
     for (size_t i = 0; i < n; i += LANES) {
         vi r = vi_round(vf_mul(vf_from(vi_load(whole + i)), factor));
-        vi_store_bytes(q + i, vi_add(r, vi_set(128)));
+        if (high)
+            store_wide(r, q + i, high + i);
+        else
+            vi_store_bytes(q + i, vi_add(r, vi_set(bias)));
     }
-    float a = maximum * (float)(1.0 / INT16_MAX), b = rotated_maximum * (float)(1.0 / INT8_MAX);
+    float a = maximum * (high ? 1.0f / WIDE_INNER_MAX : (float)(1.0 / INT16_MAX));
+    float b = rotated_maximum * (high ? (float)(1.0 / WIDE_MAX) : (float)(1.0 / INT8_MAX));
     return a * b;
 }
 
@@ -90,5 +97,5 @@ static float gate_row(float *gate, const float *up, size_t n, size_t rotation, f
                       uint8_t *q)
 {
     apply_gate(gate, up, n, scale);
-    return quantize_inner(gate, n, rotation, q) * scale;
+    return rotate_and_quantize(gate, n, rotation, 128, q, NULL) * scale;
 }

@@ -21,13 +21,16 @@ struct spec {
     float norm_eps;
     /* Section 2.6; read only where the decoder is featured. */
     int32_t featured, model_rotation, activation, gated, parallel, pre_norm, post_norm, head_norm;
-    int32_t learned_positions, rope_tables;
+    int32_t learned_positions, rope_tables, key_rotation;
     float attention_cap, logit_cap;
 };
 
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU_ERF };
 
 enum head_norm { HEAD_NORM_NONE, HEAD_NORM_HEAD, HEAD_NORM_ALL };
+
+/* The products whose inputs may have 16 bits, by their first tensor. */
+enum wide { WIDE_Q, WIDE_O, WIDE_GATE, WIDE_DOWN };
 
 enum tensor {
     TENSOR_Q,
@@ -80,8 +83,10 @@ EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, co
 EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
                               const float *scale);
 /* Features of a layer: its rotary table (-1: none) among those that `rope` holds one after the
- * other, and how many positions it sees (0: all). */
-EXPORT void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int window);
+ * other, how many positions it sees (0: all), and which of its products have inputs of 16 bits: the
+ * sum of 1 << each of them. */
+EXPORT void llmzip_engine_layer(struct engine *engine, int layer, int rope_table, int window,
+                                int wide);
 /* A bias or gain, which is copied. */
 EXPORT void llmzip_engine_vector(struct engine *engine, int vector, int layer, const float *values);
 /* Learned positions [max_positions, d] and their scales, used in place. */

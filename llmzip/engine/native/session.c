@@ -7,7 +7,7 @@
 
 #include "buffers.h"
 
-#define MAX_ALLOCATIONS 24
+#define MAX_ALLOCATIONS 32
 
 static void *own(struct session *session, size_t count, size_t size)
 {
@@ -27,13 +27,15 @@ static char *own_slices(struct session *session, size_t slices, size_t bytes, si
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+#define TEAM_BUFFERS 10
+
 static int new_teams(struct session *session, size_t threads)
 {
     struct engine *engine = session->engine;
-    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[8];
-    char *slices[8];
+    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[TEAM_BUFFERS];
+    char *slices[TEAM_BUFFERS];
     size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
-    size_t bytes[8] = {
+    size_t bytes[TEAM_BUFFERS] = {
         /* Rotating a head reads past its end. */
         (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float),
         rows * engine->heads * sizeof(float),
@@ -43,11 +45,13 @@ static int new_teams(struct session *session, size_t threads)
         rows * session->shape.groups * sizeof(float),
         engine->spec.featured ? rows * sizeof(float) : 0,
         engine->spec.featured && engine->spec.post_norm ? rows * engine->width * sizeof(float) : 0,
+        engine->spec.featured ? rows * widest : 0,
+        engine->spec.featured ? rows * sizeof(float) : 0,
     };
     session->teams = own(session, threads, sizeof *session->teams);
     if (!session->teams)
         return 0;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < TEAM_BUFFERS; i++)
         if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
             return 0;
     for (size_t t = 0; t < threads; t++) {
@@ -60,6 +64,8 @@ static int new_teams(struct session *session, size_t threads)
         team->bounds = (float *)(void *)(slices[5] + t * stride[5]);
         team->kept = (float *)(void *)(slices[6] + t * stride[6]);
         team->added = (float *)(void *)(slices[7] + t * stride[7]);
+        team->high = (uint8_t *)(slices[8] + t * stride[8]);
+        team->high_scales = (float *)(void *)(slices[9] + t * stride[9]);
     }
     return 1;
 }
@@ -135,7 +141,9 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
         session->capacity = (size_t)(SINK_TOKENS + session->ring);
     session->view.slots = round_up(session->capacity, PANEL);
     session->shape = (struct head_shape){(size_t)spec->heads, (size_t)spec->kv_heads,
-                                         (size_t)spec->head_dim, features_score_cap(spec)};
+                                         (size_t)spec->head_dim,
+                                         spec->featured ? (size_t)spec->key_rotation : 1,
+                                         features_score_cap(spec)};
 
     size_t chunk_size = (size_t)session->chunk, slots = session->view.slots,
            threads = (size_t)pool_threads(engine->pool), views = engine->views_count;

@@ -14,8 +14,10 @@ struct team {
     float *qkv;         /* [rows][columns of the matrix] */
     float *attended;    /* [rows][H * D] */
     float *gate_up;     /* [rows][gate_stride]: 2 * F, and some more */
-    uint8_t *quantized; /* [rows][the widest input] */
+    uint8_t *quantized; /* [rows][the widest input]; of 16 bits the low ones */
     float *scales;      /* [rows] */
+    uint8_t *high;      /* as `quantized`, the high bytes; with features only */
+    float *high_scales; /* [rows] */
     float *kept;        /* [rows], the scales of a parallel MLP's input; with features only */
     float *added;       /* [rows][width], what is normalized before it is added; likewise */
     float *bounds;      /* [streams][groups][T], see kernels.h */

@@ -84,24 +84,34 @@ struct product_job {
     size_t rows;
     float *out;
     size_t stride;
-    const float *row_scale;
+    enum output output;
+    int wide;
 };
 
 static void product_range(struct worker *self, const void *context, size_t first, size_t last)
 {
     const struct product_job *job = context;
-    struct rows a = {self->team->quantized, job->matrix->groups * 4, job->rows};
-    self->engine->kernels->multiply(job->matrix, a, first, last, job->out, job->stride,
-                                    job->row_scale);
+    const struct team *team = self->team;
+    size_t width = job->matrix->groups * 4;
+    struct rows rows = {team->quantized, width, job->rows}, high = {team->high, width, job->rows};
+    if (job->output == SCALED_PRODUCT) /* 0 and what is added */
+        for (size_t r = 0; r < job->rows; r++)
+            memset(job->out + r * job->stride + first * PANEL, 0,
+                   (last - first) * PANEL * sizeof(float));
+    self->engine->kernels->multiply(job->matrix, rows, first, last, job->out, job->stride,
+                                    job->output == PRODUCT ? NULL : team->scales);
+    if (job->wide)
+        self->engine->kernels->multiply(job->matrix, high, first, last, job->out, job->stride,
+                                        team->high_scales);
 }
 
 /* A product of the team's quantized rows, and what is done with the rows then. A single row is the
  * work of the thread that ends the product. */
 static void product_then(struct worker *self, const struct matrix *w, size_t rows, float *out,
-                         size_t stride, int accumulate, row_function *then, const float *x,
-                         enum phase phase)
+                         size_t stride, enum output output, int wide, row_function *then,
+                         const float *x, enum phase phase)
 {
-    struct product_job job = {w, rows, out, stride, accumulate ? self->team->scales : NULL};
+    struct product_job job = {w, rows, out, stride, output, wide};
     for_items(self, w->columns / PANEL, rows == 1 ? CHUNKS_OF_A_SINGLE_ROW : CHUNKS_PER_THREAD,
               product_range, &job, rows == 1 ? then : NULL, x);
     count_time(self, PHASE_GEMM);
@@ -113,9 +123,9 @@ static void product_then(struct worker *self, const struct matrix *w, size_t row
 }
 
 void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
-             int accumulate)
+             enum output output, int wide)
 {
-    product_then(self, w, rows, out, stride, accumulate, NULL, NULL, PHASE_GEMM);
+    product_then(self, w, rows, out, stride, output, wide, NULL, NULL, PHASE_GEMM);
 }
 
 static void normalize_row(struct worker *self, const float *x, size_t r)
@@ -157,6 +167,18 @@ static void quantize_row(struct worker *self, const float *attended, size_t r)
     self->team->scales[r] = e->kernels->quantize(attended + r * e->heads, e->heads,
                                                  self->team->quantized + r * e->heads) *
                             (float)(1.0 / INT8_MAX);
+}
+
+static void quantize_row_wide(struct worker *self, const float *attended, size_t r)
+{
+    struct engine *e = self->engine;
+    struct team *team = self->team;
+    float scale = e->kernels->quantize_wide(attended + r * e->heads, e->heads,
+                                            team->quantized + r * e->heads,
+                                            team->high + r * e->heads) *
+                  (float)(1.0 / WIDE_MAX);
+    team->scales[r] = scale;
+    team->high_scales[r] = scale * WIDE_BASE;
 }
 
 struct attention_job {
@@ -202,9 +224,11 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
 {
     struct session *s = self->session;
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
-    struct attention_job job = {&s->views[self->engine->layers[layer].view], layer, first};
-    struct row_job each = {quantize_row, self->team->attended};
-    row_function *last = rows == 1 ? quantize_row : NULL;
+    const struct layer *w = &self->engine->layers[layer];
+    struct attention_job job = {&s->views[w->view], layer, first};
+    struct row_job each = {is_wide(w, WIDE_O) ? quantize_row_wide : quantize_row,
+                           self->team->attended};
+    row_function *last = rows == 1 ? each.function : NULL;
     if (count > 1) {
         for_items(self, items, CHUNKS_PER_THREAD, insert_items, &job, NULL, NULL);
         for_items(self, items * count, CHUNKS_PER_THREAD, attend_queries, &job, NULL, NULL);
@@ -237,13 +261,13 @@ static void forward(struct worker *self, size_t layer, size_t first, size_t stre
     float *x = self->session->x + first * count * e->width;
     if (rows > 1 || layer == 0) /* else the layer before has done it */
         normalize_rows(self, x, rows);
-    product(self, &w->qkv, rows, team->qkv, w->qkv.columns, 0);
+    product(self, &w->qkv, rows, team->qkv, w->qkv.columns, PRODUCT, 0);
     attention(self, layer, first, streams);
-    product_then(self, &w->o, rows, x, e->width, 1, normalize_row, x, PHASE_NORM);
-    product_then(self, &w->gate_up, rows, team->gate_up, e->gate_stride, 0, gate_row, NULL,
+    product_then(self, &w->o, rows, x, e->width, ADDED_PRODUCT, 0, normalize_row, x, PHASE_NORM);
+    product_then(self, &w->gate_up, rows, team->gate_up, e->gate_stride, PRODUCT, 0, gate_row, NULL,
                  PHASE_MLP);
-    product_then(self, &w->down, rows, x, e->width, 1, rows > 1 ? NULL : normalize_row, x,
-                 PHASE_NORM);
+    product_then(self, &w->down, rows, x, e->width, ADDED_PRODUCT, 0,
+                 rows > 1 ? NULL : normalize_row, x, PHASE_NORM);
 }
 
 static void embed(const struct engine *e, int32_t token, int32_t position, float *x)

@@ -18,9 +18,15 @@ struct worker {
 void count_time(struct worker *self, enum phase phase);
 void synchronize(struct worker *self);
 
-/* This worker's columns of a product of the team's quantized rows. */
+enum output {
+    PRODUCT,        /* without the rows' scales */
+    SCALED_PRODUCT, /* times them */
+    ADDED_PRODUCT,  /* the same, added to what is there */
+};
+
+/* This worker's columns of a product of the team's quantized rows; wide: of rows of 16 bits. */
 void product(struct worker *self, const struct matrix *w, size_t rows, float *out, size_t stride,
-             int accumulate);
+             enum output output, int wide);
 /* Rows of the residual to the team's quantized rows and scales (section 4.2). */
 void normalize_rows(struct worker *self, const float *x, size_t rows);
 /* From the team's qkv to its quantized rows and scales (sections 4.3 to 4.5). */
