@@ -27,7 +27,11 @@ from llmzip.types import TransferProgress
 PREFIX = "corpus:"
 """What stands before the name of a corpus that no file or folder of that name is to replace."""
 
-_DATE = re.compile(r"(\d{4})[-_/]?(0[1-9]|1[0-2])(?!\d)")
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)[-_/]?(0[1-9]|1[0-2])(?:[-_/]?(?:0[1-9]|[12]\d|3[01]))?(?!\d)"
+)
+# Of periods in UncheatableEval's older names: 240125_to_240203, 240401to240406.
+_PERIOD = re.compile(r"(?<!\d)(\d\d)(0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])_?to_?\d{6}(?!\d)")
 _STATED_DATE = re.compile(rb"""^\s*(?:date|path)\s*[:=]\s*["']?(\d{4})[-/](\d{2})""", re.MULTILINE)
 
 
@@ -164,5 +168,7 @@ def month_of(name: str, data: bytes) -> str | None:
     found = _DATE.search(pathlib.PurePosixPath(name).name)
     if found:
         return f"{found[1]}-{found[2]}"
+    if period := _PERIOD.search(pathlib.PurePosixPath(name).name):
+        return f"20{period[1]}-{period[2]}"
     stated = _STATED_DATE.search(data[:1000])
     return f"{stated[1].decode()}-{stated[2].decode()}" if stated else None

@@ -48,7 +48,7 @@ OPTIONS = Options(context=128, contexts=(16, 64, 128), samples=4, level=1)
 
 def test_code_length_keys_agree_with_each_other(integer: IntegerScorer, english: bytes) -> None:
     data = english[:6000]
-    found = tasks.measure_code_length(integer, data, OPTIONS)
+    found = tasks.measure_code_length(integer, Text("t", data), OPTIONS)
     assert found.bits_per_byte == pytest.approx(found.bits_per_token / found.bytes_per_token)
     assert found.bits_per_byte == pytest.approx(8 * found.raw_rate)
     assert found.bits_per_char_low < found.bits_per_char < found.bits_per_char_high
@@ -67,7 +67,7 @@ def test_code_length_keys_agree_with_each_other(integer: IntegerScorer, english:
 
 def test_capacity_by_the_definition(integer: IntegerScorer, english: bytes) -> None:
     data = english[:6000]
-    found = tasks.measure_capacity(integer, data, OPTIONS)
+    found = tasks.measure_capacity(integer, Text("t", data), OPTIONS)
     text = integer.tokenize(data)
     length = integer.max_positions
     count = min(4, len(text.ids) // length)
@@ -82,11 +82,11 @@ def test_capacity_by_the_definition(integer: IntegerScorer, english: bytes) -> N
     expected = (found.ts - found.nll - 27) / math.log2(found.flops_per_token_paper)
     assert found.information_capacity == pytest.approx(expected)
     with pytest.raises(llmzip.LLMZipError, match="needs a sample of 512 tokens"):
-        tasks.measure_capacity(integer, b"short", OPTIONS)
+        tasks.measure_capacity(integer, Text("t", b"short"), OPTIONS)
 
 
 def test_context_scores_the_same_tokens_each_time(integer: IntegerScorer, english: bytes) -> None:
-    found = tasks.measure_context(integer, english[:6000], OPTIONS)
+    found = tasks.measure_context(integer, Text("t", english[:6000]), OPTIONS)
     assert found.contexts == [16, 64, 128]
     text = integer.tokenize(english[:6000])
     starts = np.linspace(128, len(text.ids) - 64, 4).astype(int).tolist()
@@ -98,7 +98,7 @@ def test_context_scores_the_same_tokens_each_time(integer: IntegerScorer, englis
 
 def test_bpc_counts_every_character(integer: IntegerScorer) -> None:
     data = ("caf\u00e9 " * 30).encode()
-    found = tasks.measure_bpc(integer, data, OPTIONS)
+    found = tasks.measure_bpc(integer, Text("t", data), OPTIONS)
     text = integer.tokenize(data)
     assert found.bpc == pytest.approx(
         score(integer, text, [Span(0, 0, len(text.ids))]).total_bits / 150
@@ -135,12 +135,12 @@ def test_results_resume_after_an_interruption(
     measured: list[bytes] = []
     honest = tasks.measure_code_length
 
-    def failing(scorer: Scorer, data: bytes, *rest: Any) -> CodeLengthMeasures:
-        if len(measured) == 1 and data == TEXT[400:]:
+    def failing(scorer: Scorer, text: Text, *rest: Any) -> CodeLengthMeasures:
+        if len(measured) == 1 and text.data == TEXT[400:]:
             measured.append(b"interrupted")
             raise KeyboardInterrupt
-        measured.append(data)
-        return honest(scorer, data, *rest)
+        measured.append(text.data)
+        return honest(scorer, text, *rest)
 
     monkeypatch.setitem(tasks.TASKS, "code_length", tasks.Task(CodeLengthMeasures, failing))
     with pytest.raises(KeyboardInterrupt):
@@ -348,9 +348,12 @@ def test_half_precision_is_the_same_model(
     assert half.model_card.settings["dtype"] == dtype
     assert half.model_card.model_bytes == floating.model_card.model_bytes // 2
     data = english[:1500]
-    rates = [tasks.measure_code_length(s, data, OPTIONS).bits_per_byte for s in (half, floating)]
+    rates = [
+        tasks.measure_code_length(s, Text("t", data), OPTIONS).bits_per_byte
+        for s in (half, floating)
+    ]
     assert rates[0] == pytest.approx(rates[1], rel=0.01)
-    bpc = [tasks.measure_bpc(s, data, OPTIONS).bpc for s in (half, floating)]
+    bpc = [tasks.measure_bpc(s, Text("t", data), OPTIONS).bpc for s in (half, floating)]
     assert bpc[0] == pytest.approx(bpc[1], rel=0.01)
     a, b = (
         measure_damage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS, make_codec
-from llmzip.evaluation.options import TASKS, Options, load_texts
+from llmzip.evaluation.options import TASKS, BosMode, Options, load_texts
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 from llmzip.scoring.load import FLOAT_PREFIX
 
@@ -81,9 +82,13 @@ _DAMAGE_TEXT = "corpus:python-topics:65536"
 @click.option(
     "--ic-bias",
     type=float,
-    default=Options.ic_bias,
-    show_default=True,
-    help="The b of the information capacity.",
+    help="The b of the information capacity; default: the authors' for a file of that name.",
+)
+@click.option(
+    "--bos-mode",
+    type=click.Choice(typing.get_args(BosMode)),
+    default=Options.bos_mode,
+    help="What stands before each document, as in UncheatableEval.",
 )
 @click.option(
     "--damage/--no-damage",
@@ -105,7 +110,8 @@ def evaluate(
     level: int,
     context: int,
     samples: int,
-    ic_bias: float,
+    ic_bias: float | None,
+    bos_mode: BosMode,
     with_damage: bool | None,
     quiet: bool,
     loader: Loader,
@@ -130,6 +136,7 @@ def evaluate(
         samples=samples,
         level=level,
         ic_bias=ic_bias,
+        bos_mode=bos_mode,
         limit=limit,
     )
     names: tuple[str | None, ...] = models or (None,)

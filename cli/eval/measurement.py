@@ -16,12 +16,10 @@ from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.options import make_runtime
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
-from llmzip.corpora import library
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.json_values import to_json
-from llmzip.evaluation.options import Text, load_texts
+from llmzip.evaluation.options import Text, load_texts, sources
 from llmzip.evaluation.partial import Partial
-from llmzip.model.files import readable
 from llmzip.runtime import ENGINE_NAMES, EngineName
 from llmzip.scoring.base import DTYPES, Scorer
 from llmzip.scoring.load import FLOAT_PREFIX, load_scorer
@@ -29,7 +27,7 @@ from llmzip.scoring.load import FLOAT_PREFIX, load_scorer
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FILE = FilePath(exists=True, dir_okay=False)
-DATA_HELP = "Corpus, file or folder; NAME:BYTES takes the first so many bytes."
+DATA_HELP = "File, folder, corpus, READER:PATH; NAME:BYTES takes the first so many bytes."
 OUTPUT = click.option(
     "--output", type=FilePath(dir_okay=False), help="Write the JSON there, pictures beside it."
 )
@@ -134,8 +132,8 @@ class Measurement:
 
     def named(self, name: str) -> dict[str, bytes]:
         """The same of one corpus, file or folder, by their names in it; without empty ones."""
-        texts = library.texts(name).items()
-        found = {readable(label): data[: self.limit] for label, data in texts if data[: self.limit]}
+        texts = sources(name, self.limit).items()
+        found = {label: text.data for label, text in texts if text.data}
         if not found:
             raise LLMZipError(f"{name}: there is no text to measure")
         return found

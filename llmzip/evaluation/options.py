@@ -6,16 +6,19 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from llmzip import levels
 from llmzip.corpora import library
+from llmzip.corpora.readers import READERS, Reader
 from llmzip.errors import LLMZipError
-from llmzip.metrics.capacity import BIASES
 from llmzip.model.files import readable
 
 _SIZED = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
-TASKS = ("code_length", "file", "capacity", "bpc", "context")
+TASKS = ("code_length", "file", "capacity", "bpc", "context", "documents")
 CONTEXTS = (16, 64, 256, 1024, 2048)
+BosMode = Literal["add_default_bos", "add_default_eos", "add_newline_token"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,10 @@ class Options:
     """The context lengths of the cache damage grid [tokens]."""
     level: int = levels.DEFAULT_LEVEL
     """The level of the real file."""
-    ic_bias: float = BIASES["other"]
+    ic_bias: float | None = None
+    """The b of the information capacity; None: the authors' for a text of that name."""
+    bos_mode: BosMode = "add_default_bos"
+    """What stands before each document of `documents`, in UncheatableEval's words."""
     alpha: float = 0.01
     """The smoothing of the smoothed bits/byte."""
     limit: int | None = None
@@ -46,6 +52,13 @@ class Text:
 
     name: str
     data: bytes
+    documents: tuple[bytes, ...] = ()
+    """What it is made of, one after the other, where it is a set of documents."""
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """The documents, or the text as the only one."""
+        return self.documents or (self.data,)
 
     @property
     def sha256(self) -> str:
@@ -61,14 +74,49 @@ def split_size(name: str) -> tuple[str, int | None]:
     (('no-such-file', 100), ('no-such-file:\u00b2', None))
     """
     match = _SIZED.fullmatch(name)
-    if match is None or pathlib.Path(name).exists():
+    path = name.partition(":")[2] if _reader(name) else name
+    if match is None or pathlib.Path(path).exists():
         return name, None
     return match[1], int(match[2])
 
 
+def _reader(name: str) -> Reader | None:
+    """The reader that a name begins with, unless it is a path."""
+    kind, _, path = name.partition(":")
+    return READERS.get(kind) if path and not pathlib.Path(name).exists() else None
+
+
+def sources(name: str, limit: int | None = None) -> dict[str, Text]:
+    """The texts that a name stands for, by their names in it: a file, the files of a folder, a
+    corpus, or with `READER:PATH` the sources of a data set.
+
+    limit: only the first so many bytes of each. Raises LLMZipError where there is nothing of that
+    name.
+    """
+    reader = _reader(name)
+    found = (
+        reader.read(pathlib.Path(name.partition(":")[2]))
+        if reader
+        else {label: [data] for label, data in library.texts(name).items()}
+    )
+    texts = {}
+    for label, documents in found.items():
+        kept = tuple(filter(None, _limited(documents, limit)))
+        text = Text(readable(label), b"".join(kept), kept if reader else ())
+        texts[text.name] = text
+    return texts
+
+
+def _limited(documents: Sequence[bytes], limit: int | None) -> Iterator[bytes]:
+    left = sum(map(len, documents)) if limit is None else limit
+    for document in documents:
+        yield document[:left]
+        left -= min(left, len(document))
+
+
 def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
-    """The texts of corpora, files and folders; `NAME:BYTES` takes only the first so many bytes of
-    each, as `limit` does.
+    """The texts of files, folders, corpora and data sets; `NAME:BYTES` takes only the first so many
+    bytes of each, as `limit` does.
 
     Raises LLMZipError for unknown names and where nothing is left.
     """
@@ -76,16 +124,12 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
     for name in names:
         path, max_bytes = split_size(name)
         max_bytes = min((n for n in (max_bytes, limit) if n is not None), default=None)
-        texts = library.texts(path)
-        source = path.removeprefix(library.PREFIX)
-        for label, data in texts.items():
-            if data[:max_bytes]:
-                found.append(
-                    Text(
-                        readable(label if len(texts) == 1 else f"{source}/{label}"),
-                        data[:max_bytes],
-                    )
-                )
+        texts = sources(path, max_bytes)
+        folder = path.removeprefix(library.PREFIX)
+        for label, text in texts.items():
+            whole = label if len(texts) == 1 else f"{readable(folder)}/{label}"
+            if text.data:
+                found.append(dataclasses.replace(text, name=whole))
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
     return found

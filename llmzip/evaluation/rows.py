@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmzip.evaluation.environment import Environment
 from llmzip.evaluation.json_values import FLAT
-from llmzip.evaluation.options import Options
+from llmzip.evaluation.options import TASKS, Options
 from llmzip.metrics.entropy import Coders
 from llmzip.scoring.base import ModelCard
 
@@ -108,6 +108,8 @@ class CapacityMeasures:
     information_capacity_b0: float
     information_capacity_exact: float
     information_capacity_exact_b0: float
+    information_capacity_script: float | None = None
+    """As the authors' script prints it, which rounds TS to hundredths first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,27 @@ class BpcMeasures:
     bpc: float
     bpc_window: int
     bpc_stride: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DocumentsMeasures:
+    """Each document by itself, as UncheatableEval scores them; the keys are that project's."""
+
+    sample_count: int
+    bos_mode: str
+    chunk_size: int
+    """Tokens that are read together at most."""
+    neg_log_prob_sum: float
+    """The mean over documents [nats]."""
+    avg_tokens: float
+    avg_character_count: float
+    avg_bytes: float
+    bpc: float
+    """[bits/character]"""
+    bpb: float
+    """[bits/byte]"""
+    compression_rate: float
+    """[%]"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +159,7 @@ Measures = (
     | CapacityMeasures
     | BpcMeasures
     | ContextMeasures
+    | DocumentsMeasures
 )
 
 
@@ -159,15 +183,13 @@ class Row:
     capacity: CapacityMeasures | None = dataclasses.field(default=None, metadata=FLAT)
     bpc: BpcMeasures | None = dataclasses.field(default=None, metadata=FLAT)
     context: ContextMeasures | None = dataclasses.field(default=None, metadata=FLAT)
+    documents: DocumentsMeasures | None = None
+    """An object of its own in the JSON: `bpc` is a key of two protocols."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no task gave anything."""
-        return all(
-            getattr(self, field.name) is None
-            for field in dataclasses.fields(self)
-            if field.metadata == FLAT
-        )
+        return all(getattr(self, task) is None for task in ("codec", *TASKS))
 
     @property
     def bits_per_byte(self) -> float | None:

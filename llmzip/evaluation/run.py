@@ -16,7 +16,7 @@ from llmzip.evaluation import tasks
 from llmzip.evaluation.codec_rows import measure_codec
 from llmzip.evaluation.environment import environment
 from llmzip.evaluation.json_values import from_json, to_json
-from llmzip.evaluation.options import Options, Text
+from llmzip.evaluation.options import TASKS, Options, Text
 from llmzip.evaluation.partial import Partial
 from llmzip.evaluation.rows import (
     FORMAT,
@@ -114,10 +114,15 @@ def _model_row(
     for task in options.tasks:
         if task == "file" and card.kind != "integer":
             continue
+        if task == "documents" and not text.documents and options.tasks == TASKS:
+            continue  # of a text that is no set of documents it tells nothing new
         progress = begin(f"{card.name}: {text.name}: {task}") if begin else None
-        identity = [FORMAT, card, text.sha256, task, dataclasses.replace(options, tasks=())]
+        identity = [
+            *(FORMAT, card, text.name, text.sha256, [len(part) for part in text.parts], task),
+            dataclasses.replace(options, tasks=()),
+        ]
         kind, measure = tasks.TASKS[task].kind, tasks.TASKS[task].measure
-        call = functools.partial(measure, scorer, text.data, options, progress)
+        call = functools.partial(measure, scorer, text, options, progress)
         outcomes[task] = _timed(kind, call, partial, identity)
     return _row(card.name, card.kind, text, outcomes)
 

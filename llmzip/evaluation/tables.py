@@ -7,7 +7,14 @@ import html
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from llmzip.evaluation.rows import CapacityMeasures, CodeLengthMeasures, FileMeasures, Result, Row
+from llmzip.evaluation.rows import (
+    CapacityMeasures,
+    CodeLengthMeasures,
+    DocumentsMeasures,
+    FileMeasures,
+    Result,
+    Row,
+)
 
 R = TypeVar("R")
 M = TypeVar("M")
@@ -121,6 +128,10 @@ def _capacity(value: Callable[[CapacityMeasures], Number]) -> Callable[[Row], Nu
     return _in(lambda row: row.capacity, value)
 
 
+def _documents(value: Callable[[DocumentsMeasures], Number]) -> Callable[[Row], Number]:
+    return _in(lambda row: row.documents, value)
+
+
 MAIN: tuple[Column[Row], ...] = (
     Column(
         "bits/byte ↓",
@@ -132,6 +143,7 @@ MAIN: tuple[Column[Row], ...] = (
     Column("BPC 1900/512 ↓", _in(lambda row: row.bpc, lambda m: m.bpc)),
     Column("bits/token", _scores(lambda m: m.bits_per_token), 3),
     Column("bytes/token ↑", _scores(lambda m: m.bytes_per_token), 3),
+    Column("compression_rate [%] ↓", _documents(lambda m: m.compression_rate), 3),
     Column("TS", _capacity(lambda m: m.ts), 2),
     Column("NLL ↓", _capacity(lambda m: m.nll), 3),
     Column("IC ↑", _capacity(lambda m: m.information_capacity)),
@@ -160,10 +172,21 @@ _CAPACITY_SECTION: tuple[Column[Row], ...] = (
     Column("b", _capacity(lambda m: m.b), 1),
     Column("IC", _capacity(lambda m: m.information_capacity)),
     Column("IC (b=0)", _capacity(lambda m: m.information_capacity_b0)),
+    Column("IC as the script rounds", _capacity(lambda m: m.information_capacity_script)),
     Column("IC, exact FLOPs", _capacity(lambda m: m.information_capacity_exact)),
     Column("IC (b=0), exact", _capacity(lambda m: m.information_capacity_exact_b0)),
     Column("FLOPs/token, paper", _capacity(lambda m: m.flops_per_token_paper)),
     Column("FLOPs/token, exact", _capacity(lambda m: m.flops_per_token_exact)),
+)
+_DOCUMENTS_SECTION: tuple[Column[Row], ...] = (
+    Column("documents", _documents(lambda m: m.sample_count)),
+    Column("compression_rate [%]", _documents(lambda m: m.compression_rate), 3),
+    Column("BPB", _documents(lambda m: m.bpb)),
+    Column("BPC", _documents(lambda m: m.bpc)),
+    Column("tokens per document", _documents(lambda m: m.avg_tokens), 1),
+    Column("bytes per document", _documents(lambda m: m.avg_bytes), 1),
+    Column("nats per document", _documents(lambda m: m.neg_log_prob_sum), 1),
+    Column("tokens of a chunk", _documents(lambda m: m.chunk_size)),
 )
 _BOUND_SECTION: tuple[Column[Row], ...] = (
     Column("± stderr of bits/byte", _scores(lambda m: m.bits_per_byte_stderr)),
@@ -188,6 +211,7 @@ _COST_SECTION: tuple[Column[Row], ...] = (
 SECTIONS = (
     ("The real file, and where its bits come from", _FILE_SECTION),
     ("Information capacity", _CAPACITY_SECTION),
+    ("Documents one by one, as UncheatableEval scores them", _DOCUMENTS_SECTION),
     ("Entropy bound, three coders, hints", _BOUND_SECTION),
     ("What the model's size costs", _COST_SECTION),
 )

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import lzma
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from llmzip.block_encoder import CompressionOptions
 from llmzip.errors import LLMZipError
-from llmzip.evaluation.options import Options
+from llmzip.evaluation.options import Options, Text
 from llmzip.evaluation.rows import (
     BpcMeasures,
     CapacityMeasures,
     CodeLengthMeasures,
     CodersBitsPerChar,
     ContextMeasures,
+    DocumentsMeasures,
     FileMeasures,
     Measures,
 )
 from llmzip.metrics import capacity, code_length, ranks, rates
 from llmzip.metrics.entropy import Interval, bootstrap, three_coders
-from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, with_context
-from llmzip.scoring.base import Scorer
+from llmzip.metrics.windows import BPC_STRIDE, BPC_WINDOW, Span, segments, sliding, with_context
+from llmzip.scoring.base import Scorer, Tokenized, joined
 from llmzip.scoring.file_length import file_length
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.scoring.spans import TokenScores, score, score_text
@@ -35,7 +37,7 @@ class Task:
     """One measurement, and the type of what it returns."""
 
     kind: type[Measures]
-    measure: Callable[[Scorer, bytes, Options, TokenProgress | None], Measures]
+    measure: Callable[[Scorer, Text, Options, TokenProgress | None], Measures]
 
 
 POSITION_EDGES = (0, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -44,13 +46,15 @@ _CHUNK_TOKENS = 64
 other.
 """
 _SPAN_TOKENS = 64
+CHUNK_TOKENS = 4000
+"""What UncheatableEval's evaluator reads at once."""
 
 
 def measure_code_length(
-    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
 ) -> CodeLengthMeasures:
     """The text in independent segments: everything that follows from one pass."""
-    length = min(options.context, scorer.max_positions)
+    data, length = text.data, min(options.context, scorer.max_positions)
     scores = score_text(scorer, data, context=length, progress=progress)
     bits, vocab = scores.bits, len(scorer.vocabulary.token_bytes)
     characters = max(1, int(scores.characters.sum()))
@@ -109,27 +113,20 @@ def _intervals(scores: TokenScores) -> tuple[Interval, Interval]:
 
 
 def measure_capacity(
-    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
 ) -> CapacityMeasures:
     """Information capacity by the paper's protocol: samples of 1024 tokens, no start token, the
-    first one unscored.
+    first one unscored. A set of documents has a sample for each, cut after 1024 tokens.
     """
-    text = scorer.tokenize(data)
     length = min(capacity.SAMPLE_TOKENS, scorer.max_positions)
-    spans = [span for span in segments(len(text.ids), length) if span.length == length][
-        : options.samples
-    ]
-    if not spans:
-        raise LLMZipError(
-            f"information capacity needs a sample of {length} tokens; this text has {len(text.ids)}"
-        )
-    scores = score(scorer, text, spans, start=False, progress=progress)
+    tokens, spans = _samples(scorer, text, length, options.samples)
+    scores = score(scorer, tokens, spans, start=False, progress=progress)
     sizes = np.bincount(scores.spans, scores.sizes, len(spans)).astype(int).tolist()
-    ts = code_length.text_size(sizes, [length - 1] * len(spans))
+    ts = code_length.text_size(sizes, [span.length - 1 for span in spans])
     nll = float(scores.bits.mean())
     paper = capacity.flops_per_token_paper(scorer.model_card.shape)
     exact = capacity.flops_per_token_exact(scorer.model_card.shape)
-    b = options.ic_bias
+    b = capacity.bias(text.name) if options.ic_bias is None else options.ic_bias
     return CapacityMeasures(
         samples=len(spans),
         sample_tokens=length,
@@ -142,40 +139,110 @@ def measure_capacity(
         information_capacity_b0=capacity.information_capacity(ts, nll, paper),
         information_capacity_exact=capacity.information_capacity(ts, nll, exact, b),
         information_capacity_exact_b0=capacity.information_capacity(ts, nll, exact),
+        information_capacity_script=capacity.information_capacity(round(ts, 2), nll, paper, b),
     )
 
 
+def _samples(scorer: Scorer, text: Text, length: int, count: int) -> tuple[Tokenized, list[Span]]:
+    """The samples of `measure_capacity`; raises LLMZipError where the text has none."""
+    if text.documents:
+        parts = [scorer.tokenize(document)[:length] for document in text.documents]
+        parts = [part for part in parts if len(part.ids) > 1][:count]
+        ends = np.cumsum([len(part.ids) for part in parts]).tolist()
+        spans = [Span(b, b, e) for b, e in zip([0, *ends], ends, strict=False)]
+        if not spans:
+            raise LLMZipError("information capacity needs a document of two tokens or more")
+        return joined(parts), spans
+    tokens = scorer.tokenize(text.data)
+    whole = [span for span in segments(len(tokens.ids), length) if span.length == length]
+    if not whole:
+        raise LLMZipError(
+            f"information capacity needs a sample of {length} tokens; "
+            f"this text has {len(tokens.ids)}"
+        )
+    return tokens, whole[:count]
+
+
 def measure_bpc(
-    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
 ) -> BpcMeasures:
-    """Bits/character with a window of 1900 tokens that moves by 512."""
+    """Bits/character with a window of 1900 tokens that moves by 512; documents are tokenized one by
+    one and joined.
+    """
     window = min(BPC_WINDOW, scorer.max_positions)
     stride = min(BPC_STRIDE, window)
-    scores = score_text(scorer, data, context=window, stride=stride, progress=progress)
-    characters = code_length.characters(data)
+    tokens = joined([scorer.tokenize(part) for part in text.parts])
+    spans = sliding(len(tokens.ids), window, stride)
+    scores = score(scorer, tokens, spans, progress=progress)
+    characters = code_length.characters(text.data)
     return BpcMeasures(
         bpc=scores.total_bits / max(1, characters), bpc_window=window, bpc_stride=stride
     )
 
 
+def measure_documents(
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
+) -> DocumentsMeasures:
+    """Each document by itself, in chunks of 4000 tokens behind the token that `bos_mode` names."""
+    chunk = min(CHUNK_TOKENS, scorer.max_positions)
+    parts = [scorer.tokenize(part) for part in text.parts]
+    spans, origin = [], 0
+    for part in parts:
+        spans += [
+            Span(origin + s.begin, origin + s.scored, origin + s.end)
+            for s in segments(len(part.ids), chunk)
+        ]
+        origin += len(part.ids)
+    scores = score(
+        scorer, joined(parts), spans, start_token=_begin_token(scorer, options), progress=progress
+    )
+    count, size = len(parts), len(text.data)
+    characters = code_length.characters(text.data)
+    return DocumentsMeasures(
+        sample_count=count,
+        bos_mode=options.bos_mode,
+        chunk_size=chunk,
+        neg_log_prob_sum=scores.total_bits * math.log(2) / count,
+        avg_tokens=origin / count,
+        avg_character_count=characters / count,
+        avg_bytes=size / count,
+        bpc=scores.total_bits / max(1, characters),
+        bpb=scores.total_bits / size,
+        compression_rate=100 * rates.raw_rate(scores.total_bits / 8, size),
+    )
+
+
+def _begin_token(scorer: Scorer, options: Options) -> int:
+    if options.bos_mode == "add_newline_token":
+        return int(scorer.tokenize(b"\n").ids[0])
+    if options.bos_mode == "add_default_bos":
+        return scorer.vocabulary.start_token
+    if scorer.end_token is None:
+        raise LLMZipError(
+            f"{scorer.model_card.name} names no end token: bos_mode add_default_bos or "
+            "add_newline_token"
+        )
+    return scorer.end_token
+
+
 def measure_context(
-    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
 ) -> ContextMeasures:
     """The same tokens with ever longer contexts before them."""
-    text = scorer.tokenize(data)
-    room = min(scorer.max_positions, len(text.ids)) - _SPAN_TOKENS
+    tokens = scorer.tokenize(text.data)
+    room = min(scorer.max_positions, len(tokens.ids)) - _SPAN_TOKENS
     contexts = [context for context in options.contexts if context <= room]
     if not contexts:
         raise LLMZipError(
-            f"a text of {len(text.ids)} tokens is too short for bits/byte by context length"
+            f"a text of {len(tokens.ids)} tokens is too short for bits/byte by context length"
         )
-    first, last = contexts[-1], len(text.ids) - _SPAN_TOKENS
+    first, last = contexts[-1], len(tokens.ids) - _SPAN_TOKENS
     count = max(1, min(options.samples, (last - first) // _SPAN_TOKENS + 1))
     starts = np.linspace(first, last, count).astype(int).tolist()
     spans: list[Span] = []
     for context in contexts:
         spans += with_context([(start, start + _SPAN_TOKENS) for start in starts], context)
-    scores = score(scorer, text, spans, progress=progress)
+    scores = score(scorer, tokens, spans, progress=progress)
     of_context = scores.spans // count
     parts = [of_context == i for i in range(len(contexts))]
     return ContextMeasures(
@@ -189,12 +256,12 @@ def measure_context(
 
 
 def measure_file(
-    scorer: Scorer, data: bytes, options: Options, progress: TokenProgress | None = None
+    scorer: Scorer, text: Text, options: Options, progress: TokenProgress | None = None
 ) -> FileMeasures:
     """The real file at a level, and where its bits come from; for integer models."""
     if not isinstance(scorer, IntegerScorer):
         raise LLMZipError("float models make no files")
-    length = file_length(scorer, data, CompressionOptions(options.level), progress=progress)
+    length = file_length(scorer, text.data, CompressionOptions(options.level), progress=progress)
     return FileMeasures(
         level=options.level,
         file_bytes=length.file_bits // 8,
@@ -220,4 +287,5 @@ TASKS: dict[str, Task] = {
     "capacity": Task(CapacityMeasures, measure_capacity),
     "bpc": Task(BpcMeasures, measure_bpc),
     "context": Task(ContextMeasures, measure_context),
+    "documents": Task(DocumentsMeasures, measure_documents),
 }

@@ -75,6 +75,8 @@ class Scorer(Protocol):
     model_card: ModelCard
     vocabulary: Vocabulary
     max_positions: int
+    end_token: int | None
+    """The token that ends a text, where the model names one."""
     batch_positions: int
     """How many tokens a batch of rows may have, so that its key/value cache fits."""
 

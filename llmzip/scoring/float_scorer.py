@@ -53,6 +53,7 @@ class FloatScorer:
         self.tokenize = TextTokenizer(vocabulary)
         config = model.config.get_text_config()
         self.max_positions = _size(config, "max_position_embeddings", default=1 << 20)
+        self.end_token = _end_token(config, len(vocabulary.token_bytes))
         parameters = sum(p.numel() for p in model.parameters())
         self.model_card = ModelCard(
             name=name,
@@ -121,6 +122,13 @@ def _cache_argument(model: Any) -> str:
     """
     parameters = inspect.signature(model.forward).parameters
     return "cache" if "cache" in parameters else "past_key_values"
+
+
+def _end_token(config: Any, tokens: int) -> int | None:
+    """The configuration's end token, the first where it has several; None: none of the tokens."""
+    named = getattr(config, "eos_token_id", None)
+    first = named[0] if isinstance(named, list) and named else named
+    return first if type(first) is int and 0 <= first < tokens else None
 
 
 def _size(config: Any, *names: str, default: int | None = None) -> int:

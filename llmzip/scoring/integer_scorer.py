@@ -79,6 +79,8 @@ class IntegerScorer:
     """A scorer on any exact engine; probabilities are token weights over their sum."""
 
     batch_positions = 32_768
+    end_token: int | None = None
+    """Nothing that is coded needs one, so that integer models keep none."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         model, spec = engine.model, engine.model.spec

@@ -60,14 +60,21 @@ class Batch:
 
 
 def batches(
-    scorer: Scorer, text: Tokenized, spans: Sequence[Span], *, start: bool = True
+    scorer: Scorer,
+    text: Tokenized,
+    spans: Sequence[Span],
+    *,
+    start: bool = True,
+    start_token: int | None = None,
 ) -> Iterator[Batch]:
     """Spans as rows, the longest first, so that a batch pads little.
 
     start: whether each span begins with the start token; without it, its first token is not scored.
-    Either way nothing follows a span's last token, which is not fed. Raises LimitError for a span
-    that feeds more tokens than the model has positions.
+    start_token: another one than the vocabulary's. Either way nothing follows a span's last token,
+    which is not fed. Raises LimitError for a span that feeds more tokens than the model has
+    positions.
     """
+    token = scorer.vocabulary.start_token if start_token is None else start_token
     order = sorted(range(len(spans)), key=lambda i: -spans[i].length)
     skip = 0 if start else 1
     while order:
@@ -89,7 +96,7 @@ def batches(
             span = spans[i]
             ids = text.ids[span.begin : span.end]
             if start:
-                inputs[row, 0] = scorer.vocabulary.start_token
+                inputs[row, 0] = token
             count = span.length - skip
             inputs[row, 1 - skip : span.length - skip] = ids[:-1]
             targets[row, :count] = ids[skip:]
@@ -129,17 +136,18 @@ def score(
     *,
     window: int | None = None,
     start: bool = True,
+    start_token: int | None = None,
     progress: TokenProgress | None = None,
 ) -> TokenScores:
-    """The code lengths of the tokens that the spans score; `start` as for `batches`, window as for
-    `predict`.
+    """The code lengths of the tokens that the spans score; start and start_token as for `batches`,
+    window as for `predict`.
 
     Raises LimitError as `batches`, and LLMZipError for a model that breaks down: half precision can
     overflow.
     """
     found: list[tuple[Float64Array, IdArray, npt.NDArray[np.int64], IdArray, IdArray]] = []
     fed = 0
-    for batch in batches(scorer, text, spans, start=start):
+    for batch in batches(scorer, text, spans, start=start, start_token=start_token):
         rows = np.broadcast_to(batch.spans[:, None], batch.inputs.shape)
         for part, predictions in scorer.predict(batch.inputs, batch.wanted, window):
             here = batch.wanted[:, part]
