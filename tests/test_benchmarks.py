@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import llmzip
-from benchmarks import compare, compressors, gpu, pictures, results
+from benchmarks import compare, compressors, gpu, many_cores, pictures, results
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
 from benchmarks.worker import CodecTask
@@ -51,6 +51,25 @@ def test_the_index_names_every_script_and_no_other() -> None:
     }
     index = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
     assert set(re.findall(r"python -m benchmarks\.(\w+)", index)) == scripts - {"worker"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "group", "rate"),
+    [
+        ({}, 1, 8 * 100),  # 8 groups of one core, 0.1 s for 10 tokens
+        ({}, 2, 4 * 200),
+        ({"alone": 0.1}, 4, 2 * 10 / 0.125),
+        ({"meetings": 0.01}, 2, 4 * 200),  # so few do not meet
+        ({"meetings": 0.01}, 4, 2 * 10 / 0.045),
+        ({"locked": 0.1}, 2, 10 / 0.1),
+        ({"bytes": 40.0}, 2, 10 * 100 / 40),
+    ],
+)
+def test_many_cores_are_calculated(changed: dict[str, float], group: int, rate: float) -> None:
+    plain = many_cores.Costs(10, 0.1, alone=0, locked=0, meetings=0, most_apart=2, bytes=0)
+    costs = dataclasses.replace(plain, **changed)  # type: ignore[arg-type]
+    found = many_cores.tokens_per_second(costs, 8, 100.0, group)
+    assert found == pytest.approx(rate, rel=0.05)
 
 
 def test_compressors_that_are_not_here_say_so() -> None:

@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 BLOCK_THREADS = 4
-"""Threads of which one block makes good use: for each so many, one more goes side by side."""
+"""Threads of which one block makes good use (docs/notes/speed.md, "Many cores"): for each so many,
+one more goes side by side.
+"""
 
 
 class NativeEngine:
