@@ -1,101 +1,130 @@
-"""Small records, each a file of its own, without and with a dictionary: `python -m
-benchmarks.records [--records 1000]`.
+"""Many small records with a shared dictionary, beside zstd: `python -m benchmarks.records [--count
+10000]`.
 
-Records are JSON objects of some 300 bytes; the dictionary is a few hundred others. Every message is
-decoded and compared. zstd with a trained dictionary stands beside: it is what such records are
-packed with otherwise.
+Records are made-up JSON events of some 300 bytes. Both compressors choose a dictionary from the
+same 5,000 earlier ones: llmzip as `llmzip dictionary train` does, zstd by its own trainer in the
+size that is best for it among several. Records are packed each by itself; all are unpacked and
+compared. Both are counted with what a record costs besides: llmzip's whole archive without its
+dictionary; zstd's frames without checksum, dictionary id and content size, and without lengths,
+which something around them would have to know. Then with the dictionaries, each as small as the
+compressor itself makes it (zstd -19; llmzip's as it lies in the archive).
 """
 
 from __future__ import annotations
 
-import json
-import random
-import statistics
+import io
 import time
 
 import click
 import zstandard
 
 import llmzip
+from benchmarks.record_samples import records
+from llmzip.records import RecordDictionary, RecordReader, RecordWriter
+from llmzip.records.header import dictionary_frame
+from llmzip.records.training import DICTIONARY_BYTES, train
 
-_SERVICES = ("checkout", "inventory", "gateway", "billing", "search", "mailer", "sessions")
-_PATHS = (
-    "/v1/orders",
-    "/v1/orders/{}/items",
-    "/v2/users/{}",
-    "/v2/users/{}/avatar",
-    "/health",
-    "/v1/search?q={}",
-)
-_MESSAGES = (
-    "request completed", "upstream timed out, will retry", "cache refreshed from replica",
-    "payment authorized", "rate limit reached for client", "background job finished",
-    "connection closed by peer",
-)  # fmt: skip
+_ZSTD_SIZES = tuple(1 << bits for bits in range(13, 19))
+_SAMPLES = 5000
 
 
-def record(generator: random.Random, row: int) -> bytes:
-    """One record; identifiers and measurements are random, the rest is chosen."""
-    seconds = row * 3 + int(generator.random() * 3)
-    entry = {
-        "time": f"2026-06-{1 + row // 9000:02}"
-        f"T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z",
-        "level": generator.choices(("info", "warning", "error"), (8, 1, 1))[0],
-        "service": generator.choice(_SERVICES),
-        "instance": f"i-{generator.getrandbits(20):05x}",
-        "request": {
-            "id": f"{generator.getrandbits(32):08x}",
-            "method": generator.choice(("GET", "POST", "PUT")),
-            "path": generator.choice(_PATHS).format(generator.getrandbits(16)),
-        },
-        "status": generator.choices((200, 201, 404, 429, 500), (70, 10, 10, 5, 5))[0],
-        "duration_ms": round(generator.expovariate(0.02), 1),
-        "message": generator.choice(_MESSAGES),
-        "region": generator.choice(("eu-west-1", "us-east-2")),
-    }
-    return json.dumps(entry).encode()
-
-
-def trained(records: list[bytes]) -> zstandard.ZstdCompressor:
-    dictionary = zstandard.train_dictionary(1 << 14, [*records])
+def _zstd(samples: list[bytes], size: int) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(
-        level=19, dict_data=dictionary, write_dict_id=False, write_content_size=False
+        level=19,
+        dict_data=zstandard.train_dictionary(size, [*samples]),
+        write_dict_id=False,
+        write_content_size=False,
     )
 
 
+def best_zstd(samples: list[bytes], wanted: list[bytes]) -> tuple[int, int, int]:
+    """The size of dictionary with which the records take least: it, their bytes, and those of the
+    dictionary packed.
+    """
+    found = []
+    for size in _ZSTD_SIZES:
+        zstd = _zstd(samples, size)
+        alone = zstandard.ZstdCompressor(level=19)
+        packed = len(alone.compress(zstandard.train_dictionary(size, [*samples]).as_bytes()))
+        found.append((sum(len(zstd.compress(record)) for record in wanted), size, packed))
+    total, size, packed = min(found)
+    return size, total, packed
+
+
 @click.command()
-@click.option("--records", "count", type=int, default=1000)
-@click.option("--dictionary-records", "others", type=int, default=300)
+@click.option("--count", type=int, default=10_000)
+@click.option("--size", type=int, default=DICTIONARY_BYTES, help="Of the dictionary, in bytes.")
+@click.option("--context", type=int, default=512, help="Tokens that each record is read behind.")
 @click.option("--threads", type=int, help="As for llmzip.")
-def main(count: int, others: int, threads: int | None) -> None:
-    generator = random.Random(2026)
-    lines = [record(generator, row) for row in range(others + count)]
-    reference, records = lines[:others], lines[others:]
-    size = sum(map(len, records))
+@click.option("--model", help="As for llmzip.")
+def main(count: int, size: int, context: int, threads: int | None, model: str | None) -> None:
+    samples, wanted = records(1, 0, _SAMPLES), records(1, _SAMPLES, count)
+    total = sum(map(len, wanted))
     runtime = llmzip.Runtime(threads=threads)
-    dictionary = llmzip.Dictionary(b"\n".join(reference) + b"\n")
-    click.echo(f"{count} records of {size / count:.0f} bytes, with a dictionary of {others} others")
-    zstd = trained(reference)
-    total = sum(len(zstd.compress(r)) for r in records)
-    click.echo(f"zstd -19 with a trained dictionary: {8 * total / size:.3f} bits/byte")
-    for name, known, mixing in (
-        ("llmzip", None, True),
-        ("llmzip, dictionary", dictionary, True),
-        ("llmzip, dictionary, no mixing", dictionary, False),
-    ):
-        total, times = 0, []
-        for r in records:
-            begun = time.perf_counter()
-            packed = llmzip.compress(r, dictionary=known, mixing=mixing, runtime=runtime)
-            middle = time.perf_counter()
-            assert llmzip.decompress(packed, dictionary=known, runtime=runtime) == r
-            times.append((middle - begun, time.perf_counter() - middle))
-            total += len(packed)
-        there, back = (1000 * statistics.median(t) for t in zip(*times, strict=True))
-        click.echo(
-            f"{name}: {8 * total / size:.3f} bits/byte, {there:.0f} ms to pack, "
-            f"{back:.0f} ms to unpack one"
-        )
+    click.echo(f"{count} records of {total / count:.1f} bytes, {_SAMPLES} samples")
+
+    zstd_size, zstd_bytes, zstd_dictionary = best_zstd(samples, wanted)
+    click.echo(
+        f"zstd -19, dictionary of {zstd_size} bytes ({zstd_dictionary} packed): "
+        f"{zstd_bytes / count:.2f} bytes each, {8 * zstd_bytes / total:.3f} bits/byte"
+    )
+
+    begun = time.perf_counter()
+    trained = train(samples, size, context=context, model=model, runtime=runtime)
+    click.echo(
+        f"llmzip dictionary: {len(trained.dictionary.samples)} samples ({trained.chosen}), "
+        f"{time.perf_counter() - begun:.0f} s to train; "
+        f"{trained.held_out} held-out records take {trained.without_bytes / trained.held_out:.2f} "
+        f"bytes each without, {trained.even_bytes / trained.held_out:.2f} with even samples, "
+        f"{trained.with_bytes / trained.held_out:.2f} with it"
+    )
+    measure(wanted, trained.dictionary, model, runtime, zstd_bytes, zstd_dictionary)
+
+
+def measure(
+    wanted: list[bytes],
+    dictionary: RecordDictionary,
+    model: str | None,
+    runtime: llmzip.Runtime,
+    zstd_bytes: int,
+    zstd_dictionary: int,
+) -> None:
+    """Pack, unpack and compare."""
+    count, total = len(wanted), sum(map(len, wanted))
+    archive = io.BytesIO()
+    tokens = 0
+
+    def note(_: int, done: int) -> None:
+        nonlocal tokens
+        tokens = done
+
+    writer = RecordWriter(
+        archive, dictionary=dictionary, embed=False, model=model, runtime=runtime, progress=note
+    )
+    writer.write_many(wanted[:1])
+    writer.flush()  # the dictionary is read
+    begun, before = time.perf_counter(), tokens
+    writer.write_many(wanted[1:])
+    writer.close()
+    there = (tokens - before) / (time.perf_counter() - begun)
+    reader = RecordReader(archive, dictionary=dictionary, model=model, runtime=runtime)
+    assert reader[0] == wanted[0]
+    begun = time.perf_counter()
+    assert list(reader) == wanted
+    back = tokens / (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    assert reader[count // 2] == wanted[count // 2]
+    one = time.perf_counter() - begun
+    size, packed = len(archive.getvalue()), len(dictionary_frame(dictionary.samples))
+    click.echo(
+        f"llmzip records: {size / count:.2f} bytes each, {8 * size / total:.3f} bits/byte, "
+        f"{100 * (1 - size / zstd_bytes):.1f} % less than zstd; dictionaries counted "
+        f"{100 * (1 - (size + packed) / (zstd_bytes + zstd_dictionary)):.1f} %"
+    )
+    click.echo(
+        f"{tokens / count:.0f} tokens a record; {there:,.0f} tokens/s there, {back:,.0f} back; "
+        f"a single record {1000 * one:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

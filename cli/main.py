@@ -28,6 +28,8 @@ _SUBCOMMANDS = {
     "tokens": "llmzip.cli.tokens:tokens",
     "generate": "llmzip.cli.generate:generate",
     "tune": "llmzip.cli.tune:tune",
+    "records": "llmzip.cli.records:records",
+    "dictionary": "llmzip.cli.dictionary:dictionary",
 }
 """Name -> module and command: the module is imported when the command is used."""
 

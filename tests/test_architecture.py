@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("whole frames", {"compressor", "frame_stream", "salvage"}),
     ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
     ("files; one call for all; evaluation", {"file", "one_shot", "evaluation"}),
-    ("opening files", {"open_file"}),
+    ("opening files; records", {"open_file", "records"}),
     ("the API", {"api"}),
     ("the command line", {"cli"}),
     ("python -m llmzip", {"__main__"}),

@@ -158,7 +158,7 @@ def test_a_fork_reads_on_as_its_origin(name: str) -> None:
     for engine in engines:
         session = engine.session(1, 40, 10)
         session.advance(tokens[:, :10])
-        fork = session.fork(2, 40, 10)
+        fork = session.fork([0, 0], 40, 10)
         expected = session.advance(tokens[:, 10:20])
         found = fork.advance(np.repeat(tokens[:, 10:20], 2, axis=0))
         for stream in range(2):

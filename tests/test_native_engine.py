@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from llmzip.engine import native_core, native_handle
-from llmzip.engine.base import HeadInput
+from llmzip.engine.base import HeadInput, Session
 from llmzip.engine.native_engine import (
     NativeEngine,
     kernel_names,
@@ -239,6 +239,42 @@ def test_sessions_of_one_engine_are_independent() -> None:
         ),
         expected,
     )
+
+
+@pytest.mark.parametrize("cpu", KERNELS)
+@pytest.mark.parametrize("fed", [0, 1, 31, 32, 33, 70])
+def test_forks_share_what_they_have_read(cpu: str, fed: int) -> None:
+    """Forks, forks of forks of some of their streams, and what becomes of all when their windows
+    move on over what they share, the origin's first.
+    """
+    model = random_model(positions=160)
+    tokens = random_tokens(model, 6, 140)
+    found = []
+    for engine in (NativeEngine(model, 2, cpu), TorchEngine(model)):
+        origin: Session = engine.session(1, 70, 10)
+        heads = []
+        for first in range(0, fed, 10):
+            heads.append(origin.advance(tokens[:1, first : min(first + 10, fed)]))
+        fork = origin.fork([0, 0, 0, 0], 76, 3)
+        heads.append(fork.advance(tokens[:4, 70:73]))
+        chosen = fork.fork([1, 3, 3], 90, 5)
+        heads.append(chosen.advance(tokens[3:, 73:78]))
+        heads += [origin.advance(tokens[:1, t : t + 10]) for t in range(0, 80, 10)]
+        heads += [fork.advance(tokens[:4, t : t + 3]) for t in range(78, 138, 3)]
+        again = chosen.fork([2], 90, 1)
+        del origin, fork
+        heads += [chosen.advance(tokens[3:, t : t + 5]) for t in range(78, 138, 5)]
+        heads.append(again.advance(tokens[:1, 139:]))
+        found.append(heads)
+    for ours, theirs in zip(*found, strict=True):
+        assert_same(ours, theirs)
+
+
+def test_forks_of_streams_that_are_not_there() -> None:
+    session = NativeEngine(random_model(), 1).session(2, 16, 4)
+    for streams in ([2], [0, -1], []):
+        with pytest.raises(ValueError, match="stream"):
+            session.fork(streams, 16, 4)
 
 
 def test_bad_arguments() -> None:

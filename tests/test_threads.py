@@ -181,7 +181,7 @@ def test_a_session_and_a_mixer_shared_by_mistake_harm_only_their_text() -> None:
                     pass  # another thread has come between
                 try:
                     session.advance(generator.integers(0, spec.vocab, (4, 1)).astype(np.int32))
-                    session.fork(3, 300, 4)
+                    session.fork([0] * 3, 300, 4)
                 except ValueError:
                     pass
         for _ in range(5):

@@ -68,7 +68,7 @@ def fed(
         feed(session, ids[:active, start : start + count])
         start += count
         if fork is None and start <= window:
-            fork = session.fork(2, window, 1)
+            fork = session.fork([0, 0], window, 1)
     if fork:
         for t in range(5):
             feed(fork, ids[:1, t : t + 1].repeat(2, axis=0))

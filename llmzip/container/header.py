@@ -15,6 +15,9 @@ VERSIONS = (3, 4, 5)
 FINGERPRINT_PREFIX = 8
 DICTIONARY_ID_BYTES = 4
 
+RECORDS_BYTE = ord("r")
+"""What follows the magic in records archives, which are no frames."""
+
 _FIXED_BYTES = len(MAGIC) + 2
 _SINGLE_BLOCK, _NAMES_MODEL, _NAMES_DICTIONARY, _SOLID = 1, 2, 64, 128
 _VERSION_SHIFT, _VERSION_MASK = 2, 15
@@ -80,6 +83,10 @@ class FrameHeader:
         if len(fixed) <= len(MAGIC):
             reader.miss(_FIXED_BYTES - len(fixed), "a frame header")
         byte = fixed[len(MAGIC)]
+        if byte == RECORDS_BYTE:
+            raise FormatError(
+                f"byte {start}: a records archive begins here: `llmzip records` reads it"
+            )
         version = byte >> _VERSION_SHIFT & _VERSION_MASK
         if version not in VERSIONS:
             known = f"{VERSIONS[0]} to {VERSIONS[-1]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -79,8 +80,9 @@ class Session(Protocol):
         """
         ...
 
-    def fork(self, streams: int, window: int, chunk: int) -> Session:
-        """An independent session whose streams all continue from this one's first stream.
+    def fork(self, streams: Sequence[int], window: int, chunk: int) -> Session:
+        """An independent session whose streams continue from these of this one, each as often as it
+        is named.
 
         No more tokens may have been fed than `window`. Raises ValueError.
         """

@@ -137,6 +137,21 @@ class NativeContextMixer:
                 )
             check(self._core.mixer_learn(self._pointer, address(tokens), address(weights)))
 
+    def follow(self, tokens: npt.NDArray[np.int32]) -> None:
+        """See `ContextMixer.follow`."""
+        tokens = np.ascontiguousarray(tokens, np.int32)
+        with self._lock:
+            if tokens.shape != self._shape[:1]:
+                raise ValueError(f"{tokens.shape} tokens: recalled are {self._shape} rows")
+            check(self._core.mixer_follow(self._pointer, address(tokens)))
+
+    def select(self, streams: npt.NDArray[np.int32]) -> None:
+        """See `ContextMixer.select`."""
+        streams = np.ascontiguousarray(streams, np.int32)
+        with self._lock:
+            check(self._core.mixer_select(self._pointer, address(streams), len(streams)))
+            self._shape = 0, 0
+
     def copy(self) -> NativeContextMixer:
         """See `ContextMixer.copy`."""
         with self._lock:

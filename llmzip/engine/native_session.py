@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.base import HeadInput
-from llmzip.engine.native_core import BAD_ARGUMENT, address, check
+from llmzip.engine.native_core import BAD_ARGUMENT, OK, address, check
 from llmzip.engine.native_handle import NativeHandle
 from llmzip.exclusive import new_lock
 
@@ -28,30 +29,34 @@ class NativeSession:
         window: int,
         chunk: int,
         origin: NativeSession | None = None,
+        origins: npt.NDArray[np.int32] | None = None,
     ) -> None:
-        """See `Engine.session`; origin: what this session is a fork of."""
+        """See `Engine.session`; origin, origins: what this session is a fork of, and of which of
+        its streams [streams].
+        """
         if min(streams, window, chunk) < 1:
             raise ValueError(
                 f"{streams} streams, window {window}, chunk {chunk}: each must be at least 1"
             )
         self._handle, self._group = handle, handle.group
         self._window = window
-        make = handle.core.session_fork if origin else handle.core.session_new
-        source = (origin._pointer,) if origin else ()
         self._lock = new_lock()
+        self._active = streams
+        self._lender: NativeSession | None = None if origin is None else origin._lender or origin
+        """Whose memory this session may share."""
         with origin._lock if origin else self._lock:
             self._fed: int = origin._fed if origin else 0
+            make, source = handle.core.session_new, [self._group.pointer]
+            if origin and origins is not None:
+                if origins.min() < 0 or origins.max() >= origin._active:
+                    raise ValueError(f"of {origin._active} streams, none has number {origins}")
+                make = handle.core.session_fork
+                source += [origin._pointer, address(origins)]
             if origin and self._fed > min(window, origin._window):
                 raise ValueError(
                     f"{self._fed} tokens do not fit a window of {min(window, origin._window)}"
                 )
-            pointer = make(
-                self._group.pointer,
-                *source,
-                streams,
-                min(window, _MAX_SIZE),
-                min(chunk, _MAX_SIZE),
-            )
+            pointer = make(*source, streams, min(window, _MAX_SIZE), min(chunk, _MAX_SIZE))
         if pointer is None:
             raise MemoryError(
                 f"no memory for the key/value cache of {streams} streams with window {window}"
@@ -71,7 +76,9 @@ class NativeSession:
             status = self._handle.core.advance(
                 self._pointer, address(tokens), streams, count, address(vectors), address(scales)
             )
-            self._fed += count if status == 0 else 0
+            if status == OK:
+                self._fed += count
+                self._active = streams
         if status == BAD_ARGUMENT:
             raise ValueError(
                 f"tokens of shape {tokens.shape} exceed the session's streams, "
@@ -80,6 +87,7 @@ class NativeSession:
         check(status)
         return HeadInput(vectors, scales)
 
-    def fork(self, streams: int, window: int, chunk: int) -> NativeSession:
+    def fork(self, streams: Sequence[int], window: int, chunk: int) -> NativeSession:
         """See `Session.fork`."""
-        return NativeSession(self._handle, streams, window, chunk, self)
+        origins = np.array(streams, np.int32)
+        return NativeSession(self._handle, len(origins), window, chunk, self, origins)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -119,13 +119,14 @@ class RotatingKVCache:
         """One layer's cache of the first streams; writing to it writes to this one."""
         return LayerCache(*(x[index, :streams] for x in (*self._heads(), self.largest_value)))
 
-    def fill_from(self, other: RotatingKVCache, fed: int) -> None:
-        """Copy the first stream of another cache to every stream, after `fed` tokens of which none
+    def fill_from(self, other: RotatingKVCache, streams: Sequence[int], fed: int) -> None:
+        """Copy these streams of another cache, one to each stream, after `fed` tokens of which none
         is overwritten.
         """
+        chosen = torch.tensor(streams, device=other.largest_value.device)
         for mine, theirs in zip(self._heads(), other._heads(), strict=True):
-            mine[:, :, :, :fed] = theirs[:, :1, :, :fed]
-        self.largest_value.copy_(other.largest_value[:, :1].expand_as(self.largest_value))
+            mine[:, :, :, :fed] = theirs[:, chosen, :, :fed]
+        self.largest_value.copy_(other.largest_value[:, chosen])
         self.slot_positions[:fed] = other.slot_positions[:fed]
 
     def copy(self: _Cache) -> _Cache:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -98,15 +99,15 @@ class TorchSession:
                 scale.view(streams, count).cpu().numpy(),
             )
 
-    def fork(self: _Session, streams: int, window: int, chunk: int) -> _Session:
+    def fork(self: _Session, streams: Sequence[int], window: int, chunk: int) -> _Session:
         """See `Session.fork`."""
         fed, limit = self.position, min(window, self.cache.window)
         if fed > limit:
             raise ValueError(f"{fed} tokens do not fit a window of {limit}")
-        other = type(self)(self._transformer, streams, window, chunk, self._replays)
+        other = type(self)(self._transformer, len(streams), window, chunk, self._replays)
         # So far no slot has been used twice: position p is in slot p.
         with self._transformer.working():
-            other.cache.fill_from(self.cache, fed)
+            other.cache.fill_from(self.cache, streams, fed)
         other.position = fed
         return other
 

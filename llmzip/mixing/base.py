@@ -70,6 +70,14 @@ class ContextMixer(Protocol):
         """Learn from the observed tokens [A] and the model's weights of them [A]."""
         ...
 
+    def follow(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Note the observed tokens [A], which go on the streams' histories, and learn nothing."""
+        ...
+
+    def select(self, streams: npt.NDArray[np.int32]) -> None:
+        """From now on the streams are these of the former ones, [n] in ascending order."""
+        ...
+
     def copy(self) -> ContextMixer:
         """An independent mixer that has learned the same."""
         ...

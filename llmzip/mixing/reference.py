@@ -90,10 +90,18 @@ class ReferenceContextMixer:
         self._mixer.learn(candidates, observation, self._model_weights)
         for expert in self._experts:
             expert.learn(self._step, candidates, observation)
+        self.follow(tokens)
+
+    def follow(self, tokens: IdArray) -> None:
+        """See `ContextMixer.follow`."""
         rows = len(tokens)
         self._history[:rows, 1:] = self._history[:rows, :-1].copy()
         self._history[:rows, 0] = tokens
         self._fed += 1
+
+    def select(self, streams: IdArray) -> None:
+        """See `ContextMixer.select`."""
+        self._history = self._history[streams]
 
     def copy(self) -> ReferenceContextMixer:
         """See `ContextMixer.copy`."""

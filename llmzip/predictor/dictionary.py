@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from llmzip.buffers import flat
 from llmzip.engine.base import Engine, Session
 from llmzip.exclusive import new_lock
 from llmzip.mixing.base import MIXING_VERSION, ContextMixer
-from llmzip.model.tokenizer import Tokenizer
+from llmzip.model.tokenizer import Tokenizer, Tokens
 from llmzip.predictor.lockstep import encode_tokens
 from llmzip.predictor.schedule import Start
 from llmzip.predictor.stream_layout import StreamLayout
@@ -31,6 +32,8 @@ STREAM_TOKENS, WINDOW = 4096, 1024
 
 DIGEST_BYTES = 4
 
+TEXT_LABEL = b"llmzip prime 1"
+
 _CHUNK = 64
 
 
@@ -39,36 +42,36 @@ class PreparedDictionary:
 
     def __init__(
         self,
-        content: bytes,
+        tokens: Tokens,
         engine: Engine,
-        rules: str | None = None,
+        label: bytes = TEXT_LABEL,
+        context_tokens: int = CONTEXT_TOKENS,
         progress: DictionaryProgress | None = None,
     ) -> None:
-        """Read the dictionary. Takes the model's time for it when first used. rules: instead of the
-        model's own.
+        """Take the dictionary's tokens. Takes the model's time for them when first used.
+
+        label: what is digested before them. context_tokens: how many of the last ones each stream
+        has read, at most.
         """
         self._engine = engine
         self._progress = progress
-        if progress:
-            progress(0, None)
-        words = engine.model.vocabulary
-        tokenizer = (
-            engine.model.tokenizer
-            if rules is None
-            else Tokenizer(dataclasses.replace(words, rules=rules))
-        )
-        self._tokens = tokenizer.encode(content)
+        self._tokens = tokens
         self._mixers: dict[tuple[int, int], ContextMixer] = {}
         self._session: Session | None = None
         self._lock = new_lock()
-        ids = self._tokens.ids
-        read = min(len(ids), CONTEXT_TOKENS, engine.model.spec.max_positions // 2)
+        ids = tokens.ids
+        read = min(len(ids), context_tokens, engine.model.spec.max_positions // 2)
         self.context = ids[len(ids) - read :]
-        """The tokens that each stream has read: [at most CONTEXT_TOKENS]."""
-        digest = hashlib.sha256(b"llmzip prime 1")
-        for part in (engine.model.fingerprint, ids.astype("<i4").tobytes(), self._tokens.literals):
+        """The tokens that each stream has read: [at most context_tokens]."""
+        digest = hashlib.sha256(label)
+        for part in (engine.model.fingerprint, ids.astype("<i4").tobytes(), tokens.literals):
             digest.update(len(part).to_bytes(8, "little") + part)
-        self.digest = digest.digest()[:DIGEST_BYTES]
+        self.sha256 = digest.digest()
+
+    @property
+    def digest(self) -> bytes:
+        """By which frames name it."""
+        return self.sha256[:DIGEST_BYTES]
 
     @property
     def tokens(self) -> int:
@@ -112,6 +115,48 @@ class PreparedDictionary:
             return Start(self._engine, context, self._session)
 
 
+_Prepared = TypeVar("_Prepared", bound=PreparedDictionary)
+
+RulesOf = Callable[[bytes], Sequence[str]]
+"""Fingerprint -> the tokenizer rules to try."""
+
+
+class KeptPreparation(Generic[_Prepared]):
+    """A dictionary as the last engine knows it, kept so that it is read only once."""
+
+    def __init__(self, prepare: Callable[[Engine, str | None], _Prepared]) -> None:
+        """prepare: for an engine, by these tokenizer rules instead of its model's own."""
+        self._prepare = prepare
+        self._prepared: tuple[Engine, _Prepared] | None = None
+        self._split_by_others: tuple[Engine, _Prepared] | None = None
+
+    def on(self, engine: Engine) -> _Prepared:
+        """As this engine knows it."""
+        kept = self._prepared
+        if kept is None or kept[0] is not engine:
+            kept = self._prepared = engine, self._prepare(engine, None)
+        return kept[1]
+
+    def split_otherwise(self, engine: Engine, digest: bytes, rules_of: RulesOf) -> _Prepared | None:
+        """Split so that its SHA-256 begins so, by other rules for the same weights."""
+        kept = self._split_by_others
+        if kept and kept[0] is engine and kept[1].sha256.startswith(digest):
+            return kept[1]
+        for rules in rules_of(engine.model.fingerprint):
+            prepared = self._prepare(engine, rules)
+            if prepared.sha256.startswith(digest):
+                self._split_by_others = engine, prepared
+                return prepared
+        return None
+
+
+def tokenizer_by(engine: Engine, rules: str | None) -> Tokenizer:
+    """The model's tokenizer, or with these rules instead of its own."""
+    if rules is None:
+        return engine.model.tokenizer
+    return Tokenizer(dataclasses.replace(engine.model.vocabulary, rules=rules))
+
+
 class Dictionary:
     """A dictionary for `dictionary=`: keep it, so that it is read only once.
 
@@ -130,8 +175,7 @@ class Dictionary:
         self._progress = progress
         self.content = bytes(flat(content, "Dictionary"))
         """The text itself."""
-        self._prepared: tuple[Engine, PreparedDictionary] | None = None
-        self._split_by_others: tuple[Engine, PreparedDictionary] | None = None
+        self._kept: KeptPreparation[PreparedDictionary] = KeptPreparation(self._prepare)
 
     def __reduce__(self) -> tuple[type[Dictionary], tuple[bytes]]:
         """A copy or pickle is the text: what an engine has read stays here."""
@@ -139,30 +183,18 @@ class Dictionary:
 
     def on(self, engine: Engine) -> PreparedDictionary:
         """The dictionary as this engine knows it; the last engine's is kept."""
-        kept = self._prepared
-        if kept is None or kept[0] is not engine:
-            kept = self._prepared = (
-                engine,
-                PreparedDictionary(self.content, engine, progress=self._progress),
-            )
-        return kept[1]
+        return self._kept.on(engine)
 
     def split_otherwise(
-        self, engine: Engine, digest: bytes, rules_of: Callable[[bytes], Sequence[str]]
+        self, engine: Engine, digest: bytes, rules_of: RulesOf
     ) -> PreparedDictionary | None:
         """The dictionary split so that it has this digest, by other rules for the same weights; the
         last one is kept.
-
-        rules_of: fingerprint -> the rules to try.
         """
-        kept = self._split_by_others
-        if kept and kept[0] is engine and kept[1].digest == digest:
-            return kept[1]
-        for prepared in (
-            PreparedDictionary(self.content, engine, text, self._progress)
-            for text in rules_of(engine.model.fingerprint)
-        ):
-            if prepared.digest == digest:
-                self._split_by_others = engine, prepared
-                return prepared
-        return None
+        return self._kept.split_otherwise(engine, digest, rules_of)
+
+    def _prepare(self, engine: Engine, rules: str | None) -> PreparedDictionary:
+        if self._progress:
+            self._progress(0, None)
+        tokens = tokenizer_by(engine, rules).encode(self.content)
+        return PreparedDictionary(tokens, engine, progress=self._progress)

@@ -73,4 +73,4 @@ class Start:
         window = min(window, len(self.context) + steps)
         if self._read is None:
             return self._engine.session(streams, window, chunk)
-        return self._read.fork(streams, window, chunk)
+        return self._read.fork([0] * streams, window, chunk)

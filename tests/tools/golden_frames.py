@@ -19,7 +19,7 @@ import llmzip
 from llmzip.model.convert import convert
 from llmzip.model.registry import DEFAULT_MODEL
 from llmzip.model.sources import read_source
-from tests import golden, tiny, tiny_families
+from tests import golden, golden_records, tiny, tiny_families
 
 
 def write_families() -> None:
@@ -51,6 +51,9 @@ def main() -> None:
     golden.FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (data, options) in golden.CASES.items():
         golden.frame_path(name).write_bytes(llmzip.compress(data, model=model, **options))
+    golden_records.FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in golden_records.CASES:
+        golden_records.path(name).write_bytes(golden_records.make(name, model))
     if arguments.default:
         golden.OF_DEFAULT_MODEL.write_bytes(llmzip.compress(golden.TEXT, model=DEFAULT_MODEL))
 

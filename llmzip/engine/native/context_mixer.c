@@ -347,6 +347,14 @@ static void append(struct history *history, int32_t token)
     history->tokens[0] = token;
 }
 
+/* The tokens of a step have been read. */
+static void note(struct context_mixer *m, const int32_t *tokens)
+{
+    for (size_t r = 0; r < m->active; r++)
+        append(&m->histories[r], tokens[r]);
+    m->fed++;
+}
+
 int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
 {
     int64_t start = engine_clock();
@@ -367,9 +375,27 @@ int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int
     biases_learn(&m->biases, m->bias_rows, m->candidates, m->observations, m->active);
     if (m->version >= 2)
         calibration_learn(&m->calibration, m->candidates, m->observations, m->active);
-    for (size_t r = 0; r < m->active; r++)
-        append(&m->histories[r], tokens[r]);
-    m->fed++;
+    note(m, tokens);
     m->engine->profile[PHASE_LEARN] += engine_clock() - start;
+    return LLMZIP_OK;
+}
+
+int llmzip_mixer_follow(struct context_mixer *m, const int32_t *tokens)
+{
+    for (size_t r = 0; r < m->active; r++)
+        if (!is_token(m, tokens[r]))
+            return LLMZIP_BAD_ARGUMENT;
+    note(m, tokens);
+    return LLMZIP_OK;
+}
+
+int llmzip_mixer_select(struct context_mixer *m, const int32_t *from, int streams)
+{
+    for (int i = 0; i < streams; i++)
+        if (from[i] < (i ? from[i - 1] + 1 : 0) || (size_t)from[i] >= m->streams)
+            return LLMZIP_BAD_ARGUMENT;
+    for (int i = 0; i < streams; i++)
+        m->histories[i] = m->histories[from[i]];
+    m->active = m->columns = 0;
     return LLMZIP_OK;
 }

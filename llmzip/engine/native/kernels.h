@@ -56,10 +56,12 @@ struct rows {
 };
 
 /* Keys and values of one stream and one key/value head, in blocks of 32 positions, which lie one
- * after the other. */
+ * after the other: the first ones where another session lends them, the others in `blocks`. */
 struct head_cache {
     char *blocks;
     float *largest; /* the largest value scale of the positions so far */
+    char *lent;     /* which nobody writes to */
+    size_t borrowed;
 };
 
 /* One block of the cache. */
@@ -79,8 +81,10 @@ static inline size_t block_bytes(size_t head_size)
 static inline struct cache_block cache_block(const struct head_cache *cache, size_t head_size,
                                              size_t index)
 {
-    char *keys = cache->blocks + index * block_bytes(head_size),
-         *values = keys + PANEL * round_up(head_size, 4);
+    char *keys = index < cache->borrowed
+                     ? cache->lent + index * block_bytes(head_size)
+                     : cache->blocks + (index - cache->borrowed) * block_bytes(head_size);
+    char *values = keys + PANEL * round_up(head_size, 4);
     float *scales = (float *)(void *)(values + PANEL * round_up(head_size, PANEL));
     return (struct cache_block){(int8_t *)keys, (int8_t *)values, scales, scales + PANEL,
                                 (int32_t *)(void *)(scales + 2 * PANEL)};

@@ -212,6 +212,31 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
 
 #endif
 
+/* The same for the values of all positions in use, of dimensions from d on: those of lent blocks
+ * lie by themselves. */
+static inline void weighted_values(const uint8_t *limbs, size_t stride, size_t queries,
+                                   const struct head_cache *cache, size_t size, size_t used,
+                                   size_t d, int32_t *out, struct prefetch *wanted)
+{
+    size_t blocks = used / PANEL, lent = cache->borrowed < blocks ? cache->borrowed : blocks;
+    size_t gap = block_bytes(size) - RUN * PANEL * 4, dimensions = round_up(size, PANEL) - d;
+    int32_t sums[QUERIES_AT_ONCE * DIMENSIONS_AT_ONCE];
+    if (lent < blocks) {
+        struct panel own = {cache_block(cache, size, lent).values + d * PANEL,
+                            (blocks - lent) * PANEL / 4, gap};
+        weighted_sums(limbs + lent * PANEL, stride, queries, own, dimensions, out, wanted);
+    }
+    if (lent) {
+        struct panel panel = {cache_block(cache, size, 0).values + d * PANEL, lent * PANEL / 4,
+                              gap};
+        weighted_sums(limbs, stride, queries, panel, dimensions, lent < blocks ? sums : out,
+                      wanted);
+    }
+    if (lent && lent < blocks)
+        for (size_t i = 0; i < queries * DIMENSIONS_AT_ONCE; i++)
+            out[i] += sums[i];
+}
+
 static void attend(const struct head_shape *shape, const struct view *view,
                    const struct head_rows *heads, size_t first, size_t last,
                    const struct attention_scratch *scratch, struct prefetch *wanted)
@@ -243,10 +268,9 @@ static void attend(const struct head_shape *shape, const struct view *view,
         }
 
         for (size_t d = 0; d < padded; d += DIMENSIONS_AT_ONCE) {
-            const int8_t *values = cache_block(cache, size, 0).values + d * PANEL;
-            struct panel panel = {values, view->used / 4, block_bytes(size) - RUN * PANEL * 4};
             int32_t sums[QUERIES_AT_ONCE * DIMENSIONS_AT_ONCE];
-            weighted_sums(scratch->limbs, slots, tile_size, panel, padded - d, sums, wanted);
+            weighted_values(scratch->limbs, slots, tile_size, cache, size, view->used, d, sums,
+                            wanted);
             for (size_t r = 0; r < tile_size; r++) {
                 size_t t = first + (start + r) / shared,
                        h = heads->group * shared + (start + r) % shared;
@@ -258,12 +282,13 @@ static void attend(const struct head_shape *shape, const struct view *view,
                                                 vf_set(scale)));
                     continue;
                 }
-                ptrdiff_t single = alone[r] / PANEL * (ptrdiff_t)block_bytes(size) +
-                                   alone[r] % PANEL / 4 * PANEL * 4 + alone[r] % 4;
+                size_t single = alone[r] < 0 ? 0 : (size_t)alone[r];
+                const int8_t *values = cache_block(cache, size, single / PANEL).values + d * PANEL +
+                                       single % PANEL / 4 * PANEL * 4 + single % 4;
                 for (size_t i = 0; i < DIMENSIONS_AT_ONCE && d + i < size; i++) {
                     ptrdiff_t at = (ptrdiff_t)(i / PANEL * RUN * PANEL + i % PANEL) * 4;
                     int32_t sum = alone[r] < 0 ? sums[r * DIMENSIONS_AT_ONCE + i]
-                                               : (1 << ATTENTION_TOTAL_BITS) * values[single + at];
+                                               : (1 << ATTENTION_TOTAL_BITS) * values[at];
                     to[i] = (float)sum * scale;
                 }
             }

@@ -102,10 +102,11 @@ EXPORT void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds);
 /* A session at position 0. NULL: out of memory. */
 EXPORT struct session *llmzip_session_new(struct engine *engine, int streams, int window,
                                           int chunk);
-/* A session whose streams all continue from the first stream of `origin`, of which no token may
- * have left the window; `engine` is that of the origin or shares its model. NULL: out of memory. */
-EXPORT struct session *llmzip_session_fork(struct engine *engine, const struct session *origin,
-                                           int streams, int window, int chunk);
+/* A session whose streams continue from these of `origin`, [streams], of which no token may have
+ * left the window; `engine` is that of the origin or shares its model. It may share what these have
+ * read, so `origin` must outlive it. NULL: out of memory. */
+EXPORT struct session *llmzip_session_fork(struct engine *engine, struct session *origin,
+                                           const int32_t *from, int streams, int window, int chunk);
 EXPORT void llmzip_session_free(struct session *session);
 
 /* Feeds tokens [streams, count]: head inputs are vectors [streams, count, d_model] and scales
@@ -165,6 +166,10 @@ EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights
 /* Learns from the observed tokens [rows] and the model's weights of them [rows]. */
 EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
                               const int32_t *weights);
+/* Notes the observed tokens [rows] and learns nothing. */
+EXPORT int llmzip_mixer_follow(struct context_mixer *mixer, const int32_t *tokens);
+/* From now on the streams are these of the former ones, [streams], in ascending order. */
+EXPORT int llmzip_mixer_select(struct context_mixer *mixer, const int32_t *from, int streams);
 
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 64] ->
  * [rows, N rounded up to 32]. */

@@ -7,7 +7,7 @@
 
 #include "buffers.h"
 
-#define MAX_ALLOCATIONS 32
+#define MAX_ALLOCATIONS 34
 
 static void *own(struct session *session, size_t count, size_t size)
 {
@@ -104,7 +104,8 @@ static int new_cache(struct session *session)
 {
     size_t heads =
         (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
-    session->head_bytes = session->view.slots / PANEL * block_bytes(session->shape.size);
+    session->head_bytes =
+        (session->view.slots / PANEL - session->borrowed.blocks) * block_bytes(session->shape.size);
     session->largest = own(session, heads, sizeof *session->largest);
     session->cache = own(session, heads, session->head_bytes);
     return session->largest && session->cache;
@@ -114,8 +115,11 @@ struct head_cache session_cache(const struct session *session, size_t layer, siz
                                 size_t group)
 {
     size_t head = (layer * (size_t)session->streams + stream) * session->shape.groups + group;
-    return (struct head_cache){session->cache + head * session->head_bytes,
-                               session->largest + head};
+    const struct loan *loan = &session->borrowed;
+    size_t lent = (layer * loan->streams + loan->stream) * session->shape.groups + group;
+    return (struct head_cache){session->cache + head * session->head_bytes, session->largest + head,
+                               loan->blocks ? loan->cache + lent * loan->head_bytes : NULL,
+                               loan->blocks};
 }
 
 /* Numbers of a kind of view's rotary tables for a chunk. */
@@ -124,7 +128,8 @@ static size_t rope_stride(const struct session *session)
     return (size_t)session->chunk * 2 * round_up(session->shape.size / 2, PANEL);
 }
 
-struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)
+static struct session *new_session(struct engine *engine, int streams, int window, int chunk,
+                                   struct loan borrowed)
 {
     const struct spec *spec = &engine->spec;
     struct session *session = calloc(1, sizeof *session);
@@ -132,6 +137,7 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
         return NULL;
     session->owned = calloc(MAX_ALLOCATIONS, sizeof *session->owned);
     session->engine = engine;
+    session->borrowed = borrowed;
     session->streams = session->active = streams;
     session->chunk = chunk < spec->max_positions ? chunk : spec->max_positions;
     session->view.window = window < spec->max_positions ? window : spec->max_positions;
@@ -164,28 +170,87 @@ struct session *llmzip_session_new(struct engine *engine, int streams, int windo
     return NULL;
 }
 
-struct session *llmzip_session_fork(struct engine *engine, const struct session *origin,
-                                    int streams, int window, int chunk)
+struct session *llmzip_session_new(struct engine *engine, int streams, int window, int chunk)
 {
-    struct session *session = llmzip_session_new(engine, streams, window, chunk);
+    return new_session(engine, streams, window, chunk, (struct loan){0});
+}
+
+/* What these streams of a session may share: what it has borrowed itself, or the whole blocks of
+ * the one stream that all of them continue. */
+static struct loan loan_of(struct session *origin, const int32_t *streams, int count)
+{
+    struct engine *engine = origin->engine;
+    if (origin->borrowed.blocks)
+        return origin->borrowed;
+    for (int i = 1; i < count; i++)
+        if (streams[i] != streams[0])
+            return (struct loan){0};
+    if (origin->never_lends || engine->views_count > 1 || engine->views[0].local < INT32_MAX)
+        return (struct loan){0};
+    size_t blocks = (size_t)origin->position / PANEL;
+    origin->lent = larger(origin->lent, blocks);
+    return (struct loan){origin->cache, (size_t)origin->streams, (size_t)streams[0],
+                         origin->head_bytes, blocks};
+}
+
+/* Copies the blocks [first, last) of a head. */
+static void copy_blocks(const struct session *session, const struct head_cache *from,
+                        const struct head_cache *to, size_t first, size_t last)
+{
+    size_t size = session->shape.size;
+    for (size_t p = first; p < last; p++)
+        memcpy(cache_block(to, size, p).keys, cache_block(from, size, p).keys, block_bytes(size));
+}
+
+struct session *llmzip_session_fork(struct engine *engine, struct session *origin,
+                                    const int32_t *from_streams, int streams, int window, int chunk)
+{
+    struct loan loan = loan_of(origin, from_streams, streams);
+    struct session *session = new_session(engine, streams, window, chunk, loan);
     if (!session)
         return NULL;
+    session->never_lends = 1;
     const struct spec *spec = &engine->spec;
     /* No slot has been used twice: position p is in slot p. */
-    size_t fed = (size_t)origin->position;
-    size_t bytes = round_up(fed, PANEL) / PANEL * block_bytes(origin->shape.size);
+    size_t fed = (size_t)origin->position, blocks = round_up(fed, PANEL) / PANEL;
     for (size_t layer = 0; layer < (size_t)spec->layers; layer++)
-        for (size_t group = 0; group < origin->shape.groups; group++) {
-            struct head_cache from = session_cache(origin, layer, 0, group);
-            for (size_t stream = 0; stream < (size_t)streams; stream++) {
+        for (size_t stream = 0; stream < (size_t)streams; stream++)
+            for (size_t group = 0; group < origin->shape.groups; group++) {
+                struct head_cache from =
+                    session_cache(origin, layer, (size_t)from_streams[stream], group);
                 struct head_cache to = session_cache(session, layer, stream, group);
-                memcpy(to.blocks, from.blocks, bytes);
+                copy_blocks(session, &from, &to, loan.blocks, blocks);
                 *to.largest = *from.largest;
             }
-        }
     memcpy(session->positions, origin->positions, fed * sizeof *session->positions);
     session->position = origin->position;
     return session;
+}
+
+/* Moves to a cache of its own, so that blocks which others see can be overwritten. */
+static int renew_cache(struct session *session)
+{
+    struct session before = *session;
+    size_t heads =
+        (size_t)session->engine->spec.layers * (size_t)session->streams * session->shape.groups;
+    size_t blocks = session->view.slots / PANEL;
+    session->borrowed = (struct loan){0};
+    session->head_bytes = blocks * block_bytes(session->shape.size);
+    session->cache = own(session, heads, session->head_bytes);
+    if (!session->cache) {
+        *session = before;
+        return 0;
+    }
+    session->lent = 0;
+    session->never_lends = 1;
+    for (size_t layer = 0; layer < (size_t)session->engine->spec.layers; layer++)
+        for (size_t stream = 0; stream < (size_t)session->streams; stream++)
+            for (size_t group = 0; group < session->shape.groups; group++) {
+                struct head_cache from = session_cache(&before, layer, stream, group);
+                struct head_cache to = session_cache(session, layer, stream, group);
+                copy_blocks(session, &from, &to, 0, blocks);
+            }
+    return 1;
 }
 
 void llmzip_session_free(struct session *session)
@@ -256,19 +321,33 @@ static void make_view(struct session *session, size_t index)
         narrow_view(view, lowest / PANEL, highest / PANEL + 1);
 }
 
-void session_assign_slots(struct session *session, size_t count)
+static size_t slot_of(const struct session *session, int32_t position)
+{
+    return position < SINK_TOKENS
+               ? (size_t)position
+               : (size_t)(SINK_TOKENS + (position - SINK_TOKENS) % session->ring);
+}
+
+int session_assign_slots(struct session *session, size_t count)
 {
     struct view *view = &session->view;
+    size_t shared = larger(session->borrowed.blocks, session->lent) * PANEL;
+    for (size_t t = 0; t < count; t++)
+        if (slot_of(session, session->position + (int32_t)t) < shared) {
+            if (!renew_cache(session))
+                return 0;
+            break;
+        }
     view->first = session->position;
     view->count = count;
     for (size_t t = 0; t < count; t++) {
         int32_t p = session->position++;
-        session->slot[t] =
-            p < SINK_TOKENS ? p : (int32_t)(SINK_TOKENS + (p - SINK_TOKENS) % session->ring);
+        session->slot[t] = (int32_t)slot_of(session, p);
         session->positions[session->slot[t]] = p;
     }
     size_t used = (size_t)session->position;
     view->used = round_up(used < session->capacity ? used : session->capacity, PANEL);
     for (size_t i = 0; i < session->engine->views_count; i++)
         make_view(session, i);
+    return 1;
 }

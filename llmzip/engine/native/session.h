@@ -23,6 +23,14 @@ struct team {
     float *bounds;      /* [streams][groups][T], see kernels.h */
 };
 
+/* The first blocks of each head that another session's stream lends: positions that nobody
+ * overwrites. */
+struct loan {
+    char *cache;
+    size_t streams, stream, head_bytes; /* of that session */
+    size_t blocks;                      /* 0: nothing is lent */
+};
+
 struct session {
     struct engine *engine;
     int streams, chunk;
@@ -37,7 +45,10 @@ struct session {
     uint8_t *partial;
     float *rope;
     float *x;       /* [streams * chunk][width] */
-    char *cache;    /* [layers][streams][groups][head_bytes] */
+    char *cache;    /* [layers][streams][groups][head_bytes], without what is borrowed */
+    struct loan borrowed;
+    size_t lent;     /* blocks of its own that are lent */
+    int never_lends; /* forks, which may go before theirs, and who has moved to another cache */
     float *largest; /* [layers][streams][groups] */
     size_t head_bytes;
     struct team *teams;                  /* [threads] */
@@ -50,7 +61,7 @@ struct session {
 struct head_cache session_cache(const struct session *session, size_t layer, size_t stream,
                                 size_t group);
 
-/* Assigns slots to `count` new positions, and notes what each of them sees. */
-void session_assign_slots(struct session *session, size_t count);
+/* Assigns slots to `count` new positions, and notes what each of them sees. 0: out of memory. */
+int session_assign_slots(struct session *session, size_t count);
 
 #endif

@@ -201,7 +201,7 @@ static void attend_queries(struct worker *self, const void *context, size_t firs
     const struct attention_job *job = context;
     struct session *s = self->session;
     size_t count = s->view.count, block = block_bytes(s->shape.size),
-           used = job->view->used / PANEL * block;
+           used = (job->view->used / PANEL - s->borrowed.blocks) * block;
     for (size_t q = first, end; q < last; q = end) {
         size_t i = q / count;
         end = (i + 1) * count < last ? (i + 1) * count : last;
@@ -380,8 +380,9 @@ int llmzip_advance(struct session *session, const int32_t *tokens, int streams, 
     for (size_t i = 0; i < rows; i++)
         if (tokens[i] < 0 || tokens[i] >= engine->spec.vocab)
             return LLMZIP_BAD_ARGUMENT;
+    if (!session_assign_slots(session, (size_t)count))
+        return LLMZIP_NO_MEMORY;
     session->active = streams;
-    session_assign_slots(session, (size_t)count);
 
     struct step step = {session, tokens, (size_t)streams,
                         vectors, scales, best_teams(engine, (size_t)streams, rows)};

@@ -1,0 +1,446 @@
+"""Records: each comes back alone and side by side, from whatever engine; archives name what they
+need, and damage stays where it is."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import pathlib
+import pickle
+import random
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import llmzip
+from llmzip.container.header import MAGIC
+from llmzip.container.index import index_bytes
+from llmzip.container.varint import ByteReader
+from llmzip.engine.native_engine import NativeEngine, native_is_available
+from llmzip.engine.torch_engine import TorchEngine
+from llmzip.errors import (
+    DictionaryError,
+    FormatError,
+    IntegrityError,
+    LimitError,
+    LLMZipError,
+    ModelMismatchError,
+    TruncatedError,
+    UnsupportedModelError,
+)
+from llmzip.model.tokenizer import Tokens
+from llmzip.predictor import records as side_by_side
+from llmzip.predictor.record_dictionary import MAX_DICTIONARY_BYTES, _end_byte
+from llmzip.records import RecordCodec, RecordDictionary, RecordReader, RecordWriter, join, split
+from llmzip.records.header import RecordsHeader
+from tests import golden, golden_records
+from tests.as_reference import reference_model
+from tests.conftest import tiny
+from tests.golden_records import SAMPLES, event
+from tests.reference_decoder.errors import DecodeError
+from tests.reference_decoder.records import decode_archive
+
+EVENTS = [event(number) for number in range(20)]
+
+
+@functools.cache
+def codec_of(
+    check: int = 0, engine: str = "auto", samples: tuple[bytes, ...] = tuple(SAMPLES)
+) -> RecordCodec:
+    """A codec of the tiny model, kept with what it has read."""
+    runtime = llmzip.Runtime(engine=engine, threads=1)  # type: ignore[arg-type]
+    return RecordCodec(samples, model=tiny(), check=check, runtime=runtime)
+
+
+def archive_of(records: list[bytes], **options: object) -> bytes:
+    sink = io.BytesIO()
+    options = {"dictionary": SAMPLES, "model": tiny(), **options}
+    with RecordWriter(sink, **options) as writer:  # type: ignore[arg-type]
+        writer.write_many(records)
+    return sink.getvalue()
+
+
+def reader_of(data: bytes, **options: object) -> RecordReader:
+    return RecordReader(io.BytesIO(data), **{"model": tiny(), **options})  # type: ignore[arg-type]
+
+
+# ---- messages ------------------------------------------------------------------------------------
+
+texts = st.one_of(
+    st.integers(0, 10**6).map(event),
+    st.integers(0, 600).flatmap(lambda i: st.integers(0, 90).map(lambda n: golden.TEXT[i : i + n])),
+    st.binary(max_size=40),
+    st.text(max_size=30).map(str.encode),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(texts, max_size=12), st.sampled_from([0, 1, 2, 4]))
+@example([b"", b"\n", b"\n\n", b"a\nb", b"\0", MAGIC, b"<|endoftext|>"], 0)
+def test_any_records_come_back(records: list[bytes], check: int) -> None:
+    codec = codec_of(check)
+    messages = codec.compress_many(records)
+    assert codec.decompress_many(messages) == records
+    assert all(len(m) <= len(r) + 32 for m, r in zip(messages, records, strict=True))
+
+
+def test_a_message_is_the_same_alone_and_among_others() -> None:
+    codec = codec_of()
+    messages = codec.compress_many(EVENTS)
+    assert [codec.compress(record) for record in EVENTS[:5]] == messages[:5]
+    assert [codec.decompress(message) for message in messages[:5]] == EVENTS[:5]
+    backwards = codec.decompress_many(messages[::-1])
+    assert backwards == EVENTS[::-1]
+
+
+def test_engines_make_the_same_messages() -> None:
+    if not native_is_available():
+        pytest.skip("no native engine to compare with")
+    records = [*EVENTS[:6], golden.TEXT[:300]]
+    messages = codec_of(engine="native").compress_many(records)
+    assert codec_of(engine="torch").compress_many(records) == messages
+    assert codec_of(engine="torch").decompress_many(messages) == records
+    assert codec_of(engine="torch").digest == codec_of(engine="native").digest
+
+
+def test_a_dictionary_saves_and_overhead_is_small() -> None:
+    with_samples = sum(map(len, codec_of().compress_many(EVENTS)))
+    without = sum(map(len, codec_of(samples=()).compress_many(EVENTS)))
+    frames = sum(len(llmzip.compress(record, model=tiny())) for record in EVENTS)
+    assert with_samples < 0.7 * without
+    assert without < frames - 15 * len(EVENTS)
+
+
+def test_records_with_nothing_to_predict_hardly_grow() -> None:
+    noise = [random.Random(i).randbytes(i) for i in (0, 1, 5, 100, 3000)]
+    messages = codec_of().compress_many(noise)
+    assert codec_of().decompress_many(messages) == noise
+    assert all(len(m) <= len(n) + 16 for m, n in zip(messages, noise, strict=True))
+
+
+def test_longer_records_than_the_model_has_positions_are_frames() -> None:
+    long = golden.TEXT * 3
+    message = codec_of().compress(long)
+    assert message.startswith(MAGIC)
+    assert codec_of().decompress(message) == long
+
+
+def test_samples_may_hold_the_bytes_that_end_records() -> None:
+    every = bytes(range(256))
+    for samples in ([b"two\nlines"] * 3, [b"\n", b"\0"], [every], [b""], [b"", b""]):
+        codec = RecordCodec(samples, model=tiny())
+        records = [b"two\nlines\n", b"\0", every, b"", *samples]
+        assert codec.decompress_many(codec.compress_many(records)) == records
+
+
+def test_what_ends_records_is_what_no_sample_has() -> None:
+    engine = TorchEngine(tiny())
+    pieces = tiny().vocabulary.token_bytes
+
+    def end(*samples: bytes) -> bytes:
+        return pieces[RecordDictionary(samples).on(engine).words.end]
+
+    assert end() == end(b"a", b"b") == b"\n"
+    known = [bytes([b]) for b in (0, *range(1, 10), *range(11, 256)) if bytes([b]) in pieces]
+    assert end(b"a\nb") == known[0]
+    assert end(bytes(range(256))) == b"\n"
+
+
+def test_a_model_without_bytes_is_refused() -> None:
+    class Words:
+        token_bytes = (b"", b"two", b"words")
+        escape_token = 0
+
+    with pytest.raises(UnsupportedModelError, match="another model"):
+        _end_byte(Words(), [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("check", [1, 2, 4])
+def test_a_changed_message_is_noticed(check: int) -> None:
+    codec = codec_of(check)
+    messages = codec.compress_many(EVENTS[:4])
+    messages[2] = bytes([messages[2][0] ^ 1]) + messages[2][1:]
+    found = codec.decompress_each(messages)
+    assert [found[i] for i in (0, 1, 3)] == [EVENTS[i] for i in (0, 1, 3)]
+    assert isinstance(found[2], IntegrityError)
+    with pytest.raises(IntegrityError, match="message 2"):
+        codec.decompress_many(messages)
+    assert isinstance(codec.decompress_each([b""])[0], IntegrityError)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.binary(max_size=24), min_size=1, max_size=6), st.sampled_from([0, 2]))
+@example([b"\xff" * 24, b"", MAGIC, MAGIC + b"r\1", b"\0" * 24], 0)
+def test_any_bytes_are_a_message_or_an_error(messages: list[bytes], check: int) -> None:
+    for record in codec_of(check).decompress_each(messages):
+        assert isinstance(record, (bytes, LLMZipError))
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="checks of 3"):
+        RecordCodec(model=tiny(), check=3)
+    with pytest.raises(TypeError, match="split it"):
+        RecordCodec(b"one text", model=tiny())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="context"):
+        RecordDictionary(context=-1)
+    with pytest.raises(LimitError, match="dictionary train"):
+        RecordDictionary([b"x" * MAX_DICTIONARY_BYTES])
+    with pytest.raises(LimitError, match="max_memory"):
+        RecordCodec(SAMPLES, model=tiny(), max_memory=1 << 20)
+    with pytest.raises(TypeError, match="bytes"):
+        codec_of().compress_many(["text"])  # type: ignore[list-item]
+
+
+def test_dictionaries_are_copied_as_their_samples() -> None:
+    dictionary = RecordDictionary(SAMPLES, context=64)
+    for other in (copy.deepcopy(dictionary), pickle.loads(pickle.dumps(dictionary))):
+        assert (other.samples, other.context) == (dictionary.samples, 64)
+
+
+# ---- side by side --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 24, 1 << 30])
+def test_however_little_memory_there_is(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams are left behind, put off and forked to longer ones: nobody's result changes."""
+    monkeypatch.setattr(side_by_side, "_ROOM", 16)
+    engine = NativeEngine(tiny(), 1) if native_is_available() else TorchEngine(tiny())
+    known = RecordDictionary(SAMPLES).on(engine)
+    records = [
+        known.words.split(golden.TEXT[i : i + n]) for i, n in enumerate((0, 3, 150, 90, 400))
+    ]
+    records += [known.words.split(record) for record in EVENTS]
+    expected = side_by_side.encode_records(engine, known, records)
+    assert side_by_side.encode_records(engine, known, records, memory) == expected
+    found = side_by_side.decode_records(engine, known, expected, memory)
+    for record, wanted in zip(found, records, strict=True):
+        assert isinstance(record, Tokens)
+        assert record.ids.tolist() == wanted.ids.tolist()
+        assert record.literals == wanted.literals
+
+
+def test_a_frozen_mixer_learns_nothing() -> None:
+    engine = TorchEngine(tiny())
+    known = RecordDictionary(SAMPLES).on(engine)
+    mixers = [known.frozen_mixer(), known.frozen_mixer()]
+    draw = np.random.default_rng(0)
+    spec = engine.model.spec
+    vectors = draw.integers(-127, 128, (3, spec.d_model), np.int8)
+    top = draw.permuted(np.tile(np.arange(600, dtype=np.int32), (3, 1)), axis=1)[:, :8]
+    histories = draw.integers(0, 600, (9, 3), np.int32)
+    recalled = []
+    for mixer, rounds in zip(mixers, (1, 2), strict=True):
+        assert mixer is not None
+        for _ in range(rounds):  # whoever has followed other tokens before begins with the same
+            mixer.start(3, known.context)
+            for tokens in histories:
+                mixer.recall(vectors, top)
+                mixer.follow(tokens)
+        mixer.select(np.array([0, 2], np.int32))
+        found = mixer.recall(vectors[[0, 2]], top[[0, 2]])
+        mixed = mixer.mix(np.full(found.shape, 1 << 20, np.int32), np.full(2, 1 << 30, np.int64))
+        recalled.append((found.tolist(), mixed.tolist()))
+    assert recalled[0] == recalled[1]
+
+
+# ---- archives ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [0, 2])
+@pytest.mark.parametrize("group_records", [1, 7, 512])
+def test_an_archive_gives_its_records_by_number(check: int, group_records: int) -> None:
+    data = archive_of(EVENTS, check=check, group_records=group_records)
+    with reader_of(data) as reader:
+        assert len(reader) == len(EVENTS)
+        assert list(reader) == EVENTS
+        assert reader[3] == EVENTS[3]
+        assert reader[-1] == EVENTS[-1]
+        assert reader[2:15:4] == EVENTS[2:15:4]
+        assert reader.get_many([9, 0, 9]) == [EVENTS[9], EVENTS[0], EVENTS[9]]
+        for number in (len(EVENTS), -len(EVENTS) - 1):
+            with pytest.raises(IndexError):
+                reader[number]
+        assert reader.damage is None
+
+
+def test_an_archive_of_nothing() -> None:
+    for samples in ([], SAMPLES):
+        with reader_of(archive_of([], dictionary=samples)) as reader:
+            assert len(reader) == 0
+            assert list(reader) == []
+            assert reader[:] == []
+
+
+def test_lengths_of_all_sizes() -> None:
+    noise = [random.Random(i).randbytes(i) for i in (0, 1, 240, 254, 255, 256, 700, 70_000)]
+    assert list(reader_of(archive_of(noise))) == noise
+
+
+def test_groups_end_with_bytes_and_with_flush() -> None:
+    sink = io.BytesIO()
+    writer = RecordWriter(sink, dictionary=SAMPLES, model=tiny())
+    writer.write(b"one")
+    writer.flush()
+    writer.flush()
+    noise = random.Random(0).randbytes(1 << 20)
+    writer.write(noise)
+    writer.write(b"two")
+    writer.close()
+    writer.close()
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(b"three")
+    reader = reader_of(sink.getvalue())
+    assert reader.groups == 3
+    assert list(reader) == [b"one", noise, b"two"]
+
+
+def test_paths(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "log.llmr"
+    with RecordWriter(path, dictionary=SAMPLES, model=tiny()) as writer:
+        writer.write_many(EVENTS)
+    with RecordReader(path, model=tiny()) as reader:
+        assert reader[5] == EVENTS[5]
+    with pytest.raises(FileExistsError):
+        RecordWriter(path, model=tiny())
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        RecordWriter(tmp_path / "cut", model=tiny()) as writer,
+    ):
+        writer.write_many(EVENTS[:3])
+        raise RuntimeError("stop")
+    with RecordReader(tmp_path / "cut", model=tiny()) as reader:
+        assert len(reader) == 0
+        assert isinstance(reader.damage, FormatError)
+
+
+def test_the_dictionary_travels_or_is_found_by_its_digest() -> None:
+    inside, outside = archive_of(EVENTS), archive_of(EVENTS, embed=False)
+    assert len(outside) < len(inside)
+    for known in (None, SAMPLES, [b"another"]):
+        assert reader_of(inside, dictionary=known)[0] == EVENTS[0]
+    assert reader_of(outside, dictionary=SAMPLES)[0] == EVENTS[0]
+    for wrong in (None, SAMPLES[::-1], SAMPLES[1:], []):
+        with pytest.raises(DictionaryError, match="digest"):
+            reader_of(outside, dictionary=wrong)[0]
+    context = archive_of(EVENTS, dictionary=RecordDictionary(SAMPLES, context=40), embed=False)
+    assert reader_of(context, dictionary=SAMPLES)[0] == EVENTS[0]
+
+
+def test_another_model_is_refused() -> None:
+    data = bytearray(archive_of(EVENTS))
+    header = RecordsHeader.read(ByteReader(io.BytesIO(data)))
+    other = RecordsHeader(**{**vars(header), "fingerprint": bytes(8)}).to_bytes()
+    with pytest.raises(ModelMismatchError):
+        reader_of(other + data[len(other) :])[0]
+
+
+def test_every_cut_leaves_the_groups_before_it() -> None:
+    data = archive_of(EVENTS[:6], group_records=2, dictionary=SAMPLES[:2])
+    start = len(RecordsHeader.read(ByteReader(io.BytesIO(data))).to_bytes())
+    counts = []
+    for end in range(len(data)):
+        if end < start:
+            with pytest.raises((TruncatedError, FormatError)):
+                reader_of(data[:end])
+            continue
+        reader = reader_of(data[:end])
+        assert isinstance(reader.damage, LLMZipError)
+        counts.append(len(reader))
+    assert sorted(counts) == counts
+    assert {*counts} == {0, 2, 4, 6}
+    reader = reader_of(data[:-1])
+    assert reader[:] == EVENTS[:6]
+    with pytest.raises(LLMZipError):
+        list(reader)
+
+
+@pytest.mark.parametrize("check", [0, 2])
+def test_no_changed_byte_goes_unnoticed(check: int) -> None:
+    records = EVENTS[:6]
+    data = archive_of(records, group_records=3, check=check, dictionary=SAMPLES[:3], embed=False)
+    draw = random.Random(check)
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << draw.randrange(8)
+        with pytest.raises(LLMZipError):
+            list(reader_of(bytes(changed), dictionary=SAMPLES[:3]))
+
+
+def test_damage_stays_where_it_is() -> None:
+    for check, lost in ((2, {9}), (0, {7, 8, 9, 10, 11, 12, 13})):
+        data = bytearray(archive_of(EVENTS, group_records=7, check=check))
+        payload = codec_of(check).compress(EVENTS[9])
+        place = data.index(payload)
+        data[place + 1] ^= 0x10
+        reader = reader_of(bytes(data))
+        found = reader.get_each(range(len(EVENTS)))
+        assert {n for n, record in enumerate(found) if record != EVENTS[n]} == lost
+        assert all(isinstance(found[n], IntegrityError) for n in lost)
+        assert reader[10 if check else 14] == EVENTS[10 if check else 14]
+        with pytest.raises(IntegrityError, match=f"record {min(lost)}"):
+            list(reader)
+
+
+def test_impossible_indexes_are_refused_or_looked_past() -> None:
+    data = archive_of(EVENTS[:4], group_records=2)
+    entries = reader_of(data)
+    sizes = [b - a for a, b in zip(entries._starts, entries._starts[1:], strict=False)]
+    index = len(index_bytes([(size, 2) for size in sizes]))
+    for wrong in (
+        [(size, 1 << 62) for size in sizes],
+        [(size, 0) for size in sizes],
+        [(sum(sizes), 4)],
+        [(1, 2), (sum(sizes) - 1, 2)],
+    ):
+        reader = reader_of(data[: len(data) - index] + index_bytes(wrong))
+        with pytest.raises(LLMZipError):
+            list(reader)
+        assert len(reader) <= 1 << 32
+
+
+@pytest.mark.parametrize("framing", ["lines", "null", "lengths"])
+def test_files_are_split_and_joined(framing: str) -> None:
+    records = [b"one", b"", b"three"]
+    assert split(join(records, framing), framing) == records
+    assert split(b"", framing) == []
+    if framing != "lengths":
+        end = join([b""], framing)
+        assert split(b"a" + end + b"b", framing) == [b"a", b"b"]
+        with pytest.raises(FormatError, match="by lengths"):
+            join([b"a" + end], framing)
+    else:
+        with pytest.raises(TruncatedError):
+            split(b"\5one", framing)
+        with pytest.raises(LimitError):
+            split(b"\xff\xff\xff\xff\x7f", framing)
+    with pytest.raises(ValueError, match="framing"):
+        split(b"", "records")
+
+
+# ---- others --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [0, 2])
+def test_the_document_decodes_archives(check: int) -> None:
+    reference = reference_model(tiny())
+    records = [EVENTS[0], b"", b"two\nlines", b"caf\xe9\x04", random.Random(1).randbytes(60)]
+    samples = [SAMPLES[0], b"\x04\xe9"]
+    for inside in (True, False):
+        data = archive_of(
+            records, dictionary=samples, check=check, embed=inside, group_records=4, framing="null"
+        )
+        assert decode_archive(data, reference, samples) == (records, join(records, "null"))
+    with pytest.raises(DecodeError):
+        decode_archive(data[:-1], reference, samples)
+    with pytest.raises(DecodeError, match="another dictionary"):
+        decode_archive(archive_of(records, dictionary=samples, embed=False), reference)
+
+
+@pytest.mark.parametrize("name", golden_records.CASES)
+def test_golden_archives_decode_and_are_reproduced(name: str) -> None:
+    data = golden_records.path(name).read_bytes()
+    assert list(reader_of(data)) == golden_records.RECORDS
+    assert golden_records.make(name, tiny()) == data

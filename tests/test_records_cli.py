@@ -1,0 +1,181 @@
+"""`llmzip records` and `llmzip dictionary`: files of records in, the same bytes out."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+
+import pytest
+from click.testing import CliRunner, Result
+
+from llmzip.cli.main import llmzip as command
+from llmzip.errors import LLMZipError
+from llmzip.records import RecordReader, split
+from llmzip.records.training import train
+from tests.conftest import TINY_DIRECTORY, tiny
+from tests.golden_records import event
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+LINES = b"".join(event(number) + b"\n" for number in range(12))
+
+
+@pytest.fixture
+def folder(
+    cache_with_tiny_model: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> pathlib.Path:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("log").write_bytes(LINES)
+    pathlib.Path("samples").write_bytes(b"".join(event(n) + b"\n" for n in range(50, 54)))
+    return tmp_path
+
+
+def run(*args: str, given: bytes = b"") -> Result:
+    return CliRunner().invoke(command, args, input=given, prog_name="llmzip")
+
+
+def good(*args: str, given: bytes = b"") -> Result:
+    result = run(*args, given=given)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_file_of_lines_comes_back() -> None:
+    packed = good("records", "pack", "log", "-D", "samples")
+    assert "12 records" in packed.stderr
+    good("records", "unpack", "log.llmr", "-o", "again")
+    assert pathlib.Path("again").read_bytes() == LINES
+    assert good("records", "get", "log.llmr", "3", "10-11").stdout_bytes == b"".join(
+        event(n) + b"\n" for n in (3, 10, 11)
+    )
+    good("records", "test", "log.llmr")
+    listed = json.loads(good("records", "list", "log.llmr", "--json").stdout)
+    assert (listed["records"], listed["framing"], listed["damage"]) == (12, "lines", None)
+    assert "records           12\n" in good("records", "list", "log.llmr").stdout
+
+
+@pytest.mark.parametrize(
+    ("framing", "data"),
+    [
+        ("--lines", b""),
+        ("--lines", b"\n\n"),
+        ("--lines", b"one\r\n\ntwo, without an end"),
+        ("--null", b"one\0two\nlines\0"),
+        ("--null", b"\0\0x"),
+        ("--lengths", b"\3one\0\4a\nb\0"),
+    ],
+)
+def test_any_file_comes_back(framing: str, data: bytes) -> None:
+    packed = good("records", "pack", framing, "-q", given=data)
+    assert packed.stderr == ""
+    pathlib.Path("packed.llmr").write_bytes(packed.stdout_bytes)
+    good("records", "unpack", "packed.llmr")
+    assert pathlib.Path("packed").read_bytes() == data
+
+
+def test_a_dictionary_that_stays_outside_is_asked_for() -> None:
+    good("records", "pack", "log", "-D", "samples", "--no-embed", "-o", "out")
+    missing = run("records", "get", "out", "0")
+    assert missing.exit_code == 1
+    assert "--dictionary" in missing.stderr
+    assert good("records", "get", "out", "0", "-D", "samples").stdout_bytes == event(0) + b"\n"
+
+
+def test_what_is_sound_of_a_damaged_archive() -> None:
+    good("records", "pack", "log", "-D", "samples", "--check", "2")
+    path = pathlib.Path("log.llmr")
+    data = bytearray(path.read_bytes())
+    data[-60] ^= 4
+    path.write_bytes(data)
+    whole = run("records", "unpack", "log.llmr", "-o", "again")
+    assert whole.exit_code == 1
+    assert not pathlib.Path("again").exists()
+    rest = run("records", "unpack", "log.llmr", "-o", "again", "--keep-going")
+    assert rest.exit_code == 1
+    kept = pathlib.Path("again").read_bytes().splitlines()
+    assert len(kept) == 11
+    assert {*kept} < {*LINES.splitlines()}
+    assert run("records", "test", "log.llmr").exit_code == 1
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "damage" in run("records", "list", "log.llmr").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("records", "pack", "log", "-o", "log"), 1, "is also the input"),
+        (("records", "pack", "none"), 1, "No such file"),
+        (("records", "pack", "log", "-o", "samples"), 1, "-f overwrites"),
+        (("records", "unpack", "log"), 1, "unknown suffix"),
+        (("records", "unpack", "log", "-o", "x"), 1, "not a records archive"),
+        (("records", "list", "log"), 1, "not a records archive"),
+        (("records", "get", "log", "x"), 1, "not a records archive"),
+        (("dictionary", "train", "log", "-o", "log"), 1, "is also the input"),
+        (("dictionary", "train", "log", "-o", "x", "--size", "0"), 2, "a dictionary of 0 bytes"),
+        (("dictionary", "train", "log", "-o", "x", "--size", "20"), 1, "larger dictionary"),
+        (("dictionary", "train", "few", "-o", "x"), 1, "ten or more"),
+    ],
+)
+def test_mistakes_are_said(args: tuple[str, ...], code: int, said: str) -> None:
+    pathlib.Path("few").write_bytes(b"a\nb\n")
+    result = run(*args)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_numbers_that_are_none() -> None:
+    good("records", "pack", "log", "-q")
+    for number, code in (("12", 1), ("3-1", 1), ("x", 2), ("-1", 2), ("1-", 2)):
+        assert run("records", "get", "log.llmr", "--", number).exit_code == code
+
+
+def test_llmzip_says_what_reads_archives() -> None:
+    good("records", "pack", "log", "-q")
+    result = run("-t", "log.llmr")
+    assert result.exit_code == 1
+    assert "llmzip records" in result.stderr
+
+
+# ---- dictionaries --------------------------------------------------------------------------------
+
+
+def test_a_dictionary_is_trained_and_used() -> None:
+    pathlib.Path("old").write_bytes(b"".join(event(n) + b"\n" for n in range(60, 100)))
+    trained = good("dictionary", "train", "old", "-o", "best", "--size", "400")
+    assert "8 held-out records" in trained.stderr
+    best = split(pathlib.Path("best").read_bytes())
+    assert {*best} <= {event(n) for n in range(60, 100)}
+    assert 0 < sum(map(len, best)) + len(best) <= 400
+    assert run("dictionary", "train", "old", "-o", "best").exit_code == 1
+    good("records", "pack", "log", "-q")
+    plain = pathlib.Path("log.llmr").stat().st_size
+    good("records", "pack", "log", "-q", "-f", "-D", "best", "--no-embed")
+    assert pathlib.Path("log.llmr").stat().st_size < 0.8 * plain
+    good("-D", "best", "log")
+
+
+def test_training_finds_what_others_share() -> None:
+    """Most samples are noise, but those that are held out: an even choice mostly gets noise."""
+    draw = random.Random(3)
+    samples = [
+        event(n) if n % 5 == 0 or n % 7 == 3 else draw.randbytes(12).hex().encode()
+        for n in range(60)
+    ]
+    trained = train(samples, 150, model=tiny())
+    assert trained.with_bytes <= min(trained.even_bytes, trained.without_bytes)
+    assert trained.chosen == "covering"
+    assert b"function" in trained.dictionary.samples[-1]
+    again = train(samples, 150, model=tiny())
+    assert again.dictionary.samples == trained.dictionary.samples
+    with pytest.raises(LLMZipError, match="too few"):
+        train(samples[:9], model=tiny())
+    with pytest.raises(ValueError, match="a dictionary of"):
+        train(samples, 1 << 21, model=tiny())
+
+
+def test_archives_of_the_command_line_are_those_of_python() -> None:
+    good("records", "pack", "log", "-q", "-m", str(TINY_DIRECTORY))
+    with RecordReader("log.llmr", model=tiny()) as reader:
+        assert list(reader) == LINES.splitlines()
