@@ -1,6 +1,6 @@
 """Speed of the native engine against the ceiling of the machine, in one run.
 
-    python benchmarks/engine.py MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024]
+    python -m benchmarks.engine MODEL.safetensors [--streams 1 8 32 64 128] [--context 1024]
         [--llama MODEL.gguf]
 
 Prints first what the machine does at best: multiply-adds of its widest dot product on registers
@@ -10,8 +10,9 @@ stream, token weights and both frequency tables), encoding, the time of each par
 
 Ceiling means the longer of two times: that of a step's multiply-adds at the best rate (`multiply`),
 and that of reading all weights and the cache once (`read`: a block of as many bytes, so that what
-fits the processor's cache is read from there). With --llama, and llama-cpp-python installed (tried
-with 0.3.36 from PyPI), the rate of llama.cpp behind the same context.
+fits the processor's cache is read from there). MODEL may be the name of a shape, which then has
+random weights: smollm2-135m, qwen3-0.6b, gemma3-270m. With --llama, and llama-cpp-python installed
+(tried with 0.3.36 from PyPI), the rate of llama.cpp behind the same context.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.random_model import SHAPES, random_model
 from llmzip.engine.native_distributions import ROWS_AT_ONCE
 from llmzip.engine.native_engine import NativeEngine
 from llmzip.engine.native_session import NativeSession
@@ -237,7 +239,9 @@ def main() -> None:
     parser.add_argument("--llama", help="a GGUF file for llama.cpp")
     arguments = parser.parse_args()
 
-    engine = NativeEngine(IntegerModel.load(arguments.model), arguments.threads, arguments.cpu)
+    path = arguments.model
+    model = random_model(path.name) if str(path) in SHAPES else IntegerModel.load(path)
+    engine = NativeEngine(model, arguments.threads, arguments.cpu)
     torch.set_num_threads(engine.threads)
     ceiling, products = Ceiling(engine), Products(engine)
     print(

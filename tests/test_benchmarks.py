@@ -19,6 +19,7 @@ import torch
 
 import llmzip
 from benchmarks import compare, compressors, gpu, many_cores, pictures, results
+from benchmarks.random_model import SHAPES
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
 from benchmarks.worker import CodecTask
@@ -28,6 +29,7 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
 from llmzip.model.integer_model import IntegerModel
+from llmzip.model.spec import ModelSpec
 from tests.golden import TEXT
 from tests.native_models import random_model
 
@@ -70,6 +72,12 @@ def test_many_cores_are_calculated(changed: dict[str, float], group: int, rate: 
     costs = dataclasses.replace(plain, **changed)  # type: ignore[arg-type]
     found = many_cores.tokens_per_second(costs, 8, 100.0, group)
     assert found == pytest.approx(rate, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_for_random_weights_are_models(name: str) -> None:
+    rest = {"max_positions": 64, "norm_eps": 1e-5, "start_token": 0, "escape_token": 0}
+    assert ModelSpec(**SHAPES[name], **rest).weight_bytes > 1 << 27
 
 
 def test_compressors_that_are_not_here_say_so() -> None:
