@@ -18,8 +18,8 @@ import llmzip
 from llmzip import levels
 from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader
-from llmzip.mixing.base import ContextMixer, capacity_bits_for
-from llmzip.mixing.reference import EXPERTS, ReferenceContextMixer
+from llmzip.mixing.base import EXPERTS, ContextMixer, capacity_bits_for
+from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.mixing.token_classes import token_classes
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor.lockstep import decode_tokens, encode_tokens

@@ -30,6 +30,7 @@ _SUBCOMMANDS = {
     "tune": "llmzip.cli.tune:tune",
     "records": "llmzip.cli.records:records",
     "dictionary": "llmzip.cli.dictionary:dictionary",
+    "view": "llmzip.cli.view:view",
 }
 """Name -> module and command: the module is imported when the command is used."""
 

@@ -88,7 +88,7 @@ class LLMCodec(PayloadCodec):
         """level, mixing: what encoding follows. dictionary, solid, mixing_version: what the frame
         says, for encoding and decoding.
 
-        observer: is told what encoding codes.
+        observer: is told what is coded, of one block at a time.
         """
         self._engine = engine
         self._level = level
@@ -173,8 +173,7 @@ class LLMCodec(PayloadCodec):
         sizes = [text.size for text in texts]
         report = self._reporter(sum(text.layout.tokens for text in texts), sum(sizes))
         start = self._dictionary.start() if self._dictionary else None
-        if self._observer:
-            self._observer.begin_payload()
+        self._begin_payload(texts[0].layout)
 
         def encode(part: Sequence[PreparedText]) -> list[EncodedBlock]:
             blocks = [
@@ -206,6 +205,10 @@ class LLMCodec(PayloadCodec):
             mixer=block.mixer,
         )
 
+    def _begin_payload(self, layout: StreamLayout) -> None:
+        if self._observer:
+            self._observer.begin_payload(layout.tokens, layout.streams, layout.capacity_bits > 0)
+
     def fitting(self, blocks: Sequence[tuple[StreamLayout, int]], memory: int) -> int:
         """How many of these blocks, the first ones, are coded side by side (`batch.fitting`)."""
         return batch.fitting(self._engine, blocks, self._dictionary is not None, memory)
@@ -236,7 +239,10 @@ class LLMCodec(PayloadCodec):
         mixer = self._mixer(layout.capacity_bits, carried)
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter(layout.tokens, size)
-        tokens = decode_tokens(self._engine, coded, layout, mixer, start, report)
+        self._begin_payload(layout)
+        tokens = decode_tokens(self._engine, coded, layout, mixer, start, report, self._observer)
+        if self._observer:
+            self._observer.end_payload(payload[: len(payload) - len(coded)], coded)
         return self._joined(tokens, size), carried if mixer is None else mixer
 
     def decode_payloads(self, payloads: Sequence[tuple[bytes, int]]) -> list[bytes | None]:

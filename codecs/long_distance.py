@@ -156,6 +156,11 @@ class ParsedPayload:
     lookback: int
     """How many bytes before the block the matches need."""
 
+    @property
+    def matches(self) -> Iterator[Match]:
+        """The matches; not as a list, which could be many times as large as the block."""
+        return _read_matches(ByteReader(io.BytesIO(self.payload)))
+
 
 def parse_payload(payload: bytes, size: int) -> ParsedPayload:
     """Parse the payload of a block of `size` bytes. Raises FormatError for what docs/format.md does
@@ -229,7 +234,7 @@ def decode_matches(
         literals = decode_literals(parsed.inner, parsed.inner_payload, parsed.literals_size)
     out = bytearray()
     position = 0  # in the literals
-    for match in _read_matches(ByteReader(io.BytesIO(parsed.payload))):
+    for match in parsed.matches:
         out += literals[position : position + match.literal_length]
         position += match.literal_length
         start = len(out) - match.offset

@@ -13,6 +13,7 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.long_distance import decode_matches, parse_payload
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.model_free import MODEL_FREE
+from llmzip.coding.observer import CodingObserver
 from llmzip.container.block import Block
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.header import FrameHeader
@@ -37,8 +38,12 @@ class BlockDecoder:
         max_memory: int | None = None,
         max_output: int | None = None,
         progress: Progress | None = None,
+        observer: CodingObserver | None = None,
     ) -> None:
-        """Take the parameters of `LLMZipDecompressor`."""
+        """Take the parameters of `LLMZipDecompressor`. observer: is told what the model decodes,
+        one block after the other.
+        """
+        self._observer = observer
         self._loader = loader
         self._limits = Limits(max_memory, max_output)
         self.progress_counter = ProgressCounter(progress)
@@ -85,7 +90,7 @@ class BlockDecoder:
         limits.
         """
         assert self._header is not None
-        if self._header.solid or self._unsure:
+        if self._header.solid or self._unsure or self._observer:
             return 0
         chosen: list[tuple[StreamLayout, int]] = []
         done = self.progress_counter.bytes
@@ -232,6 +237,7 @@ class BlockDecoder:
             solid=self._header.solid,
             mixing_version=self._header.mixing_version,
             progress=self.progress_counter.report,
+            observer=self._observer,
         )
 
 

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("one block at a time", {"block_encoder", "block_decoder", "generation"}),
     ("whole frames", {"compressor", "frame_stream", "salvage"}),
     ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
-    ("files; one call for all; evaluation", {"file", "one_shot", "evaluation"}),
+    ("files; one call for all; evaluation; views", {"file", "one_shot", "evaluation", "view"}),
     ("opening files; records", {"open_file", "records"}),
     ("the API", {"api"}),
     ("the command line", {"cli"}),

@@ -22,6 +22,7 @@ from llmzip.engine.native_engine import (
 from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.mixing.base import (
+    EXPERTS,
     MAX_CAPACITY_BITS,
     MIN_CAPACITY_BITS,
     MIXING_VERSION,
@@ -101,6 +102,26 @@ class Text:
         return weights
 
 
+def explained(
+    mixer: ContextMixer, tokens: IdArray, weights: IdArray, mixed: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """The evidence of each row's candidates in ascending order: it is what has raised their
+    weights.
+    """
+    evidence = mixer.evidence()
+    assert evidence.dtype == np.float32
+    assert evidence.shape == (*tokens.shape, len(EXPERTS))
+    assert not evidence[tokens == NO_TOKEN].any()
+    bits = np.clip(evidence.sum(axis=2, dtype=np.float64), -20, 20)
+    raised = np.maximum(weights, 1) * np.exp2(bits)
+    real = tokens != NO_TOKEN
+    assert np.allclose(mixed[real], raised[real], rtol=1e-3, atol=0.6)
+    order = np.argsort(np.where(real, tokens, np.iinfo(np.int32).max), axis=1)
+    count = real.sum(axis=1).max()
+    found: npt.NDArray[np.float32] = np.take_along_axis(evidence, order[:, :, None], axis=1)
+    return found[:, :count]
+
+
 def advance(
     mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, token: int | None = None
 ) -> None:
@@ -110,7 +131,7 @@ def advance(
     top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
     came = text.some_tokens(rows) if token is None else np.full(rows, token, np.int32)
     own = weights[np.arange(rows), came]
-    corrected = []
+    corrected, evidence = [], []
     for mixer in mixers:
         tokens = mixer.recall(vectors, top)
         of_them = np.where(
@@ -129,8 +150,10 @@ def advance(
         assert [len(row) for row in corrected[-1]] == real.sum(axis=1).tolist(), (
             "a token is named twice"
         )
+        evidence.append(explained(mixer, tokens, of_them, mixed))
         mixer.learn(came, own)
     assert corrected[0] == corrected[1]
+    assert np.allclose(evidence[0], evidence[1], atol=1e-3)
 
 
 @given(

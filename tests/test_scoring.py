@@ -341,9 +341,13 @@ class _Record:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.bits = 0.0
+        self.steps = 0
 
-    def begin_payload(self) -> None:
+    def begin_payload(self, tokens: int, streams: int, mixes: bool) -> None:
         self.events.append("begin")
+
+    def corrections(self, *step: object) -> None:
+        self.steps += 1
 
     def predictions(self, vectors: np.ndarray, scales: np.ndarray, targets: np.ndarray) -> None:
         assert len(vectors) == len(scales) == len(targets)

@@ -75,7 +75,9 @@ class RangeEncoder:
 class RangeDecoder:
     """Reads symbols back in the order in which they were encoded."""
 
-    def __init__(self, coded: bytes) -> None:
+    def __init__(self, coded: bytes, observer: CodingObserver | None = None) -> None:
+        """observer: is told all symbols and their tables."""
+        self._observer = observer
         missing = -len(coded) % _WORD_BYTES + _STATE_WORDS * _WORD_BYTES
         words = np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)
         self._coder = Decoder(words)
@@ -89,4 +91,6 @@ class RangeDecoder:
             raise IntegrityError(
                 "the coded symbols do not fit the model's predictions; the block is damaged"
             )
+        if self._observer is not None:
+            self._observer.symbols(symbols, frequencies)
         return symbols

@@ -83,6 +83,8 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "mixer_columns": (_INT,),
     "mixer_recall": (_INT, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER),
     "mixer_mix": (None, _POINTER, _POINTER, _POINTER, _POINTER),
+    "mixer_evidence": (None, _POINTER, _POINTER),
+    "mixer_experts": (_INT,),
     "mixer_learn": (_INT, _POINTER, _POINTER, _POINTER),
     "mixer_follow": (_INT, _POINTER, _POINTER),
     "mixer_select": (_INT, _POINTER, _POINTER, _INT),

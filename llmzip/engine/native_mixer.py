@@ -123,6 +123,13 @@ class NativeContextMixer:
             self._core.mixer_mix(self._pointer, address(weights), address(totals), address(mixed))
         return mixed
 
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """See `ContextMixer.evidence`."""
+        with self._lock:
+            found = np.empty((*self._shape, self._core.mixer_experts()), np.float32)
+            self._core.mixer_evidence(self._pointer, address(found))
+        return found
+
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.learn`."""
         tokens, weights = (

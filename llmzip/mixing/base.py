@@ -22,6 +22,9 @@ TOP_TOKENS = 8
 MIN_CAPACITY_BITS = 8
 MAX_CAPACITY_BITS = 22
 
+EXPERTS = ("matches", "neighbors", "biases", "calibration")
+"""The experts in their order; version 1 has no calibration."""
+
 NO_TOKEN = -1
 """Fills up rows of candidates."""
 
@@ -63,6 +66,15 @@ class ContextMixer(Protocol):
     ) -> npt.NDArray[np.int64]:
         """The model's weights of the recalled tokens [A, C] and of all tokens together [A] ->
         corrected weights [A, C].
+        """
+        ...
+
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """Between `mix` and `learn`, for those who explain a file: the bits that each expert adds
+        to the logarithm of each recalled token's weight, [A, C, len(EXPERTS)]; 0 at NO_TOKEN.
+
+        Their sum, bounded as in `mix`, is what the weight is raised by. No coded byte depends on
+        it, and its sums are in no fixed order.
         """
         ...
 

@@ -53,17 +53,24 @@ class Mixer:
     ) -> Int64Array:
         """The corrected weights of the candidates: [A, C]."""
         self._features, self._contexts = features, contexts
-        sets = [weights[context] for weights, context in zip(self._weights, contexts, strict=True)]
-        of_classes = np.moveaxis(self._class_weights[candidates.classes], 2, 1)  # [A, F, C]
-        chosen: Int64Array = np.sum(sets, axis=0)[:, :, None] + of_classes
-        scale = chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT)
-        bits = scale[:, 0] * features[0]
+        each = self.bits(candidates)
+        bits = each[:, 0]
         for k in range(1, len(features)):
-            bits = bits + scale[:, k] * features[k]
+            bits = bits + each[:, k]
         factor = exp2(np.clip(bits, -MAX_BITS, MAX_BITS))
         mixed: Int64Array = np.rint(candidates.weights.astype(np.float32) * factor).astype(np.int64)
         self._mixed = mixed
         return mixed
+
+    def bits(self, candidates: Candidates) -> Float32Array:
+        """What each feature adds to the logarithms of the candidates' weights: [A, F, C]."""
+        sets = [
+            weights[context] for weights, context in zip(self._weights, self._contexts, strict=True)
+        ]
+        of_classes = np.moveaxis(self._class_weights[candidates.classes], 2, 1)  # [A, F, C]
+        chosen: Int64Array = np.sum(sets, axis=0)[:, :, None] + of_classes
+        scale: Float32Array = chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT)
+        return scale * np.stack(self._features, axis=1)
 
     def learn(
         self, candidates: Candidates, observation: Observation, model_weights: Int64Array

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.powers import quotient
-from llmzip.mixing.base import MIXING_VERSION, NO_TOKEN
+from llmzip.mixing.base import EXPERTS, MIXING_VERSION, NO_TOKEN
 from llmzip.mixing.biases import Biases
 from llmzip.mixing.calibration import Calibration
 from llmzip.mixing.experts import Expert
@@ -17,9 +17,8 @@ from llmzip.mixing.matches import HISTORY, Matches
 from llmzip.mixing.mixer import Mixer
 from llmzip.mixing.neighbors import Neighbors
 from llmzip.mixing.step import Candidates, Observation, Step
-from llmzip.types import IdArray, Int64Array
+from llmzip.types import Float32Array, IdArray, Int64Array
 
-EXPERTS = ("matches", "neighbors", "biases", "calibration")
 FIRST_EXPERTS = EXPERTS[:3]
 """Of mixing version 1."""
 
@@ -51,7 +50,8 @@ class ReferenceContextMixer:
             "calibration": Calibration,
         }
         all_experts = EXPERTS if version >= 2 else FIRST_EXPERTS
-        self._experts = [known[name]() for name in experts or all_experts]
+        self._names = experts or all_experts
+        self._experts = [known[name]() for name in self._names]
         self._mixer = Mixer(self._experts, has_classes=version >= 2)
         self.start(1, np.empty(0, np.int32))
 
@@ -81,6 +81,17 @@ class ReferenceContextMixer:
         return self._mixer.mix(
             features, [expert.context(self._step) for expert in self._experts], self._candidates
         )
+
+    def evidence(self) -> Float32Array:
+        """See `ContextMixer.evidence`."""
+        bits = self._mixer.bits(self._candidates)  # of each feature
+        found = np.zeros((*self._tokens.shape, len(EXPERTS)), np.float32)
+        first = 0
+        for name, expert in zip(self._names, self._experts, strict=True):
+            stop = first + len(expert.initial_weights)
+            found[:, :, EXPERTS.index(name)] = bits[:, first:stop].sum(axis=1)
+            first = stop
+        return np.where((self._tokens != NO_TOKEN)[:, :, None], found, np.float32(0))
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
         """See `ContextMixer.learn`."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from llmzip.coding.observer import CodingObserver
 from llmzip.engine.base import Distributions
 from llmzip.mixing.base import NO_TOKEN, ContextMixer
 from llmzip.types import IdArray
@@ -31,19 +32,28 @@ class Corrections:
     """
 
     def __init__(
-        self, mixers: Sequence[ContextMixer | None], threads: ThreadPoolExecutor | None
+        self,
+        mixers: Sequence[ContextMixer | None],
+        threads: ThreadPoolExecutor | None,
+        observer: CodingObserver | None = None,
     ) -> None:
-        """mixers: of each block; None: nothing corrects it."""
+        """mixers: of each block; None: nothing corrects it. observer: of a single block."""
         self._mixers = mixers
         self._threads = threads
+        self._observer = observer
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, mixers: Sequence[ContextMixer | None], threads: int) -> Iterator[Corrections]:
+    def of(
+        cls,
+        mixers: Sequence[ContextMixer | None],
+        threads: int,
+        observer: CodingObserver | None = None,
+    ) -> Iterator[Corrections]:
         """Corrections by at most so many threads, which end with the context."""
         threads = min(threads, sum(mixer is not None for mixer in mixers))
         if threads < 2:
-            yield cls(mixers, None)
+            yield cls(mixers, None, observer)
             return
         with ThreadPoolExecutor(threads, "llmzip mixing") as pool:
             yield cls(mixers, pool)
@@ -74,7 +84,11 @@ class Corrections:
             return mixer.mix(own, totals[part])
 
         mixed = self._each(mix, len(mixing))
-        distributions.replace(first + begin, tokens, _joined(mixing, mixed, 0))
+        corrected = _joined(mixing, mixed, 0)
+        distributions.replace(first + begin, tokens, corrected)
+        if self._observer:
+            ((mixer, part),) = mixing
+            self._observer.corrections(tokens, weights, corrected, totals[part], mixer.evidence)
 
     def weights(
         self, parts: Parts, ids: IdArray, distributions: Distributions, first: int = 0

@@ -154,7 +154,7 @@ def _encode(
     chunk = max(1, min(engine.batches.encode // total, steps))
     group = max(1, engine.batches.tables // total)
     session = begin.session(total, _window(blocks), steps, chunk)
-    with _corrections(engine, blocks, placed, begin) as corrections:
+    with _corrections(engine, blocks, placed, begin, observer) as corrections:
         width = total
         for origin in range(0, steps, chunk):
             live = max(block.stop for block in placed if block.schedule.steps > origin)
@@ -193,11 +193,13 @@ def _encode(
 
 
 class _Decoding(_Rows):
-    def __init__(self, number: int, block: CodedBlock, first: int) -> None:
+    def __init__(
+        self, number: int, block: CodedBlock, first: int, observer: CodingObserver | None
+    ) -> None:
         super().__init__(number, block.layout, first)
         self.ids = np.zeros((block.layout.streams, self.schedule.steps), np.int32)
         self._literals = np.zeros_like(self.ids)
-        self._coder = RangeDecoder(block.coded)
+        self._coder = RangeDecoder(block.coded, observer)
         self.error: IntegrityError | None = None
 
     def part(self, step: int) -> slice:
@@ -248,9 +250,11 @@ def decode_tokens(
     mixer: ContextMixer | None = None,
     start: Start | None = None,
     progress: TokenProgress | None = None,
+    observer: CodingObserver | None = None,
 ) -> Tokens:
     """The inverse of `encode_tokens`. Raises IntegrityError for symbols that no encoder writes."""
-    (found,) = decode_blocks(engine, [CodedBlock(coded, layout, mixer)], start, progress)
+    block = CodedBlock(coded, layout, mixer)
+    (found,) = decode_blocks(engine, [block], start, progress, observer)
     if isinstance(found, IntegrityError):
         raise found
     return found
@@ -261,33 +265,38 @@ def decode_blocks(
     blocks: Sequence[CodedBlock],
     start: Start | None = None,
     progress: TokenProgress | None = None,
+    observer: CodingObserver | None = None,
 ) -> list[Tokens | IntegrityError]:
     """The inverse of `encode_blocks`; for a block with symbols that no encoder writes the error,
-    without harm to the others.
+    without harm to the others. observer: of a single one.
     """
     begin = start or Start(engine)
 
     def decode(
         part: Sequence[CodedBlock],
     ) -> Callable[[TokenProgress], list[Tokens | IntegrityError]]:
-        return lambda report: _decode(engine, part, begin, report)
+        return lambda report: _decode(engine, part, begin, report, observer)
 
     return _in_lanes(engine, blocks, decode, progress)
 
 
 def _decode(
-    engine: Engine, blocks: Sequence[CodedBlock], begin: Start, progress: TokenProgress
+    engine: Engine,
+    blocks: Sequence[CodedBlock],
+    begin: Start,
+    progress: TokenProgress,
+    observer: CodingObserver | None,
 ) -> list[Tokens | IntegrityError]:
     spec = engine.model.spec
     placed: list[_Decoding] = []
     for number in _longest_first([block.layout for block in blocks]):
         first = placed[-1].stop if placed else 0
-        placed.append(_Decoding(number, blocks[number], first))
+        placed.append(_Decoding(number, blocks[number], first, observer))
     total, steps = placed[-1].stop, placed[0].schedule.steps
     session = begin.session(total, _window(blocks), steps, 1)
     width = _fed(engine, total, _width(placed, 0))
     head = session.advance(np.full((width, 1), begin.last_token, np.int32))
-    with _corrections(engine, blocks, placed, begin) as corrections:
+    with _corrections(engine, blocks, placed, begin, observer) as corrections:
         for t in range(steps):
             vectors = head.vectors[:, 0]
             distributions = engine.distributions(vectors, head.scales[:, 0])
@@ -303,6 +312,8 @@ def _decode(
                     block.tokens(t, buckets[part], tables[part], spec.vocab, spec.escape_token)
                     ids[part] = block.ids[: part.stop - part.start, t]
             parts = [block.part(t) for block in placed]  # without those that have failed
+            if observer:
+                observer.predictions(vectors[parts[0]], head.scales[parts[0], 0], ids[parts[0]])
             weights = corrections.weights(parts, ids, distributions)
             del distributions  # before the next step's are made: they are megabytes
             if all(block.error for block in placed):
@@ -357,13 +368,14 @@ def _corrections(
     blocks: Sequence[TokenBlock] | Sequence[CodedBlock],
     placed: Sequence[_Rows],
     begin: Start,
+    observer: CodingObserver | None,
 ) -> contextlib.AbstractContextManager[Corrections]:
     """The blocks' mixers in the order of their rows, ready for the first step."""
     mixers = [blocks[block.number].mixer for block in placed]
     for mixer, block in zip(mixers, placed, strict=True):
         if mixer:
             mixer.start(block.schedule.streams, begin.context)
-    return Corrections.of(mixers, engine.batches.threads)
+    return Corrections.of(mixers, engine.batches.threads, observer)
 
 
 def _step_rows(

@@ -111,7 +111,7 @@ class _Ledger(_Payload):
         self._tokens = 0
         self._payload = _Payload()
 
-    def begin_payload(self) -> None:
+    def begin_payload(self, tokens: int, streams: int, mixes: bool) -> None:
         """See `CodingObserver.begin_payload`."""
         self._payload = _Payload()
 
@@ -131,6 +131,9 @@ class _Ledger(_Payload):
         self._tokens += len(targets)
         if self._progress:
             self._progress(self._tokens)
+
+    def corrections(self, *_: object) -> None:
+        """See `CodingObserver.corrections`."""
 
     def symbols(
         self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]

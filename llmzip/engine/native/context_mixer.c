@@ -341,6 +341,16 @@ void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int
     m->engine->profile[PHASE_MIX] += engine_clock() - start;
 }
 
+int llmzip_mixer_experts(void) { return EXPERT_COUNT; }
+
+void llmzip_mixer_evidence(const struct context_mixer *m, float *evidence)
+{
+    memset(evidence, 0, m->active * m->columns * EXPERT_COUNT * sizeof *evidence);
+    for (size_t r = 0; r < m->active; r++)
+        mixer_evidence(&m->mixer, &m->candidates[r], &m->mixer_rows[r],
+                       evidence + r * m->columns * EXPERT_COUNT);
+}
+
 static void append(struct history *history, int32_t token)
 {
     memmove(history->tokens + 1, history->tokens, (HISTORY - 1) * sizeof *history->tokens);

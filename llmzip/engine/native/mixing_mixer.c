@@ -46,6 +46,24 @@ void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
     }
 }
 
+static const int first_features[EXPERT_COUNT + 1] = {FEATURE_MATCH, FEATURE_SHARE, FEATURE_BIAS,
+                                                     FEATURE_ONE, FEATURE_COUNT};
+
+void mixer_evidence(const struct mixer *mixer, const struct candidates *candidates,
+                    const struct mixer_row *row, float *evidence)
+{
+    for (size_t i = 0; i < candidates->count; i++) {
+        float scale[FEATURE_COUNT];
+        add_sets(mixer, row, mixer->has_classes ? candidates->classes[i] : 0, scale);
+        for (int e = 0; e < EXPERT_COUNT; e++) {
+            float bits = 0.0f;
+            for (int k = first_features[e]; k < first_features[e + 1]; k++)
+                bits += scale[k] * row->features[k][i];
+            *evidence++ = bits;
+        }
+    }
+}
+
 /* What a step adds to the weights. */
 struct gradients {
     struct gradient_sets {

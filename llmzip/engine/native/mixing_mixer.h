@@ -28,6 +28,10 @@ void mixer_new(struct mixer *mixer, int version);
 /* From contexts and features to the corrected weights. */
 void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
                struct mixer_row *row);
+/* What each expert adds to the bits of each candidate, [count][EXPERT_COUNT]: their sum is what
+ * mixer_mix raises 2 to, before it is bounded. */
+void mixer_evidence(const struct mixer *mixer, const struct candidates *candidates,
+                    const struct mixer_row *row, float *evidence);
 /* One step of gradient descent over all rows. */
 void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
                  const struct candidates *candidates, const struct observation *observations,

@@ -163,6 +163,10 @@ EXPORT int llmzip_mixer_columns(void);
  * weights [rows, columns], 0 at -1. */
 EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights,
                              const int64_t *totals, int64_t *mixed);
+/* Between mix and learn, for who explains a file: the bits that each expert adds to the logarithm
+ * of each candidate's weight, [rows, columns, llmzip_mixer_experts()], 0 at -1. */
+EXPORT void llmzip_mixer_evidence(const struct context_mixer *mixer, float *evidence);
+EXPORT int llmzip_mixer_experts(void);
 /* Learns from the observed tokens [rows] and the model's weights of them [rows]. */
 EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
                               const int32_t *weights);
