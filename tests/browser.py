@@ -23,6 +23,7 @@ WHY_NOT = "no chromium and chromedriver (apt install chromium chromium-driver)"
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for a reference
 _KEYS = {"ArrowLeft": "\ue012", "ArrowRight": "\ue014", "Enter": "\ue007", "Backspace": "\ue003"}
+_PATIENCE = 120  # seconds: a busy machine runs a browser slowly
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 
@@ -48,12 +49,13 @@ class Browser:
             },
         )
         self._session = f"session/{answer['sessionId']}"
+        self._post("timeouts", script=1000 * _PATIENCE, pageLoad=1000 * _PATIENCE)
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._address}/{path}", data, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
+        with opener.open(request, timeout=2 * _PATIENCE) as answer:
             return json.load(answer)["value"]
 
     def _post(self, path: str, **body: Any) -> Any:
