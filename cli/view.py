@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 import click
 
 from llmzip.block_encoder import CompressionOptions
-from llmzip.cli import convert, environment, files, options, paths
+from llmzip.cli import environment, files, options, paths, restore
+from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.bar import can_be_shown
-from llmzip.cli.files import RefusalError, has_suffix
+from llmzip.cli.files import SUFFIX, RefusalError, has_suffix
 from llmzip.cli.messages import reporting
 from llmzip.cli.names import NAME
 from llmzip.cli.progress import file_progress
@@ -56,12 +57,13 @@ def _run(
     )
     label = "stdin" if file == "-" else paths.shown(Path(file).name)
     with _writing(file, output, force) as sink:
+        known = restore.dictionary(Arguments(Action.COMPRESS, dictionary=dictionary))
         data = sys.stdin.buffer.read() if file == "-" else paths.from_name(file).read_bytes()
-        packed = is_compressed(data) or (file != "-" and has_suffix(Path(file)))
+        packed = is_compressed(data) or has_suffix(Path(file).name, [SUFFIX]) is not None
         total = None if packed else len(data)
         with file_progress(label, total, bar=can_be_shown(), quiet=False) as progress, advising():
             runtime = dataclasses.replace(runtime, download_progress=progress.download)
-            loader = EngineLoader.of(model, convert.dictionary(dictionary), runtime)
+            loader = EngineLoader.of(model, known, runtime)
             observed = (
                 observe_file(
                     data,
