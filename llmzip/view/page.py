@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmzip import __version__
 from llmzip.mixing.base import EXPERTS
 from llmzip.view.cells import Cells, cells_of
 from llmzip.view.observe import Observed
@@ -86,7 +85,6 @@ def _facts(observed: Observed, cells: Cells, name: str) -> dict[str, Any]:
     token_starts = np.cumsum([0, *(len(tokens.ids) for tokens in observed.payloads)])
     return {
         "name": name,
-        "version": __version__,
         "bytes": len(observed.text),
         "packed": observed.packed_bytes,
         "experts": EXPERTS,
