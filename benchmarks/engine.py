@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int)
     parser.add_argument(
-        "--cpu", help="kernels: amx, avx512vnni, avxvnni, avx2, dotprod or portable"
+        "--cpu", help="kernels: amx, avx512vnni, avxvnni, avx2, i8mm, dotprod or portable"
     )
     parser.add_argument("--llama", help="a GGUF file for llama.cpp")
     arguments = parser.parse_args()

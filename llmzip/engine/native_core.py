@@ -18,7 +18,7 @@ VECTORS = (
     *("q_bias", "k_bias", "o_bias", "gate_bias", "up_bias", "down_bias", "head_bias"),
     *("q_norm", "k_norm", "o_norm", "down_norm"),
 )
-KERNELS = ("amx", "avx512vnni", "avxvnni", "avx2", "dotprod", "portable")
+KERNELS = ("amx", "avx512vnni", "avxvnni", "avx2", "i8mm", "dotprod", "portable")
 """The sets of kernels, best first; which of them there are depends on the processor and the
 compiler.
 """

@@ -10,8 +10,8 @@ from llmzip.engine.native_core import core, kernel_names
 from llmzip.errors import LLMZipError
 
 CPU_VARIABLE = "LLMZIP_CPU"
-"""Environment variable that forces a set of kernels: amx, avx512vnni, avxvnni, avx2, dotprod or
-portable.
+"""Environment variable that forces a set of kernels: amx, avx512vnni, avxvnni, avx2, i8mm,
+dotprod or portable.
 """
 
 

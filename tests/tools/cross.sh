@@ -1,6 +1,6 @@
 #!/bin/sh
-# Build the native engine for ARM64 and let it compute under emulation: on a processor with the dot product and on one
-# without, its numbers must be those of the reference here, and all golden files must decode and be made again.
+# Build the native engine for ARM64 and let it compute under emulation: on a processor with I8MM and the dot product
+# and on one without, its numbers must be those of the reference here, and all golden files must decode and be made again.
 #
 #   tests/tools/cross.sh [FOLDER]     keeps what it downloads in FOLDER, for the next time
 #

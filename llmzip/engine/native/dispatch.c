@@ -48,6 +48,32 @@ static int has_dotprod(void) { return 0; }
 #endif
 #endif
 
+#if defined(HAS_I8MM_KERNELS)
+extern const struct kernels kernels_i8mm;
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+static int has_i8mm(void) { return has_dotprod(); }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#if !defined(HWCAP2_I8MM) /* of a C library before 2.32 */
+#define HWCAP2_I8MM (1 << 13)
+#endif
+
+static int has_i8mm(void) { return has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+
+static int has_i8mm(void)
+{
+    int has = 0;
+    size_t size = sizeof has;
+    return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, NULL, 0) == 0 && has;
+}
+#else
+static int has_i8mm(void) { return 0; }
+#endif
+#endif
+
 #if defined(HAS_AMX_KERNELS)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -90,6 +116,9 @@ static const struct {
 #endif
 #if defined(__x86_64__)
     {&kernels_avx2, has_avx2},
+#endif
+#if defined(HAS_I8MM_KERNELS)
+    {&kernels_i8mm, has_i8mm},
 #endif
 #if defined(HAS_DOTPROD_KERNELS)
     {&kernels_dotprod, has_dotprod},

@@ -23,6 +23,9 @@
 #define HAS_AVXVNNI_KERNELS
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 #define HAS_DOTPROD_KERNELS
+#if (defined(__clang__) && __clang_major__ >= 11) || (!defined(__clang__) && __GNUC__ >= 10)
+#define HAS_I8MM_KERNELS
+#endif
 #endif
 
 #define PANEL 32      /* columns of a packed panel */

@@ -7,6 +7,8 @@
 #include "kernels_gemm.h"
 #if defined(HAS_TILES)
 #include "kernels_tiles.h"
+#elif defined(HAS_PAIRS)
+#include "kernels_pairs.h"
 #else
 #define MULTIPLY multiply
 #define ROWS_PER_THREAD 16

@@ -15,6 +15,11 @@ static volatile int32_t ceiling_sink; /* what is stored here must be computed */
 #define CHANGE(x) __asm__ volatile("" : "+m"(x))
 #endif
 
+#if !defined(PEAK_DOT)
+#define PEAK_DOT vi_dot
+#define PEAK_PRODUCTS (LANES * 4)
+#endif
+
 static int64_t peak(size_t rounds)
 {
     vi sums[PEAK_SUMS], a = vi_set(ceiling_sink), b = vi_set(ceiling_sink);
@@ -24,12 +29,12 @@ static int64_t peak(size_t rounds)
 #pragma GCC unroll 16
         for (int i = 0; i < PEAK_SUMS; i++) {
             CHANGE(a);
-            sums[i] = vi_dot(sums[i], a, b);
+            sums[i] = PEAK_DOT(sums[i], a, b);
         }
     for (int i = 1; i < PEAK_SUMS; i++)
         sums[0] = vi_max(sums[0], sums[i]);
     ceiling_sink = vi_reduce_max(sums[0]);
-    return (int64_t)rounds * PEAK_SUMS * LANES * 4;
+    return (int64_t)rounds * PEAK_SUMS * PEAK_PRODUCTS;
 }
 #endif
 
