@@ -276,7 +276,8 @@ def test_what_cannot_be_examined_is_one_error(
 
 def test_a_command_that_prints_log_probabilities(text_file: pathlib.Path) -> None:
     words = [sys.executable, "-m", "tests.scorers"]
-    honest = cli("--command", shlex.join([*words, "Honest"]), "-d", text_file, "--seed", 1)
+    few = ("--cuts", 1, "--steps", 4)  # each scoring is a process
+    honest = cli("--command", shlex.join([*words, "Honest"]), "-d", text_file, "--seed", 1, *few)
     assert honest.exit_code == 0, honest.output
     mistaken = verify(
         CommandSubject(shlex.join([*words, "Windows"])), "t", TEXT, Sampling(seed=1, cuts=1)
