@@ -35,6 +35,7 @@ from llmzip.model.tokenizer import Tokens
 from llmzip.predictor import records as side_by_side
 from llmzip.predictor.record_dictionary import MAX_DICTIONARY_BYTES, _end_byte
 from llmzip.records import RecordCodec, RecordDictionary, RecordReader, RecordWriter, join, split
+from llmzip.records.group import Group
 from llmzip.records.header import RecordsHeader
 from tests import golden, golden_records
 from tests.as_reference import reference_model
@@ -399,6 +400,54 @@ def test_impossible_indexes_are_refused_or_looked_past() -> None:
         with pytest.raises(LLMZipError):
             list(reader)
         assert len(reader) <= 1 << 32
+
+
+@settings(max_examples=15)
+@given(st.lists(st.lists(st.binary(max_size=12), min_size=1, max_size=4), max_size=3), st.randoms())
+def test_archives_whose_checks_hold_end_in_records_or_errors(
+    groups: list[list[bytes]], draw: random.Random
+) -> None:
+    """What a stranger can write: payloads of any bytes, and any numbers of records."""
+    data = archive_of([], check=1)
+    written = [Group(tuple(payloads), bytes(4)).to_bytes() for payloads in groups]
+    entries = [
+        (len(group), len(payloads) + draw.choice([0, 0, 0, 1, -1, 1 << 40]))
+        for group, payloads in zip(written, groups, strict=True)
+    ]
+    tail = bytes([0, draw.choice([0, 1, 2])])
+    start = data[: len(data) - len(index_bytes([])) - 2]
+    try:
+        reader = reader_of(start + b"".join(written) + tail + index_bytes(entries))
+        for found in reader.iter_groups():
+            assert all(isinstance(record, (bytes, LLMZipError)) for record in found[1])
+        list(reader)
+    except LLMZipError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"check": 4},
+        {"framing": "null"},
+        {"context": 1},
+        {"context": 1 << 16},
+        {"digest": bytes(8)},
+        {"dictionary": b"\x8cLZ"},
+        {"dictionary": llmzip.compress(b"\xff" * 50, codec="raw")},
+        {"dictionary": llmzip.compress(bytes(1 << 21), codec="xz")},
+        {"dictionary": llmzip.compress(b"\1a" * (1 + (1 << 19)), codec="xz")},
+    ],
+)
+def test_headers_whose_check_holds_but_say_something_else(changes: dict[str, object]) -> None:
+    data = archive_of(EVENTS[:3])
+    header = RecordsHeader.read(ByteReader(io.BytesIO(data)))
+    other = RecordsHeader(**{**vars(header), **changes}).to_bytes() + data[len(header.to_bytes()) :]
+    if "framing" in changes:
+        assert list(reader_of(other)) == EVENTS[:3]
+    else:
+        with pytest.raises(LLMZipError):
+            list(reader_of(other))
 
 
 @pytest.mark.parametrize("framing", ["lines", "null", "lengths"])

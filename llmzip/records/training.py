@@ -31,7 +31,7 @@ from llmzip.scoring.spans import score
 DICTIONARY_BYTES = 1 << 15
 """Samples of so many bytes, each with one more: what is gained by more is little."""
 
-_HELD_OUT, _SCORED, _CANDIDATES = 192, 512, 8192
+_HELD_OUT, _SCORED, _CANDIDATES = 96, 192, 8192
 """Records that only measure, that say what n-grams are worth, and of which some are chosen."""
 _LONGEST = 1024
 """Tokens of a record that are scored."""
