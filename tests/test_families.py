@@ -4,6 +4,7 @@ come back, and what is not covered is refused by name.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -22,6 +23,7 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.convert import convert
 from llmzip.model.families import FAMILIES as COVERED
+from llmzip.model.features import wide_names
 from llmzip.model.sources import read_source
 from tests import tiny
 from tests.family_models import FAMILIES, VOCAB, reference, write
@@ -60,9 +62,16 @@ def log2_probabilities(path: pathlib.Path) -> npt.NDArray[np.float64]:
     return found
 
 
-def measured(path: pathlib.Path, expected: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The divergence in bits per token, and how often the most likely token is the same."""
-    model = convert(read_source(path))
+def measured(
+    path: pathlib.Path, expected: npt.NDArray[np.float64], **changes: Any
+) -> tuple[float, float]:
+    """The divergence in bits per token, and how often the most likely token is the same; changes:
+    of the features.
+    """
+    source = read_source(path)
+    features = dataclasses.replace(source.spec.features, **changes)
+    spec = dataclasses.replace(source.spec, features=features)
+    model = convert(dataclasses.replace(source, spec=spec))
     engine = TorchEngine(model)
     head = engine.session(2, 200, 100).advance(TOKENS)
     if native_is_available():
@@ -83,6 +92,23 @@ def test_integers_follow_transformers(name: str, folder: Any) -> None:
     divergence, agreement = measured(folder(name), log2_probabilities(folder(name)))
     assert divergence < MAX_DIVERGENCE
     assert agreement > MIN_AGREEMENT
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gemma3", "gpt_neox", "olmo2"])
+def test_what_mends_outliers_keeps_the_decoder(name: str, folder: Any) -> None:
+    """With other rotations, rotated keys and wide inputs it is the same decoder, and nearer."""
+    expected = log2_probabilities(folder(name))
+    spec = read_source(folder(name)).spec
+    before, _ = measured(folder(name), expected)
+    for changes in (
+        {"model_rotation": 8},
+        {"rotated_keys": True},
+        {"wide_inputs": tuple(wide_names(spec.features, spec.layers))},
+    ):
+        divergence, agreement = measured(folder(name), expected, **changes)
+        assert divergence < MAX_DIVERGENCE
+        assert agreement > MIN_AGREEMENT
+    assert divergence < before
 
 
 def test_every_family_is_tried() -> None:

@@ -91,7 +91,7 @@ def test_the_choice_is_a_models_own_and_exact(tmp_path: pathlib.Path) -> None:
     found = mended(source, model)
     assert found.fingerprint != model.fingerprint
     assert mended(source, model).fingerprint == found.fingerprint
-    assert found.spec.features != PLAIN and found.spec.features.is_mended
+    assert found.spec.features != PLAIN
     assert convert(dataclasses.replace(source, spec=found.spec)).fingerprint == found.fingerprint
 
 

@@ -113,11 +113,6 @@ class Features:
         """The matrices of a layer."""
         return ("q", "k", "v", "o", "gate", *(("up",) if self.gated else ()), "down")
 
-    @property
-    def is_mended(self) -> bool:
-        """Whether it has what outliers need, which no configuration asks for."""
-        return bool(self.model_rotation or self.rotated_keys or self.wide_inputs)
-
     def rope_of(self, layer: int) -> int:
         """The number of a layer's rotary table, or NO_ROPE."""
         return self.layer_rope[layer] if self.layer_rope else 0
