@@ -14,6 +14,7 @@ import numpy as np
 from llmzip import levels
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
+from llmzip.codecs.pace import Pace
 from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import has_too_many, padded
 from llmzip.container.codec_ids import CodecId
@@ -171,7 +172,7 @@ class LLMCodec(PayloadCodec):
         `encode_block`, for a single one.
         """
         sizes = [text.size for text in texts]
-        report = self._reporter(sum(text.layout.tokens for text in texts), sum(sizes))
+        report = self._reporter([text.layout for text in texts], sum(sizes), decoding=False)
         start = self._dictionary.start() if self._dictionary else None
         self._begin_payload(texts[0].layout)
 
@@ -238,7 +239,7 @@ class LLMCodec(PayloadCodec):
         layout, coded = self._read_layout(payload, size)
         mixer = self._mixer(layout.capacity_bits, carried)
         start = self._dictionary.start() if self._dictionary else None
-        report = self._reporter(layout.tokens, size)
+        report = self._reporter([layout], size, decoding=True)
         self._begin_payload(layout)
         tokens = decode_tokens(self._engine, coded, layout, mixer, start, report, self._observer)
         if self._observer:
@@ -252,7 +253,7 @@ class LLMCodec(PayloadCodec):
         """
         read = [self._read_layout(payload, size) for payload, size in payloads]
         size = sum(size for _, size in payloads)
-        report = self._reporter(sum(layout.tokens for layout, _ in read), size)
+        report = self._reporter([layout for layout, _ in read], size, decoding=True)
         start = self._dictionary.start() if self._dictionary else None
 
         def decode(part: Sequence[tuple[StreamLayout, bytes]]) -> list[Tokens | IntegrityError]:
@@ -352,9 +353,12 @@ class LLMCodec(PayloadCodec):
         )
         return layout, coded
 
-    def _reporter(self, tokens: int, size: int) -> TokenProgress | None:
-        """Turn tokens done into bytes done, in proportion."""
+    def _reporter(
+        self, layouts: Sequence[StreamLayout], size: int, *, decoding: bool
+    ) -> TokenProgress | None:
+        """Turn tokens done into bytes done, in proportion to the time."""
         progress = self._progress
         if progress is None:
             return None
-        return lambda done: progress(size * done // tokens, done)
+        pace = Pace(layouts, self.model.spec, decoding)
+        return lambda done: progress(int(size * pace.share(done)), done)

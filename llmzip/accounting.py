@@ -57,7 +57,7 @@ def llm_bytes(
 
     slots: positions of the cache, over all streams. capacity_bits: of its mixer, 0 for none.
     """
-    slot = spec.layers * spec.kv_heads * (2 * rounded_up(spec.head_dim) + 12)
+    slot = slot_bytes(spec)
     buckets = -(-spec.vocab // BUCKET_SIZE)
     mixer = (
         mixer_bytes(capacity_bits, spec.d_model, spec.vocab, mixing_version) if capacity_bits else 0
@@ -68,6 +68,11 @@ def llm_bytes(
         + tokens * _BYTES_PER_TOKEN
         + mixer * (_DICTIONARY_MIXERS if has_dictionary else 1)
     )
+
+
+def slot_bytes(spec: ModelSpec) -> int:
+    """The memory for a position of the key/value cache."""
+    return spec.layers * spec.kv_heads * (2 * rounded_up(spec.head_dim) + 12)
 
 
 def meta_token_bytes(tokens: int, symbols: int, metas: int, vocab: int) -> int:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 Progress = Callable[[int, int], None]
-"""Called with the uncompressed bytes and the tokens that are done."""
+"""Called with the uncompressed bytes and the tokens that are done; inside a block, bytes go by the
+time that they take.
+"""
 
 TokenProgress = Callable[[int], None]
 """Called with the number of tokens that are done."""

@@ -1,0 +1,57 @@
+"""How the time that tokens take changes within a block: a later one sees more tokens before it, up
+to the window.
+
+Progress is told in proportion to the time, so that the time left is about right from the beginning.
+In proportion to tokens it would say half of it there. The costs are those of the C core
+(docs/notes/speed.md, "Progress").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmzip.accounting import slot_bytes
+from llmzip.model.spec import ModelSpec
+from llmzip.predictor.stream_layout import StreamLayout
+
+_ENCODED_PRODUCT = 6.0
+"""Encoding is bound by computing: an element of a query takes as long at each position that it sees
+as so many products with weights.
+"""
+_DECODED_WEIGHT, _DECODED_ROW = 0.5, 0.03
+"""Decoding is bound by memory: a byte of weights, which a step reads once, takes this part of the
+time of a byte of cache, which each stream reads; to mix and code a stream's token takes that part
+for each byte of weights.
+"""
+
+
+class Pace:
+    """The time of blocks that go side by side, as a function of the tokens done."""
+
+    def __init__(self, layouts: Sequence[StreamLayout], spec: ModelSpec, decoding: bool) -> None:
+        self._streams = sum(layout.streams for layout in layouts)
+        self._window = max(layout.window for layout in layouts)
+        self._context = max(layout.context for layout in layouts)
+        if decoding:
+            self._step = spec.weight_bytes * (_DECODED_WEIGHT + _DECODED_ROW * self._streams)
+            self._seen = float(slot_bytes(spec) * self._streams)
+        else:
+            self._step = float(spec.weight_bytes)
+            self._seen = _ENCODED_PRODUCT * spec.layers * spec.heads * spec.head_dim
+        self._whole = self._cost(sum(layout.tokens for layout in layouts))
+
+    def share(self, tokens: int) -> float:
+        """The part of the time, 0 to 1, that so many tokens have taken."""
+        return self._cost(tokens) / self._whole
+
+    def _cost(self, tokens: int) -> float:
+        """In units of a weight."""
+        steps = tokens / self._streams
+        begin, end = self._context, self._context + steps
+        return self._step * steps + self._seen * (self._all_seen(end) - self._all_seen(begin))
+
+    def _all_seen(self, position: float) -> float:
+        """How many tokens all positions before this one see, together."""
+        full = max(0.0, position - self._window)
+        growing = position - full
+        return growing * growing / 2 + full * self._window
