@@ -123,7 +123,11 @@ def explained(
 
 
 def advance(
-    mixers: tuple[ContextMixer, ContextMixer], text: Text, rows: int, token: int | None = None
+    mixers: tuple[ContextMixer, ContextMixer],
+    text: Text,
+    rows: int,
+    token: int | None = None,
+    learns: bool = True,
 ) -> None:
     """One step of both mixers, which must agree on everything; token: what comes in all rows."""
     vectors, weights = text.vectors(rows), text.weights(rows)
@@ -151,7 +155,10 @@ def advance(
             "a token is named twice"
         )
         evidence.append(explained(mixer, tokens, of_them, mixed))
-        mixer.learn(came, own)
+        if learns:
+            mixer.learn(came, own)
+        else:
+            mixer.follow(came)
     assert corrected[0] == corrected[1]
     assert np.allclose(evidence[0], evidence[1], atol=1e-3)
 
@@ -304,6 +311,32 @@ def test_copies_are_independent() -> None:
     play(copies, 3)  # in the middle of a block
     play(mixers, 4, 7)
     play(copies, 5, 3)
+
+
+def test_mixers_follow_without_learning_and_streams_are_left_out() -> None:
+    engine = engine_of("one key head, head size 64")
+    spec = engine.model.spec
+    mixers = both(engine, 9)
+    text = Text(np.random.default_rng(8), spec.d_model, spec.vocab, kinds=3)
+    for mixer in mixers:
+        mixer.start(4, np.arange(5, dtype=np.int32))
+    for _ in range(20):
+        advance(mixers, text, 4)
+    for _ in range(2):  # what is followed leaves nothing behind
+        again = Text(np.random.default_rng(9), spec.d_model, spec.vocab, kinds=3)
+        for mixer in mixers:
+            mixer.start(6, np.arange(40, dtype=np.int32))
+        for _ in range(10):
+            advance(mixers, again, 6, learns=False)
+        for mixer in mixers:
+            mixer.select(np.array([1, 3, 4], np.int32))
+        for _ in range(10):
+            advance(mixers, again, 3, learns=False)
+    for wrong in ([1, 1], [2, 1], [-1], [6]):
+        with pytest.raises(ValueError, match="mixer"):
+            mixers[0].select(np.array(wrong, np.int32))
+    with pytest.raises(ValueError, match="recalled"):
+        mixers[0].follow(np.zeros(2, np.int32))
 
 
 def test_a_mixer_outlives_its_engine_s_name() -> None:
