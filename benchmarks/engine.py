@@ -11,14 +11,16 @@ stream, token weights and both frequency tables), encoding, the time of each par
 Ceiling means the longer of two times: that of a step's multiply-adds at the best rate (`multiply`),
 and that of reading all weights and the cache once (`read`: a block of as many bytes, so that what
 fits the processor's cache is read from there). MODEL may be the name of a shape, which then has
-random weights: smollm2-135m, qwen3-0.6b, gemma3-270m. With --llama, and llama-cpp-python installed
-(tried with 0.3.36 from PyPI), the rate of llama.cpp behind the same context.
+random weights: smollm2-135m, qwen3-0.6b, gemma3-270m, half-olmoe. With --llama, and
+llama-cpp-python installed (tried with 0.3.36 from PyPI), the rate of llama.cpp behind the same
+context.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import pathlib
 import resource
 import statistics
@@ -81,9 +83,13 @@ class Ceiling:
         # Scores take one product with the keys, weighted sums one for each byte of the weights.
         attention = 3 * context * spec.layers * spec.heads * spec.head_dim
         cache = streams * context * spec.layers * spec.kv_heads * (2 * spec.head_dim + 12)
+        experts = expert_weights(spec)
+        part = spec.features.experts_used / max(spec.features.experts, 1)
+        # Of the experts those that some row chooses, if each is chosen as often as the others.
+        read = weights + cache + experts * (1 - (1 - part) ** (streams * count) - part)
         return (
             streams * count * (weights + attention) / self.multiply_adds_per_second,
-            (weights + cache) / self.bytes_per_second(weights + cache),
+            read / self.bytes_per_second(read),
         )
 
 
@@ -94,9 +100,28 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def product_shapes(spec: ModelSpec) -> list[tuple[int, int]]:
-    """Outputs and inputs of each product of a step."""
+    """Outputs and inputs of each product that a token passes."""
     d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-    return [(q + 2 * kv, d), (d, q), (2 * f, d), (d, f)] * spec.layers + [(spec.vocab, d)]
+    features, inputs = spec.features, 1 + spec.features.gated
+    shapes = []
+    for layer in range(spec.layers):
+        shapes += [(q + 2 * kv, d), (d, q)]
+        if features.has_experts(layer):
+            own, shared = features.expert_ff, features.shared_ff
+            shapes += [(features.experts + features.shared_weighted, d)]
+            shapes += [(inputs * own, d), (d, own)] * features.experts_used
+            shapes += [(inputs * shared, d), (d, shared)] if shared else []
+        else:
+            shapes += [(inputs * f, d), (d, f)]
+    return [*shapes, (spec.vocab, d)]
+
+
+def expert_weights(spec: ModelSpec) -> int:
+    """Those of all experts that are chosen or not."""
+    features = spec.features
+    layers = sum(features.has_experts(layer) for layer in range(spec.layers))
+    one = (2 + features.gated) * spec.d_model * features.expert_ff
+    return layers * features.experts * one
 
 
 class Products:
@@ -117,6 +142,8 @@ class Products:
         return median_seconds(lambda: [torch._int_mm(inputs[w.shape[0]], w) for w in self.weights])
 
     def native_seconds(self, rows: int) -> float:
+        if self.engine.model.spec.features.experts:
+            return math.nan  # rows differ in the products that they need
         engine, layers = self.engine, self.engine.model.spec.layers
         x, out = (
             np.full((rows, self.widest), 200, np.uint8),

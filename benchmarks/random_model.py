@@ -51,6 +51,16 @@ SHAPES: Mapping[str, dict[str, Any]] = {
             layer_window=(512, 512, 512, 512, 512, 0) * 3,
         ),
     },
+    "half-olmoe": {  # in every direction
+        "layers": 8,
+        "d_model": 1024,
+        "heads": 16,
+        "kv_heads": 16,
+        "head_dim": 64,
+        "d_ff": 512,
+        "vocab": 50304,
+        "features": Features(head_norm="all", experts=64, experts_used=8, expert_ff=512),
+    },
 }
 """Fields of `ModelSpec`, by the models that have them."""
 
@@ -77,7 +87,10 @@ def random_model(shape: str = "smollm2-135m", positions: int = 2048) -> IntegerM
     sizes = {
         "q": 0.2,
         "gate": -1.44,
+        "experts_gate": -1.44,
         "down": -1 / 1.44 / 512**0.5,
+        "experts_down": -1 / 1.44 / 512**0.5,
+        "router": 3.0,
         "head": 3.0,
         "embedding": spec.d_model**0.5,
     }

@@ -59,12 +59,14 @@ def llm_bytes(
     """
     slot = slot_bytes(spec)
     buckets = -(-spec.vocab // BUCKET_SIZE)
+    features = spec.features
+    pair = 9 * rounded_up(features.expert_ff) + 5 * rounded_up(spec.d_model)
     mixer = (
         mixer_bytes(capacity_bits, spec.d_model, spec.vocab, mixing_version) if capacity_bits else 0
     )
     return (
         slots * slot
-        + streams * (_STREAM_BYTES + buckets * _BYTES_PER_BUCKET)
+        + streams * (_STREAM_BYTES + buckets * _BYTES_PER_BUCKET + features.experts_used * pair)
         + tokens * _BYTES_PER_TOKEN
         + mixer * (_DICTIONARY_MIXERS if has_dictionary else 1)
     )

@@ -35,6 +35,16 @@ _NEOX = {key: value for key, value in _SHAPE.items() if key != "num_key_value_he
 _GEMMA = {**_SHAPE, "head_dim": 32, "sliding_window": 16, "query_pre_attn_scalar": 40}
 
 
+_EXPERTS = {"num_local_experts": 6, "num_experts_per_tok": 2}
+_QWEN_EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+_MULTIPLIERS = {
+    "embedding_multiplier": 6.0,
+    "attention_multiplier": 0.2,
+    "residual_multiplier": 0.4,
+    "logits_scaling": 0.5,
+}
+
+
 def _rope(kind: str, **changes: Any) -> dict[str, Any]:
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0} | changes}
 
@@ -69,6 +79,43 @@ FAMILIES: Mapping[str, tuple[str, dict[str, Any]]] = {
         {**_SHAPE, "use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2},
     ),
     "qwen3": ("Qwen3", {**_SHAPE, "head_dim": 32}),
+    "mixtral": ("Mixtral", {**_SHAPE, **_EXPERTS, "sliding_window": 16}),
+    "qwen2_moe": (
+        "Qwen2Moe",
+        {
+            **_SHAPE,
+            **_QWEN_EXPERTS,
+            "shared_expert_intermediate_size": 96,
+            "sliding_window": 16,
+        },
+    ),
+    "qwen2_moe, an MLP in every other layer": (
+        "Qwen2Moe",
+        {
+            **_SHAPE,
+            **_QWEN_EXPERTS,
+            "shared_expert_intermediate_size": 96,
+            "decoder_sparse_step": 2,
+            "norm_topk_prob": True,
+        },
+    ),
+    "qwen3_moe": (
+        "Qwen3Moe",
+        {
+            **_SHAPE,
+            **_QWEN_EXPERTS,
+            "head_dim": 32,
+            "norm_topk_prob": True,
+            "mlp_only_layers": [2],
+        },
+    ),
+    "olmoe": ("Olmoe", {**_SHAPE, **_EXPERTS, "num_experts": 6}),
+    "flex_olmo": ("FlexOlmo", {**_SHAPE, **_EXPERTS, "num_experts": 6}),
+    "granitemoe": ("GraniteMoe", {**_SHAPE, **_EXPERTS, **_MULTIPLIERS}),
+    "granitemoeshared": (
+        "GraniteMoeShared",
+        {**_SHAPE, **_EXPERTS, **_MULTIPLIERS, "shared_intermediate_size": 96},
+    ),
     "smollm3": ("SmolLM3", _SHAPE),
     "gemma": ("Gemma", {**_SHAPE, "head_dim": 32}),
     "gemma2": ("Gemma2", _GEMMA),
@@ -94,13 +141,7 @@ FAMILIES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "olmo3": ("Olmo3", {**_SHAPE, "sliding_window": 16}),
     "granite": (
         "Granite",
-        {
-            **_SHAPE,
-            "embedding_multiplier": 6.0,
-            "attention_multiplier": 0.2,
-            "residual_multiplier": 0.4,
-            "logits_scaling": 0.5,
-        },
+        {**_SHAPE, **_MULTIPLIERS},
     ),
     "stablelm": ("StableLm", {**_SHAPE, "use_qkv_bias": True}),
     "stablelm, in parallel": ("StableLm", {**_SHAPE, "use_parallel_residual": True}),
@@ -156,11 +197,11 @@ def _weights(name: str, shape: torch.Size, kind: str, generator: torch.Generator
     if any(part in name for part in ("wte", "wpe", "embed_tokens", "embed_in")):
         return numbers * (0.3 if kind.startswith("Gemma") else 1.0)
     scale = 2.0 if any(part in name for part in ("lm_head", "embed_out")) else 1.2
-    return numbers * (scale / shape[1] ** 0.5)
+    return numbers * (scale / shape[-1] ** 0.5)
 
 
 def reference(path: pathlib.Path) -> Any:
     """The model in float64."""
     return transformers.AutoModelForCausalLM.from_pretrained(
-        path, dtype=torch.float64, attn_implementation="eager"
+        path, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager"
     ).eval()

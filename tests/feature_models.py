@@ -64,5 +64,40 @@ FEATURES: Mapping[str, Features] = {
         rotated_keys=True, head_norm="head", attention_cap=9.0, biases=("k", "o", "q")
     ),
     "another rotation": Features(post_norm=True, model_rotation=1),
+    "experts": Features(experts=5, experts_used=2, expert_ff=30),
+    "one expert of many": Features(
+        experts=40, experts_used=1, expert_ff=8, experts_normalized=True, layer_experts=(0, 1)
+    ),
+    "all experts": Features(experts=4, experts_used=4, expert_ff=66, experts_normalized=True),
+    "a shared expert": Features(
+        experts=3, experts_used=2, expert_ff=12, shared_ff=100, layer_experts=(1, 0)
+    ),
+    "experts without a gate": Features(
+        gated=False, activation="gelu_erf", experts=6, experts_used=3, expert_ff=96, shared_ff=7
+    ),
+    "Qwen 2 MoE": Features(
+        biases=("k", "o", "q"),
+        experts=33,
+        experts_used=4,
+        expert_ff=20,
+        shared_ff=40,
+        shared_weighted=True,
+    ),
+    "FlexOlmo": Features(
+        pre_norm=False,
+        post_norm=True,
+        head_norm="all",
+        experts=7,
+        experts_used=3,
+        expert_ff=34,
+    ),
+    "experts with wide inputs of attention": Features(
+        experts=6,
+        experts_used=2,
+        expert_ff=16,
+        layer_experts=(1, 0),
+        rotated_keys=True,
+        wide_inputs=("layers.0.q", "layers.0.o", "layers.1.gate", "layers.1.down"),
+    ),
     "OLMo 2": Features(pre_norm=False, post_norm=True, head_norm="all", biases=("down", "o")),
 }

@@ -27,6 +27,7 @@ from llmzip.model.features import wide_names
 from llmzip.model.sources import read_source
 from tests import tiny
 from tests.family_models import FAMILIES, VOCAB, reference, write
+from tests.routing import Followed, recorded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,6 +38,11 @@ are 64 wide, so that roundings weigh more than in any published one; what the pl
 """
 MIN_AGREEMENT = 0.88
 """Of the most likely token; the tiny models' distributions have several near the top."""
+
+MIN_SAME_EXPERTS = 0.9
+"""How often the same experts are chosen in any layer, all of them."""
+
+_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 
 TOKENS = np.random.Generator(np.random.PCG64(3)).integers(2, VOCAB, (2, 100)).astype(np.int32)
 
@@ -54,26 +60,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-def log2_probabilities(path: pathlib.Path) -> npt.NDArray[np.float64]:
-    """Those of transformers in float64, [2, 100, VOCAB]."""
+def log2_probabilities(
+    path: pathlib.Path, choices: list[torch.Tensor]
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Those of transformers in float64, [2, 100, VOCAB], with the experts that the integers chose;
+    and how often in any layer it would have chosen these, too.
+    """
+    followed, floats = Followed(), reference(path)
+    followed.follow(floats, choices)
     with torch.inference_mode():
-        logits = reference(path)(torch.from_numpy(TOKENS.astype(np.int64))).logits
+        logits = floats(torch.from_numpy(TOKENS.astype(np.int64))).logits
     found: npt.NDArray[np.float64] = torch.log_softmax(logits, -1).numpy() / math.log(2)
-    return found
+    return found, min(followed.same, default=1.0)
 
 
-def measured(
-    path: pathlib.Path, expected: npt.NDArray[np.float64], **changes: Any
-) -> tuple[float, float]:
-    """The divergence in bits per token, and how often the most likely token is the same; changes:
-    of the features.
+def measured(path: pathlib.Path, right: pathlib.Path, **changes: Any) -> tuple[float, float, float]:
+    """The divergence in bits per token of the integers of one folder from the floats of another,
+    and how often the most likely token and the chosen experts are the same; changes: of the
+    features.
     """
     source = read_source(path)
     features = dataclasses.replace(source.spec.features, **changes)
     spec = dataclasses.replace(source.spec, features=features)
     model = convert(dataclasses.replace(source, spec=spec))
     engine = TorchEngine(model)
+    routing = recorded(engine)
     head = engine.session(2, 200, 100).advance(TOKENS)
+    expected, same_experts = log2_probabilities(right, [chosen for chosen, _ in routing])
     if native_is_available():
         native = NativeEngine(model, 1)
         same = native.session(2, 200, 100).advance(TOKENS)
@@ -84,28 +97,28 @@ def measured(
     found = np.log2(floored / floored.sum(-1, keepdims=True))
     divergence = (np.exp2(expected) * (expected - found)).sum(-1).mean()
     agreement = (expected.argmax(-1) == found.argmax(-1)).mean()
-    return float(divergence), float(agreement)
+    return float(divergence), float(agreement), same_experts
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_integers_follow_transformers(name: str, folder: Any) -> None:
-    divergence, agreement = measured(folder(name), log2_probabilities(folder(name)))
+    divergence, agreement, same_experts = measured(folder(name), folder(name))
     assert divergence < MAX_DIVERGENCE
     assert agreement > MIN_AGREEMENT
+    assert same_experts > MIN_SAME_EXPERTS
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gemma3", "gpt_neox", "olmo2"])
 def test_what_mends_outliers_keeps_the_decoder(name: str, folder: Any) -> None:
     """With other rotations, rotated keys and wide inputs it is the same decoder, and nearer."""
-    expected = log2_probabilities(folder(name))
     spec = read_source(folder(name)).spec
-    before, _ = measured(folder(name), expected)
+    before = measured(folder(name), folder(name))[0]
     for changes in (
         {"model_rotation": 8},
         {"rotated_keys": True},
         {"wide_inputs": tuple(wide_names(spec.features, spec.layers))},
     ):
-        divergence, agreement = measured(folder(name), expected, **changes)
+        divergence, agreement, _ = measured(folder(name), folder(name), **changes)
         assert divergence < MAX_DIVERGENCE
         assert agreement > MIN_AGREEMENT
     assert divergence < before
@@ -129,6 +142,8 @@ def test_every_family_is_tried() -> None:
         ("gpt_neox", {"hidden_act": "silu"}),
         ("granite", {"residual_multiplier": 0.5}),
         ("cohere", {"logit_scale": 0.6}),
+        ("qwen2_moe", {"norm_topk_prob": True}),
+        ("olmoe", {"norm_topk_prob": True}),
         ("llama, rotary scaling yarn", {"rope_parameters": None}),
         ("llama, rotary scaling llama3", {"rope_parameters": {"rope_theta": 500000.0}}),
     ],
@@ -145,11 +160,11 @@ def test_the_bound_tells_decoders_apart(
     config = json.loads((right / "config.json").read_text()) | changes
     (wrong / "config.json").unlink()
     (wrong / "config.json").write_text(json.dumps(config))
-    divergence, _ = measured(wrong, log2_probabilities(right))
+    divergence = measured(wrong, right)[0]
     assert divergence > MAX_DIVERGENCE
 
 
-@pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt_neox", "gpt2", "olmo2"])
+@pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt_neox", "gpt2", "olmo2", "qwen2_moe"])
 def test_texts_come_back(name: str, folder: Any) -> None:
     model = convert(read_source(folder(name)))
     text = "The cat sat on the mat \u2014 na\u00efve, \U0001f600\n".encode() * 8 + bytes(range(256))
@@ -222,7 +237,13 @@ def test_what_older_programs_published_changes_nothing(
     ("changes", "message"),
     [
         ({"model_type": "mamba"}, "model_type 'mamba' .only llama, mistral, qwen2, qwen3"),
-        ({"model_type": "qwen3_moe"}, "model_type 'qwen3_moe'"),
+        ({"model_type": "deepseek_v3"}, "model_type 'deepseek_v3' .only .*mixtral, qwen2_moe"),
+        ({"model_type": "mixtral"}, "'num_experts' is missing"),
+        ({"model_type": "mixtral", **_EXPERTS, "num_experts_per_tok": 5}, "experts_used is 5"),
+        ({"model_type": "mixtral", **_EXPERTS, "num_local_experts": 1025}, "experts is 1025"),
+        ({"model_type": "olmoe", **_EXPERTS, "clip_qkv": 8.0}, "clip_qkv 8.0 .only None"),
+        ({"model_type": "olmoe", **_EXPERTS, "norm_topk_prob": 1}, "norm_topk_prob is 1"),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": "all"}, "mlp_only_layers is 'all'"),
         ({"hidden_act": "relu"}, "hidden_act 'relu' .only silu"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'.; supported: default"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "'low_freq_factor' is missing"),

@@ -30,6 +30,8 @@ from tests.feature_models import FEATURES
 from tests.native_models import build, random_model, random_tokens, run
 from tests.reference_decoder.featured_transformer import new_stream
 
+_EXPERTS = {"experts": 4, "experts_used": 1, "expert_ff": 8}
+
 KERNELS = kernel_names() if native_is_available() else ()
 
 native = pytest.mark.skipif(not KERNELS, reason="no native engine")
@@ -236,6 +238,23 @@ def test_the_plain_decoder_is_described_as_before() -> None:
         ({"wide_inputs": ["layers.0.o", "layers.0.q"]}, "wide_inputs is"),
         ({"wide_inputs": ["layers.0.q", "layers.0.q"]}, "wide_inputs is"),
         ({"wide_inputs": ["layers.0.gate"], "parallel": True}, "wide_inputs is"),
+        ({"experts": 1025, "experts_used": 1, "expert_ff": 8}, "experts is 1025"),
+        ({"experts": True, "experts_used": 1, "expert_ff": 8}, "experts is True"),
+        ({"experts": 4, "experts_used": 5, "expert_ff": 8}, "experts_used is 5"),
+        ({"experts": 4, "experts_used": 0, "expert_ff": 8}, "experts_used is 0"),
+        ({"experts": 4, "experts_used": 1}, "expert_ff is 0"),
+        ({"experts": 4, "experts_used": 1, "expert_ff": 1 << 18}, "expert_ff is 262144"),
+        ({"expert_ff": 8}, "expert_ff is 8"),
+        ({"shared_ff": 8}, "shared_ff is 8"),
+        ({"experts_normalized": True}, "experts_normalized is True"),
+        ({"layer_experts": [0, 1]}, "layer_experts is"),
+        ({**_EXPERTS, "layer_experts": [2, 0]}, "layer_experts is"),
+        ({**_EXPERTS, "layer_experts": [1]}, "layer_experts of 1 for 2 layers"),
+        ({**_EXPERTS, "shared_weighted": True}, "shared_weighted is True"),
+        ({**_EXPERTS, "shared_ff": -1}, "shared_ff is -1"),
+        ({**_EXPERTS, "parallel": True}, "experts beside attention in parallel"),
+        ({**_EXPERTS, "biases": ["down"]}, "or with biases"),
+        ({**_EXPERTS, "wide_inputs": ["layers.0.down"]}, "wide_inputs is"),
     ],
 )
 def test_features_that_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -263,7 +282,7 @@ def test_vectors_beyond_the_bounds(value: float) -> None:
 def test_a_text_comes_back() -> None:
     """Through both engines, mixing included: what one writes the other reads."""
     text = b"the cat and the hat, and the cat in the hat\n" * 20
-    for name in ("Gemma 3", "NeoX"):
+    for name in ("Gemma 3", "NeoX", "Qwen 2 MoE"):
         model = random_model(features=FEATURES[name], positions=80)
         words = Vocabulary((b"", *(bytes([b]) for b in range(256)), *[b""] * 44), 0, 0, "{}")
         model = IntegerModel.build(model.spec, words, model.tensors)

@@ -44,6 +44,14 @@ PARTS: Mapping[str, Any] = {
     "gate": T.FFN_GATE,
     "up": T.FFN_UP,
     "down": T.FFN_DOWN,
+    "router": T.FFN_GATE_INP,
+    "experts_gate": T.FFN_GATE_EXP,
+    "experts_up": T.FFN_UP_EXP,
+    "experts_down": T.FFN_DOWN_EXP,
+    "shared_router": T.FFN_GATE_INP_SHEXP,
+    "shared_gate": T.FFN_GATE_SHEXP,
+    "shared_up": T.FFN_UP_SHEXP,
+    "shared_down": T.FFN_DOWN_SHEXP,
 }
 """Our parts -> the names of the package gguf, which are llama.cpp's."""
 
@@ -56,6 +64,10 @@ FOLDERS: Mapping[str, str] = {
     "gemma2": "gemma2",
     "gemma3": "gemma3",
     "granite": "granite",
+    "qwen2moe": "qwen2_moe",
+    "qwen3moe": "qwen3_moe",
+    "olmoe": "olmoe",
+    "granitemoe": "granitemoeshared",
     "olmo2": "olmo3",
     "phi3": "phi3, rotary scaling longrope",
     "stablelm": "stablelm, in parallel",
@@ -67,7 +79,7 @@ FOLDERS: Mapping[str, str] = {
 }
 """Architectures -> the models of `family_models` that are written."""
 
-NEIGHBORS_TURN = ("llama", "smollm3", "granite", "command-r", "cohere2")
+NEIGHBORS_TURN = ("llama", "smollm3", "granite", "granitemoe", "command-r", "cohere2")
 STACKED = ("phi3", "gptneox", "gpt2")
 UNGATED = ("starcoder2", "gptneox", "gpt2")
 
@@ -87,13 +99,19 @@ def tensors_of(architecture: str, floats: FloatModel, tied: bool) -> Tensors:
     """The tensors as llama.cpp's converter writes them."""
     found: Tensors = {}
     stacks: dict[str, list[npt.NDArray[Any]]] = {}
+    experts: dict[str, list[npt.NDArray[Any]]] = {}
     size = floats.spec.head_dim
     shared = floats.spec.features.parallel and architecture != "gptneox"
     for name in floats.names():
         layer = name.split(".")[1] if name.startswith("layers.") else ""
         kind = "bias" if name.endswith(".bias") else "weight"
-        part = name.removesuffix(".bias").rpartition(".")[2]
+        part = name.removesuffix(".bias").split(".")[2 if layer else 0]
         array = np.asarray(floats.tensor(name), np.float32)
+        if part.startswith("experts_"):
+            experts.setdefault(f"{stored_name(part, layer)}.{kind}", []).append(array)
+            continue
+        if part == "shared_router":
+            array = array[0]
         if part in "qk" and architecture in NEIGHBORS_TURN:
             array = neighbors(array, size)
         if (part == "head" and tied) or (part == "mlp_norm" and shared):
@@ -105,7 +123,8 @@ def tensors_of(architecture: str, floats: FloatModel, tied: bool) -> Tensors:
         else:
             part = "up" if part == "gate" and architecture in UNGATED else part
             found[f"{stored_name(part, layer)}.{kind}"] = array
-    return found | {name: np.concatenate(arrays) for name, arrays in stacks.items()}
+    found |= {name: np.concatenate(arrays) for name, arrays in stacks.items()}
+    return found | {name: np.stack(arrays) for name, arrays in experts.items()}
 
 
 def write_gguf(
@@ -118,6 +137,7 @@ def write_gguf(
     """Write the model in a folder as a GGUF file; fields: of the architecture, beside the usual."""
     config, floats = json.loads((folder / "config.json").read_text()), read_source(folder)
     spec, writer = floats.spec, gguf.GGUFWriter(path, architecture)
+    features = spec.features
     rope = config.get("rope_parameters") or {}
     rope = rope.get("full_attention", rope)
     shape: dict[str, Any] = {
@@ -129,6 +149,12 @@ def write_gguf(
         "attention.head_count_kv": spec.kv_heads,
         "attention.key_length": spec.head_dim,
     }
+    if features.experts:
+        shape["expert_count"], shape["expert_used_count"] = features.experts, features.experts_used
+    if architecture.startswith("qwen") and features.experts:
+        shape["expert_feed_forward_length"] = features.expert_ff
+    if features.shared_ff:
+        shape["expert_shared_feed_forward_length"] = features.shared_ff
     if floats.rotary:
         shape["rope.dimension_count"] = floats.rotary[0].dims
         shape["rope.freq_base"] = float(floats.rope_theta)
@@ -168,6 +194,12 @@ EXTRA: Mapping[str, dict[str, Any]] = {
         "residual_scale": 0.4,
         "logit_scale": 0.5,
     },
+    "granitemoe": {
+        "attention.scale": 0.2,
+        "embedding_scale": 6.0,
+        "residual_scale": 0.4,
+        "logit_scale": 0.5,
+    },
     "command-r": {"logit_scale": 0.5},
     "cohere2": {"logit_scale": 0.5},
     "stablelm": {"use_parallel_residual": True},
@@ -179,7 +211,7 @@ EXTRA: Mapping[str, dict[str, Any]] = {
 }
 """What a file says beside its shape."""
 
-APPROXIMATE = ("granite", "gemma2", "gemma3", "phi3")
+APPROXIMATE = ("granite", "granitemoe", "gemma2", "gemma3", "phi3")
 """A number of these is float32 in GGUF and a decimal fraction in config.json, or is not in GGUF at
 all: scales of rows, and gains of heads, may differ a little.
 """
@@ -242,6 +274,14 @@ def test_the_same_weights_are_the_same_model(
             assert apart <= (architecture in APPROXIMATE), name
 
 
+def test_mixtral_is_a_llama_with_experts(folder: Any, tmp_path: pathlib.Path) -> None:
+    path = write_gguf(tmp_path / "m.gguf", "llama", folder("mixtral"))
+    assert (
+        convert(read_source(path)).fingerprint
+        == convert(read_source(folder("mixtral"))).fingerprint
+    )
+
+
 def test_llama_3_stores_divisors(folder: Any, tmp_path: pathlib.Path) -> None:
     """A tensor of divisors stands for the scaling; equal ones are the linear one."""
     source = folder(FOLDERS["llama"])
@@ -294,9 +334,9 @@ def test_what_is_not_covered(
 
 
 def test_an_architecture_that_is_not_covered(folder: Any, tmp_path: pathlib.Path) -> None:
-    path = write_gguf(tmp_path / "m.gguf", "qwen3moe", folder("qwen3"))
+    path = write_gguf(tmp_path / "m.gguf", "deepseek2", folder("qwen3"))
     with pytest.raises(
-        UnsupportedModelError, match=r"'qwen3moe' is not supported \(only llama, qwe"
+        UnsupportedModelError, match=r"'deepseek2' is not supported \(only llama, qwe"
     ):
         read_source(path)
 

@@ -37,6 +37,7 @@ def test_frames_of_earlier_versions_decode(
 
 FAMILIES = {
     "qwen3": "4ed879e1f0c67a7d3ab5376f89f8aebf04af9f0978fb97401c284854fd0ec82e",
+    "qwen3_moe": "59e9af08577bd6b906b16dbe7375aa24efd0a8a24ae1b3e9227458ae54954806",
     "gemma3": "2c1ffeaaa0638fe7939a969da859664a935eb1f631fc3cb8faa5fa6d33be1c8f",
     "gpt_neox": "6393dcffd717a5d409cdcd553b416ce649be01b979ec13415d04c5e176a8be97",
 }

@@ -267,6 +267,7 @@ def test_the_model_has_the_fields_of_the_c_structure() -> None:
         for field in dataclasses.fields(described)
     }
     derived = {"mlp_rotation", "model_rotation", "key_rotation"}
+    derived |= {"expert_rotation", "shared_rotation"}
     assert {field[0] for field in native_core.Spec._fields_} <= fields | derived | {"featured"}
     for name in derived:
         assert isinstance(getattr(spec.ModelSpec, name), property)

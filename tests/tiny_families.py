@@ -1,4 +1,4 @@
-"""Tiny models of three families, the same bits everywhere: what the golden frames of decoders with
+"""Tiny models of four families, the same bits everywhere: what the golden frames of decoders with
 features are made with. `family_models` has others, which transformers makes.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from tests import tiny
 
 _WIDTH, _HEADS, _SIZE, _INNER, _LAYERS, _POSITIONS = 32, 2, 16, 64, 3, 128
+_EXPERTS, _EXPERT_INNER = 5, 24
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 _SHAPE: dict[str, Any] = {
@@ -33,6 +34,22 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "rope_parameters": _ROPE,
         "tie_word_embeddings": True,
+    },
+    "qwen3_moe": {
+        **_SHAPE,
+        "model_type": "qwen3_moe",
+        "hidden_act": "silu",
+        "num_key_value_heads": 1,
+        "head_dim": _SIZE,
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": _ROPE,
+        "tie_word_embeddings": False,
+        "num_experts": _EXPERTS,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": _EXPERT_INNER,
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [1],
     },
     "gemma3": {
         **_SHAPE,
@@ -64,7 +81,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _llama_like(vocab: int, norms: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _llama_like(
+    vocab: int, norms: tuple[str, ...], experts: int = 0
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.embed_tokens.weight", (vocab, _WIDTH)
     yield "model.norm.weight", (_WIDTH,)
     for i in range(_LAYERS):
@@ -76,13 +95,27 @@ def _llama_like(vocab: int, norms: tuple[str, ...]) -> Iterator[tuple[str, tuple
         for part in "qk":
             yield f"{layer}self_attn.{part}_norm.weight", (_SIZE,)
         yield f"{layer}self_attn.o_proj.weight", (_WIDTH, _HEADS * _SIZE)
-        for part in ("gate", "up"):
-            yield f"{layer}mlp.{part}_proj.weight", (_INNER, _WIDTH)
-        yield f"{layer}mlp.down_proj.weight", (_WIDTH, _INNER)
+        if experts and i != 1:
+            yield f"{layer}mlp.gate.weight", (experts, _WIDTH)
+            for e in range(experts):
+                yield from _mlp(f"{layer}mlp.experts.{e}.", _EXPERT_INNER)
+        else:
+            yield from _mlp(f"{layer}mlp.", _INNER)
+
+
+def _mlp(name: str, inner: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for part in ("gate", "up"):
+        yield f"{name}{part}_proj.weight", (inner, _WIDTH)
+    yield f"{name}down_proj.weight", (_WIDTH, inner)
 
 
 def _qwen3(vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     return _llama_like(vocab, ("input_layernorm", "post_attention_layernorm"))
+
+
+def _qwen3_moe(vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "lm_head.weight", (vocab, _WIDTH)
+    yield from _llama_like(vocab, ("input_layernorm", "post_attention_layernorm"), _EXPERTS)
 
 
 def _gemma3(vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -112,6 +145,7 @@ def _gpt_neox(vocab: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 _TENSORS: dict[str, Callable[[int], Iterator[tuple[str, tuple[int, ...]]]]] = {
     "qwen3": _qwen3,
+    "qwen3_moe": _qwen3_moe,
     "gemma3": _gemma3,
     "gpt_neox": _gpt_neox,
 }

@@ -56,6 +56,9 @@ ATTENTION_TOTAL_BITS = 16
 ROPE_BITS = 14
 """Sines and cosines are integers in units of 2**-14."""
 
+ROUTING_BITS = 14
+"""Weights of experts are integers in units of 2**-14: an expert adds 0 or normal numbers."""
+
 WEIGHT_BITS = 23
 """The most likely token has the weight 2**23; a bucket of 256 tokens sums to at most 2**31."""
 

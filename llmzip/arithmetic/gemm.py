@@ -39,17 +39,18 @@ class Int8Kernel:
 
 
 class IntegerKernel(Int8Kernel):
-    """int8 products with int32 sums (VNNI, dot-product)."""
+    """int8 products with int32 sums (VNNI, dot-product); torch's is wrong for K = 1."""
 
     name = "int8"
 
     def prepare(self, weight: Tensor) -> Tensor:
         """See `Int8Kernel.prepare`."""
-        return weight.t().contiguous()
+        return pad(weight, (0, int(weight.shape[1] == 1))).t().contiguous()
 
     def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
         """See `Int8Kernel.multiply`."""
-        return torch._int_mm(x, weight).to(torch.float32)
+        padded = pad(x, (0, len(weight) - x.shape[1])) if x.shape[1] == 1 else x
+        return torch._int_mm(padded, weight).to(torch.float32)
 
 
 class PaddedIntegerKernel(IntegerKernel):

@@ -13,7 +13,9 @@ import numpy.typing as npt
 PHASES = ("norm", "gemm", "attention", "mlp", "head", "weights", "recall", "mix", "learn")
 """The phases that the profile counts; the last three are the mixer's steps."""
 LAYER_TENSORS = ("q", "k", "v", "o", "gate", "up", "down")
-TENSORS = (*LAYER_TENSORS, "head")
+EXPERT_TENSORS = ("router", "experts_gate", "experts_up", "experts_down")
+SHARED_TENSORS = ("shared_router", "shared_gate", "shared_up", "shared_down")
+TENSORS = (*LAYER_TENSORS, *EXPERT_TENSORS, *SHARED_TENSORS, "head")
 VECTORS = (
     *("q_bias", "k_bias", "o_bias", "gate_bias", "up_bias", "down_bias", "head_bias"),
     *("q_norm", "k_norm", "o_norm", "down_norm"),
@@ -44,6 +46,9 @@ class Spec(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("parallel", "pre_norm", "post_norm", "head_norm")),
         *((name, ctypes.c_int32) for name in ("learned_positions", "rope_tables", "key_rotation")),
         *((name, ctypes.c_float) for name in ("attention_cap", "logit_cap")),
+        *((name, ctypes.c_int32) for name in ("experts", "experts_used", "expert_ff")),
+        *((name, ctypes.c_int32) for name in ("experts_normalized", "expert_rotation")),
+        *((name, ctypes.c_int32) for name in ("shared_ff", "shared_weighted", "shared_rotation")),
     )
 
 
@@ -55,9 +60,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
         ctypes.POINTER(Spec),
         _INT,
         ctypes.c_char_p,
-        _POINTER,
-        _POINTER,
-        _POINTER,
+        *[_POINTER] * 4,
     ),
     "engine_put": (None, _POINTER, _INT, _INT, _POINTER, _POINTER),
     "engine_layer": (None, _POINTER, _INT, _INT, _INT, _INT),

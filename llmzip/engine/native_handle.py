@@ -79,7 +79,7 @@ class MixingHandle:
         """threads: how many to start. Raises MemoryError."""
         described = described_spec(spec)
         described.layers = 0
-        self._start(spec, described, threads, kernels, (None, None, None))
+        self._start(spec, described, threads, kernels, (None, None, None, None))
 
     def _start(
         self,
@@ -87,11 +87,11 @@ class MixingHandle:
         described: Spec,
         threads: int,
         kernels: str,
-        used_in_place: Iterable[int | None],
+        arrays: Iterable[int | None],
     ) -> None:
         self.core = core()
         self.spec = spec
-        pointer = self.core.engine_new(described, threads, kernels.encode(), *used_in_place)
+        pointer = self.core.engine_new(described, threads, kernels.encode(), *arrays)
         self._all = Group(self.core, pointer)
         self.pointer = self._all.pointer
 
@@ -114,8 +114,10 @@ class NativeHandle(MixingHandle):
             np.concatenate(tables) if tables else np.zeros(1, np.int16),
         ]
         self._threads = threads
-        useful, in_place = self._useful(threads), map(address, self._used_in_place)
-        self._start(model.spec, described_spec(model.spec), useful, kernels, in_place)
+        useful, has_experts = self._useful(threads), model.spec.features.has_experts
+        layer_experts = np.array([has_experts(i) for i in range(model.spec.layers)], np.uint8)
+        arrays = map(address, [*self._used_in_place, layer_experts])
+        self._start(model.spec, described_spec(model.spec), useful, kernels, arrays)
         self._put_all()
         self._lanes: list[Group] = []
         self._lock = new_lock()
@@ -160,7 +162,7 @@ class NativeHandle(MixingHandle):
         tensors = [
             (f"layers.{i}.{part}", part, i)
             for i in range(self.spec.layers)
-            for part in self.spec.features.layer_parts
+            for part in self.spec.features.parts_of(i)
         ]
         for name, part, layer in [*tensors, ("head", "head", 0)]:
             weight, scale = self._tensor(f"{name}.weight"), self._tensor(f"{name}.scale")

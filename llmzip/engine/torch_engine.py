@@ -80,7 +80,9 @@ class TorchEngine:
         self.device = transformer.device
         self._threads = threads
         self.batches = self._with_threads(_CUDA_BATCHES if on_cuda else Batches())
-        self.replays = on_cuda if replays is None else replays
+        # which experts compute is decided while they do: there is nothing to record
+        records = not self.model.spec.features.experts
+        self.replays = records and (on_cuda if replays is None else replays)
         self._head_replay = Replay(self.device)
         self._mixing_handle: MixingHandle | None = None
         self._streams: dict[int, torch.cuda.Stream] = {}  # of lanes

@@ -7,6 +7,7 @@ Shapes as in `torch_layers`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -150,8 +151,8 @@ class FeaturedMLP:
     wide: bool
     """Whether the input of `down` has 16 bits."""
 
-    def __call__(self, read: Limbs) -> list[Tensor]:
-        """As `FeaturedAttention`."""
+    def __call__(self, read: Limbs, weight: Tensor | None = None) -> list[Tensor]:
+        """As `FeaturedAttention`; weight: of each row [M, 1]."""
         y = product(self.gate_up, read)
         if self.bias is not None:
             y.add_(self.bias)
@@ -160,8 +161,8 @@ class FeaturedMLP:
         inner = (gate * up if up is not None else gate.clone()).div_(e)
         limit = WIDE_INNER_MAX if self.wide else INT16_MAX
         whole, maximum = round_to_range_(inner, limit)
-        rotated = limbs_(self.rotation(whole), self.wide)
-        return products(self.down, scaled(rotated, maximum.mul_(1.0 / limit)))
+        rotated = scaled(limbs_(self.rotation(whole), self.wide), maximum.mul_(1.0 / limit))
+        return products(self.down, rotated if weight is None else scaled(rotated, weight))
 
     def _exponent(self, gate: Tensor) -> Tensor:
         if self.gelu is None:
@@ -178,7 +179,7 @@ class FeaturedBlock:
     inputs: tuple[NormedInput | UnnormedInput, NormedInput | UnnormedInput]
     """Of attention and of the MLP."""
     attention: FeaturedAttention
-    mlp: FeaturedMLP
+    mlp: Callable[[Limbs], list[Tensor]]
     parallel: bool
     biases: tuple[Tensor | None, Tensor | None]  # of o and down, [d] float32
     post_norms: tuple[PostNorm, PostNorm] | None

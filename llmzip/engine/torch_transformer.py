@@ -17,6 +17,7 @@ from llmzip.arithmetic.gemm import Int8Kernel, select_float_type, select_int8_ke
 from llmzip.arithmetic.hadamard import matrix
 from llmzip.engine.torch_attention import Attention
 from llmzip.engine.torch_cache import LayerCache, RotatingKVCache, View
+from llmzip.engine.torch_experts import Experts, Router, SharedExpert
 from llmzip.engine.torch_features import (
     GELU,
     FeaturedAttention,
@@ -110,13 +111,20 @@ class TorchTransformer:
     def _tensor(self, name: str) -> Tensor:
         return torch.from_numpy(self._model.tensors[name]).to(self.device)
 
+    def _rows(self, name: str, number: int | None) -> Tensor:
+        array = self._model.tensors[name]
+        if number is not None:
+            count = len(array) // self.spec.features.experts
+            array = array[number * count : (number + 1) * count]
+        return torch.from_numpy(array).to(self.device)
+
     def _number(self, number: float) -> Tensor:
         return torch.tensor(number, dtype=torch.float32, device=self.device)
 
-    def _linear(self, *names: str) -> Linear:
-        """The product of stacked tensors."""
-        weight = torch.cat([self._tensor(f"{name}.weight") for name in names])
-        scale = torch.cat([self._tensor(f"{name}.scale") for name in names])
+    def _linear(self, *names: str, number: int | None = None) -> Linear:
+        """The product of stacked tensors; number: of the expert whose rows of each are meant."""
+        weight = torch.cat([self._rows(f"{name}.weight", number) for name in names])
+        scale = torch.cat([self._rows(f"{name}.scale", number) for name in names])
         return Linear(self.kernel, self.kernel.prepare(weight), scale)
 
     def _hadamard_rotation(self, size: int, kind: torch.dtype | None = None) -> HadamardRotation:
@@ -160,8 +168,7 @@ class TorchTransformer:
 
     def _featured_block(self, layer: int) -> FeaturedBlock:
         spec, features, name = self.spec, self.spec.features, f"layers.{layer}"
-        table, inputs = features.rope_of(layer), ["gate", "up"][: 1 + features.gated]
-        wide = features.wide_of(layer)
+        table, wide = features.rope_of(layer), features.wide_of(layer)
         attention = FeaturedAttention(
             qkv=self._linear(*(f"{name}.{part}" for part in "qkv")),
             o=self._linear(f"{name}.o"),
@@ -180,19 +187,13 @@ class TorchTransformer:
                 self._hadamard_rotation(spec.key_rotation) if features.rotated_keys else None
             ),
         )
-        mlp = FeaturedMLP(
-            gate_up=self._linear(*(f"{name}.{part}" for part in inputs)),
-            down=self._linear(f"{name}.down"),
-            rotation=(
-                self._hadamard_rotation(spec.mlp_rotation, torch.float64)
-                if "down" in wide
-                else self.rotation
-            ),
-            bias=self._bias(*(f"{name}.{part}" for part in inputs)),
-            gated=features.gated,
-            gelu=GELU.get(features.activation),
-            wide="down" in wide,
-        )
+        if features.has_experts(layer):
+            mlp: FeaturedMLP | Experts = self._experts(name)
+        else:
+            rotation = self.rotation
+            if "down" in wide:
+                rotation = self._hadamard_rotation(spec.mlp_rotation, torch.float64)
+            mlp = self._featured_mlp(f"{name}.", rotation, wide="down" in wide)
         post_norms = None
         if features.post_norm:
             rotation = self._hadamard_rotation(spec.model_rotation)
@@ -212,6 +213,44 @@ class TorchTransformer:
     def _input(self, wide: bool) -> NormedInput | UnnormedInput:
         pre_norm = self.spec.features.pre_norm
         return NormedInput(self.norm, wide) if pre_norm else UnnormedInput(wide)
+
+    def _featured_mlp(
+        self,
+        prefix: str,
+        rotation: HadamardRotation,
+        number: int | None = None,
+        wide: bool = False,
+    ) -> FeaturedMLP:
+        """An MLP by what its matrices' names begin with; number: of the expert."""
+        features = self.spec.features
+        inputs = [prefix + part for part in ("gate", "up")[: 1 + features.gated]]
+        return FeaturedMLP(
+            gate_up=self._linear(*inputs, number=number),
+            down=self._linear(prefix + "down", number=number),
+            rotation=rotation,
+            bias=self._bias(*inputs),
+            gated=features.gated,
+            gelu=GELU.get(features.activation),
+            wide=wide,
+        )
+
+    def _experts(self, name: str) -> Experts:
+        spec, features = self.spec, self.spec.features
+        rotation, shared = self._hadamard_rotation(spec.expert_rotation), None
+        if features.shared_ff:
+            of_shared = self._hadamard_rotation(spec.shared_rotation)
+            router = self._linear(f"{name}.shared_router") if features.shared_weighted else None
+            shared = SharedExpert(self._featured_mlp(f"{name}.shared_", of_shared), router)
+        return Experts(
+            Router(
+                self._linear(f"{name}.router"), features.experts_used, features.experts_normalized
+            ),
+            tuple(
+                self._featured_mlp(f"{name}.experts_", rotation, number)
+                for number in range(features.experts)
+            ),
+            shared,
+        )
 
     def _bias(self, *names: str) -> Tensor | None:
         """Stacked biases, zeros where one of the matrices has none; None where none has."""

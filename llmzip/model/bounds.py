@@ -30,6 +30,8 @@ Tensors = Mapping[str, npt.NDArray[np.generic]]
 def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """The int8 matrices of a model: name -> [outputs, inputs]."""
     d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
+    features = spec.features
+    experts, of_experts, of_shared = features.experts, features.expert_ff, features.shared_ff
     parts = {
         "q": (q, d),
         "k": (kv, d),
@@ -38,11 +40,19 @@ def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
         "gate": (f, d),
         "up": (f, d),
         "down": (d, f),
+        "router": (experts, d),
+        "experts_gate": (experts * of_experts, d),
+        "experts_up": (experts * of_experts, d),
+        "experts_down": (experts * d, of_experts),
+        "shared_router": (1, d),
+        "shared_gate": (of_shared, d),
+        "shared_up": (of_shared, d),
+        "shared_down": (d, of_shared),
     }
     layers = {
         f"layers.{i}.{part}": parts[part]
         for i in range(spec.layers)
-        for part in spec.features.layer_parts
+        for part in features.parts_of(i)
     }
     positions = {"positions": (spec.max_positions, d)} if spec.features.learned_positions else {}
     return {"embedding": (spec.vocab, d), "head": (spec.vocab, d), **positions, **layers}
@@ -54,7 +64,7 @@ def vector_shapes(spec: ModelSpec) -> dict[str, int]:
     found = {"head.bias": spec.vocab} if "head" in features.biases else {}
     for i in range(spec.layers):
         name = f"layers.{i}."
-        for part in features.layer_parts:
+        for part in features.parts_of(i):
             if part in features.biases:
                 found[f"{name}{part}.bias"] = matrices[name + part][0]
         if features.head_norm != "none":

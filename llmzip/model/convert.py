@@ -8,7 +8,7 @@ product and no library function whose rounding could differ is involved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from llmzip.arithmetic.rope import rope_table
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.bounds import MIN_ENTRY, check_entries, check_scales
 from llmzip.model.features import NO_ROPE, rope_names
-from llmzip.model.float_model import FloatModel
+from llmzip.model.float_model import FloatModel, expert_name
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.rotary import Rotary
 
@@ -67,7 +67,10 @@ class _Conversion:
         self._order = None if rotary is None else _rotary_order(rotary, size)
         self._turned = None if rotary is None else _turned_scales(rotary, size)
         self._put_attention(f"layers.{layer}.")
-        self._put_mlp(f"layers.{layer}.")
+        if self._features.has_experts(layer):
+            self._put_experts(f"layers.{layer}.")
+        else:
+            self._put_mlp(f"layers.{layer}.")
 
     def put_head(self) -> None:
         """The head, with the gains of the norm before it."""
@@ -127,38 +130,100 @@ class _Conversion:
         self._put_output(name + "o", _orthonormal(weight, spec.head_rotation), bias, 1.0)
 
     def _put_mlp(self, name: str) -> None:
-        spec, features = self._spec, self._features
-        d, width = spec.d_model, spec.d_ff
-        silu = features.activation == "silu"
-        gain = self._load(name + "mlp_norm", d) if features.pre_norm else None
-        for part, factor in (("gate", -LOG2_E if silu else 1.0), ("up", 1.0)):
-            if part in features.layer_parts:
-                weight = self._load(name + part, width, d)
-                bias = self._bias(name + part, weight, name + "mlp_norm")
-                weight = weight if gain is None else weight * gain
-                self._put(name + part, _orthonormal(weight, spec.model_rotation), factor)
-                self._put_bias(name + part, bias, factor)
-        weight = self._load(name + "down", d, width)
+        spec = self._spec
+        gain = self._mlp_gain(name)
+        for part, factor in self._inner_parts():
+            weight = self._load(name + part, spec.d_ff, spec.d_model)
+            bias = self._bias(name + part, weight, name + "mlp_norm")
+            self._put(name + part, self._reading(weight, gain), factor)
+            self._put_bias(name + part, bias, factor)
+        weight = self._load(name + "down", spec.d_model, spec.d_ff)
         bias = self._bias(name + "down", weight, None)
-        factor = -1.0 / (LOG2_E * spec.mlp_rotation) if silu else 1.0 / spec.mlp_rotation
+        factor = self._down_factor(spec.mlp_rotation)
         self._put_output(name + "down", rotate(weight, spec.mlp_rotation), bias, factor)
+
+    def _put_experts(self, name: str) -> None:
+        """The router, its experts one above the other, and the expert that all share."""
+        spec, features, d = self._spec, self._features, self._spec.d_model
+        gain = self._mlp_gain(name)
+        routers = [("router", features.experts)]
+        routers += [("shared_router", 1)] if features.shared_weighted else []
+        for part, count in routers:
+            weight = self._load(name + part, count, d)
+            self._put(name + part, self._reading(weight, gain), LOG2_E)
+        numbers: list[int | None] = [*range(features.experts)]
+        self._put_mlps(name + "experts_", features.expert_ff, spec.expert_rotation, gain, numbers)
+        if features.shared_ff:
+            self._put_mlps(name + "shared_", features.shared_ff, spec.shared_rotation, gain, [None])
+        if features.post_norm:
+            self._put_post_norm(name + "down", name + "mlp_post_norm")
+
+    def _put_mlps(
+        self,
+        name: str,
+        width: int,
+        rotation: int,
+        gain: Matrix | None,
+        numbers: Sequence[int | None],
+    ) -> None:
+        """MLPs of the same shape, each of their matrices one above the other; numbers: of experts,
+        or None for a single one.
+        """
+        d = self._spec.d_model
+        for part, factor in self._inner_parts():
+            names = [expert_name(name + part, number) for number in numbers]
+            rows = (self._reading(self._load(one, width, d), gain) for one in names)
+            self._put_stack(name + part, rows, factor)
+        names = [expert_name(name + "down", number) for number in numbers]
+        rows = (self._added(rotate(self._load(one, d, width), rotation)) for one in names)
+        self._put_stack(name + "down", rows, self._scaled(self._down_factor(rotation)))
+
+    def _mlp_gain(self, name: str) -> Matrix | None:
+        if not self._features.pre_norm:
+            return None
+        return self._load(name + "mlp_norm", self._spec.d_model)
+
+    def _inner_parts(self) -> list[tuple[str, float]]:
+        """The matrices of an MLP that read the residual vector, each with its factor."""
+        gate = -LOG2_E if self._features.activation == "silu" else 1.0
+        return [("gate", gate), *([("up", 1.0)] if self._features.gated else [])]
+
+    def _down_factor(self, rotation: int) -> float:
+        silu = self._features.activation == "silu"
+        return -1.0 / (LOG2_E * rotation) if silu else 1.0 / rotation
+
+    def _reading(self, weight: Matrix, gain: Matrix | None) -> Matrix:
+        """A matrix that reads the residual vector, behind a norm with this gain."""
+        weight = weight if gain is None else weight * gain
+        return _orthonormal(weight, self._spec.model_rotation)
+
+    def _added(self, weight: Matrix) -> Matrix:
+        """A matrix whose outputs are added to the residual vector, or normed before that."""
+        if self._features.post_norm:
+            return weight
+        return _orthonormal(self._centered(weight.T), self._spec.model_rotation).T
+
+    def _scaled(self, factor: float) -> float:
+        """The factor of such a matrix."""
+        scale = 1.0 if self._features.post_norm else self._recipe.residual_scale
+        return factor if scale == 1.0 else factor * scale
 
     def _put_output(self, name: str, weight: Matrix, bias: Matrix | None, factor: float) -> None:
         """A matrix whose outputs are added to the residual vector, or normed before that."""
-        spec, scale = self._spec, self._recipe.residual_scale
+        self._put(name, self._added(weight), self._scaled(factor))
         if self._features.post_norm:
-            self._put(name, weight, factor)
             self._put_bias(name, bias, 1.0)
-            part = "attention" if name.endswith(".o") else "mlp"
-            gain = self._load(f"{name.rpartition('.')[0]}.{part}_post_norm", spec.d_model)
-            self._put_vector(name + ".norm", gain * (scale / math.sqrt(spec.model_rotation)))
+            layer, _, part = name.rpartition(".")
+            part = "attention" if part == "o" else "mlp"
+            self._put_post_norm(name, f"{layer}.{part}_post_norm")
             return
-        weight = self._centered(weight.T).T
         if bias is not None:
-            bias = _orthonormal(self._centered(bias[None]), spec.model_rotation)[0]
-        factor = factor if scale == 1.0 else factor * scale
-        self._put(name, _orthonormal(weight.T, spec.model_rotation).T, factor)
-        self._put_bias(name, bias, scale)
+            bias = _orthonormal(self._centered(bias[None]), self._spec.model_rotation)[0]
+        self._put_bias(name, bias, self._recipe.residual_scale)
+
+    def _put_post_norm(self, name: str, published: str) -> None:
+        scale = self._recipe.residual_scale / math.sqrt(self._spec.model_rotation)
+        self._put_vector(name + ".norm", self._load(published, self._spec.d_model) * scale)
 
     def _put_head_norms(self, name: str, factor: float) -> None:
         spec, turned, together = self._spec, self._turned, self._features.head_norm == "all"
@@ -189,6 +254,13 @@ class _Conversion:
 
     def _put(self, name: str, rows: Matrix, factor: float = 1.0) -> None:
         weight, scale = quantize_rows(rows, factor)
+        check_scales(name, scale)
+        self.tensors[f"{name}.weight"], self.tensors[f"{name}.scale"] = weight, scale
+
+    def _put_stack(self, name: str, matrices: Iterable[Matrix], factor: float) -> None:
+        """Matrices one above the other, each made when its turn comes."""
+        parts = [quantize_rows(rows, factor) for rows in matrices]
+        weight, scale = (np.concatenate(each) for each in zip(*parts, strict=True))
         check_scales(name, scale)
         self.tensors[f"{name}.weight"], self.tensors[f"{name}.scale"] = weight, scale
 

@@ -18,6 +18,7 @@ from llmzip.model.features import NO_ROPE, narrowed_cap
 from llmzip.model.files import shown
 from llmzip.model.float_model import Metadata
 from llmzip.model.published_names import Place
+from llmzip.model.spec import MAX_LAYERS
 
 ACTIVATIONS: Mapping[str, str] = {
     "silu": "silu",
@@ -43,14 +44,18 @@ class Config(Metadata):
             raise UnsupportedModelError(f"{key} is {shown(value)}: not understood")
         return value
 
-    def list_of(self, key: str, kinds: tuple[type, ...], length: int) -> Sequence[Any] | None:
-        """A list of so many, or None where there is none. Raises UnsupportedModelError."""
+    def list_of(
+        self, key: str, kinds: tuple[type, ...], length: int | None = None
+    ) -> Sequence[Any] | None:
+        """A list of so many, or however many, or None where there is none. Raises
+        UnsupportedModelError.
+        """
         value = self._values.get(key)
         if value is None:
             return None
         if not isinstance(value, list) or not all(type(one) in kinds for one in value):
             raise UnsupportedModelError(f"{key} is {shown(value)}: not understood")
-        if len(value) < length:
+        if length is not None and len(value) < length:
             raise UnsupportedModelError(f"{key} has {len(value)} entries for {length} layers")
         return value[:length]
 
@@ -147,6 +152,11 @@ def _qwen_slides(config: Config, layer: int) -> bool:
     return config.flag("use_sliding_window") and layer >= config.count("max_window_layers", 28)
 
 
+def _qwen2_moe_slides(config: Config, layer: int) -> bool:
+    below = layer < config.count("max_window_layers", 28)
+    return config.flag("use_sliding_window") and below and bool((layer + 1) % 2)
+
+
 def _smollm3_turns(config: Config, layer: int, slides: bool) -> bool:
     listed = config.list_of("no_rope_layers", (int,), layer + 1)
     if listed is not None:
@@ -180,6 +190,46 @@ def _granite_recipe(config: Config) -> dict[str, Any]:
         "residual_scale": config.factor("residual_multiplier", 1.0),
         "logit_scale": 1.0 / config.factor("logits_scaling", 1.0),
     }
+
+
+def _experts(config: Config, width: str = "intermediate_size", **changes: Any) -> dict[str, Any]:
+    """Changes of `Features` for experts of this width in all layers; changes: beside that."""
+    key = "num_local_experts" if config.has("num_local_experts") else "num_experts"
+    return {
+        "experts": config.whole(key),
+        "experts_used": config.whole("num_experts_per_tok"),
+        "expert_ff": config.whole(width),
+        **changes,
+    }
+
+
+def _qwen_experts(config: Config, **changes: Any) -> dict[str, Any]:
+    layers, step = config.whole("num_hidden_layers"), config.whole("decoder_sparse_step", 1)
+    if layers > MAX_LAYERS:  # is refused
+        return {}
+    without = {*(config.list_of("mlp_only_layers", (int,)) or ())}
+    kinds = tuple(int(i not in without and (i + 1) % step == 0) for i in range(layers))
+    if not any(kinds):
+        return {}
+    if not all(kinds):
+        changes["layer_experts"] = kinds
+    normalized = config.flag("norm_topk_prob")
+    return _experts(config, "moe_intermediate_size", experts_normalized=normalized, **changes)
+
+
+def _qwen2_moe_features(config: Config) -> dict[str, Any]:
+    shared = config.whole("shared_expert_intermediate_size")
+    return _qwen_experts(config, shared_ff=shared, shared_weighted=True)
+
+
+def _olmoe_features(config: Config) -> dict[str, Any]:
+    normalized = config.flag("norm_topk_prob")
+    return {"head_norm": "all", **_experts(config, experts_normalized=normalized)}
+
+
+def _granite_moe_features(config: Config) -> dict[str, Any]:
+    shared = config.count("shared_intermediate_size", 0)
+    return _experts(config, experts_normalized=True, shared_ff=shared)
 
 
 def _neox_features(config: Config) -> dict[str, Any]:
@@ -259,6 +309,12 @@ _COHERE = Family(
     defaults={"tie_word_embeddings": True, "rms_norm_eps": 1e-5},
 )
 _QWEN2 = Family(biases=lambda config: ("q", "k", "v"), slides=_qwen_slides)
+_GRANITE_MOE = Family(
+    places=names.GRANITE_MOE,
+    biases=_attention_biases,
+    recipe=_granite_recipe,
+    features=_granite_moe_features,
+)
 
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(biases=_llama_biases),
@@ -290,6 +346,38 @@ FAMILIES: Mapping[str, Family] = {
         defaults={**_OLMO2.defaults, "sliding_window": 4096},
     ),
     "granite": Family(biases=_llama_biases, recipe=_granite_recipe),
+    "granitemoe": _GRANITE_MOE,
+    "granitemoeshared": _GRANITE_MOE,
+    "mixtral": Family(
+        places=names.MIXTRAL,
+        features=lambda config: _experts(config, experts_normalized=True),
+        slides=_always,
+        defaults={"sliding_window": None, "rope_theta": 1e6, "rms_norm_eps": 1e-5},
+    ),
+    "qwen2_moe": Family(
+        places=names.QWEN_MOE,
+        biases=lambda config: ("q", "k", "v") if config.flag("qkv_bias", True) else (),
+        features=_qwen2_moe_features,
+        slides=_qwen2_moe_slides,
+    ),
+    "qwen3_moe": Family(
+        places=names.QWEN_MOE,
+        biases=_attention_biases,
+        features=lambda config: {"head_norm": "head", **_qwen_experts(config)},
+        slides=lambda config, layer: config.flag("use_sliding_window"),
+    ),
+    "olmoe": Family(
+        places=names.QWEN_MOE,
+        biases=_attention_biases,
+        features=_olmoe_features,
+        must_be={"clip_qkv": None},
+    ),
+    "flex_olmo": dataclasses.replace(
+        _OLMO2,
+        places={**names.OLMO_NORMS, **names.QWEN_MOE},
+        features=lambda config: {**_OLMO2.features(config), **_olmoe_features(config)},
+        defaults={"rms_norm_eps": 1e-6, "rope_theta": 5e5},
+    ),
     "phi3": Family(
         places=names.PHI3,
         slides=_always,
@@ -399,7 +487,7 @@ def layer_features(
     NO_ROPE; and the window, 0 where it hides nothing.
     """
     kinds = config.list_of("layer_types", (str,), layers)
-    window = config.whole("sliding_window") if config.has("sliding_window") else 0
+    window = config.count("sliding_window", 0)
     ropes, windows = [], []
     for layer in range(layers):
         if kinds is None:

@@ -23,7 +23,13 @@ MAX_ROPE_TABLES = 4
 NO_ROPE = -1
 """Stands for a rotary table in a layer without rotary positions."""
 
+_OF_LAYERS = ("layer_rope", "layer_window", "layer_experts")
+"""The lists that have an entry for each layer, or none."""
+
 MIN_CAP, MAX_CAP = 2.0**-6, 2.0**16
+
+MAX_EXPERTS = 1 << 10  # so that no weight of the likeliest expert is rounded to 0
+MAX_EXPERT_WIDTH = 1 << 17
 
 WIDE_PRODUCTS = ("q", "o", "gate", "down")
 """The products of a layer whose inputs may have 16 bits, by their first matrix: `q` with k and v
@@ -68,10 +74,24 @@ class Features:
     """The products whose inputs have 16 bits, `layers.3.down`: by layers, then in the order of
     `WIDE_PRODUCTS`.
     """
+    experts: int = 0
+    """How many experts a layer has in the place of its MLP; 0: none."""
+    experts_used: int = 0
+    """How many of them each position passes."""
+    expert_ff: int = 0
+    """The inner width of each."""
+    experts_normalized: bool = False
+    """Whether the weights of those that a position passes add up to 1."""
+    shared_ff: int = 0
+    """The inner width of one more expert, which every position passes; 0: there is none."""
+    shared_weighted: bool = False
+    """Whether that one has a weight, too; else it counts 1."""
+    layer_experts: tuple[int, ...] = ()
+    """Of each layer 1 if it has experts, 0 if it has one MLP. Empty: 1 everywhere."""
 
     def __post_init__(self) -> None:
         """Refuse what docs/arithmetic.md, 2.6, does not allow: UnsupportedModelError."""
-        for name in ("biases", "layer_rope", "layer_window", "wide_inputs"):  # JSON has lists
+        for name in ("biases", "wide_inputs", *_OF_LAYERS):  # JSON has lists
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
                 raise _refused(name, value)
@@ -79,9 +99,10 @@ class Features:
         for name, allowed in (("activation", ACTIVATIONS), ("head_norm", HEAD_NORMS)):
             if getattr(self, name) not in allowed:
                 raise _refused(name, getattr(self, name))
-        for name in _FLAGS:
-            if type(getattr(self, name)) is not bool:
-                raise _refused(name, getattr(self, name))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if type(field.default) is bool and type(value) is not bool:
+                raise _refused(field.name, value)
         for name in ("attention_cap", "logit_cap"):
             value = getattr(self, name)
             if type(value) is not float or not (value == 0.0 or MIN_CAP <= value <= MAX_CAP):
@@ -107,11 +128,42 @@ class Features:
                 "model specification: parallel attention with norms behind it, or a bias of a "
                 "matrix that is not there, is not supported"
             )
+        self._check_experts()
 
-    @property
-    def layer_parts(self) -> tuple[str, ...]:
+    def _check_experts(self) -> None:
+        for name, most in (
+            ("experts", MAX_EXPERTS),
+            ("experts_used", self.experts),
+            ("expert_ff", MAX_EXPERT_WIDTH),
+            ("shared_ff", MAX_EXPERT_WIDTH),
+        ):
+            value, least = getattr(self, name), 0 if name == "shared_ff" else min(self.experts, 1)
+            if type(value) is not int or not least <= value <= (most if self.experts else 0):
+                raise _refused(name, value)
+        if self.shared_weighted and not self.shared_ff:
+            raise _refused("shared_weighted", self.shared_weighted)
+        if self.experts_normalized and not self.experts:
+            raise _refused("experts_normalized", self.experts_normalized)
+        if not all(type(n) is int and 0 <= n <= min(self.experts, 1) for n in self.layer_experts):
+            raise _refused("layer_experts", self.layer_experts)
+        if self.experts and (self.parallel or {"gate", "up", "down"} & {*self.biases}):
+            raise UnsupportedModelError(
+                "model specification: experts beside attention in parallel, or with biases, "
+                "are not supported"
+            )
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a layer has experts in the place of its MLP."""
+        return bool(self.layer_experts[layer] if self.layer_experts else self.experts)
+
+    def parts_of(self, layer: int) -> tuple[str, ...]:
         """The matrices of a layer."""
-        return ("q", "k", "v", "o", "gate", *(("up",) if self.gated else ()), "down")
+        attention, mlp = ("q", "k", "v", "o"), ("gate", *(("up",) if self.gated else ()), "down")
+        if not self.has_experts(layer):
+            return attention + mlp
+        shared = tuple(f"shared_{part}" for part in mlp) if self.shared_ff else ()
+        weighted = ("shared_router",) if self.shared_weighted else ()
+        return (*attention, "router", *(f"experts_{part}" for part in mlp), *shared, *weighted)
 
     def rope_of(self, layer: int) -> int:
         """The number of a layer's rotary table, or NO_ROPE."""
@@ -141,8 +193,6 @@ class Features:
         return cls(**changes)
 
 
-_FLAGS = ("gated", "parallel", "pre_norm", "post_norm", "learned_positions", "rotated_keys")
-
 PLAIN = Features()
 """The Llama decoder."""
 
@@ -156,7 +206,7 @@ def checked_layers(features: Features, layers: int) -> None:
     """Refuse lists that do not have an entry for each layer, and names of what is not there:
     UnsupportedModelError.
     """
-    for name in ("layer_rope", "layer_window"):
+    for name in _OF_LAYERS:
         if len(getattr(features, name)) not in (0, layers):
             raise UnsupportedModelError(
                 f"model specification: {name} of {len(getattr(features, name))} for {layers} layers"
@@ -168,8 +218,12 @@ def checked_layers(features: Features, layers: int) -> None:
 
 def wide_names(features: Features, layers: int) -> list[str]:
     """All products that `wide_inputs` may name, in its order."""
-    parts = [part for part in WIDE_PRODUCTS if part != "gate" or not features.parallel]
-    return [f"layers.{layer}.{part}" for layer in range(layers) for part in parts]
+    found = []
+    for layer in range(layers):
+        without = {"gate"} if features.parallel else set()
+        without |= {"gate", "down"} if features.has_experts(layer) else set()
+        found += [f"layers.{layer}.{part}" for part in WIDE_PRODUCTS if part not in without]
+    return found
 
 
 def narrowed_cap(cap: float, log2_e: float) -> float:

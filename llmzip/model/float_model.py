@@ -100,18 +100,26 @@ class FloatModel:
     def names(self) -> list[str]:
         """The canonical names of all tensors."""
         features = self.spec.features
-        parts = [*features.layer_parts]
-        parts += ["attention_norm", "mlp_norm"] if features.pre_norm else []
-        parts += ["attention_post_norm", "mlp_post_norm"] if features.post_norm else []
-        parts += ["q_norm", "k_norm"] if features.head_norm != "none" else []
-        everywhere = [*GLOBAL_PARTS, *(["positions"] if features.learned_positions else [])]
+        norms = ["attention_norm", "mlp_norm"] if features.pre_norm else []
+        norms += ["attention_post_norm", "mlp_post_norm"] if features.post_norm else []
+        norms += ["q_norm", "k_norm"] if features.head_norm != "none" else []
+        found = [*GLOBAL_PARTS, *(["positions"] if features.learned_positions else [])]
         biases = self.recipe.biases
-        everywhere += [f"{part}.bias" for part in ("norm", "head") if part in biases]
-        parts += [f"{part}.bias" for part in parts if part in biases]
-        return [
-            *everywhere,
-            *(f"layers.{i}.{part}" for i in range(self.spec.layers) for part in parts),
-        ]
+        found += [f"{part}.bias" for part in ("norm", "head") if part in biases]
+        for layer in range(self.spec.layers):
+            parts = [*features.parts_of(layer), *norms]
+            parts += [f"{part}.bias" for part in parts if part in biases]
+            for part in parts:
+                numbers = range(features.experts) if part.startswith("experts_") else [None]
+                found += [expert_name(f"layers.{layer}.{part}", number) for number in numbers]
+        return found
+
+
+def expert_name(name: str, number: int | None) -> str:
+    """`layers.3.experts_up`, 7 -> `layers.3.experts_up.7`, what one of the experts has of a part;
+    None: the part of a layer that has only one of it.
+    """
+    return name if number is None else f"{name}.{number}"
 
 
 def layer_name(name: str) -> tuple[str, str]:

@@ -33,6 +33,10 @@ class Architecture:
     gated: bool = True
     stacked: bool = False
     """Whether queries, keys and values are one matrix."""
+    normalized: bool | None = None
+    """Whether weights of experts are normalized, which no key of the file says; None: the
+    family has no such key, either.
+    """
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -44,6 +48,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "gemma2": Architecture("gemma2"),
     "gemma3": Architecture("gemma3_text"),
     "granite": Architecture("granite", neighbors_turn=True),
+    "qwen2moe": Architecture("qwen2_moe", normalized=False),
+    "qwen3moe": Architecture("qwen3_moe", normalized=True),
+    "olmoe": Architecture("olmoe", normalized=False),
+    "granitemoe": Architecture("granitemoeshared", neighbors_turn=True),
     "olmo2": Architecture("olmo2"),
     "phi3": Architecture("phi3", stacked=True),
     "stablelm": Architecture("stablelm"),
@@ -72,6 +80,14 @@ _PLACES: Mapping[str, str] = {
     "gate": "ffn_gate",
     "up": "ffn_up",
     "down": "ffn_down",
+    "router": "ffn_gate_inp",
+    "experts_gate": "ffn_gate_exps",
+    "experts_up": "ffn_up_exps",
+    "experts_down": "ffn_down_exps",
+    "shared_router": "ffn_gate_inp_shexp",
+    "shared_gate": "ffn_gate_shexp",
+    "shared_up": "ffn_up_shexp",
+    "shared_down": "ffn_down_shexp",
 }
 _GLOBAL = ("embedding", "positions", "norm", "head")
 ROTARY_TENSORS = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
@@ -94,6 +110,9 @@ _KEYS: Mapping[str, str] = {
     "residual_multiplier": "residual_scale",
     "attention_multiplier": "attention.scale",
     "original_max_position_embeddings": "rope.scaling.original_context_length",
+    "num_local_experts": "expert_count",
+    "num_experts_per_tok": "expert_used_count",
+    "moe_intermediate_size": "expert_feed_forward_length",
 }
 """Keys of config.json -> GGUF's, behind the architecture's name."""
 
@@ -106,12 +125,16 @@ def architecture_of(name: str, fields: Mapping[str, Any]) -> Architecture:
     found = ARCHITECTURES[name]
     if name == "olmo2" and f"{name}.attention.sliding_window" in fields:
         return dataclasses.replace(found, model_type="olmo3")
+    if name == "llama" and fields.get("llama.expert_count"):
+        return dataclasses.replace(found, model_type="mixtral")
     return found
 
 
 def places_of(architecture: Architecture) -> dict[str, Place]:
     """Where the tensors lie."""
-    places = {part: Place(name) for part, name in _PLACES.items()}
+    places = {
+        part: Place(name, by_expert=part.startswith("experts_")) for part, name in _PLACES.items()
+    }
     if not architecture.gated:
         places["gate"] = Place("ffn_up")
     if architecture.stacked:
@@ -168,7 +191,16 @@ def config_of(
         config["rope_local_base_freq"] = 1e4
     if model_type in ("cohere", "cohere2"):
         config["logit_scale"] = metadata.number(f"{name}.logit_scale")
-    if model_type == "granite":
+    for key in ("shared_expert_intermediate_size", "shared_intermediate_size"):
+        if f"{name}.expert_shared_feed_forward_length" in fields:
+            config[key] = fields[f"{name}.expert_shared_feed_forward_length"]
+    if (normalized := ARCHITECTURES[name].normalized) is not None:
+        config["norm_topk_prob"] = normalized
+        layers = min(metadata.whole(f"{name}.block_count"), len(names))
+        config["mlp_only_layers"] = [
+            i for i in range(layers) if f"blk.{i}.ffn_gate_inp.weight" not in names
+        ]
+    if model_type in ("granite", "granitemoeshared"):
         config["logits_scaling"] = metadata.number(f"{name}.logit_scale", 1.0)
         config.setdefault("attention_multiplier", 1.0 / head_dim**0.5)
     config["rope_parameters"] = _scaling(name, metadata, fields, names, load)

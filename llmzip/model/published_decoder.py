@@ -57,14 +57,14 @@ class PublishedDecoder:
         stacked: dict[str, npt.NDArray[np.floating]] = {}
 
         def changed(name: str) -> npt.NDArray[np.floating]:
-            array: npt.NDArray[np.floating] = load(self.stored(name))
-            if change is None:
-                return array
             place, meant = self.places[_part(name)], self.meant(name)
-            if place.stack and meant[0] in stacked:
+            shared = place.by_expert or (place.stack and change is not None)
+            if shared and meant[0] in stacked:
                 return stacked[meant[0]]
-            array = change(meant, array, place.transposed)
-            if place.stack:  # kept for the parts that are asked for next: it is dear
+            array: npt.NDArray[np.floating] = load(self.stored(name))
+            if change is not None:
+                array = change(meant, array, place.transposed)
+            if shared:  # kept for the parts that are asked for next: it is dear
                 stacked.clear()
                 stacked[meant[0]] = array
             return array
@@ -92,7 +92,7 @@ class PublishedDecoder:
         within = (
             f"{self.family.layers}.{layer_name(name)[0]}." if name.startswith("layers.") else ""
         )
-        place = self.places[part].name
+        place = self.places[part].name.format(_number(name))
         return [f"{prefix}{within}{place}.{kind}" for prefix in self.family.prefixes]
 
     def without_meaning(self, layers: int) -> set[str]:
@@ -123,9 +123,15 @@ class PublishedDecoder:
         """A tensor by its canonical name, of the published one. One that is no matrix or vector
         comes back as it is: whoever asked refuses its shape.
         """
+        part = _part(name)
+        if part != "head" and self.places[part].by_expert:
+            if array.ndim != 3 or len(array) != spec.features.experts:
+                return array
+            array = array[_number(name)]
         if not array.size or array.ndim > 2 or array.ndim < 1:
             return array
-        part = _part(name)
+        if part == "shared_router":
+            return array.reshape(-1, array.shape[-1])  # may be a vector
         kind = "bias" if name.endswith(".bias") else "weight"
         if part == "head":
             return array
@@ -136,6 +142,8 @@ class PublishedDecoder:
             "q": spec.heads * size,
             **dict.fromkeys("kv", spec.kv_heads * size),
             **dict.fromkeys(("gate", "up"), spec.d_ff),
+            **dict.fromkeys(("experts_gate", "experts_up"), spec.features.expert_ff),
+            **dict.fromkeys(("shared_gate", "shared_up"), spec.features.shared_ff),
         }
         array = taken(array, place, part, sizes, size)
         if part in ("q", "k") and self.family.interleaved:
@@ -146,9 +154,17 @@ class PublishedDecoder:
 
 
 def _part(name: str) -> str:
-    """A canonical name's part: `layers.3.q.bias` -> `q`."""
+    """A canonical name's part: `layers.3.q.bias` -> `q`, `layers.3.experts_up.7` ->
+    `experts_up`.
+    """
     name = name.removesuffix(".bias")
-    return layer_name(name)[1] if name.startswith("layers.") else name
+    return layer_name(name)[1].partition(".")[0] if name.startswith("layers.") else name
+
+
+def _number(name: str) -> int | None:
+    """The number of the expert that a canonical name is about: `layers.3.experts_up.7` -> 7."""
+    number = name.rpartition(".")[2]
+    return int(number) if number.isdecimal() else None
 
 
 def read_decoder(config: Mapping[str, Any], family: Family | None = None) -> PublishedDecoder:
@@ -196,7 +212,8 @@ def read_decoder(config: Mapping[str, Any], family: Family | None = None) -> Pub
         **family.recipe(said),
         rotary=rotary,
     )
-    gated = changes.get("gated", True)
+    gated, expert_ff = changes.get("gated", True), changes.get("expert_ff")
+    no_mlp = expert_ff and all(changes.get("layer_experts", ()))
     features = Features(
         activation=family.activation or ACTIVATIONS[values.get("hidden_act", "silu")],
         biases=recipe.folded_biases(gated),
@@ -210,9 +227,9 @@ def read_decoder(config: Mapping[str, Any], family: Family | None = None) -> Pub
         "heads": heads,
         "kv_heads": said.whole("num_key_value_heads", heads),
         "head_dim": head_dim,
-        "d_ff": said.whole(
-            "intermediate_size", family.inner_factor and family.inner_factor * d_model
-        ),
+        "d_ff": expert_ff
+        if no_mlp
+        else said.whole("intermediate_size", family.inner_factor and family.inner_factor * d_model),
         "max_positions": positions,
         "norm_eps": said.narrow("rms_norm_eps"),
         "features": features,

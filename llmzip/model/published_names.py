@@ -19,12 +19,15 @@ class Place:
     """Where a matrix lies, alone or stacked with others by rows."""
 
     name: str
+    """With `{}` for an expert's number, where each has a tensor of its own."""
     stack: tuple[str, ...] = ()
     """The canonical parts in the published matrix, in order; empty: it is alone."""
     by_head: bool = False
     """Whether the stack is made within each head."""
     transposed: bool = False
     """Whether it is published as [inputs, outputs]."""
+    by_expert: bool = False
+    """Whether the matrices of all experts are one tensor, [experts, outputs, inputs]."""
 
 
 LLAMA: Mapping[str, Place] = {
@@ -66,6 +69,35 @@ PHI: Mapping[str, Place] = {
     "o": Place("self_attn.dense"),
     "gate": Place("mlp.fc1"),
     "down": Place("mlp.fc2"),
+}
+
+_GATED = ("gate", "up", "down")
+
+QWEN_MOE: Mapping[str, Place] = {
+    "router": Place("mlp.gate"),
+    **{f"experts_{part}": Place(f"mlp.experts.{{}}.{part}_proj") for part in _GATED},
+    "shared_router": Place("mlp.shared_expert_gate"),
+    **{f"shared_{part}": Place(f"mlp.shared_expert.{part}_proj") for part in _GATED},
+}
+
+MIXTRAL: Mapping[str, Place] = {
+    "router": Place("block_sparse_moe.gate"),
+    "experts_gate": Place("block_sparse_moe.experts.{}.w1"),
+    "experts_up": Place("block_sparse_moe.experts.{}.w3"),
+    "experts_down": Place("block_sparse_moe.experts.{}.w2"),
+}
+
+_INPUTS = ("experts_gate", "experts_up"), ("shared_gate", "shared_up")
+
+GRANITE_MOE: Mapping[str, Place] = {
+    "router": Place("block_sparse_moe.router.layer"),
+    **{
+        part: Place("block_sparse_moe.input_linear", _INPUTS[0], by_expert=True)
+        for part in _INPUTS[0]
+    },
+    "experts_down": Place("block_sparse_moe.output_linear", by_expert=True),
+    **{part: Place("shared_mlp.input_linear", _INPUTS[1]) for part in _INPUTS[1]},
+    "shared_down": Place("shared_mlp.output_linear"),
 }
 
 STARCODER2: Mapping[str, Place] = {"gate": Place("mlp.c_fc"), "down": Place("mlp.c_proj")}

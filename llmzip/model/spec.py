@@ -129,14 +129,29 @@ class ModelSpec:
         return size if self.features.rotated_keys else 1
 
     @property
+    def expert_rotation(self) -> int:
+        """Block size of the Hadamard rotation of each expert's inner vector."""
+        return rotation_size(self.features.expert_ff, MAX_EXACT_ROTATION)
+
+    @property
+    def shared_rotation(self) -> int:
+        """The same of the shared expert's."""
+        return rotation_size(self.features.shared_ff, MAX_EXACT_ROTATION)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the integer weights, without scales and tables."""
-        per_layer = (
-            self.d_model * (2 * self.heads + 2 * self.kv_heads) * self.head_dim
-            + (len(self.features.layer_parts) - 4) * self.d_model * self.d_ff
+        features, heads = self.features, 2 * (self.heads + self.kv_heads) * self.head_dim
+        with_experts = sum(features.has_experts(layer) for layer in range(self.layers))
+        matrices = 2 + features.gated
+        widths = (
+            self.layers * heads
+            + (self.layers - with_experts) * matrices * self.d_ff
+            + with_experts * matrices * (features.experts * features.expert_ff + features.shared_ff)
+            + with_experts * (features.experts + features.shared_weighted)
         )
-        positions = self.max_positions if self.features.learned_positions else 0
-        return self.layers * per_layer + (2 * self.vocab + positions) * self.d_model
+        positions = self.max_positions if features.learned_positions else 0
+        return (widths + 2 * self.vocab + positions) * self.d_model
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces. It is hashed into the fingerprint."""

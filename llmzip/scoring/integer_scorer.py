@@ -11,6 +11,7 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.engine.base import Engine
 from llmzip.metrics.capacity import Shape
+from llmzip.model.spec import ModelSpec
 from llmzip.scoring.base import ModelCard, chunks
 from llmzip.scoring.text import TextTokenizer
 from llmzip.types import BoolArray, Float64Array, IdArray
@@ -94,15 +95,7 @@ class IntegerScorer:
             digest=model.fingerprint.hex(),
             parameters=spec.weight_bytes,  # one byte each
             model_bytes=sum(array.nbytes for array in model.tensors.values()),
-            shape=Shape(
-                spec.layers,
-                spec.d_model,
-                spec.heads,
-                spec.kv_heads,
-                spec.head_dim,
-                spec.d_ff,
-                spec.vocab,
-            ),
+            shape=_shape(spec),
             settings={"engine": type(engine).__name__},
         )
 
@@ -124,3 +117,20 @@ class IntegerScorer:
                     np.ascontiguousarray(head.scales[here]),
                 )
                 yield columns, IntegerPredictions(self.engine, vectors, scales)
+
+
+def _shape(spec: ModelSpec) -> Shape:
+    """The shape as `float_scorer` finds it: with experts, all layers count as if they had them."""
+    features = spec.features
+    return Shape(
+        layers=spec.layers,
+        d_model=spec.d_model,
+        heads=spec.heads,
+        kv_heads=spec.kv_heads,
+        head_dim=spec.head_dim,
+        d_ff=features.expert_ff or spec.d_ff,
+        vocab=spec.vocab,
+        gated=features.gated,
+        experts=features.experts or 1,
+        active_experts=features.experts_used or 1,
+    )

@@ -89,7 +89,7 @@ class _Search:
             if loss > LIMIT and (less := self._loss(found | change)) < _WORTH * loss:
                 found, loss = found | change, less
         wide: list[str] = []
-        parts = [part for part in WIDE_PRODUCTS if f"layers.0.{part}" in self._names]
+        parts = [part for part in WIDE_PRODUCTS if self._all(part)]
         while loss > LIMIT and parts:
             losses = {
                 part: self._loss(found | self._wide(wide + self._all(part))) for part in parts

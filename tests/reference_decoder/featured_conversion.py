@@ -1,5 +1,5 @@
-"""Published models of three kinds with features to integers (docs/arithmetic.md, sections 2.6 and
-3.9): Qwen 3, Gemma 3 and GPT-NeoX, which between them have most features.
+"""Published models of four kinds with features to integers (docs/arithmetic.md, sections 2.6 and
+3.9): Qwen 3, also with experts, Gemma 3 and GPT-NeoX, which between them have most features.
 """
 
 from __future__ import annotations
@@ -25,13 +25,23 @@ from tests.reference_decoder.model import Spec
 Load = Callable[[str], Matrix]
 """Reads a tensor by its published name."""
 
-KINDS = ("qwen3", "gemma3_text", "gpt_neox")
+KINDS = ("qwen3", "qwen3_moe", "gemma3_text", "gpt_neox")
 
 
 def features_of(config: dict[str, Any]) -> dict[str, Any]:
     """The features of a kind, but for what is as in Llama."""
     if config["model_type"] == "qwen3":
         return {"head_norm": "head"}
+    if config["model_type"] == "qwen3_moe":
+        layers, without = range(config["num_hidden_layers"]), config["mlp_only_layers"]
+        return {
+            "head_norm": "head",
+            "experts": config["num_experts"],
+            "experts_used": config["num_experts_per_tok"],
+            "expert_ff": config["moe_intermediate_size"],
+            "experts_normalized": config["norm_topk_prob"],
+            "layer_experts": [int(layer not in without) for layer in layers],
+        }
     if config["model_type"] == "gpt_neox":
         return {
             "activation": "gelu_erf",
@@ -64,7 +74,12 @@ def features_of(config: dict[str, Any]) -> dict[str, Any]:
 
 def convert_featured(spec: Spec, load: Load, config: dict[str, Any]) -> Tensors:
     """All tensors of the integer model."""
-    kinds = {"qwen3": Conversion, "gemma3_text": Gemma3, "gpt_neox": GPTNeoX}
+    kinds = {
+        "qwen3": Conversion,
+        "qwen3_moe": Qwen3MoE,
+        "gemma3_text": Gemma3,
+        "gpt_neox": GPTNeoX,
+    }
     return kinds[config["model_type"]](spec, load, config).convert()
 
 
@@ -123,6 +138,10 @@ class Conversion:
         self.put_vector(to + "k.norm", self.gain(of + "self_attn.k_norm"))
         o = rotate(self.load(of + "self_attn.o_proj.weight"), self.head)
         self.put_output(of + self.post_norms()[0], to + "o", o, 1.0)
+        self.put_mlp(of, to)
+
+    def put_mlp(self, of: str, to: str) -> None:
+        """The MLP of a layer."""
         gain = self.gain(of + self.mlp_norm())
         gate = self.load(of + "mlp.gate_proj.weight") * gain
         self.put(to + "gate", rotate(gate, self.model), self.activation)
@@ -156,6 +175,28 @@ class Conversion:
         """The rotary tables."""
         theta = float(self.config["rope_parameters"]["rope_theta"])
         self.tensors["rope"] = rotary_table(theta, self.spec.head_dim, self.spec.max_positions)
+
+
+class Qwen3MoE(Conversion):
+    """Experts in some layers."""
+
+    def put_mlp(self, of: str, to: str) -> None:
+        """The MLP, or the router and its experts."""
+        if int(of.split(".")[2]) in self.config["mlp_only_layers"]:
+            super().put_mlp(of, to)
+            return
+        gain = self.gain(of + self.mlp_norm())
+        block = block_size(self.config["moe_intermediate_size"], 512)
+        self.put(
+            to + "router", rotate(self.load(of + "mlp.gate.weight") * gain, self.model), LOG2_E
+        )
+        experts = [f"{of}mlp.experts.{e}." for e in range(self.config["num_experts"])]
+        for part, factor in (("gate", self.activation), ("up", 1.0)):
+            rows = [self.load(f"{expert}{part}_proj.weight") * gain for expert in experts]
+            self.put(f"{to}experts_{part}", rotate(np.concatenate(rows), self.model), factor)
+        downs = [butterflies(self.load(f"{one}down_proj.weight"), block) for one in experts]
+        turned = [rotate(down.T, self.model).T for down in downs]
+        self.put(to + "experts_down", np.concatenate(turned), 1.0 / (self.down() * block))
 
 
 class Gemma3(Conversion):

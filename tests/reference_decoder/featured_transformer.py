@@ -28,6 +28,13 @@ PLAIN: dict[str, Any] = {
     "model_rotation": 0,
     "rotated_keys": False,
     "wide_inputs": [],
+    "experts": 0,
+    "experts_used": 0,
+    "expert_ff": 0,
+    "experts_normalized": False,
+    "shared_ff": 0,
+    "shared_weighted": False,
+    "layer_experts": [],
 }
 """What holds where a specification does not say it (2.6)."""
 
@@ -210,9 +217,77 @@ class FeaturedTransformer(Transformer):
         return [j for j in super().visible() if not window or j > self.position - window]
 
     def mlp(self, layer: int, q: Integers, s: np.float32) -> Vector:
-        """The MLP, of any activation, with or without a gate."""
-        name, width = f"layers.{layer}.", self.spec.d_ff
-        g = self.product(name + "gate", q, s)
+        """The MLP, or the experts."""
+        kinds = self.features["layer_experts"]
+        name = f"layers.{layer}."
+        if kinds[layer] if kinds else self.features["experts"]:
+            return np.array([self.experts(name, q, s)])
+        limit = 2**20 if self.is_wide("down") else 32767
+        return self.output(name + "down", *self.inner(name, self.spec.d_ff, q, s, limit))
+
+    def experts(self, name: str, q: Integers, s: np.float32) -> Vector:
+        """What the chosen experts give, each times its weight, and the one that all share."""
+        features = self.features
+        y = self.linear(name + "router", q)
+        order = sorted(range(len(y)), key=lambda e: (-y[e], e))
+        chosen = sorted(order[: features["experts_used"]])
+        parts = shares(y * s)
+        counted = [parts[e] for e in chosen] if features["experts_normalized"] else parts
+        z, width = np.zeros(self.spec.d_model, F), features["expert_ff"]
+        for e in chosen:
+            share = rounded_share(parts[e], sum(counted))
+            z = z + self.expert(name + "experts_", width, q, s, share, e)
+        if features["shared_ff"]:
+            of_shared = F(1)
+            if features["shared_weighted"]:
+                t = self.linear(name + "shared_router", q)[0] * s
+                both = shares(np.array([t, F(0)]))
+                of_shared = rounded_share(both[0], sum(both))
+            z = z + self.expert(name + "shared_", features["shared_ff"], q, s, of_shared)
+        return z
+
+    def expert(
+        self,
+        name: str,
+        width: int,
+        q: Integers,
+        s: np.float32,
+        weight: np.float32,
+        number: int | None = None,
+    ) -> Vector:
+        """What one expert gives, times its weight."""
+        r, scale = self.inner(name, width, q, s, 32767, number)
+        q2, own = rounded(r)
+        return self.part(name + "down", q2, number) * (scale * own * weight)
+
+    def part(self, name: str, q: Integers, number: int | None) -> Vector:
+        """A matrix times a vector; number: of the expert whose rows of it are meant."""
+        if number is None:
+            return self.linear(name, q)
+        scales = self.model.tensors[name + ".scale"]
+        rows = len(scales) // self.features["experts"]
+        own = slice(number * rows, (number + 1) * rows)
+        sums: Vector = (self.model.matrix(name)[own] @ q).astype(F) * scales[own]
+        return sums
+
+    def inner(
+        self,
+        name: str,
+        width: int,
+        q: Integers,
+        s: np.float32,
+        limit: int,
+        number: int | None = None,
+    ) -> tuple[Vector, np.float32]:
+        """The inner vector of an MLP of any activation, with or without a gate, rotated, and its
+        scale."""
+
+        def read(part: str) -> Vector:
+            if number is None:
+                return self.product(name + part, q, s)
+            return self.part(name + part, q, number) * s
+
+        g = read("gate")
         if self.features["activation"] == "silu":
             v = g
         else:
@@ -220,6 +295,17 @@ class FeaturedTransformer(Transformer):
             u = np.minimum(g * g, F(36))
             v = g * ((c * u + b) * u + a)
         e = exp2(np.clip(v, F(-30), F(30))) + F(1)
-        inner = (g * self.product(name + "up", q, s) if self.features["gated"] else g) / e
-        limit = 2**20 if self.is_wide("down") else 32767
-        return self.output(name + "down", *rotated(inner, min(width & -width, 512), limit))
+        inner = (g * read("up") if self.features["gated"] else g) / e
+        return rotated(inner, min(width & -width, 512), limit)
+
+
+def shares(t: Vector) -> list[int]:
+    """Integers in the proportion of the powers of two."""
+    powers = np.floor(exp2(np.maximum(t - t.max(), F(-30))) * F(2**23))
+    return [int(power) for power in powers]
+
+
+def rounded_share(part: int, total: int) -> np.float32:
+    """A share of a total, as experts have it."""
+    found: np.float32 = np.rint(F(part) / F(total) * F(2**14)) * F(2**-14)
+    return found

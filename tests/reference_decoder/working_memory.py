@@ -35,6 +35,9 @@ def llm_bytes(
     seen = min(min(layout.window, longest) + SINK_TOKENS, spec.max_positions)
     position = spec.layers * spec.kv_heads * (2 * _rounded_up(spec.head_dim) + 12)
     buckets = -(-spec.vocab // 256)
+    features = spec.features or {}
+    used, inner = (int(features.get(name, 0)) for name in ("experts_used", "expert_ff"))
+    of_expert = 9 * _rounded_up(inner) + 5 * _rounded_up(spec.d_model)
     mixing = 0
     if layout.capacity_bits:
         of_each = 8 * -(-spec.d_model // 64) + (188 if mixing_version == 1 else 196)
@@ -42,6 +45,7 @@ def llm_bytes(
     return (
         layout.streams * _rounded_up(seen) * position
         + layout.streams * (2**17 + 1088 * buckets)
+        + layout.streams * used * of_expert
         + 64 * layout.tokens
         + (3 if has_dictionary else 1) * mixing
     )

@@ -21,7 +21,7 @@ const char *llmzip_kernels(const char *cpu)
     return kernels ? kernels->name : NULL;
 }
 
-static int new_matrices(struct engine *engine)
+static int new_matrices(struct engine *engine, const uint8_t *layer_experts)
 {
     const struct spec *spec = &engine->spec;
     size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff, size = (size_t)spec->head_dim;
@@ -30,9 +30,12 @@ static int new_matrices(struct engine *engine)
     for (int i = 0; i < spec->layers; i++) {
         struct layer *layer = &engine->layers[i];
         if (!matrix_new(&layer->qkv, all_heads, d) ||
-            !matrix_new(&layer->o, d, (size_t)spec->heads * size) ||
-            !matrix_new(&layer->gate_up, inputs * engine->inner, d) ||
-            !matrix_new(&layer->down, d, f))
+            !matrix_new(&layer->o, d, (size_t)spec->heads * size))
+            return 0;
+        layer->has_experts = layer_experts[i];
+        if (layer->has_experts ? !experts_new(engine, &layer->experts)
+                               : !matrix_new(&layer->gate_up, inputs * engine->inner, d) ||
+                                     !matrix_new(&layer->down, d, f))
             return 0;
     }
     return matrix_new(&engine->head, (size_t)spec->vocab, d);
@@ -40,7 +43,7 @@ static int new_matrices(struct engine *engine)
 
 struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu,
                                  const int8_t *embedding, const float *embedding_scale,
-                                 const int16_t *rope)
+                                 const int16_t *rope, const uint8_t *layer_experts)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
@@ -52,13 +55,16 @@ struct engine *llmzip_engine_new(const struct spec *spec, int threads, const cha
     engine->rope = rope;
     engine->width = round_up((size_t)spec->d_model, INPUT_UNIT);
     engine->inner = round_up((size_t)spec->d_ff, INPUT_UNIT);
+    engine->experts = expert_sizes(spec, engine->width);
     /* Not a multiple of 4 KiB, which would put all rows in the same sets of the cache. */
-    engine->gate_stride = 2 * engine->inner + PANEL;
+    engine->gate_stride = 2 * larger(engine->inner, engine->experts.shared_inner) + PANEL;
+    engine->row_block = spec->experts ? EXPERTS_ROW_BLOCK : ROW_BLOCK;
     engine->heads = round_up((size_t)spec->heads * (size_t)spec->head_dim, INPUT_UNIT);
     engine->buckets = ((size_t)spec->vocab + BUCKET_SIZE - 1) / BUCKET_SIZE;
     engine->inverse_width = (float)(1.0 / spec->d_model);
     engine->layers = calloc((size_t)spec->layers, sizeof *engine->layers);
-    if (engine->kernels && engine->layers && new_matrices(engine) && features_new(engine)) {
+    if (engine->kernels && engine->layers && new_matrices(engine, layer_experts) &&
+        features_new(engine)) {
         engine->pool = pool_new(threads);
         if (engine->pool)
             return engine;
@@ -97,42 +103,65 @@ void llmzip_engine_free(struct engine *engine)
         matrix_free(&engine->layers[i].o);
         matrix_free(&engine->layers[i].gate_up);
         matrix_free(&engine->layers[i].down);
+        experts_free(&engine->layers[i].experts);
     }
     free(engine->layers);
     matrix_free(&engine->head);
     free(engine);
 }
 
-/* The columns of a matrix that hold a tensor: products that share their input are stacked. */
+/* The columns of a matrix that hold a tensor: products that share their input are stacked, and the
+ * matrices of experts. */
 struct columns {
     struct matrix *matrix;
     size_t first, count, width;
+    size_t stack, apart; /* of experts: how many matrices, and the columns between two */
 };
 
 static struct columns find_tensor(struct engine *engine, int tensor, int layer)
 {
     const struct spec *spec = &engine->spec;
     struct layer *l = &engine->layers[layer];
-    size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff;
+    struct experts *x = &l->experts;
+    const struct expert_sizes *sizes = &engine->experts;
+    size_t d = (size_t)spec->d_model, f = (size_t)spec->d_ff, n = sizes->count,
+           own = (size_t)spec->expert_ff, shared = (size_t)spec->shared_ff,
+           apart = sizes->inputs * sizes->inner;
     size_t q = (size_t)(spec->heads * spec->head_dim),
            kv = (size_t)(spec->kv_heads * spec->head_dim);
     switch (tensor) {
     case TENSOR_Q:
-        return (struct columns){&l->qkv, 0, q, d};
+        return (struct columns){&l->qkv, 0, q, d, 1, 0};
     case TENSOR_K:
-        return (struct columns){&l->qkv, q, kv, d};
+        return (struct columns){&l->qkv, q, kv, d, 1, 0};
     case TENSOR_V:
-        return (struct columns){&l->qkv, q + kv, kv, d};
+        return (struct columns){&l->qkv, q + kv, kv, d, 1, 0};
     case TENSOR_O:
-        return (struct columns){&l->o, 0, d, q};
+        return (struct columns){&l->o, 0, d, q, 1, 0};
     case TENSOR_GATE:
-        return (struct columns){&l->gate_up, 0, f, d};
+        return (struct columns){&l->gate_up, 0, f, d, 1, 0};
     case TENSOR_UP:
-        return (struct columns){&l->gate_up, engine->inner, f, d};
+        return (struct columns){&l->gate_up, engine->inner, f, d, 1, 0};
     case TENSOR_DOWN:
-        return (struct columns){&l->down, 0, d, f};
+        return (struct columns){&l->down, 0, d, f, 1, 0};
+    case TENSOR_ROUTER:
+        return (struct columns){&x->router, 0, n, d, 1, 0};
+    case TENSOR_EXPERTS_GATE:
+        return (struct columns){&x->gate_up, 0, own, d, n, apart};
+    case TENSOR_EXPERTS_UP:
+        return (struct columns){&x->gate_up, sizes->inner, own, d, n, apart};
+    case TENSOR_EXPERTS_DOWN:
+        return (struct columns){&x->down, 0, d, own, n, engine->width};
+    case TENSOR_SHARED_ROUTER:
+        return (struct columns){&x->router, sizes->router_stride, 1, d, 1, 0};
+    case TENSOR_SHARED_GATE:
+        return (struct columns){&x->shared_gate_up, 0, shared, d, 1, 0};
+    case TENSOR_SHARED_UP:
+        return (struct columns){&x->shared_gate_up, sizes->shared_inner, shared, d, 1, 0};
+    case TENSOR_SHARED_DOWN:
+        return (struct columns){&x->shared_down, 0, d, shared, 1, 0};
     default:
-        return (struct columns){&engine->head, 0, (size_t)spec->vocab, d};
+        return (struct columns){&engine->head, 0, (size_t)spec->vocab, d, 1, 0};
     }
 }
 
@@ -140,7 +169,9 @@ void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_
                        const float *scale)
 {
     struct columns columns = find_tensor(engine, tensor, layer);
-    matrix_put(columns.matrix, columns.first, columns.count, columns.width, weight, scale);
+    for (size_t i = 0; i < columns.stack; i++)
+        matrix_put(columns.matrix, columns.first + i * columns.apart, columns.count, columns.width,
+                   weight + i * columns.count * columns.width, scale + i * columns.count);
 }
 
 void llmzip_engine_profile(struct engine *engine, int64_t *nanoseconds)

@@ -2,9 +2,13 @@
 #ifndef LLMZIP_ENGINE_H
 #define LLMZIP_ENGINE_H
 
+#include "experts.h"
 #include "kernels.h"
 #include "native.h"
 #include "pool.h"
+
+/* Rows that go through a layer together: their activations stay in the second-level cache. */
+#define ROW_BLOCK 64
 
 /* Biases and gains of a layer with features, padded with zeros like the rows they belong to. */
 struct layer_vectors {
@@ -17,6 +21,8 @@ struct layer_vectors {
 
 struct layer {
     struct matrix qkv, o, gate_up, down;
+    struct experts experts; /* in the place of gate_up and down */
+    int has_experts;
     struct layer_vectors vectors;
     size_t view;   /* the number of its views in a session */
     unsigned wide; /* which of its products have inputs of 16 bits, see native.h */
@@ -43,6 +49,9 @@ struct engine {
     size_t heads;       /* H * D */
     size_t gate_stride; /* between rows of gates and ups */
     size_t buckets;     /* of the vocabulary */
+    size_t row_block;   /* rows that go through a layer together */
+    struct expert_sizes experts;
+    float *zeros; /* as many as a row of anything is wide; with features only */
     float inverse_width;
     /* Of decoders with features. */
     const int8_t *positions; /* [positions, d], or NULL */

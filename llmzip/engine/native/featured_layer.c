@@ -150,6 +150,11 @@ void forward_featured(struct worker *self, size_t layer, size_t first, size_t st
     attention(self, layer, first, streams);
     add_product(self, &w->o, is_wide(w, WIDE_O), v->has_o_bias ? v->o_bias : NULL, v->o_norm, x,
                 rows);
+    if (w->has_experts) {
+        read_residual(self, x, rows, 0);
+        forward_experts(self, layer, x, rows);
+        return;
+    }
     if (!e->spec.parallel) {
         wide = is_wide(w, WIDE_GATE);
         read_residual(self, x, rows, wide);

@@ -50,7 +50,8 @@ int features_new(struct engine *engine)
         if (!new_vectors(engine, &engine->layers[i]))
             return 0;
     engine->head_bias = calloc(engine->buckets * BUCKET_SIZE, sizeof(float));
-    return engine->head_bias != NULL;
+    engine->zeros = calloc(engine->experts.bytes_stride + engine->gate_stride, sizeof(float));
+    return engine->head_bias && engine->zeros;
 }
 
 void features_free(struct engine *engine)
@@ -58,6 +59,7 @@ void features_free(struct engine *engine)
     for (int i = 0; engine->layers && i < engine->spec.layers; i++)
         free(engine->layers[i].vectors.all);
     free(engine->head_bias);
+    free(engine->zeros);
     free(engine->views);
 }
 

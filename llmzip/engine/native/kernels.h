@@ -40,6 +40,8 @@ static inline size_t round_up(size_t n, size_t multiple)
     return (n + multiple - 1) / multiple * multiple;
 }
 
+static inline size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
 /* int8 weights [N, K] in panels of 32 columns n: [N/32][K/4][32][4], so that a vector, or a row of
  * a tile, holds groups of four k. Activations are stored as x + 128 (uint8); `correction` is -128
  * times each column's sum. Padding is zero. */

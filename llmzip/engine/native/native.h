@@ -23,6 +23,8 @@ struct spec {
     int32_t featured, model_rotation, activation, gated, parallel, pre_norm, post_norm, head_norm;
     int32_t learned_positions, rope_tables, key_rotation;
     float attention_cap, logit_cap;
+    int32_t experts, experts_used, expert_ff, experts_normalized, expert_rotation;
+    int32_t shared_ff, shared_weighted, shared_rotation;
 };
 
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU_ERF };
@@ -40,6 +42,14 @@ enum tensor {
     TENSOR_GATE,
     TENSOR_UP,
     TENSOR_DOWN,
+    TENSOR_ROUTER,
+    TENSOR_EXPERTS_GATE,
+    TENSOR_EXPERTS_UP,
+    TENSOR_EXPERTS_DOWN,
+    TENSOR_SHARED_ROUTER,
+    TENSOR_SHARED_GATE,
+    TENSOR_SHARED_UP,
+    TENSOR_SHARED_DOWN,
     TENSOR_HEAD
 };
 
@@ -76,10 +86,10 @@ enum phase {
 EXPORT const char *llmzip_kernels(const char *cpu);
 
 /* `embedding`, its scales and `rope` are used in place and must outlive the engine; the other
- * tensors are copied. */
+ * tensors are copied. layer_experts: 1 for each layer that has experts, else 0. */
 EXPORT struct engine *llmzip_engine_new(const struct spec *spec, int threads, const char *cpu,
                                         const int8_t *embedding, const float *embedding_scale,
-                                        const int16_t *rope);
+                                        const int16_t *rope, const uint8_t *layer_experts);
 EXPORT void llmzip_engine_put(struct engine *engine, int tensor, int layer, const int8_t *weight,
                               const float *scale);
 /* Features of a layer: its rotary table (-1: none) among those that `rope` holds one after the

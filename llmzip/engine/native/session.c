@@ -25,16 +25,15 @@ static char *own_slices(struct session *session, size_t slices, size_t bytes, si
     return own(session, slices, *stride);
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 #define TEAM_BUFFERS 10
 
 static int new_teams(struct session *session, size_t threads)
 {
     struct engine *engine = session->engine;
-    size_t rows = larger(ROW_BLOCK, (size_t)session->chunk), stride[TEAM_BUFFERS];
+    size_t rows = larger(engine->row_block, (size_t)session->chunk), stride[TEAM_BUFFERS];
     char *slices[TEAM_BUFFERS];
-    size_t widest = larger(engine->width, larger(engine->heads, engine->inner));
+    size_t widest = larger(larger(engine->width, engine->heads),
+                           larger(engine->inner, engine->experts.shared_inner));
     size_t bytes[TEAM_BUFFERS] = {
         /* Rotating a head reads past its end. */
         (rows * engine->layers[0].qkv.columns + PANEL) * sizeof(float),
@@ -51,6 +50,8 @@ static int new_teams(struct session *session, size_t threads)
     session->teams = own(session, threads, sizeof *session->teams);
     if (!session->teams)
         return 0;
+    if (engine->spec.experts)
+        threads = 1; /* there is but one team */
     for (int i = 0; i < TEAM_BUFFERS; i++)
         if (!(slices[i] = own_slices(session, threads, bytes[i], &stride[i])))
             return 0;
@@ -68,6 +69,16 @@ static int new_teams(struct session *session, size_t threads)
         team->high_scales = (float *)(void *)(slices[9] + t * stride[9]);
     }
     return 1;
+}
+
+static int new_experts(struct session *session)
+{
+    const struct engine *engine = session->engine;
+    size_t rows = larger(engine->row_block, (size_t)session->chunk);
+    if (!engine->spec.experts)
+        return 1;
+    char *base = own(session, 1, expert_scratch_new(engine, rows, NULL, &session->experts));
+    return base && expert_scratch_new(engine, rows, base, &session->experts);
 }
 
 static int new_attention(struct session *session, size_t threads)
@@ -159,7 +170,8 @@ static struct session *new_session(struct engine *engine, int streams, int windo
         (session->partial = own(session, views * chunk_size, slots / PANEL)) &&
         (session->rope = own(session, views * rope_stride(session), sizeof(float))) &&
         (session->x = own(session, (size_t)streams * chunk_size * engine->width, sizeof(float))) &&
-        new_cache(session) && new_teams(session, threads) && new_attention(session, threads)) {
+        new_cache(session) && new_teams(session, threads) && new_experts(session) &&
+        new_attention(session, threads)) {
         for (size_t i = 0; i < slots; i++)
             session->positions[i] = INT32_MAX;
         session->view.slot = session->slot;

@@ -4,9 +4,6 @@
 
 #include "engine.h"
 
-/* Rows that go through a layer together: their activations stay in the second-level cache. */
-#define ROW_BLOCK 64
-
 /* Scratch of the threads that work on the same rows. */
 struct team {
     struct barrier barrier;
@@ -51,6 +48,7 @@ struct session {
     int never_lends; /* forks, which may go before theirs, and who has moved to another cache */
     float *largest; /* [layers][streams][groups] */
     size_t head_bytes;
+    struct expert_scratch experts;       /* of the only team */
     struct team *teams;                  /* [threads] */
     struct attention_scratch *attention; /* [threads] */
     void **owned;                        /* every allocation */

@@ -31,20 +31,16 @@ void count_time(struct worker *self, enum phase phase)
 
 void synchronize(struct worker *self) { barrier_wait(&self->team->barrier, self->size); }
 
-/* What is done with a row between two products. */
-typedef void row_function(struct worker *self, const float *x, size_t r);
-typedef void range_function(struct worker *self, const void *job, size_t first, size_t last);
-
 /* Chunks for each thread of a team: several, so that one that is late leaves some of its part to
  * the others; but memory is read more quickly in long runs, and a single row's products do little
  * else (4 chunks cost a single stream 5 %). */
 #define CHUNKS_PER_THREAD 4
 #define CHUNKS_OF_A_SINGLE_ROW 1
 
-/* All of `items`, in `per_thread` chunks for each thread, by all of the team; then `last` with row
- * 0 (or NULL). */
-static void for_items(struct worker *self, size_t items, size_t per_thread,
-                      range_function *function, const void *job, row_function *last, const float *x)
+size_t chunks_for(size_t rows) { return rows == 1 ? CHUNKS_OF_A_SINGLE_ROW : CHUNKS_PER_THREAD; }
+
+void for_items(struct worker *self, size_t items, size_t per_thread, range_function *function,
+               const void *job, row_function *last, const float *x)
 {
     struct stage *stage = &self->team->stage;
     if (self->size == 1) {
@@ -77,6 +73,12 @@ static void row_range(struct worker *self, const void *context, size_t first, si
     const struct row_job *job = context;
     for (size_t r = first; r < last; r++)
         job->function(self, job->x, r);
+}
+
+void for_rows(struct worker *self, size_t rows, row_function *function, const float *x)
+{
+    struct row_job each = {function, x};
+    for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
 }
 
 struct product_job {
@@ -112,12 +114,11 @@ static void product_then(struct worker *self, const struct matrix *w, size_t row
                          const float *x, enum phase phase)
 {
     struct product_job job = {w, rows, out, stride, output, wide};
-    for_items(self, w->columns / PANEL, rows == 1 ? CHUNKS_OF_A_SINGLE_ROW : CHUNKS_PER_THREAD,
-              product_range, &job, rows == 1 ? then : NULL, x);
+    for_items(self, w->columns / PANEL, chunks_for(rows), product_range, &job,
+              rows == 1 ? then : NULL, x);
     count_time(self, PHASE_GEMM);
     if (then && rows > 1) {
-        struct row_job each = {then, x};
-        for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
+        for_rows(self, rows, then, x);
         count_time(self, phase);
     }
 }
@@ -138,8 +139,7 @@ static void normalize_row(struct worker *self, const float *x, size_t r)
 
 void normalize_rows(struct worker *self, const float *x, size_t rows)
 {
-    struct row_job each = {normalize_row, x};
-    for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
+    for_rows(self, rows, normalize_row, x);
     count_time(self, PHASE_NORM);
 }
 
@@ -226,9 +226,8 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
     const struct layer *w = &self->engine->layers[layer];
     struct attention_job job = {&s->views[w->view], layer, first};
-    struct row_job each = {is_wide(w, WIDE_O) ? quantize_row_wide : quantize_row,
-                           self->team->attended};
-    row_function *last = rows == 1 ? each.function : NULL;
+    row_function *quantized = is_wide(w, WIDE_O) ? quantize_row_wide : quantize_row,
+                 *last = rows == 1 ? quantized : NULL;
     if (count > 1) {
         for_items(self, items, CHUNKS_PER_THREAD, insert_items, &job, NULL, NULL);
         for_items(self, items * count, CHUNKS_PER_THREAD, attend_queries, &job, NULL, NULL);
@@ -237,7 +236,7 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
                   self->team->attended);
     }
     if (!last)
-        for_items(self, rows, CHUNKS_PER_THREAD, row_range, &each, NULL, NULL);
+        for_rows(self, rows, quantized, self->team->attended);
     count_time(self, PHASE_ATTENTION);
 }
 
@@ -314,7 +313,7 @@ static void work(void *context, int rank)
         embed(e, step->tokens[r], s->view.first + (int32_t)(r % count), s->x + r * e->width);
     synchronize(&self);
 
-    size_t block = count < ROW_BLOCK ? ROW_BLOCK / count : 1;
+    size_t block = count < e->row_block ? e->row_block / count : 1;
     for (size_t layer = 0; layer < (size_t)e->spec.layers; layer++)
         for (size_t stream = first; stream < last; stream += block)
             (e->spec.featured ? forward_featured : forward)(
@@ -350,6 +349,8 @@ static int best_teams(const struct engine *engine, size_t streams, size_t rows)
            limit = rows / engine->kernels->rows_per_thread;
     limit = limit > threads ? threads : limit;
     limit = limit > streams ? streams : limit;
+    if (engine->spec.experts) /* which are shared by all rows */
+        return 1;
     double least = HUGE_VAL;
     for (size_t teams = 1; teams <= limit; teams++) {
         double work = 0;

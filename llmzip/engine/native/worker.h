@@ -18,6 +18,19 @@ struct worker {
 void count_time(struct worker *self, enum phase phase);
 void synchronize(struct worker *self);
 
+/* What is done with a row between two products. */
+typedef void row_function(struct worker *self, const float *x, size_t r);
+typedef void range_function(struct worker *self, const void *job, size_t first, size_t last);
+
+/* Into how many chunks for each thread the work on so many rows is best divided. */
+size_t chunks_for(size_t rows);
+/* All of `items`, in `per_thread` chunks for each thread, by all of the team; then `last` with row
+ * 0 (or NULL). */
+void for_items(struct worker *self, size_t items, size_t per_thread, range_function *function,
+               const void *job, row_function *last, const float *x);
+/* A function of each row, by all of the team. */
+void for_rows(struct worker *self, size_t rows, row_function *function, const float *x);
+
 enum output {
     PRODUCT,        /* without the rows' scales */
     SCALED_PRODUCT, /* times them */

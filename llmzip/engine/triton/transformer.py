@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from llmzip.engine.torch_layers import Linear
-from llmzip.engine.torch_transformer import TorchTransformer
+from llmzip.engine.torch_transformer import TorchTransformer, TransformerBlock
 from llmzip.engine.triton.operations import Operations, Weights
 from llmzip.engine.triton.prediction import Prediction, Predictor, empty_prediction
 from llmzip.engine.triton.self_test import checked_operations
@@ -54,6 +54,7 @@ class TritonTransformer(TorchTransformer):
 
     def _layer_weights(self, index: int) -> LayerWeights:
         block, name = self.blocks[index], f"layers.{index}"
+        assert isinstance(block, TransformerBlock)  # decoders with features have another engine
         return LayerWeights(
             qkv=self._shared(block.attention.qkv, *(f"{name}.{part}" for part in "qkv")),
             o=self._shared(block.attention.o, f"{name}.o"),
