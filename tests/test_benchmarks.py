@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import llmzip
-from benchmarks import compare, compressors, gpu, many_cores, pictures, results
+from benchmarks import compare, compressors, gpu, many_cores, pictures, results, single_stream
 from benchmarks.random_model import SHAPES
 from benchmarks.results import Row
 from benchmarks.sections import Report, Results
@@ -78,6 +78,14 @@ def test_many_cores_are_calculated(changed: dict[str, float], group: int, rate: 
 def test_shapes_for_random_weights_are_models(name: str) -> None:
     rest = {"max_positions": 64, "norm_eps": 1e-5, "start_token": 0, "escape_token": 0}
     assert ModelSpec(**SHAPES[name], **rest).weight_bytes > 1 << 27
+
+
+def test_drafts_that_come_true_save_steps() -> None:
+    assert single_stream.drafted([1, 2, 3, 4, 5], 1) == [0] * 5
+    # 1 2 3 | 1: what followed 1 was 2 3 1, of which all come true, and then 2
+    assert single_stream.drafted([1, 2, 3, 1, 2, 3, 1, 9], 1) == [0, 0, 0, 3, 0]
+    assert single_stream.drafted([1, 2, 1, 3], 1) == [0, 0, 2, 0]  # a wrong draft saves nothing
+    assert single_stream.drafted([1, 2, 1, 3], 2) == [0] * 4
 
 
 def test_compressors_that_are_not_here_say_so() -> None:
