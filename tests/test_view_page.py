@@ -227,12 +227,12 @@ def test_hostile_text_is_text(browser: Browser, tmp_path: Path) -> None:
         "\\xe9",
         "U+202E",
         "U+200B",
-        "␀",
-        "␛[31m",
+        "^@",
+        "^[[31m",
         "中文",
         "😀",
         "עולם",
-        "␍↵",
+        "^M↵",
     ):
         assert part in text
     assert "\u202e" not in text
@@ -251,16 +251,11 @@ def test_a_megabyte_scrolls_without_stalling(browser: Browser, tmp_path: Path) -
     browser.run(REPEATED, -(-(1 << 20) // len(seen.text)))
     assert browser.get("D.text.length") >= 1 << 20
     assert browser.get("rowCount()") > 5000
-    longest = []
-    for _ in range(
-        8
-    ):  # other programs may stop the browser at any time; what stalls it does always
-        found = browser.run(SCROLLED, asynchronous=True)
-        assert found["drawn"] < 150
-        longest.append(found["longest"])
-        if longest[-1] < 200:
-            return
-    pytest.fail(f"each time a task took long [ms]: {longest}")
+    # Other programs may stop the browser at any time; what stalls it by itself does so each time.
+    runs = np.array([browser.run(SCROLLED) for _ in range(5)])
+    assert runs.shape[1] > 50
+    assert runs.min(axis=0).max() < 200  # [ms]
+    assert browser.get("document.querySelectorAll('.row').length") < 150
 
 
 REPEATED = """
@@ -283,23 +278,18 @@ fit();
 """
 
 SCROLLED = """
-const done = arguments[0], scroll = $("scroll"), longest = [];
-const observer = new PerformanceObserver(list =>
-  longest.push(...list.getEntries().map(entry => entry.duration)));
-observer.observe({entryTypes: ["longtask"]});
-const end = scroll.scrollHeight, steps = 120;
-let step = 0;
-const next = () => {
-  if (step++ < steps) {
-    scroll.scrollTop = step % 3 ? scroll.scrollTop + 700 : end * step / steps;
-    requestAnimationFrame(next);
-    return;
-  }
-  for (const key of ["n", "n", "p", "3", "1"]) KEYS[key]();
-  setTimeout(() => {
-    observer.disconnect();
-    done({longest: Math.max(0, ...longest), drawn: document.querySelectorAll(".row").length});
-  }, 300);
+const scroll = $("scroll"), end = scroll.scrollHeight, steps = 60, times = [];
+const timed = action => {
+  const begun = performance.now();
+  action();
+  drawVisible();
+  $("rows").getBoundingClientRect();  // now, and not later, all is laid out
+  times.push(performance.now() - begun);
 };
-next();
+for (let step = 0; step < steps; step++)
+  timed(() => { scroll.scrollTop = step % 3 ? scroll.scrollTop + 700 : end * step / steps; });
+for (const key of ["n", "n", "p", "m", "b", "3", "1", "t", "t"]) timed(() => KEYS[key]());
+timed(() => find("no such words"));
+timed(() => { R.columns = 0; fit(); });
+return times;
 """

@@ -19,7 +19,7 @@ const signed = value =>
 const bytesOf = bits => number(+(bits / 8).toFixed(bits < 800 ? 1 : 0));
 const signedBytes = bits => (bits > 0 ? "+" : "") + minus(bytesOf(bits));
 const percent = (share, sign = false) => !sign && share > 0 && share < .0005 ? "<0.1 %"
-  : minus((100 * share).toFixed(1)) + " %";
+  : minus((100 * share).toFixed(1)).replace(/^−0\.0$/, "0.0") + " %";
 
 function focusCell(c, remember = false) {
   if (c < 0 || c >= D.cell_starts.length) return;

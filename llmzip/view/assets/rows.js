@@ -18,6 +18,7 @@ const isPair = (text, u) =>
   text[u] >= 0xd800 && text[u] < 0xdc00 && text[u + 1] >= 0xdc00 && text[u + 1] < 0xe000;
 
 function nameOf(c) {
+  if (c < 32 || c === 127) return "^" + String.fromCharCode(c ^ 64); // as terminals do
   return c >= 0xdc80 && c <= 0xdcff
     ? "\\x" + (c - 0xdc00).toString(16)
     : "U+" + c.toString(16).toUpperCase().padStart(4, "0");
@@ -26,6 +27,7 @@ function nameOf(c) {
 function widthOf(c, column) {
   if (c >= 32 && c < 127) return 1;
   if (c === 9) return TAB - column % TAB;
+  if (c < 32 || c === 127) return 2;
   if (isNamed(c)) return nameOf(c).length;
   return isCombining(c) ? 0 : isWide(c) ? 2 : 1;
 }
@@ -137,7 +139,7 @@ function drawCell(c, start, end) {
   return span;
 }
 
-/* Characters as they are; what has no form of its own as a sign (<i>) or by name (<b>). */
+/* Characters as they are; line ends as a sign (<i>), what has no form of its own by name (<b>). */
 function appendText(target, text, start, end) {
   let plain = start;
   const flush = u => {
@@ -149,9 +151,7 @@ function appendText(target, text, start, end) {
     const special = (c < 32 && c !== 9) || c === 127 || isNamed(c);
     if (!special) continue;
     flush(u);
-    if (c === 10) target.append(make("i", {}, "↵"));
-    else if (isNamed(c)) target.append(make("b", {}, nameOf(c)));
-    else target.append(make("i", {}, String.fromCharCode(c === 127 ? 0x2421 : 0x2400 + c)));
+    target.append(c === 10 ? make("i", {}, "↵") : make("b", {}, nameOf(c)));
     plain = u + 1;
   }
   flush(end);
