@@ -21,6 +21,7 @@ def _run(
     seed: int,
     temperature: str,
     top_k: int | None,
+    stop: tuple[str, ...],
     codec: str | None,
     model: str | None,
     offline: bool,
@@ -43,13 +44,14 @@ def _run(
                 seed=seed,
                 temperature=temperature,
                 top_k=top_k,
+                stop=[text.encode("utf-8", "surrogateescape") for text in stop],
                 model=model,
                 runtime=runtime,
             )
         else:
-            if temperature != "1" or top_k is not None:
+            if temperature != "1" or top_k is not None or stop:
                 raise click.UsageError(
-                    "--temperature and --top-k are for the model itself, without --codec"
+                    "--temperature, --top-k and --stop are for the model itself, without --codec"
                 )
             needs = {"model": model, "runtime": runtime} if find_codec(codec).needs_model else {}
             pieces = generate_by_codec(
@@ -82,6 +84,12 @@ generate = click.Command(
         ),
         click.Option(
             ["--top-k"], type=WholeNumber(min=1), help="Draw from so many of the likeliest tokens."
+        ),
+        click.Option(
+            ["--stop"],
+            multiple=True,
+            metavar="TEXT",
+            help="End before this text; may be repeated.",
         ),
         click.Option(
             ["--codec"],

@@ -75,12 +75,13 @@ def generate(
     seed: int = 0,
     temperature: float | str = 1,
     top_k: int | None = None,
+    stop: Sequence[Buffer] = (),
     model: ModelLike | None = None,
     runtime: Runtime | None = None,
 ) -> Iterator[bytes]:
     """Text that a model takes for likely: `count` tokens that follow a prompt, each as its bytes.
 
-    The same seed is the same text on every machine. seed, temperature, top_k: as for
+    The same seed is the same text on every machine. seed, temperature, top_k, stop: as for
     `generate_by_engine`; model, runtime: as for `LLMZipCompressor`.
 
     Raises TypeError for a str, ValueError for parameters out of range, LimitError where prompt and
@@ -90,7 +91,9 @@ def generate(
     """
     given = bytes(flat(prompt, "generate"))
     engine = EngineLoader.of(model, runtime=runtime).for_compression()
-    return generate_by_engine(engine, given, count, seed=seed, temperature=temperature, top_k=top_k)
+    return generate_by_engine(
+        engine, given, count, seed=seed, temperature=temperature, top_k=top_k, stop=stop
+    )
 
 
 def generate_by_engine(
@@ -101,13 +104,15 @@ def generate_by_engine(
     seed: int = 0,
     temperature: float | str = 1,
     top_k: int | None = None,
+    stop: Sequence[Buffer] = (),
 ) -> Iterator[bytes]:
     """`count` tokens that follow a prompt, each as its bytes, drawn from the weights of
     docs/arithmetic.md, section 4.8.
 
     temperature: a multiple of 0.1 from 0, always the likeliest token, to 5; other than 1, weights w
     become ⌊2^16 · w^(1/T)⌋. top_k: only so many tokens of the greatest weights (of equal ones the
-    lower ids) may be drawn. Tokens that stand for no text are never drawn.
+    lower ids) may be drawn. Tokens that stand for no text are never drawn. stop: texts; what is
+    drawn ends before the first one that appears in it, and bytes that may begin one wait.
 
     Raises ValueError for parameters out of range, LimitError where prompt and text exceed the
     model's positions.
@@ -117,6 +122,9 @@ def generate_by_engine(
         raise ValueError(f"count {count}: at least 0 tokens")
     if top_k is not None and operator.index(top_k) < 1:
         raise ValueError(f"top_k {top_k}: at least 1 token to draw from")
+    stops = [bytes(flat(text, "stop")) for text in stop]
+    if not all(stops):
+        raise ValueError("an empty text to stop at: it would appear at once")
     random = Randomness(seed)
     spec = engine.model.spec
     ids = [spec.start_token, *engine.model.tokenizer.encode(prompt).ids.tolist()]
@@ -124,7 +132,7 @@ def generate_by_engine(
         raise LimitError(
             f"{len(ids)} + {count} tokens are more than the model's {spec.max_positions} positions"
         )
-    return _generate(engine, ids, count, random, power, top_k)
+    return _until(stops, _generate(engine, ids, count, random, power, top_k))
 
 
 def _power(temperature: float | str) -> Fraction | None:
@@ -156,6 +164,31 @@ def _generate(
         token = _drawn(weights, random, power, top_k)
         yield token_bytes[token]
         head = session.advance(np.array([[token]], np.int32))
+
+
+def _until(stops: Sequence[bytes], pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces up to the first of the texts that appears in them; without texts the same
+    pieces.
+    """
+    waiting = b""
+    for piece in pieces:
+        waiting += piece
+        found = [at for stop in stops if (at := waiting.find(stop)) >= 0]
+        if found:
+            waiting = waiting[: min(found)]
+            break
+        kept = max((_begun(waiting, stop) for stop in stops), default=0)
+        if kept < len(waiting):
+            yield waiting[: len(waiting) - kept]
+            waiting = waiting[len(waiting) - kept :]
+    if waiting:
+        yield waiting
+
+
+def _begun(text: bytes, stop: bytes) -> int:
+    """How many of the text's last bytes may be the beginning of this one."""
+    lengths = range(min(len(stop) - 1, len(text)), 0, -1)
+    return next((length for length in lengths if text.endswith(stop[:length])), 0)
 
 
 def _fed(session: Session, ids: list[int]) -> HeadInput:

@@ -19,7 +19,7 @@ from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LimitError
-from llmzip.generation import Randomness, _raised, generate_by_codec, generate_by_engine
+from llmzip.generation import Randomness, _raised, _until, generate_by_codec, generate_by_engine
 from llmzip.model.integer_model import IntegerModel
 
 PROMPT = b"The value of an expression"
@@ -176,7 +176,37 @@ def test_the_command(engine: Engine) -> None:
 
     assert run(PROMPT.decode(), "-n", "9", "--seed", "5") == (0, text(engine, 9, seed=5))
     assert run("-", "-n", "9", "--top-k", "3", given=PROMPT) == (0, text(engine, 9, top_k=3))
+    stopped = text(engine).partition(b"Mapping")[0]
+    assert run(PROMPT.decode(), "-n", "30", "--stop", "Mapping", "--stop", "zzz") == (0, stopped)
     assert run("aaaa", "-n", "4", "--codec", "zlib")[0] == 0
     assert run("a", "--temperature", "0.75")[0] == 2
     assert run("a", "--codec", "zlib", "--top-k", "3")[0] == 2
+    assert run("a", "--codec", "zlib", "--stop", "b")[0] == 2
+    assert run("a", "--stop", "")[0] == 2
     assert run("a", "-n", "600")[0] == 1
+
+
+@given(st.binary(max_size=30), st.lists(st.binary(min_size=1, max_size=4), max_size=3), st.data())
+def test_it_stops_before_a_text_wherever_tokens_end(
+    drawn: bytes, stops: list[bytes], data: st.DataObject
+) -> None:
+    few = bytes(b % 3 for b in drawn)  # of few bytes, so that stops appear and nearly appear
+    stops = [bytes(b % 3 for b in stop) for stop in stops]
+    ends = sorted(data.draw(st.sets(st.integers(1, max(1, len(few) - 1)))))
+    pieces = [few[a:b] for a, b in zip([0, *ends], [*ends, len(few)], strict=True)]
+    found = list(_until(stops, iter([piece for piece in pieces if piece])))
+    assert all(found)
+    first = min((at for stop in stops if (at := few.find(stop)) >= 0), default=len(few))
+    assert b"".join(found) == few[:first]
+    for end in range(len(found)):  # what has been given out is never taken back
+        assert few.startswith(b"".join(found[:end]))
+
+
+def test_stop_texts(engine: Engine) -> None:
+    plain = text(engine)
+    assert text(engine, stop=[b"  "]) == plain[: plain.index(b"  ")]
+    assert text(engine, stop=[b"Mapping\npara", b"zzz"]) == plain[: plain.index(b"Mapping")]
+    assert text(engine, stop=[b"never there"]) == plain
+    for wrong, kind in ((["text"], TypeError), (b"text", TypeError), ([b""], ValueError)):
+        with pytest.raises(kind):
+            text(engine, stop=wrong)
