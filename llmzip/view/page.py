@@ -52,7 +52,7 @@ def page(observed: Observed, name: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files("llmzip.view").joinpath("assets", name).read_text("utf-8")
+    return (resources.files("llmzip.view") / "assets" / name).read_text("utf-8")
 
 
 def _deflated(data: bytes) -> bytes:
