@@ -201,6 +201,43 @@ def test_tensors_without_a_meaning_change_nothing(tmp_path: pathlib.Path) -> Non
     assert fingerprint(path) == FINGERPRINT
 
 
+def test_files_beside_the_weights_change_nothing(tmp_path: pathlib.Path) -> None:
+    """Another copy beside model.safetensors or its shards, as transformers passes over it, too."""
+    other = {"model.embed_tokens.weight": np.zeros((268, 64), np.float32)}
+    whole = tiny.write_directory(tmp_path / "whole", tiny.make())
+    for name in ("model_old", "model-00002-of-00002"):
+        safetensors.numpy.save_file(other, whole / f"{name}.safetensors")
+    assert fingerprint(whole) == FINGERPRINT
+    shards = tiny.write_directory(tmp_path / "shards", tiny.make(), shards=2)
+    safetensors.numpy.save_file(other, shards / "model.fp16-00001-of-00002.safetensors")
+    assert fingerprint(shards) == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model-00001-of-00001", r"both model-00001-of-00001.* and model-00001-of-00003.* have"),
+        ("model-00004-of-00004", r"model-00001-of-00004\S+ is missing, though model-00004-of-"),
+    ],
+)
+def test_shards_of_two_models_are_refused(tmp_path: pathlib.Path, name: str, message: str) -> None:
+    path = tiny.write_directory(tmp_path / "m", tiny.make(), shards=3)
+    copied = safetensors.numpy.load_file(path / "model-00001-of-00003.safetensors")
+    safetensors.numpy.save_file(copied, path / f"{name}.safetensors")
+    with pytest.raises(UnsupportedModelError, match=message):
+        read_source(path)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_missing_shard_is_named(tmp_path: pathlib.Path, number: int) -> None:
+    path = tiny.write_directory(tmp_path / "m", tiny.make(), shards=3)
+    (path / f"model-0000{number}-of-00003.safetensors").unlink()
+    with pytest.raises(
+        UnsupportedModelError, match=rf"model-0000{number}-of-00003\.safetensors is missing"
+    ):
+        read_source(path)
+
+
 def test_a_tied_head_that_is_not_the_embedding_is_refused(tmp_path: pathlib.Path) -> None:
     model = tiny.make()
     model.tensors["lm_head.weight"] = model.tensors["model.embed_tokens.weight"] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ from llmzip.model.peft_folder import PeftAdapter
 from llmzip.model.published_decoder import Load, PublishedDecoder, read_decoder
 from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.types import Float32Array
+
+_WHOLE = "model.safetensors"
+_SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
 def read_directory(path: pathlib.Path, adapter: PeftAdapter | None = None) -> FloatModel:
@@ -40,19 +44,44 @@ def read_directory(path: pathlib.Path, adapter: PeftAdapter | None = None) -> Fl
 
 
 def _files(path: pathlib.Path) -> dict[str, SafetensorsFile]:
-    """Tensors' names -> the files that hold them: `model*.safetensors`, as transformers takes them,
-    and only where there is none whatever else there is (some publish the weights twice).
+    """Tensors' names -> the files that hold them, as transformers chooses them: model.safetensors
+    alone, else its shards; without those `model*.safetensors`, else whatever there is (some publish
+    the weights twice). Refused: a tensor that two of them have, and shards that are not all there.
     """
     if (path / "adapter_config.json").exists():
         raise UnsupportedModelError(
             f"{path}: holds an adapter (adapter_config.json): name its base, "
             "and give the adapter as --adapter in a folder of its own"
         )
-    files = [SafetensorsFile(file) for file in sorted(path.glob("*.safetensors"))]
-    if not files:
+    paths = sorted(path.glob("*.safetensors"))
+    if not paths:
         raise UnsupportedModelError("no *.safetensors file")
-    chosen = [file for file in files if file.path.name.startswith("model")] or files
-    return {name: file for file in chosen for name in file.names}
+    whole = [file for file in paths if file.name == _WHOLE]
+    shards = [file for file in paths if _SHARD.fullmatch(file.name)]
+    named = [file for file in paths if file.name.startswith("model")]
+    if not whole:
+        _refuse_missing_shards(path, {file.name for file in shards})
+    found: dict[str, SafetensorsFile] = {}
+    for file in map(SafetensorsFile, whole or shards or named or paths):
+        for name in file.names:
+            if name in found:
+                raise UnsupportedModelError(
+                    f"{path}: both {found[name].path.name} and {file.path.name} have the tensor "
+                    f"{name[:200]!r}: take one of them away"
+                )
+            found[name] = file
+    return found
+
+
+def _refuse_missing_shards(path: pathlib.Path, names: set[str]) -> None:
+    for name in sorted(names):
+        count = name.removesuffix(".safetensors").rpartition("-")[2]
+        if sum(other.endswith(f"-of-{count}.safetensors") for other in names) >= int(count):
+            continue  # some count from 0
+        numbers = range(1, len(names) + 2)
+        wanted = (f"model-{number:05}-of-{count}.safetensors" for number in numbers)
+        missing = next(one for one in wanted if one not in names)
+        raise UnsupportedModelError(f"{path}: {missing} is missing, though {name} is there")
 
 
 def _refuse_unknown(
