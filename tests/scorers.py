@@ -131,6 +131,21 @@ def function(data: bytes) -> Claim:
     return Honest().claim(data)
 
 
+class Exits(Honest):
+    """Ends the process as if all were well."""
+
+    def claim(self, data: bytes) -> Claim:
+        sys.exit(0)
+
+
+class Prints(Honest):
+    """Says what it is doing."""
+
+    def probabilities(self, history: Sequence[int]) -> np.ndarray:
+        print("working")
+        return super().probabilities(history)
+
+
 class Fails:
     """Raises."""
 

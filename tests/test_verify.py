@@ -7,6 +7,7 @@ import math
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click.testing
@@ -134,11 +135,77 @@ def test_nonsense_fails_and_is_valid_json(
 
 
 @pytest.mark.parametrize(
-    "claim", [Claim([], []), Claim([1.0], [0, 1]), Claim([[1.0]], [(0, 1)]), Claim(["x"], [(0, 1)])]
+    "claim",
+    [
+        Claim([], []),
+        Claim([1.0], [0, 1]),
+        Claim([[1.0]], [(0, 1)]),
+        Claim(["x"], [(0, 1)]),
+        Claim([1.0, 1.0], [(0, 1.5), (1.5, 2)]),
+        Claim([1.0], [(0, 1 << 70)]),
+    ],
 )
 def test_what_is_no_claim_is_one_error(claim: Claim) -> None:
     with pytest.raises(LLMZipError, match="says: claim failed: ValueError"):
         verify(PythonSubject(_Says(claim), "says"), "t", b"ab", Sampling())
+
+
+def test_a_text_without_information_may_be_published_as_such() -> None:
+    free = PythonSubject(_Says(Claim([0.0, 0.0], [(0, 1), (1, 2)], 0.0)), "free")
+    assert examined(free, b"ab")["rate"].holds
+
+
+class _Impossible(scorers.Honest):
+    """Claims little for what its distribution rules out."""
+
+    def probabilities(self, history: Sequence[int]) -> np.ndarray:
+        return np.where(np.arange(256) == 255, 1.0, 0.0)
+
+    def bits(self, data: bytes) -> np.ndarray:
+        return np.full(len(data), 0.5)
+
+
+class _Negative(scorers.Honest):
+    """Has symbols that no distribution has."""
+
+    def symbols(self, data: bytes) -> list[int]:
+        return [byte - 256 for byte in data]
+
+
+class _Cheaper(scorers.Honest):
+    """Claims half a percent less than its distributions give."""
+
+    def bits(self, data: bytes) -> np.ndarray:
+        return super().bits(data) * 0.995
+
+
+@pytest.mark.parametrize("mistake", [_Impossible, _Negative, _Cheaper])
+def test_a_distribution_that_does_not_give_what_is_claimed(mistake: type[scorers.Honest]) -> None:
+    assert failing(examined(of(mistake))) == {"scores"}
+
+
+class _Fractions(scorers.Honest):
+    def symbols(self, data: bytes) -> list[Any]:
+        return [float(byte) for byte in data]
+
+    def bits(self, data: bytes) -> np.ndarray:
+        return np.ones(len(data))
+
+
+class _Batch(scorers.Honest):
+    def probabilities(self, history: Sequence[int]) -> np.ndarray:
+        return scorers.learned(history)[None]
+
+    bits = _Fractions.bits
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [(_Fractions, "probabilities failed: TypeError"), (_Batch, r"shape \(1, 256\) where \[V\]")],
+)
+def test_what_is_no_distribution_is_one_error(mistake: type[scorers.Honest], message: str) -> None:
+    with pytest.raises(LLMZipError, match=message):
+        examined(of(mistake))
 
 
 class _Unsteady(scorers.Honest):
@@ -165,6 +232,18 @@ def test_what_is_not_shown_is_not_proven() -> None:
     assert {c.claim for c in found.checks if c.holds is None} == {"normalized", "scores"}
     with pytest.raises(LLMZipError, match="can be coded with"):
         verify(subject, "t", TEXT, Sampling(), decoding=lambda file: b"")
+
+
+class _OtherText(scorers.Honest):
+    def text(self, symbols: Sequence[int]) -> bytes:
+        return bytes(symbols[1:])
+
+
+def test_what_cannot_be_coded_fails_that_claim_alone() -> None:
+    found = verify(of(_OtherText), "t", TEXT, Sampling(seed=1), decoding=lambda file: file)
+    assert [check.claim for check in found.checks if not check.holds] == ["coded"]
+    assert "do not stand for the text" in found.checks[-1].detail
+    assert found.coded_bytes is None
 
 
 def test_texts_of_one_character_and_of_one_byte() -> None:
@@ -252,12 +331,14 @@ def test_the_command_says_which_claim_fails_and_by_how_much(
         (("--scorer", "tests.scorers:nosuch"), 1, "AttributeError"),
         (("--scorer", "tests.scorers:__name__"), 1, "can be called"),
         (("--scorer", "tests.scorers:Fails"), 1, "claim failed: RuntimeError: out of luck"),
+        (("--scorer", "tests.scorers:Exits"), 1, "claim failed: SystemExit: 0"),
         (("--scorer", "tests.scorers:learned"), 1, "claim failed"),
         (("--command", "no-such-command-here"), 1, "cannot be run"),
         (("--command", "'"), 1, "no command line"),
         (("--command", ""), 1, "the command is empty"),
         (("--command", "false"), 1, "exit code 1"),
         (("--command", "echo no"), 1, "line 1 is no JSON"),
+        (("--command", f"echo {'[' * 100_000}"), 1, "line 1 is no JSON"),
         (("--command", "echo []"), 1, "line 1 is neither a step"),
         (("--command", "true"), 1, "spans of shape"),
         (("--scorer", "a:b", "--command", "c"), 2, "one of them"),
@@ -283,6 +364,17 @@ def test_a_command_that_prints_log_probabilities(text_file: pathlib.Path) -> Non
         CommandSubject(shlex.join([*words, "Windows"])), "t", TEXT, Sampling(seed=1, cuts=1)
     )
     assert not mistaken.holds
+
+
+def test_what_a_scorer_prints_is_no_result(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Neither in this process nor in that which decodes, whose standard output is the text."""
+    scorer = ("--scorer", "tests.scorers:Prints", "-d", text_file)
+    found = cli(*scorer, "--coded", tmp_path / "file")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["proven"]
+    assert "working" in found.stderr
+    decoded = cli(*scorer, "--decode", tmp_path / "file")
+    assert (decoded.exit_code, decoded.stdout_bytes) == (0, TEXT)
 
 
 def test_only_a_decoded_file_shows_that_a_scorer_remembers(

@@ -106,7 +106,7 @@ def rate(steps: Steps, data: bytes, published: float | None) -> Check:
             "rate", True, 0.0, "share", f"none is published; the steps come to {actual:.6f}"
         )
     ratio = published / actual if actual else math.inf
-    off = ratio - 1
+    off = 0.0 if published == actual else ratio - 1
     holds = abs(off) <= RATE_TOLERANCE
     detail = f"published {published:.6f}; the steps come to {actual:.6f} on {len(data)} bytes"
     if not holds and (cause := _cause(ratio, data)):
@@ -169,9 +169,9 @@ def scores(
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.array([-np.log2(p[s]) if 0 <= s < len(p) else np.inf for p, s in distributions])
     bits = claimed.bits[list(steps)]
-    off = bits - shown
+    off = differences(bits, shown) * np.where(bits < shown, -1, 1)
     worst = int(np.argmax(np.abs(off)))
-    holds = bool(np.all(np.abs(off) <= tolerance * np.maximum(1, shown)))
+    holds = bool(np.all(np.abs(off) <= tolerance))
     detail = (
         f"at step {steps[worst]} {bits[worst]:.4f} bits are claimed, "
         f"and its distribution gives {shown[worst]:.4f}"

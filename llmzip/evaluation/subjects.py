@@ -9,12 +9,13 @@ import dataclasses
 import importlib
 import json
 import math
+import operator
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -44,12 +45,15 @@ class Steps:
     def of(cls, claim: Claim) -> Steps:
         """Raises ValueError for a claim that is none."""
         bits = np.asarray(claim.bits, np.float64)
-        spans = np.asarray(claim.spans, np.int64)
+        spans = np.asarray(claim.spans)
         if bits.ndim != 1 or not len(bits) or spans.shape != (len(bits), 2):
             raise ValueError(
                 f"bits of shape {bits.shape} and spans of shape {spans.shape} "
                 "where [n] and [n, 2] are wanted, n at least 1"
             )
+        if spans.dtype.kind not in "iu":
+            raise ValueError(f"spans of {spans.dtype}, which are no whole numbers of bytes")
+        spans = spans.astype(np.int64)
         published = claim.bits_per_byte
         return cls(bits, spans[:, 0], spans[:, 1], None if published is None else float(published))
 
@@ -105,8 +109,7 @@ class PythonSubject:
             if len(symbols) != len(claimed.bits):
                 return None
             return [
-                (np.asarray(self.predictor.probabilities(symbols[:i]), np.float64), symbols[i])
-                for i in chosen
+                _distribution(self.predictor.probabilities(symbols[:i]), symbols[i]) for i in chosen
             ]
 
 
@@ -154,10 +157,7 @@ class CommandSubject:
             wanted = [lines[i] for i in chosen]
             if not all("probabilities" in line for line in wanted):
                 return None
-            return [
-                (np.asarray(line["probabilities"], np.float64), int(line["symbol"]))
-                for line in wanted
-            ]
+            return [_distribution(line["probabilities"], line["symbol"]) for line in wanted]
 
     def _run(self, data: bytes, steps: Sequence[int] = ()) -> list[dict[str, Any]]:
         environment = {**os.environ, STEPS_VARIABLE: ",".join(map(str, steps))}
@@ -173,7 +173,7 @@ class CommandSubject:
         for number, text in enumerate(ran.stdout.splitlines(), 1):
             try:
                 line = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise LLMZipError(f"{self.name}: line {number} is no JSON: {error}") from error
             if not isinstance(line, dict) or not {"begin", "bits_per_byte"} & line.keys():
                 raise LLMZipError(
@@ -182,6 +182,14 @@ class CommandSubject:
                 )
             lines.append(line)
         return lines
+
+
+def _distribution(probabilities: npt.ArrayLike, symbol: SupportsIndex) -> Distribution:
+    """Raises ValueError or TypeError for what is none."""
+    shown = np.asarray(probabilities, np.float64)
+    if shown.ndim != 1:
+        raise ValueError(f"probabilities of shape {shown.shape} where [V] is wanted")
+    return shown, operator.index(symbol)
 
 
 def _bits(line: dict[str, Any]) -> float:
@@ -221,12 +229,15 @@ class _Function:
 
 @contextlib.contextmanager
 def foreign(name: str, what: str) -> Iterator[None]:
-    """For calls of code that is not ours: whatever it raises is an LLMZipError that says where."""
+    """For calls of code that is not ours: whatever it raises is an LLMZipError that says where, an
+    exit too, which would pass for success; what it prints goes to stderr, as stdout has results.
+    """
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except LLMZipError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LLMZipError(
             f"{name}: {what} failed: {type(error).__name__}: {brief(error)}"
         ) from error

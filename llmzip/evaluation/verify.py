@@ -12,7 +12,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation import checks, claim_coding
 from llmzip.evaluation.causality import causal
 from llmzip.evaluation.checks import Check
-from llmzip.evaluation.subjects import Steps, Subject, foreign
+from llmzip.evaluation.subjects import Subject, foreign
 from llmzip.types import TokenProgress
 
 Decoding = Callable[[bytes], bytes]
@@ -91,9 +91,12 @@ def verify(
                 f"{subject.name}: only what shows its distribution behind any symbols "
                 "(symbols, text, probabilities) can be coded with"
             )
-        with foreign(subject.name, "coding"):
-            file = claim_coding.encode(subject.predictor, data, progress)
-        found.append(_coded(steps, data, file, decoding))
+        try:
+            with foreign(subject.name, "coding"):
+                file = claim_coding.encode(subject.predictor, data, progress)
+            found.append(claim_coding.coded(steps, data, file, decoding(file)))
+        except LLMZipError as error:
+            found.append(Check("coded", False, float(len(data)), "bytes", str(error)))
     return Verification(
         text=name,
         bytes=len(data),
@@ -106,13 +109,6 @@ def verify(
         seed=seed,
         checks=[dataclasses.replace(check, off_by=_finite(check.off_by)) for check in found],
     )
-
-
-def _coded(steps: Steps, data: bytes, file: bytes, decoding: Decoding) -> Check:
-    try:
-        return claim_coding.coded(steps, data, file, decoding(file))
-    except LLMZipError as error:
-        return Check("coded", False, float(len(data)), "bytes", str(error))
 
 
 def _finite(value: float | None) -> float | None:
