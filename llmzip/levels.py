@@ -34,11 +34,11 @@ class Level:
 LEVELS = {
     1: Level(1, window=256, stream_tokens=128, max_streams=128),
     2: Level(2, window=512, stream_tokens=512, max_streams=128),
-    3: Level(3, window=1024, stream_tokens=1024, max_streams=64),
-    4: Level(4, window=1024, stream_tokens=1536, max_streams=64),
-    5: Level(5, window=2048, stream_tokens=2048, max_streams=48),
+    3: Level(3, window=512, stream_tokens=1536, max_streams=64),
+    4: Level(4, window=1024, stream_tokens=2048, max_streams=64),
+    5: Level(5, window=1024, stream_tokens=3072, max_streams=48),
     6: Level(6, window=2048, stream_tokens=3072, max_streams=48),
-    7: Level(7, window=3072, stream_tokens=4096, max_streams=48),
+    7: Level(7, window=2048, stream_tokens=6144, max_streams=48),
     8: Level(8, window=4096, stream_tokens=8192, max_streams=48),
     9: Level(9, window=8128, stream_tokens=8192, max_streams=48),
 }
