@@ -320,8 +320,8 @@ def test_what_exists_wins_over_corpora_and_sizes(
     (tmp_path / "json").write_bytes(b"mine, too")
     monkeypatch.chdir(tmp_path)
     assert [(t.name, t.data) for t in load_texts(("logs", "logs:2"))] == [
-        ("today", b"mine"),
-        ("today", b"mi"),
+        ("logs", b"mine"),
+        ("logs:2", b"mi"),
     ]
     assert load_texts(("json",))[0].data == b"mine, too"
     assert load_texts(("run-12:30", "run-12:30:4"))[0].data == b"0123456789" * 5
@@ -330,6 +330,20 @@ def test_what_exists_wins_over_corpora_and_sizes(
     assert (corpus.name, len(corpus.data)) == ("logs", 1000)
     for text in load_texts((*DEFAULT_DATA, *compare_benchmark.DEFAULT_DATA)):
         assert not text.data.startswith(b"mine")  # what is measured by default is always the same
+
+
+def test_texts_of_one_name_are_told_apart(tmp_path: pathlib.Path) -> None:
+    one, other = tmp_path / "a" / "t.txt", tmp_path / "b" / "t.txt"
+    for path, data in (one, b"one"), (other, b"other"):
+        path.parent.mkdir()
+        path.write_bytes(data)
+    asked = (str(one), str(other), f"{other}:3", str(one))
+    assert [(t.name, t.data) for t in load_texts(asked)] == [
+        (str(one), b"one"),
+        (str(other), b"other"),
+        (f"{other}:3", b"oth"),
+    ]
+    assert [t.name for t in load_texts((str(one), str(one)))] == [str(one)]
 
 
 @pytest.mark.parametrize("size", ["\u00b2", "\u0663", "1e3", "-1", "", "9" * 30])

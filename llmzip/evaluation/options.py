@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import pathlib
@@ -120,7 +121,7 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
 
     Raises LLMZipError for unknown names and where nothing is left.
     """
-    found = []
+    found: list[tuple[Text, str]] = []
     for name in names:
         path, max_bytes = split_size(name)
         max_bytes = min((n for n in (max_bytes, limit) if n is not None), default=None)
@@ -129,7 +130,21 @@ def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:
         for label, text in texts.items():
             whole = label if len(texts) == 1 else f"{readable(folder)}/{label}"
             if text.data:
-                found.append(dataclasses.replace(text, name=whole))
+                found.append((dataclasses.replace(text, name=whole), readable(path)))
     if not found:
         raise LLMZipError(f"{', '.join(names) or 'no data'}: there is no text to measure")
-    return found
+    return _distinct(found)
+
+
+def _distinct(found: Sequence[tuple[Text, str]]) -> list[Text]:
+    """The texts by names of their own, as rows name their text: where several have one, what each
+    was asked for by, and its size where that is not enough. What was asked for twice is one text.
+    """
+    times = collections.Counter(text.name for text, _ in found)
+    texts: dict[str, Text] = {}
+    for text, asked in found:
+        name = text.name if times[text.name] == 1 or "/" in text.name else asked
+        if name in texts and texts[name].data != text.data:
+            name = f"{name}:{len(text.data)}"
+        texts.setdefault(name, dataclasses.replace(text, name=name))
+    return list(texts.values())
