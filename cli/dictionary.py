@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from llmzip.cli import options
-from llmzip.cli.files import writing
 from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
 from llmzip.cli.paths import from_name
-from llmzip.cli.records import framing_options, make_runtime, refuse_same, with_options
+from llmzip.cli.records import (
+    framing_options,
+    make_runtime,
+    open_output,
+    refuse_same,
+    with_options,
+)
 from llmzip.cli.sizes import format_size, parse_size
 from llmzip.records import training
 from llmzip.records.framing import join, split
@@ -60,19 +64,19 @@ def train(
     records = [
         record for name in samples for record in split(from_name(name).read_bytes(), framing)
     ]
-    try:
-        trained = training.train(
-            records,
-            size,
-            model=model,
-            runtime=make_runtime(offline, download=True, **engine),
-            report=(lambda _: None) if quiet else say,
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    chosen = trained.dictionary.samples
-    text = join(chosen, framing)
-    with writing(Path(output), force=force, like=None) as sink:
+    with open_output(output, force) as sink:  # what cannot be written is refused before the work
+        try:
+            trained = training.train(
+                records,
+                size,
+                model=model,
+                runtime=make_runtime(offline, download=True, **engine),
+                report=(lambda _: None) if quiet else say,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        chosen = trained.dictionary.samples
+        text = join(chosen, framing)
         sink.write(text)
     if not quiet:
         held = trained.held_out

@@ -12,6 +12,7 @@ from llmzip.cli.arguments import Arguments
 from llmzip.cli.files import RefusalError, Sink, has_suffix
 from llmzip.cli.inputs import check, sources
 from llmzip.cli.messages import say_error
+from llmzip.cli.paths import shown
 from llmzip.cli.restore import pour
 from llmzip.cli.wrapping import WrappingCommand, program, split
 from llmzip.errors import LLMZipError
@@ -43,12 +44,13 @@ def _run(words: list[str]) -> None:
     context = click.get_current_context()
     with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
         try:
-            paths = [
-                str(_content(name, Path(folder, str(number)), line.arguments([name])))
-                for number, name in enumerate(names)
-            ]
+            paths: list[str] = []
+            for name in names:
+                label = "stdin" if name == "-" else shown(name)
+                target = Path(folder, str(len(paths)))
+                paths.append(str(_content(name, target, line.arguments([name]))))
         except (LLMZipError, RefusalError, OSError, MemoryError) as error:
-            say_error(None, error)
+            say_error(label, error)
             context.exit(_TROUBLE)
         command = [program("diff")]
         if not any(option.means("L", "--label") for option in line.options):

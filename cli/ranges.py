@@ -58,6 +58,9 @@ def copy_lines_of_blocks(
     for number in range(min(first, len(blocks) - 1)):
         if blocks[number + 1].is_first:  # where files were joined, a block holds fewer
             read(number)
+    # The last block may hold fewer, so it does not tell whether the number is right.
+    if 0 < len(blocks) <= first + 1:
+        read(max(len(blocks) - 2, 0))
     lines = _Lines(sink, before, span.count)
     for number in range(first, len(blocks)):
         if lines.left == 0:

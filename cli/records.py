@@ -20,6 +20,7 @@ from llmzip.cli.names import NAME
 from llmzip.cli.paths import from_name, identity_of
 from llmzip.cli.progress import file_progress
 from llmzip.cli.sizes import format_size, parse_size
+from llmzip.cli.spans import parse_bytes
 from llmzip.errors import LLMZipError
 from llmzip.predictor.record_dictionary import RecordDictionary
 from llmzip.records.coder import CHECK_SIZES
@@ -124,7 +125,7 @@ def pack(
         )
         runtime = make_runtime(offline, download=True, **engine)
         runtime = Runtime(**{**vars(runtime), "download_progress": shown.download})
-        sink = _Counting(stack.enter_context(_writing(target, force)))
+        sink = _Counting(stack.enter_context(open_output(target, force)))
         writer = RecordWriter(
             sink,  # type: ignore[arg-type]
             dictionary=samples,
@@ -176,7 +177,7 @@ def unpack(
     refuse_same(file, output)
     with (
         _open(file, dictionary, max_memory, model, engine) as reader,
-        _writing(output, force) as sink,
+        open_output(output, force) as sink,
     ):
         lost = _unpack(reader, sink, file, keep_going)
     if lost or reader.damage:
@@ -299,10 +300,8 @@ def _framing(reader: RecordReader) -> str:
 
 
 def _range(text: str, count: int) -> range:
-    first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()):
-        raise click.UsageError(f"{text!r} is no record's number, nor 3-7")
-    numbers = range(int(first), int(last if dash else first) + 1)
+    span = parse_bytes(text)  # counts from 0, too
+    numbers = range(span.first, count if span.last is None else span.last + 1)
     if not numbers or numbers[-1] >= count:
         raise LLMZipError(f"{text}: there are {count} records, the first is 0")
     return numbers
@@ -358,7 +357,8 @@ def _reading(name: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _writing(name: str, force: bool) -> Iterator[BinaryIO]:
+def open_output(name: str, force: bool) -> Iterator[BinaryIO]:
+    """A new file, or for `-` standard output."""
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -55,6 +55,16 @@ class State:
     """How much of the partial file counts."""
     output_sha256: str
 
+    def check(self) -> None:
+        """Raise TypeError or ValueError where a field is none of its kind."""
+        texts = [self.made_by, self.input_sha256, self.output_sha256]
+        texts += [text for text in (self.dictionary, self.model) if text is not None]
+        sizes = (self.input_bytes, self.output_bytes)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.options, dict):
+            raise TypeError("a field of another type")
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError("a size that is none")
+
 
 class PartialSink(Sink):
     """A sink into the partial file of a target; `state` says what is in it, if anything."""
@@ -66,13 +76,15 @@ class PartialSink(Sink):
 
     def _read_state(self) -> State | None:
         try:
-            return State(**json.loads(self.state_path.read_text("utf-8")))
+            state = State(**json.loads(self.state_path.read_text("utf-8")))
+            state.check()
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
             raise RefusalError(
                 f"{self.state_path} is damaged, so nothing can go on: remove it to begin anew"
             ) from None
+        return state
 
     def keep(self, state: State) -> None:
         """What has been written so far counts, and is on the disk."""
@@ -216,7 +228,9 @@ class _Work:
         assert self._sink.draft is not None
         with self._sink.draft.open("rb") as partial:
             _hash(partial, state.output_bytes, self._output)
-            if self._output.hexdigest() != state.output_sha256:
+            # No size is believed beyond what is there: a longer file would be one with a hole.
+            there = partial.tell() == state.output_bytes
+            if not there or self._output.hexdigest() != state.output_sha256:
                 raise self._refusal("is damaged")
         self._sink.truncate(state.output_bytes)
         with self._sink.draft.open("rb") as partial:  # anew, for nothing behind that is buffered
@@ -237,8 +251,10 @@ class _Work:
         """Raise RefusalError where the blocks were not made as they would be now."""
         if state.made_by != llmzip.__version__:
             raise self._refusal(f"was made by llmzip {state.made_by}")
-        if other := [name for name in self._options if self._options[name] != state.options[name]]:
-            told = ", ".join(f"{name} {state.options[name]}" for name in other)
+        if other := [
+            name for name in self._options if self._options[name] != state.options.get(name)
+        ]:
+            told = ", ".join(f"{name} {state.options.get(name)}" for name in other)
             raise self._refusal(f"was made with other options ({told})")
         if state.dictionary != self._dictionary:
             raise self._refusal("was made with another dictionary, or one of the two without")

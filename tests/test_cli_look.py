@@ -378,3 +378,16 @@ def test_help_of_the_wrapping_commands() -> None:
         result = run(name, "--help")
         assert result.exit_code == 0
         assert f"Usage: llmzip {name} [OPTION OF" in result.stdout
+
+
+def test_a_wrong_number_of_lines_is_noticed_at_the_end(log: None) -> None:
+    for first in (12_050, 50_000):
+        result = run("cat", f"--lines={first}-", "--block-lines=500", "log.llmz")
+        assert (result.exit_code, result.stdout) == (1, ""), first
+        assert "holds 100 line ends, not 500" in result.stderr
+
+
+def test_diff_names_the_file_that_it_cannot_read() -> None:
+    result = run("diff", ".", "missing")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("llmzip: .: is a directory")

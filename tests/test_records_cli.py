@@ -179,3 +179,20 @@ def test_archives_of_the_command_line_are_those_of_python() -> None:
     good("records", "pack", "log", "-q", "-m", str(TINY_DIRECTORY))
     with RecordReader("log.llmr", model=tiny()) as reader:
         assert list(reader) == LINES.splitlines()
+
+
+def test_spans_of_records_are_as_those_of_bytes() -> None:
+    good("records", "pack", "log", "-q")
+    ends = b"".join(event(n) + b"\n" for n in (10, 11))
+    assert good("records", "get", "log.llmr", "10-").stdout_bytes == ends
+    backwards = run("records", "get", "log.llmr", "5-3")
+    assert backwards.exit_code == 2
+    assert "ends before it begins" in backwards.stderr
+
+
+def test_training_writes_to_standard_output_and_refuses_before_the_work() -> None:
+    assert good("dictionary", "train", "log", "-o", "-", "-q").stdout_bytes.startswith(b"{")
+    assert not pathlib.Path("-").exists()
+    taken = run("dictionary", "train", "log", "-o", "samples")
+    assert taken.exit_code == 1
+    assert "measuring" not in taken.stderr

@@ -206,3 +206,12 @@ def test_a_killed_process(tmp_path: Path) -> None:
     assert run(*options, "-o", "whole", "text").exit_code == 0
     assert Path("text.llmz").read_bytes() == Path("whole").read_bytes()
     assert not tree() & PARTIAL
+
+
+@pytest.mark.parametrize(
+    "field", [{"output_bytes": "x"}, {"options": []}, {"input_bytes": -5}, {"input_bytes": None}]
+)
+def test_a_state_of_other_types_is_damaged(partial: list[str], field: dict[str, object]) -> None:
+    path = Path("text.llmz.partial.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **field}))
+    assert "text.llmz.partial.json is damaged" in refused(*partial, "text")
