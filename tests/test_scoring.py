@@ -290,7 +290,7 @@ def test_every_bit_of_a_file_is_booked_where_it_belongs(
     parts = [s if isinstance(s, bytes) else english[s[0] : s[0] + s[1]] for s in snippets]
     data = b"".join(parts * (1 + again))
     dictionary = llmzip.Dictionary(known) if known else None
-    options = CompressionOptions(1, block_size, codec, solid=solid)
+    options = CompressionOptions(1, block_size, codec=codec, solid=solid)
     length = file_length(integer, data, options, dictionary=dictionary)
     packed = llmzip.compress(
         data, model=integer.engine.model, dictionary=dictionary, **dataclasses.asdict(options)

@@ -53,16 +53,16 @@ def _files(path: pathlib.Path) -> dict[str, SafetensorsFile]:
             f"{path}: holds an adapter (adapter_config.json): name its base, "
             "and give the adapter as --adapter in a folder of its own"
         )
-    paths = sorted(path.glob("*.safetensors"))
-    if not paths:
+    files = [SafetensorsFile(file) for file in sorted(path.glob("*.safetensors"))]
+    if not files:
         raise UnsupportedModelError("no *.safetensors file")
-    whole = [file for file in paths if file.name == _WHOLE]
-    shards = [file for file in paths if _SHARD.fullmatch(file.name)]
-    named = [file for file in paths if file.name.startswith("model")]
+    whole = [file for file in files if file.path.name == _WHOLE]
+    shards = [file for file in files if _SHARD.fullmatch(file.path.name)]
+    named = [file for file in files if file.path.name.startswith("model")]
     if not whole:
-        _refuse_missing_shards(path, {file.name for file in shards})
+        _refuse_missing_shards(path, {file.path.name for file in shards})
     found: dict[str, SafetensorsFile] = {}
-    for file in map(SafetensorsFile, whole or shards or named or paths):
+    for file in whole or shards or named or files:
         for name in file.names:
             if name in found:
                 raise UnsupportedModelError(
