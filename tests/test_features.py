@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import llmzip
 from llmzip.engine import native_handle
@@ -38,13 +36,9 @@ native = pytest.mark.skipif(not KERNELS, reason="no native engine")
 
 
 @pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One of torch; of the native engine as many as asked for."""
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as asked for: models as small as these would be left with one."""
     monkeypatch.setattr(native_handle, "_WEIGHTS_PER_THREAD", 1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @native

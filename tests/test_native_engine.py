@@ -9,11 +9,9 @@ import pathlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from llmzip.engine import native_core, native_handle
 from llmzip.engine.base import HeadInput, Session
@@ -40,17 +38,6 @@ KERNELS = [
     )
     for name in native_core.KERNELS
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """The reference's products are tiny here: its threads would spend the time waiting for each
-    other.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
