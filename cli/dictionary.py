@@ -7,19 +7,14 @@ from typing import Any
 import click
 
 from llmzip.cli import options
-from llmzip.cli.messages import reporting, say
+from llmzip.cli.files import RefusalError
+from llmzip.cli.messages import about, reporting, say
 from llmzip.cli.names import NAME
-from llmzip.cli.paths import from_name
-from llmzip.cli.records import (
-    framing_options,
-    make_runtime,
-    open_output,
-    refuse_same,
-    with_options,
-)
-from llmzip.cli.sizes import format_size, parse_size
+from llmzip.cli.outputs import open_output, refuse_same
+from llmzip.cli.record_options import framing_options, read_records, with_options
+from llmzip.cli.sizes import counted, format_size, parse_size
 from llmzip.records import training
-from llmzip.records.framing import join, split
+from llmzip.records.framing import join
 
 
 @click.group()
@@ -57,33 +52,43 @@ def train(
 ) -> None:
     """Choose the records of the files SAMPLES that save most bits, as a file of records.
 
-    A fifth of them at most is held out, and says what the dictionary gains.
+    A fifth of them at most is held out, and says what the dictionary gains; where it gains nothing,
+    none is written.
     """
     for name in samples:
         refuse_same(name, output)
-    records = [
-        record for name in samples for record in split(from_name(name).read_bytes(), framing)
-    ]
-    with open_output(output, force) as sink:  # what cannot be written is refused before the work
+    records: list[bytes] = []
+    for name in samples:
+        with about(name):
+            records += read_records(name, framing)
+    label = samples[0] if len(samples) == 1 else None
+    # What cannot be written is refused before the work.
+    with about(label), open_output(output, force) as sink:
         try:
             trained = training.train(
                 records,
                 size,
                 model=model,
-                runtime=make_runtime(offline, download=True, **engine),
+                runtime=options.runtime_of(offline, download=True, **engine),
                 report=(lambda _: None) if quiet else say,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
+        held = trained.held_out
+        measured = (
+            f"{counted(held, 'held-out record')} of {trained.held_out_bytes / held:.0f} bytes: "
+            f"{trained.without_bytes / held:.1f} bytes each without a dictionary, "
+            f"{trained.even_bytes / held:.1f} with samples taken evenly, "
+            f"{trained.with_bytes / held:.1f} with the best"
+        )
+        if not trained.helps:
+            raise RefusalError(
+                f"no dictionary of these samples helps, so none is written: {measured}"
+            )
         chosen = trained.dictionary.samples
         text = join(chosen, framing)
         sink.write(text)
     if not quiet:
-        held = trained.held_out
-        say(f"{len(chosen)} of {len(records)} samples, {format_size(len(text))} ({trained.chosen})")
-        say(
-            f"{held} held-out records of {trained.held_out_bytes / held:.0f} bytes: "
-            f"{trained.without_bytes / held:.1f} bytes each without a dictionary, "
-            f"{trained.even_bytes / held:.1f} with samples taken evenly, "
-            f"{trained.with_bytes / held:.1f} with this one"
-        )
+        size_text = format_size(len(text))
+        say(f"{len(chosen):,} of {counted(len(records), 'sample')}, {size_text} ({trained.chosen})")
+        say(measured)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from llmzip.cli import holes
-from llmzip.cli.drafts import draft_in
 from llmzip.cli.paths import descriptor_of
+from llmzip.drafts import copy_permissions, draft_in, sync_folder
 from llmzip.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -248,12 +248,7 @@ def publish(draft: Path, target: Path, force: bool) -> None:
             raise exists_error(target) from None
         except OSError:  # a file system without hard links
             _replace_own(draft, target)
-    with contextlib.suppress(OSError):  # some file systems cannot; the file itself is complete
-        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    sync_folder(target.parent)
 
 
 def _replace_own(draft: Path, target: Path) -> None:
@@ -273,17 +268,7 @@ def _replace_own(draft: Path, target: Path) -> None:
 
 def copy_attributes(fd: int, like: os.stat_result) -> None:
     """Give a file the permissions, owner and times of another, as far as that is allowed."""
-    mode = like.st_mode & 0o777
-    try:
-        os.chown(fd, -1, like.st_gid)
-    except OSError:
-        # The new file's group is another one: it may do no more than everybody may.
-        common = (mode >> 3) & mode & 0o007
-        mode = (mode & 0o700) | (common << 3) | common
-    with contextlib.suppress(OSError):
-        os.chown(fd, like.st_uid, -1)
-    with contextlib.suppress(OSError):  # some file systems have none; the new file is private then
-        os.fchmod(fd, mode)
+    copy_permissions(fd, like)
     with contextlib.suppress(OSError):
         os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from llmzip.cli import files, paths
 from llmzip.cli.arguments import Action, Arguments
-from llmzip.cli.drafts import is_draft
 from llmzip.cli.files import PARTIAL, PARTIAL_STATE, Input, RefusalError, has_suffix
 from llmzip.container.header import MAGIC
+from llmzip.drafts import is_draft
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -72,8 +72,14 @@ def _found(path: Path, arguments: Arguments) -> Path:
     return path
 
 
-def check(source: Source, arguments: Arguments) -> None:
-    """Raise RefusalError where this input should not be touched."""
+FOLDER = "-r works on the files in it"
+"""What can be done where a folder is named."""
+
+
+def check(source: Source, arguments: Arguments, folder: str = FOLDER) -> None:
+    """Raise RefusalError where this input should not be touched; folder: what can be done where it
+    is one.
+    """
     if source.path is None:
         if arguments.action is not Action.COMPRESS and os.isatty(0) and not arguments.force:
             raise RefusalError("compressed data is not read from a terminal (llmzip --help)")
@@ -85,7 +91,7 @@ def check(source: Source, arguments: Arguments) -> None:
             raise RefusalError("is a symbolic link: skipped (-f follows it)")
         mode = source.path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise RefusalError("is a directory: skipped (-r works on the files in it)")
+        raise RefusalError(f"is a directory: skipped ({folder})")
     if (beside or arguments.remove) and not stat.S_ISREG(mode):
         raise RefusalError("is not a regular file: skipped (-c or -o FILE reads it, without --rm)")
     if (

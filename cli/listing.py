@@ -16,7 +16,7 @@ from llmzip.cli.files import blaming
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.paths import shown
 from llmzip.cli.repair import advising
-from llmzip.cli.sizes import format_size
+from llmzip.cli.sizes import counted, format_size
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _details(number: int, frame: FrameSummary) -> str:
     codecs = ", ".join(f"{count} {name}" for name, count in Counter(frame.codecs).items())
     return (
         f"    frame {number}: version {frame.version}, "
-        f"{frame.uncompressed_size:,} -> {frame.compressed_size:,} bytes, "
+        f"{frame.uncompressed_size:,} -> {counted(frame.compressed_size, 'byte')}, "
         f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
         f"decoder memory: {format_size(frame.memory)}"
         + (f", dictionary: {frame.dictionary_id}" if frame.dictionary_id else "")

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from llmzip.cli import drafts, options, signals, standard
+from llmzip import drafts
+from llmzip.cli import options, signals, standard
 from llmzip.cli.arguments import Action
 from llmzip.cli.command import Command, GzipStyleGroup
 from llmzip.cli.execute import execute

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmzip.cli.files import RefusalError
@@ -34,17 +35,27 @@ def say_error(label: str | None, error: Exception) -> None:
     say(reason if label is None else f"{label}: {reason}")
 
 
+@contextlib.contextmanager
+def about(name: str | None) -> Iterator[None]:
+    """Turn errors that a user can cause into one line that names an input, and exit code 1.
+
+    name: as on the command line, `-` for standard input; None where no input is to blame.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads any more: not an error to report
+        raise
+    except (LLMZipError, RefusalError, OSError) as error:
+        say_error("stdin" if name == "-" else name, error)
+        raise SystemExit(1) from error
+
+
 def reporting(command: Callable[..., None]) -> Callable[..., None]:
     """Turn errors of a sub-command that a user can cause into one line and exit code 1."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        try:
+        with about(None):
             command(*args, **kwargs)
-        except BrokenPipeError:  # nobody reads any more: not an error to report
-            raise
-        except (LLMZipError, RefusalError, OSError) as error:
-            say_error(None, error)
-            raise SystemExit(1) from error
 
     return run

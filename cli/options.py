@@ -45,6 +45,13 @@ def make_runtime(
         raise click.UsageError(str(error)) from None
 
 
+def runtime_of(
+    offline: bool, download: bool, device: str, engine: EngineName, threads: int | None
+) -> Runtime:
+    """The Runtime that the options OFFLINE and ENGINE ask for, of a command without JOBS."""
+    return make_runtime(engine, device, environment.threads(threads), offline, download)
+
+
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         click.echo(f"llmzip {__version__}")

@@ -5,60 +5,34 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import click
 
-from llmzip.cli import environment, options
+from llmzip.cli import archives, options
 from llmzip.cli.bar import can_be_shown
-from llmzip.cli.files import RefusalError, writing
-from llmzip.cli.messages import reporting, say
+from llmzip.cli.files import RefusalError
+from llmzip.cli.messages import about, reporting, say
 from llmzip.cli.names import NAME
-from llmzip.cli.paths import from_name, identity_of
-from llmzip.cli.progress import file_progress
-from llmzip.cli.sizes import format_size, parse_size
+from llmzip.cli.outputs import open_output, refuse_same
+from llmzip.cli.paths import from_name
+from llmzip.cli.progress import FileProgress, file_progress
+from llmzip.cli.record_options import framing_options, read_records, with_options
+from llmzip.cli.sizes import counted, format_size, parse_size
 from llmzip.cli.spans import parse_bytes
 from llmzip.errors import LLMZipError
 from llmzip.predictor.record_dictionary import RecordDictionary
+from llmzip.records.append import appending
 from llmzip.records.coder import CHECK_SIZES
-from llmzip.records.framing import Splitter, joined, split
+from llmzip.records.framing import Splitter, joined
 from llmzip.records.reader import RecordReader
 from llmzip.records.writer import RecordWriter
-from llmzip.runtime import EngineName, Runtime
+from llmzip.runtime import Runtime
 
 SUFFIX = ".llmr"
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def framing_options(command: _Command) -> _Command:
-    """How the records lie in a file."""
-    for name, option, help in reversed(
-        (
-            ("lines", "--lines", "One record a line (JSON lines, CSV, logs); the default."),
-            ("null", "--null", "A NUL ends each record."),
-            ("lengths", "--lengths", "Each record's length stands before it, as LEB128."),
-        )
-    ):
-        command = click.option(
-            option, "framing", flag_value=name, default="lines", type=str, help=help
-        )(command)
-    return command
-
-
-def with_options(*chosen: click.Option) -> Callable[[_Command], _Command]:
-    """Options that other commands have, too."""
-
-    def add(command: _Command) -> _Command:
-        for option in reversed(chosen):
-            command.__click_params__ = [*getattr(command, "__click_params__", []), option]  # type: ignore[attr-defined]
-        return command
-
-    return add
-
 
 _FILE = click.argument("file", type=NAME)
 _OUTPUT = click.option("-o", "--output", type=NAME, metavar="FILE", help="Write to this file.")
@@ -116,16 +90,16 @@ def pack(
     """
     target = output or ("-" if file == "-" else file + SUFFIX)
     refuse_same(file, target)
-    samples = RecordDictionary(_samples(dictionary, framing))
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_reading(file))
-        size = None if file == "-" else from_name(file).stat().st_size
-        shown = stack.enter_context(
-            file_progress(file, size, bar=can_be_shown() and not quiet, quiet=quiet)
-        )
-        runtime = make_runtime(offline, download=True, **engine)
-        runtime = Runtime(**{**vars(runtime), "download_progress": shown.download})
-        sink = _Counting(stack.enter_context(open_output(target, force)))
+    with about(dictionary):
+        samples = RecordDictionary([] if dictionary is None else read_records(dictionary, framing))
+    runtime = options.runtime_of(offline, download=True, **engine)
+    with (
+        about(file),
+        _input(file) as source,
+        _shown(file, quiet) as shown,
+        open_output(target, force) as opened,
+    ):
+        sink = archives.Counting(opened)
         writer = RecordWriter(
             sink,  # type: ignore[arg-type]
             dictionary=samples,
@@ -133,19 +107,63 @@ def pack(
             check=int(check),
             framing=framing,
             model=model,
-            runtime=runtime,
+            runtime=Runtime(**{**vars(runtime), "download_progress": shown.download}),
             progress=shown.advance,
         )
-        splitter, count, given = Splitter(source, framing), 0, 0
-        for record in splitter:
-            writer.write(record)
-            count, given = count + 1, given + len(record) + 1
-        writer.is_open_ended = splitter.is_open
+        count, given = _write(writer, source, framing)
         writer.close()
     if not quiet:
-        given -= splitter.is_open
-        each = f", {(sink.count) / count:.1f} bytes each" if count else ""
-        say(f"{count:,} records, {format_size(given)} -> {format_size(sink.count)}{each}")
+        each = f", {sink.count / count:.1f} bytes each" if count else ""
+        say(f"{counted(count, 'record')}, {format_size(given)} -> {format_size(sink.count)}{each}")
+
+
+@records.command()
+@click.argument("archive", type=NAME)
+@click.argument("file", type=NAME, default="-")
+@_DICTIONARY
+@_QUIET
+@_LIMIT
+@with_options(*options.ENGINE)
+@reporting
+def append(
+    archive: str,
+    file: str,
+    dictionary: str | None,
+    quiet: bool,
+    max_memory: int | None,
+    model: str | None,
+    **engine: Any,
+) -> None:
+    """Append the records of FILE (-: standard input) to ARCHIVE.
+
+    Model, dictionary, checks and framing are the archive's. A new file takes its place once it is
+    whole; until then ARCHIVE is what it was.
+    """
+    if archive == "-":
+        raise RefusalError("what is appended to has to be a file, not standard input")
+    refuse_same(file, archive)
+    with about(archive), RecordReader(from_name(archive)) as reader:
+        framing, before = archives.framing_of(reader), from_name(archive).stat().st_size
+        samples = archives.given_samples(reader, dictionary)
+    with (
+        about(file),
+        _input(file) as source,
+        _shown(file, quiet) as shown,
+        about(archive),
+        appending(
+            from_name(archive),
+            dictionary=samples,
+            model=model,
+            max_memory=max_memory,
+            runtime=options.runtime_of(offline=True, download=False, **engine),
+            progress=shown.advance,
+        ) as writer,
+        about(file),
+    ):
+        count, given = _write(writer, source, framing)
+    if not quiet:
+        grown = from_name(archive).stat().st_size - before
+        say(f"{counted(count, 'record')}, {format_size(given)} -> {format_size(grown)} more")
 
 
 @records.command()
@@ -169,21 +187,24 @@ def unpack(
     model: str | None,
     **engine: Any,
 ) -> None:
-    """Restore the file that was packed into FILE, to FILE without .llmr."""
+    """Restore the file that was packed into FILE, to FILE without .llmr; - is standard input, to
+    standard output.
+    """
     if output is None:
-        output = file.removesuffix(SUFFIX)
-        if output in (file, ""):
+        output = file.removesuffix(SUFFIX) if file != "-" else "-"
+        if output in (file, "") and file != "-":
             raise RefusalError(f"{file}: unknown suffix ({SUFFIX} expected); use -o FILE")
     refuse_same(file, output)
     with (
-        _open(file, dictionary, max_memory, model, engine) as reader,
+        about(file),
+        archives.open_archive(file, dictionary, max_memory, model, engine) as reader,
         open_output(output, force) as sink,
     ):
-        lost = _unpack(reader, sink, file, keep_going)
+        lost = archives.unpack(reader, sink, archives.label_of(file), keep_going)
     if lost or reader.damage:
         raise SystemExit(1)
     if not quiet:
-        say(f"{len(reader):,} records")
+        say(counted(len(reader), "record"))
 
 
 @records.command()
@@ -201,10 +222,12 @@ def get(
     model: str | None,
     **engine: Any,
 ) -> None:
-    """Write single records of FILE to standard output, each with its end; the first is 0."""
-    with _open(file, dictionary, max_memory, model, engine) as reader:
+    """Write single records of FILE (-: standard input) to standard output, each with its end; the
+    first is 0.
+    """
+    with about(file), archives.open_archive(file, dictionary, max_memory, model, engine) as reader:
         wanted = list(itertools.chain.from_iterable(_range(text, len(reader)) for text in numbers))
-        for piece in joined(_framing(reader), reader.get_many(wanted)):
+        for piece in joined(archives.framing_of(reader), reader.get_many(wanted)):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 
@@ -218,8 +241,8 @@ def get(
 def test(
     file: str, dictionary: str | None, max_memory: int | None, model: str | None, **engine: Any
 ) -> None:
-    """Decode all records of FILE to nowhere: is it sound?"""
-    with _open(file, dictionary, max_memory, model, engine) as reader:
+    """Decode all records of FILE (-: standard input) to nowhere: is it sound?"""
+    with about(file), archives.open_archive(file, dictionary, max_memory, model, engine) as reader:
         for _ in reader:
             pass
 
@@ -229,23 +252,24 @@ def test(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reporting
 def list_records(file: str, as_json: bool) -> None:
-    """Show what FILE says of itself; decodes nothing."""
-    size = from_name(file).stat().st_size
-    with RecordReader(from_name(file)) as reader:
+    """Show what FILE (-: standard input) says of itself; decodes nothing."""
+    with about(file), archives.archive_file(file) as opened:
+        reader = RecordReader(opened)
         header, damage = reader.header, reader.damage
-        row = {
-            "filename": file,
-            "records": len(reader),
-            "groups": reader.groups,
-            "compressed_bytes": size,
-            "bytes_per_record": round(size / len(reader), 2) if len(reader) else None,
-            "framing": header.framing,
-            "check_bytes": header.check,
-            "model": header.fingerprint.hex(),
-            "dictionary": header.digest.hex(),
-            "dictionary_bytes": len(header.dictionary),
-            "damage": None if damage is None else str(damage),
-        }
+        size = opened.seek(0, os.SEEK_END)
+    row = {
+        "filename": archives.label_of(file),
+        "records": len(reader),
+        "groups": reader.groups,
+        "compressed_bytes": size,
+        "bytes_per_record": round(size / len(reader), 2) if len(reader) else None,
+        "framing": header.framing,
+        "check_bytes": header.check,
+        "model": header.fingerprint.hex(),
+        "dictionary": header.digest.hex(),
+        "dictionary_bytes": len(header.dictionary),
+        "damage": None if damage is None else str(damage),
+    }
     if as_json:
         click.echo(json.dumps(row, indent=2))
     else:
@@ -256,112 +280,38 @@ def list_records(file: str, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-class _Counting:
-    """A file for writing that counts."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.count = 0
-
-    def write(self, data: bytes) -> int:
-        self.count += len(data)
-        return self._file.write(data)
-
-
-def _unpack(reader: RecordReader, sink: BinaryIO, label: str, keep_going: bool) -> int:
-    """Write all records; returns how many are lost."""
-    lost, framing = 0, _framing(reader)
-    left = len(reader)
-    for first, found in reader.iter_groups():
-        whole: list[bytes] = []
-        for number, record in enumerate(found, first):
-            if isinstance(record, bytes):
-                whole.append(record)
-            elif keep_going:
-                lost += 1
-                say(f"{label}: record {number}: {record}")
-            else:
-                raise type(record)(f"{label}: record {number}: {record}")
-        left -= len(found)
-        pieces = list(joined(framing, whole))
-        if not left and reader.is_open_ended and pieces and isinstance(found[-1], bytes):
-            pieces[-1] = pieces[-1][:-1]
-        sink.write(b"".join(pieces))
-    if reader.damage:
-        if not keep_going:
-            raise reader.damage
-        say(f"{label}: {reader.damage}")
-    return lost
-
-
-def _framing(reader: RecordReader) -> str:
-    """How records are written out: those that came one by one each behind its length."""
-    return "lengths" if reader.header.framing == "records" else reader.header.framing
-
-
 def _range(text: str, count: int) -> range:
     span = parse_bytes(text)  # counts from 0, too
     numbers = range(span.first, count if span.last is None else span.last + 1)
     if not numbers or numbers[-1] >= count:
-        raise LLMZipError(f"{text}: there are {count} records, the first is 0")
+        raise LLMZipError(f"{text}: it has {counted(count, 'record')}, and the first is 0")
     return numbers
 
 
-def _samples(name: str | None, framing: str) -> list[bytes]:
-    return [] if name is None else split(from_name(name).read_bytes(), framing)
+def _write(writer: RecordWriter, source: BinaryIO, framing: str) -> tuple[int, int]:
+    """Write the records of a file; how many there are, and the file's bytes."""
+    splitter, count, given = Splitter(source, framing), 0, 0
+    for record in splitter:
+        writer.write(record)
+        count, given = count + 1, given + len(record) + 1
+    writer.is_open_ended = splitter.is_open
+    return count, given - splitter.is_open
 
 
 @contextlib.contextmanager
-def _open(
-    name: str,
-    dictionary: str | None,
-    max_memory: int | None,
-    model: str | None,
-    engine: dict[str, Any],
-) -> Iterator[RecordReader]:
-    with RecordReader(from_name(name)) as plain:
-        framing = _framing(plain)
-    samples = None if dictionary is None else _samples(dictionary, framing)
-    with RecordReader(
-        from_name(name),
-        dictionary=samples,
-        model=model,
-        max_memory=max_memory,
-        runtime=make_runtime(True, download=False, **engine),
-    ) as reader:
-        yield reader
-
-
-def make_runtime(
-    offline: bool, download: bool, device: str, engine: EngineName, threads: int | None
-) -> Runtime:
-    """The Runtime that options ask for."""
-    return options.make_runtime(engine, device, environment.threads(threads), offline, download)
-
-
-def refuse_same(source: str, target: str) -> None:
-    """Raise RefusalError where the output is the input."""
-    if source == "-" or target == "-":
-        return
-    if identity_of(source, regular=True) == identity_of(target, regular=True) is not None:
-        raise RefusalError(f"{target}: is also the input")
+def _shown(file: str, quiet: bool) -> Iterator[FileProgress]:
+    """How far the work on an input is."""
+    size = None if file == "-" else from_name(file).stat().st_size
+    with file_progress(
+        archives.label_of(file), size, bar=can_be_shown() and not quiet, quiet=quiet
+    ) as shown:
+        yield shown
 
 
 @contextlib.contextmanager
-def _reading(name: str) -> Iterator[BinaryIO]:
+def _input(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         yield sys.stdin.buffer
     else:
         with from_name(name).open("rb") as file:
             yield file
-
-
-@contextlib.contextmanager
-def open_output(name: str, force: bool) -> Iterator[BinaryIO]:
-    """A new file, or for `-` standard output."""
-    if name == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    else:
-        with writing(Path(name), force=force, like=None) as sink:
-            yield sink

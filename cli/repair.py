@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from llmzip.cli.messages import say
+from llmzip.cli.sizes import counted
 from llmzip.errors import FormatError, IntegrityError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def say_damages(label: str, report: RepairReport) -> None:
 def _missing(damage: Damage) -> str:
     if damage.size is None:
         return f"content of unknown length is missing at byte {damage.start:,}"
+    if damage.size == 1:
+        return f"content byte {damage.start:,} is missing"
     if damage.size:
         return f"content bytes {damage.start:,} to {damage.start + damage.size - 1:,} are missing"
     return "no content is missing"
@@ -44,14 +47,17 @@ def loss(report: RepairReport) -> IntegrityError | None:
     """The error of a file of which not everything came back, or came back unconfirmed."""
     if report.is_complete:
         return None
-    got = f"{report.recovered_bytes:,} bytes in {report.blocks:,} blocks were recovered"
+    got = (
+        f"{counted(report.recovered_bytes, 'byte')} in {counted(report.blocks, 'block')} "
+        f"{'was' if report.recovered_bytes == 1 else 'were'} recovered"
+    )
     if not report.holes:
         return IntegrityError(
             f"{got}, and none is known to be missing, but no content check confirms it"
         )
     known = sum(hole.size or 0 for hole in report.holes)
     unknown = sum(hole.size is None for hole in report.holes)
-    parts = [f"{known:,} bytes"] * bool(known) + [f"{unknown} parts of unknown length"] * bool(
-        unknown
-    )
-    return IntegrityError(f"{got}, {' and '.join(parts)} are missing")
+    parts = [counted(known, "byte")] * bool(known)
+    parts += [f"{counted(unknown, 'part')} of unknown length"] * bool(unknown)
+    is_one = len(parts) == 1 and known + unknown == 1
+    return IntegrityError(f"{got}, {' and '.join(parts)} {'is' if is_one else 'are'} missing")

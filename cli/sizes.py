@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them: 4096, 64K, 1.5MiB."""
+"""Sizes in bytes as people write them: 4096, 64K, 1.5MiB; numbers with what they count."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size: write bytes, or a number with KiB, MiB, GiB or TiB."
         )
     return int(Decimal(match[1]) * 1024 ** _UNITS.index((match[2] or "").upper()))
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with what it counts, in the plural where that is due: `1 record`, `1,024
+    records`.
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_size(size: int) -> str:

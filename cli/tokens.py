@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from llmzip.cli import files, paths
-from llmzip.cli.files import RefusalError
-from llmzip.cli.messages import reporting, say
+from llmzip.cli.messages import about, reporting, say
 from llmzip.cli.names import NAME
+from llmzip.cli.outputs import open_output, refuse_same
+from llmzip.cli.sizes import counted
 from llmzip.ltsc.prompts import ShortPrompt, load_tokenizer, shorten
 from llmzip.ltsc.transform import attention_saving, reduction
 
@@ -59,8 +59,8 @@ def compress(
     if not quiet:
         share = reduction(len(tokens.ids), len(prompt.ids))
         say(
-            f"{len(tokens.ids):,} -> {len(prompt.ids):,} tokens, {100 * share:.1f} % fewer, "
-            f"{100 * attention_saving(share):.1f} % less attention"
+            f"{len(tokens.ids):,} -> {counted(len(prompt.ids), 'token')}, "
+            f"{100 * share:.1f} % fewer, {100 * attention_saving(share):.1f} % less attention"
         )
     if chosen.decode(tokens) != data:
         say(
@@ -78,8 +78,9 @@ def compress(
 @reporting
 def expand(file: str, output: str, force: bool, tokenizer: str | None, ids: bool) -> None:
     """Restore the text, or with --ids the tokens, of what compress has written."""
-    prompt = ShortPrompt.from_json(_read(file))
-    restored = prompt.expand()
+    with about(file):
+        prompt = ShortPrompt.from_json(_read(file))
+        restored = prompt.expand()
     if ids:
         _write(f"{restored.ids.tolist()}\n".encode(), file, output, force)
     else:
@@ -91,16 +92,6 @@ def _read(file: str) -> bytes:
 
 
 def _write(data: bytes, file: str, output: str, force: bool) -> None:
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    if (
-        file != "-"
-        and paths.identity_of(file, regular=True)
-        == paths.identity_of(output, regular=True)
-        is not None
-    ):
-        raise RefusalError(f"{output}: is also the input")
-    with files.writing(Path(output), force=force, like=None) as sink:
+    refuse_same(file, output)
+    with open_output(output, force) as sink:
         sink.write(data)

@@ -11,6 +11,7 @@ from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.progress import TrainingProgress, model_progress
+from llmzip.cli.sizes import counted
 from llmzip.extras import needing
 from llmzip.model.store import ModelStore
 
@@ -63,7 +64,7 @@ def _run(
     with model_progress() as progress:
         base = store.float_source(model, work, progress)
     if not (work / tune.TOKENS_FILE).exists():
-        say(f"tokenizing {len(texts)} files")
+        say(f"tokenizing {counted(len(texts), 'file')}")
         tune.prepare(work, base.read(), texts, _files(valid), seed=seed)
     state = tune.train(
         work, base.path, wanted, device, initial=base.adapter(), progress=TrainingProgress().show

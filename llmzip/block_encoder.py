@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 
 from llmzip import accounting, levels
+from llmzip.buffers import whole_number
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.blocks_ahead import EncoderAhead
 from llmzip.codecs.encoded_block import EncodedBlock
@@ -50,7 +50,7 @@ class CompressionOptions:
 
     def __post_init__(self) -> None:
         levels.level_parameters(self.level, self.block_size)
-        if self.block_lines is not None and operator.index(self.block_lines) < 1:
+        if self.block_lines is not None and whole_number(self.block_lines, "block_lines") < 1:
             raise ValueError(f"{self.block_lines} lines of a block: it has 1 or more")
         if self.codec is not None and self.codec not in CHOICES:
             raise ValueError(f"codec {self.codec!r}: blocks can have {', '.join(CHOICES)}")

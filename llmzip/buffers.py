@@ -1,7 +1,8 @@
-"""What callers hand in: buffers of any kind as plain bytes, and binary files."""
+"""What callers hand in: buffers of any kind as plain bytes, binary files, whole numbers."""
 
 from __future__ import annotations
 
+import operator
 from typing import BinaryIO
 
 Buffer = bytes | bytearray | memoryview
@@ -36,6 +37,14 @@ def check_file(file: object, method: str, function: str) -> None:
     if not hasattr(file, method):
         kind = type(file).__name__
         raise TypeError(f"{function}() takes an open binary file with {method}(), not {kind!r}")
+
+
+def whole_number(value: object, name: str) -> int:
+    """The value of a parameter that is a whole number. Raises TypeError for anything else."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
 
 
 def can_seek(file: BinaryIO) -> bool:

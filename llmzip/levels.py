@@ -7,8 +7,8 @@ memory. docs/levels.md has the measurements behind the table.
 from __future__ import annotations
 
 import dataclasses
-import operator
 
+from llmzip.buffers import whole_number
 from llmzip.container.block import MAX_BLOCK_SIZE
 
 MIN_LEVEL, DEFAULT_LEVEL, MAX_LEVEL = 1, 6, 9
@@ -59,12 +59,12 @@ def level_parameters(level: int, block_size: int | None = None) -> Level:
 
     Raises ValueError naming the range, TypeError for what is no integer.
     """
-    if operator.index(level) not in LEVELS:
+    if whole_number(level, "level") not in LEVELS:
         raise ValueError(f"level {level}: levels are {MIN_LEVEL} to {MAX_LEVEL}")
     chosen = LEVELS[level]
     if block_size is None:
         return chosen
-    if not MIN_BLOCK_SIZE <= operator.index(block_size) <= MAX_BLOCK_SIZE:
+    if not MIN_BLOCK_SIZE <= whole_number(block_size, "block_size") <= MAX_BLOCK_SIZE:
         raise ValueError(
             f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes"
         )

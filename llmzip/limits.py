@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from llmzip.accounting import machine_bytes
+from llmzip.buffers import whole_number
 from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader
 from llmzip.errors import LimitError
@@ -30,6 +31,12 @@ class Limits:
     output: int | None = None
     """The longest output in bytes; None: the limit above."""
     _allowed: int = dataclasses.field(default_factory=lambda: FREE_OUTPUT)
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for limits that are no whole numbers."""
+        for name, value in (("max_memory", self.memory), ("max_output", self.output)):
+            if value is not None:
+                whole_number(value, name)
 
     @property
     def most_memory(self) -> int:

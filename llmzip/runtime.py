@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import typing
 from typing import TYPE_CHECKING, Literal
+
+from llmzip.buffers import whole_number
 
 if TYPE_CHECKING:
     from llmzip.types import DownloadProgress
@@ -51,9 +52,9 @@ class Runtime:
     """
 
     def __post_init__(self) -> None:
-        if self.threads is not None and operator.index(self.threads) < 0:
+        if self.threads is not None and whole_number(self.threads, "threads") < 0:
             raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
-        if self.jobs is not None and operator.index(self.jobs) < 0:
+        if self.jobs is not None and whole_number(self.jobs, "jobs") < 0:
             raise ValueError(f"{self.jobs} jobs: 0 for as many as are useful, or how many")
         # One engine for both ways to say all.
         object.__setattr__(self, "threads", self.threads or None)

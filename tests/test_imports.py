@@ -27,7 +27,7 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(run.stdout.splitlines()[-1]))
 
 
-def test_listing_imports_a_dozen_modules_at_most() -> None:
+def test_listing_imports_thirteen_modules_at_most() -> None:
     """Beside the command line itself; packages that only hold others are no modules of their
     own.
     """
@@ -40,7 +40,7 @@ def test_listing_imports_a_dozen_modules_at_most() -> None:
     )
     packages = {name.rpartition(".")[0] for name in found}
     modules = {name for name in found - packages if not name.startswith("llmzip.cli")}
-    assert len(modules) <= 12, sorted(modules)
+    assert len(modules) <= 13, sorted(modules)
     assert not any(
         name.startswith(("llmzip.codecs", "llmzip.engine", "llmzip.model")) for name in found
     )

@@ -4,11 +4,15 @@ need, and damage stays where it is."""
 from __future__ import annotations
 
 import copy
+import errno
 import functools
 import io
+import os
 import pathlib
 import pickle
 import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +38,18 @@ from llmzip.errors import (
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor import records as side_by_side
 from llmzip.predictor.record_dictionary import MAX_DICTIONARY_BYTES, _end_byte
-from llmzip.records import RecordCodec, RecordDictionary, RecordReader, RecordWriter, join, split
+from llmzip.records import (
+    RecordCodec,
+    RecordDictionary,
+    RecordReader,
+    RecordWriter,
+    appending,
+    join,
+    split,
+)
 from llmzip.records.group import Group
 from llmzip.records.header import RecordsHeader
+from llmzip.records.training import train
 from tests import golden, golden_records
 from tests.as_reference import reference_model
 from tests.conftest import tiny
@@ -181,9 +194,9 @@ def test_any_bytes_are_a_message_or_an_error(messages: list[bytes], check: int) 
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="checks of 3"):
+    with pytest.raises(ValueError, match="check 3"):
         RecordCodec(model=tiny(), check=3)
-    with pytest.raises(TypeError, match="split it"):
+    with pytest.raises(TypeError, match="makes samples of a text"):
         RecordCodec(b"one text", model=tiny())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="context"):
         RecordDictionary(context=-1)
@@ -193,6 +206,37 @@ def test_bad_arguments() -> None:
         RecordCodec(SAMPLES, model=tiny(), max_memory=1 << 20)
     with pytest.raises(TypeError, match="bytes"):
         codec_of().compress_many(["text"])  # type: ignore[list-item]
+
+
+def test_what_is_of_a_wrong_kind_is_named() -> None:
+    archive = io.BytesIO(archive_of(EVENTS[:2]))
+    wrong: dict[str, list[Callable[[], object]]] = {
+        "max_memory": [
+            lambda: RecordCodec(model=tiny(), max_memory="1G"),
+            lambda: RecordReader(archive, model=tiny(), max_memory=1e9),
+            lambda: llmzip.decompress(b"", max_memory="1G"),
+        ],
+        "max_output": [lambda: llmzip.decompress(b"", max_output=1.5)],
+        "check": [lambda: RecordCodec(model=tiny(), check="2")],
+        "context": [lambda: RecordDictionary(context="512")],
+        "group_records": [
+            lambda: RecordWriter(io.BytesIO(), model=tiny(), group_records=2.0),
+            lambda: RecordWriter.behind(
+                reader_of(archive.getvalue()), io.BytesIO(), group_records=""
+            ),
+        ],
+        "size": [lambda: train(EVENTS, "32K", model=tiny())],
+        "dictionary": [
+            lambda: RecordCodec(5, model=tiny()),
+            lambda: RecordReader(archive, dictionary="x"),
+        ],
+    }
+    for name, calls in wrong.items():
+        for call in calls:
+            with pytest.raises(TypeError, match=name):
+                call()
+    with pytest.raises(ValueError, match="framing"):
+        RecordWriter(io.BytesIO(), model=tiny(), framing=["lines"])
 
 
 def test_dictionaries_are_copied_as_their_samples() -> None:
@@ -315,6 +359,108 @@ def test_paths(tmp_path: pathlib.Path) -> None:
     with RecordReader(tmp_path / "cut", model=tiny()) as reader:
         assert len(reader) == 0
         assert isinstance(reader.damage, FormatError)
+
+
+# ---- appending -----------------------------------------------------------------------------------
+
+
+def appended(path: pathlib.Path, records: list[bytes], **options: Any) -> None:
+    with appending(path, **{"model": tiny(), **options}) as writer:
+        writer.write_many(records)
+
+
+@pytest.mark.parametrize("options", [{}, {"check": 2, "embed": False}, {"framing": "lines"}])
+def test_an_archive_that_was_appended_to_is_as_one_written_at_once(
+    options: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "log.llmr"
+    path.write_bytes(archive_of(EVENTS[:5], **options))
+    path.chmod(0o640)
+    given = {} if options.get("embed", True) else {"dictionary": SAMPLES}
+    appended(path, EVENTS[5:9], **given)
+    (tmp_path / "link").symlink_to(path)
+    appended(tmp_path / "link", EVENTS[9:], **given, group_records=8)
+    sink = io.BytesIO()
+    with RecordWriter(sink, **{"dictionary": SAMPLES, "model": tiny(), **options}) as writer:
+        for begin, end in ((0, 5), (5, 9), (9, 17), (17, 20)):
+            writer.write_many(EVENTS[begin:end])
+            writer.flush()
+    assert path.read_bytes() == sink.getvalue()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "log.llmr"]
+    with reader_of(sink.getvalue(), **given) as reader:
+        assert list(reader) == EVENTS
+
+
+def test_nothing_is_appended_to_what_cannot_be_read(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "log.llmr"
+    whole = archive_of(EVENTS[:5], embed=False)
+    for data, error in (
+        (whole, DictionaryError),
+        (whole[:-3], FormatError),
+        (b"x", FormatError),
+        (b"", FormatError),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(error):
+            appended(path, EVENTS[5:], **({} if data is whole else {"dictionary": SAMPLES}))
+        assert path.read_bytes() == data
+        assert [*tmp_path.iterdir()] == [path]
+
+
+def test_an_archive_is_what_it_was_until_all_is_appended(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "log.llmr"
+    before = archive_of(EVENTS[:5])
+    path.write_bytes(before)
+    with appending(path, model=tiny()) as writer:
+        writer.write_many(EVENTS[5:8])
+        writer.flush()
+        assert path.read_bytes() == before
+        with pytest.raises(LLMZipError, match="another process"):
+            appended(path, EVENTS[8:])
+    assert list(reader_of(path.read_bytes())) == EVENTS[:8]
+
+
+@pytest.mark.parametrize("at", ["records", "fsync", "replace"])
+def test_whatever_fails_an_archive_is_what_it_was(
+    at: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.llmr"
+    before = archive_of(EVENTS[:5])
+    path.write_bytes(before)
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, "no")
+
+    owner = {"fsync": os, "replace": pathlib.Path}.get(at)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="no"):
+        if owner:
+            patched.setattr(owner, at, fail)
+        appended(path, EVENTS[5:8], progress=None if owner else fail)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+    appended(path, EVENTS[5:8])
+    assert list(reader_of(path.read_bytes())) == EVENTS[:8]
+
+
+def test_appending_keeps_and_gives_the_last_records_end() -> None:
+    for was_open, new, is_open, expected in (
+        (True, [], False, b"one\ntwo"),
+        (True, [b"three"], False, b"one\ntwo\nthree\n"),
+        (True, [b"three"], True, b"one\ntwo\nthree"),
+        (False, [b"three"], True, b"one\ntwo\nthree"),
+        (False, [], False, b"one\ntwo\n"),
+    ):
+        sink, again = io.BytesIO(), io.BytesIO()
+        with RecordWriter(sink, model=tiny(), framing="lines") as writer:
+            writer.write_many([b"one", b"two"])
+            writer.is_open_ended = was_open
+        with RecordWriter.behind(reader_of(sink.getvalue()), again) as writer:
+            writer.write_many(new)
+            writer.is_open_ended = is_open
+        reader = reader_of(again.getvalue())
+        text = join(list(reader))
+        assert (text[:-1] if reader.is_open_ended else text) == expected
 
 
 def test_the_dictionary_travels_or_is_found_by_its_digest() -> None:

@@ -138,6 +138,95 @@ def test_llmzip_says_what_reads_archives() -> None:
     assert "llmzip records" in result.stderr
 
 
+# ---- standard input, appending, errors -----------------------------------------------------------
+
+
+def test_archives_come_from_standard_input_too() -> None:
+    good("records", "pack", "log", "-D", "samples")
+    data = pathlib.Path("log.llmr").read_bytes()
+    third = good("records", "get", "-", "3", given=data).stdout_bytes
+    assert third == event(3) + b"\n"
+    assert json.loads(good("records", "list", "-", "--json", given=data).stdout)["records"] == 12
+    assert good("records", "unpack", "-", "-q", given=data).stdout_bytes == LINES
+    good("records", "test", "-", given=data)
+    wrong = run("records", "get", "-", "0", given=b"text")
+    assert (wrong.exit_code, wrong.stderr[:14]) == (1, "llmzip: stdin:")
+
+
+def test_records_are_appended() -> None:
+    good("records", "pack", "log", "-D", "samples", "--check", "1")
+    assert "2 records, 99 B ->" in good("records", "append", "log.llmr", given=LINES[:99]).stderr
+    assert "1 record, " in good("records", "append", "log.llmr", given=event(7)).stderr
+    pathlib.Path("empty").touch()
+    good("records", "append", "log.llmr", "empty", "-q")
+    good("records", "unpack", "log.llmr", "-o", "again")
+    assert pathlib.Path("again").read_bytes() == LINES + LINES[:99] + b"\n" + event(7)
+    good("records", "pack", "log", "-D", "samples", "--no-embed", "-o", "out")
+    assert "--dictionary" in run("records", "append", "out", "log").stderr
+    good("records", "append", "out", "log", "-D", "samples")
+    assert len(split(good("records", "get", "out", "0-", "-D", "samples").stdout_bytes)) == 24
+
+
+def test_what_cannot_be_appended() -> None:
+    good("records", "pack", "log", "-q")
+    before = pathlib.Path("log.llmr").read_bytes()
+    for args, said in (
+        (("-",), "has to be a file"),
+        (("none",), "none: No such file"),
+        (("log", "samples"), "log: byte 0: not a records archive"),
+        (("log.llmr", "none"), "none: No such file"),
+        (("log.llmr", "log.llmr"), "is also the input"),
+    ):
+        result = run("records", "append", *args)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert said in result.stderr
+    pathlib.Path("log.llmr").write_bytes(before[:-1])
+    assert "log.llmr: no index" in run("records", "append", "log.llmr", "log").stderr
+    assert sorted(map(str, pathlib.Path().glob(".*"))) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("get", "log.llmr", "99"), "log.llmr: 99: it has 12 records, and the first is 0"),
+        (("list", "log"), "log: byte 0: not a records archive"),
+        (("test", "cut.llmr"), "cut.llmr: no index ends at byte"),
+        (("pack", "lengths", "--lengths"), "lengths: "),
+        (("pack", "log", "-D", "lengths", "--lengths", "-o", "x"), "lengths: "),
+        (("get", "log.llmr", "0", "-M", "1K"), "log.llmr: a record and its dictionary may need"),
+    ],
+)
+def test_errors_name_their_file(args: tuple[str, ...], said: str) -> None:
+    good("records", "pack", "log", "-q")
+    pathlib.Path("cut.llmr").write_bytes(pathlib.Path("log.llmr").read_bytes()[:-9])
+    pathlib.Path("lengths").write_bytes(b"\x09abc")
+    result = run("records", *args)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"llmzip: {said}")
+
+
+def test_a_line_says_which_records_are_lost_and_nothing_is_left_of_nothing() -> None:
+    good("records", "pack", "log", "-q")
+    path = pathlib.Path("log.llmr")
+    data = bytearray(path.read_bytes())
+    data[-60] ^= 4
+    path.write_bytes(data)
+    result = run("records", "unpack", "log.llmr", "-o", "again", "--keep-going")
+    assert result.exit_code == 1
+    assert "log.llmr: records 0 to 11 (12 records): " in result.stderr
+    assert "log.llmr: no record of it could be saved" in result.stderr
+    assert result.stderr.count("\n") == 2
+    assert not pathlib.Path("again").exists()
+
+
+def test_one_is_no_plural() -> None:
+    packed = good("records", "pack", given=b"one\n")
+    assert packed.stderr.startswith("llmzip: 1 record, 4 B -> ")
+    pathlib.Path("one.llmr").write_bytes(packed.stdout_bytes)
+    assert good("records", "unpack", "one.llmr").stderr == "llmzip: 1 record\n"
+    assert "it has 1 record," in run("records", "get", "one.llmr", "1").stderr
+
+
 # ---- dictionaries --------------------------------------------------------------------------------
 
 
@@ -173,6 +262,15 @@ def test_training_finds_what_others_share() -> None:
         train(samples[:9], model=tiny())
     with pytest.raises(ValueError, match="a dictionary of"):
         train(samples, 1 << 21, model=tiny())
+
+
+def test_a_dictionary_that_helps_nobody_is_not_written() -> None:
+    draw = random.Random(3)
+    pathlib.Path("noise").write_bytes(b"".join(b"\x10" + draw.randbytes(16) for _ in range(40)))
+    result = run("dictionary", "train", "noise", "-o", "best", "--size", "60", "-q", "--lengths")
+    assert result.exit_code == 1
+    assert "noise: no dictionary of these samples helps, so none is written" in result.stderr
+    assert not pathlib.Path("best").exists()
 
 
 def test_archives_of_the_command_line_are_those_of_python() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmzip.buffers import Buffer, flat
+from llmzip.buffers import Buffer, flat, whole_number
 from llmzip.engine.base import Engine
 from llmzip.errors import LimitError, UnsupportedModelError
 from llmzip.mixing.base import ContextMixer, capacity_bits_for
@@ -104,7 +104,7 @@ class RecordDictionary:
         """The samples."""
         self.context = context
         """How many tokens each record is read behind, at most."""
-        if not 0 <= context <= MAX_CONTEXT_TOKENS:
+        if not 0 <= whole_number(context, "context") <= MAX_CONTEXT_TOKENS:
             raise ValueError(f"a context of {context} tokens: 0 to {MAX_CONTEXT_TOKENS}")
         size = sum(len(sample) + 1 for sample in self.samples)
         if size > MAX_DICTIONARY_BYTES:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from llmzip.predictor.record_dictionary import RecordDictionary
+from llmzip.records.append import appending
 from llmzip.records.codec import RecordCodec
 from llmzip.records.framing import FRAMINGS, join, split
 from llmzip.records.reader import RecordReader
@@ -17,6 +18,7 @@ __all__ = [
     "RecordDictionary",
     "RecordReader",
     "RecordWriter",
+    "appending",
     "join",
     "split",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llmzip.buffers import Buffer, flat
 from llmzip.engine_loader import EngineLoader, ModelLike
@@ -74,10 +74,12 @@ def as_dictionary(dictionary: RecordDictionary | Sequence[Buffer]) -> RecordDict
     """From what public functions are given."""
     if isinstance(dictionary, RecordDictionary):
         return dictionary
-    if isinstance(dictionary, (bytes, bytearray, memoryview, str)):
+    if isinstance(dictionary, (bytes, bytearray, memoryview, str)) or not isinstance(
+        dictionary, Iterable
+    ):
         raise TypeError(
-            "dictionary is a list of samples, or a RecordDictionary, not one text: split it, "
-            "with llmzip.records.split for example"
+            f"dictionary is a list of samples, or a RecordDictionary, not {dictionary!r:.40}: "
+            "llmzip.records.split makes samples of a text"
         )
     return RecordDictionary(dictionary)
 

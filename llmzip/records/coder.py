@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import xxhash
 
 from llmzip.accounting import machine_bytes
+from llmzip.buffers import whole_number
 from llmzip.container.header import MAGIC
 from llmzip.engine.base import Engine
 from llmzip.errors import IntegrityError, LimitError, LLMZipError
@@ -40,8 +41,10 @@ class RecordCoder:
 
         Raises LimitError where one record needs more.
         """
-        if check not in CHECK_SIZES:
-            raise ValueError(f"checks of {check} bytes: {', '.join(map(str, CHECK_SIZES))}")
+        if whole_number(check, "check") not in CHECK_SIZES:
+            raise ValueError(f"check {check}: a record's check has 0, 1, 2 or 4 bytes")
+        if max_memory is not None:
+            whole_number(max_memory, "max_memory")
         self._engine, self._known, self._check = engine, known, check
         self._runtime, self._max_memory = runtime, max_memory
         limit = machine_bytes() if max_memory is None else max_memory

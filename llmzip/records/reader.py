@@ -6,23 +6,26 @@ import bisect
 import io
 import itertools
 import operator
-import os
 import types
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, overload
 
-from llmzip.buffers import Buffer, check_file
-from llmzip.container.index import FOOTER_BYTES, index_length, read_index
+from llmzip.buffers import Buffer, whole_number
+from llmzip.container.index import FOOTER_BYTES, Entries, index_length, read_index
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import DictionaryError, FormatError, IntegrityError, LLMZipError
+from llmzip.file import PathOrFile
 from llmzip.model.store import ModelStore
 from llmzip.predictor.record_dictionary import RecordDictionary
+from llmzip.records.archive_file import ArchiveFile
 from llmzip.records.codec import as_dictionary, sound
 from llmzip.records.coder import RecordCoder
 from llmzip.records.group import MAX_RECORDS, Group, check_of_content, read_lengths, skip
 from llmzip.records.header import RecordsHeader
 from llmzip.runtime import Runtime
+
+_COPIED_BYTES = 1 << 20
 
 END_BYTES = 2
 """Behind the groups: the 0 that ends them, and whether the last record lacks its end."""
@@ -39,7 +42,7 @@ class RecordReader(Sequence[bytes]):
 
     def __init__(
         self,
-        file: str | os.PathLike[str] | BinaryIO,
+        file: PathOrFile,
         *,
         dictionary: RecordDictionary | Sequence[Buffer] | None = None,
         model: ModelLike | None = None,
@@ -54,12 +57,10 @@ class RecordReader(Sequence[bytes]):
         self._loader = EngineLoader.of(model, runtime=runtime)
         self._given = None if dictionary is None else as_dictionary(dictionary)
         self._runtime, self._max_memory = runtime, max_memory
-        if isinstance(file, (str, os.PathLike)):
-            self._file: BinaryIO = open(file, "rb")  # noqa: SIM115, PTH123
-            self._owns = True
-        else:
-            check_file(file, "seek", "RecordReader")
-            self._file, self._owns = file, False
+        if max_memory is not None:
+            whole_number(max_memory, "max_memory")
+        self._archive = ArchiveFile(file, "rb", "seek", "RecordReader")
+        self._file = self._archive.file
         try:
             self._file.seek(0)
             reader = ByteReader(self._file)
@@ -69,6 +70,7 @@ class RecordReader(Sequence[bytes]):
         except BaseException:
             self.close()
             raise
+        self._entries = entries
         self._starts = list(
             itertools.accumulate((size for size, _ in entries), initial=reader.offset)
         )
@@ -167,8 +169,7 @@ class RecordReader(Sequence[bytes]):
 
     def close(self) -> None:
         """Close the file, if it was given as a path."""
-        if self._owns:
-            self._file.close()
+        self._archive.close()
 
     def __enter__(self) -> RecordReader:
         return self
@@ -181,7 +182,7 @@ class RecordReader(Sequence[bytes]):
     ) -> None:
         self.close()
 
-    def _groups(self, start: int) -> tuple[list[tuple[int, int]], bool, LLMZipError | None]:
+    def _groups(self, start: int) -> tuple[Entries, bool, LLMZipError | None]:
         """Bytes and records of each group, whether the last record lacks its end, and what is wrong
         with the archive: without a sound index its groups are looked for.
         """
@@ -207,11 +208,11 @@ class RecordReader(Sequence[bytes]):
             "again"
         )
 
-    def _scan(self, start: int) -> tuple[list[tuple[int, int]], bool]:
+    def _scan(self, start: int) -> tuple[Entries, bool]:
         """The groups as they follow each other, up to where that ends."""
         self._file.seek(start)
         reader = ByteReader(self._file, start)
-        entries: list[tuple[int, int]] = []
+        entries: Entries = []
         try:
             while True:
                 begin = reader.offset
@@ -245,9 +246,32 @@ class RecordReader(Sequence[bytes]):
     def _decode(self, payloads: Sequence[bytes]) -> list[bytes | LLMZipError]:
         if not payloads:
             return []
+        return self.coder().decode(payloads)
+
+    def coder(self) -> RecordCoder:
+        """What codes records as the archive's are coded. Raises ModelNotFoundError,
+        ModelMismatchError or DictionaryError.
+        """
         if self._coder is None:
             self._coder = self._new_coder()
-        return self._coder.decode(payloads)
+        return self._coder
+
+    def copy_groups(self, sink: BinaryIO) -> Entries:
+        """Write the header and all groups, as they are; bytes and records of each group.
+
+        Raises LLMZipError where the archive is damaged.
+        """
+        if self.damage:
+            raise self.damage
+        self._file.seek(0)
+        left = self._starts[-1]
+        while left:
+            data = self._file.read(min(left, _COPIED_BYTES))
+            if not data:
+                raise FormatError("the file has become shorter while it was read")
+            sink.write(data)
+            left -= len(data)
+        return list(self._entries)
 
     def _new_coder(self) -> RecordCoder:
         header = self.header

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from llmzip.buffers import whole_number
 from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import LLMZipError
@@ -60,6 +61,11 @@ class TrainedDictionary:
     with_bytes: int
     """With the samples that were chosen."""
 
+    @property
+    def helps(self) -> bool:
+        """Whether the records that were held out take less with it than without."""
+        return self.with_bytes < self.without_bytes
+
 
 def train(
     samples: Sequence[bytes],
@@ -76,8 +82,8 @@ def train(
     Raises LLMZipError for fewer than ten samples, ValueError for an impossible size.
     """
     if len(samples) < 10:
-        raise LLMZipError(f"{len(samples)} samples are too few to choose from: give ten or more")
-    if not 1 <= size <= MAX_DICTIONARY_BYTES:
+        raise LLMZipError(f"too few samples to choose from, {len(samples)}: give ten or more")
+    if not 1 <= whole_number(size, "size") <= MAX_DICTIONARY_BYTES:
         raise ValueError(f"a dictionary of {size} bytes: 1 to {MAX_DICTIONARY_BYTES}")
     engine = EngineLoader.of(model, runtime=runtime).for_compression()
     held = _evenly(range(len(samples)), min(_HELD_OUT, len(samples) // 5))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import types
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from llmzip.buffers import Buffer, check_file, flat
-from llmzip.container.index import index_bytes
+from llmzip.buffers import Buffer, flat, whole_number
+from llmzip.container.index import Entries, index_bytes
 from llmzip.engine_loader import EngineLoader, ModelLike
+from llmzip.file import PathOrFile
 from llmzip.predictor.record_dictionary import RecordDictionary
+from llmzip.records.archive_file import ArchiveFile
 from llmzip.records.codec import as_dictionary
 from llmzip.records.coder import RecordCoder
 from llmzip.records.framing import FRAMINGS
@@ -21,6 +22,7 @@ from llmzip.records.header import (
     RecordsHeader,
     dictionary_frame,
 )
+from llmzip.records.reader import RecordReader
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
@@ -42,7 +44,7 @@ class RecordWriter:
 
     def __init__(
         self,
-        file: str | os.PathLike[str] | BinaryIO,
+        file: PathOrFile,
         *,
         dictionary: RecordDictionary | Sequence[Buffer] = (),
         embed: bool = True,
@@ -60,10 +62,9 @@ class RecordWriter:
         without them damage reaches a group. framing: how the records lie in a file, for whoever
         unpacks. group_records: how many a group has. Raises FileExistsError.
         """
-        if framing not in FRAMINGS:
+        if not isinstance(framing, str) or framing not in FRAMINGS:
             raise ValueError(f"framing {framing!r}: {', '.join(FRAMINGS)}")
-        if not 1 <= group_records <= MAX_RECORDS:
-            raise ValueError(f"groups of {group_records} records: 1 to {MAX_RECORDS}")
+        _check_group(group_records)
         known = as_dictionary(dictionary)
         engine = EngineLoader.of(model, runtime=runtime).for_compression()
         prepared = known.on(engine)
@@ -75,23 +76,53 @@ class RecordWriter:
             framing,
             dictionary_frame(known.samples) if embed else b"",
         )
-        self._coder = RecordCoder(engine, prepared, check, runtime)
+        coder = RecordCoder(engine, prepared, check, runtime)
+        opened = ArchiveFile(file, "xb", "write", "RecordWriter")
+        self._begin(opened, coder, group_records, progress)
+        self._file.write(header.to_bytes())
+
+    @classmethod
+    def behind(
+        cls,
+        reader: RecordReader,
+        file: BinaryIO,
+        *,
+        group_records: int = GROUP_RECORDS,
+        progress: Progress | None = None,
+    ) -> RecordWriter:
+        """A writer that goes on behind the records of an archive, of which `file` gets a copy: its
+        model, dictionary, checks and framing stay. `llmzip.records.appending` does that in place.
+
+        Raises LLMZipError where the archive is damaged, or its model or dictionary missing.
+        """
+        _check_group(group_records)
+        writer = cls.__new__(cls)
+        coder = reader.coder()
+        given = ArchiveFile(file, "xb", "write", "RecordWriter")
+        writer._begin(given, coder, group_records, progress)
+        writer._entries = reader.copy_groups(file)
+        writer._was_open_ended = reader.is_open_ended
+        return writer
+
+    def _begin(
+        self,
+        archive: ArchiveFile,
+        coder: RecordCoder,
+        group_records: int,
+        progress: Progress | None,
+    ) -> None:
+        self._archive, self._file = archive, archive.file
+        self._coder = coder
         self._group_records = group_records
         self._progress = progress
         self._done = self._now = [0, 0]
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._entries: list[tuple[int, int]] = []
+        self._entries: Entries = []
         self.is_open_ended = False
         """Whether the last record lacks its end in the file that is packed; for `framing`."""
+        self._was_open_ended = False  # the last record before any that is written here
         self._closed = False
-        if isinstance(file, (str, os.PathLike)):
-            self._file: BinaryIO = open(file, "xb")  # noqa: SIM115, PTH123
-            self._owns = True
-        else:
-            check_file(file, "write", "RecordWriter")
-            self._file, self._owns = file, False
-        self._file.write(header.to_bytes())
 
     def write(self, record: Buffer) -> None:
         """Append a record."""
@@ -103,6 +134,7 @@ class RecordWriter:
             raise ValueError("the archive is closed")
         for record in records:
             data = bytes(flat(record, "write"))
+            self._was_open_ended = False
             self._waiting.append(data)
             self._waiting_bytes += len(data)
             if len(self._waiting) == self._group_records or self._waiting_bytes >= GROUP_BYTES:
@@ -124,11 +156,11 @@ class RecordWriter:
             return
         try:
             self.flush()
-            self._file.write(bytes([0, self.is_open_ended]) + index_bytes(self._entries))
+            is_open = self.is_open_ended or self._was_open_ended
+            self._file.write(bytes([0, is_open]) + index_bytes(self._entries))
         finally:
             self._closed = True
-            if self._owns:
-                self._file.close()
+            self._archive.close()
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -144,10 +176,14 @@ class RecordWriter:
             self.close()
         elif not self._closed:
             self._closed = True
-            if self._owns:
-                self._file.close()
+            self._archive.close()
 
     def _report(self, done_bytes: int, done_tokens: int) -> None:
         self._now = [self._done[0] + done_bytes, self._done[1] + done_tokens]
         if self._progress:
             self._progress(*self._now)
+
+
+def _check_group(records: int) -> None:
+    if not 1 <= whole_number(records, "group_records") <= MAX_RECORDS:
+        raise ValueError(f"groups of {records} records: 1 to {MAX_RECORDS}")

@@ -1,6 +1,8 @@
 """Drafts: unfinished files beside their target. A draft is locked as long as its writer lives, so
 that what a killed process has left is told from what another one is writing, and removed by the
 next run in that folder.
+
+Locks are those of POSIX systems: whoever also runs elsewhere imports this where it is used.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def draft_in(folder: Path, mode: int) -> Iterator[Draft]:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             try:
-                if not _is_ours(path, fd):
+                if not take(path, fd):
                     continue
                 yield Draft(path, fd)
             finally:
@@ -60,6 +62,31 @@ def draft_in(folder: Path, mode: int) -> Iterator[Draft]:
         finally:
             path.unlink(missing_ok=True)
             _open.discard(path)
+
+
+def copy_permissions(fd: int, like: os.stat_result) -> None:
+    """Give a file the owner and the permissions of another, as far as that is allowed."""
+    mode = like.st_mode & 0o777
+    try:
+        os.chown(fd, -1, like.st_gid)
+    except OSError:
+        # The new file's group is another one: it may do no more than everybody may.
+        common = (mode >> 3) & mode & 0o007
+        mode = (mode & 0o700) | (common << 3) | common
+    with contextlib.suppress(OSError):
+        os.chown(fd, like.st_uid, -1)
+    with contextlib.suppress(OSError):  # some file systems have none; the new file is private then
+        os.fchmod(fd, mode)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, too, where that can be asked for."""
+    with contextlib.suppress(OSError):  # some file systems cannot; the file itself is complete
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def remove_all() -> None:
@@ -102,8 +129,10 @@ def _open_planted(path: Path) -> int:
         return os.open(path, os.O_RDONLY | flags)
 
 
-def _is_ours(path: Path, fd: int) -> bool:
-    """Lock a new draft; False where another process was quicker and took it for abandoned."""
+def take(path: Path, fd: int) -> bool:
+    """Lock a file of this name until it is closed; False where another process has locked it, or
+    has given the name to another file.
+    """
     try:
         return _lock(fd) and _is_at(path, fd)
     except OSError:  # no locks here: nobody else gets one either
