@@ -142,7 +142,13 @@ def fetch_snapshot(name: str, network: bool) -> pathlib.Path | None:
         snapshot = huggingface_hub.snapshot_download(
             repository,
             revision=revision or None,
-            allow_patterns=["config.json", "tokenizer.json", "*.safetensors"],
+            allow_patterns=[
+                "config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "chat_template.jinja",
+                "*.safetensors",
+            ],
             local_files_only=not network,
         )
     except Exception as error:

@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from llmzip.errors import FormatError, IntegrityError, ModelMismatchError, UnsupportedModelError
 from llmzip.model.bounds import Tensors, check_tensors
+from llmzip.model.chat import ChatFormat
 from llmzip.model.safetensors_file import SafetensorsFile
 from llmzip.model.spec import ARITHMETIC_VERSION, ModelSpec
 from llmzip.model.tokenizer import Tokenizer
@@ -73,6 +74,9 @@ class IntegerModel:
             "rules": self.vocabulary.rules,
             "rules_sha256": text_digest(self.vocabulary.rules),  # the fingerprint leaves them out
         }
+        if self.vocabulary.chat:
+            metadata["chat"] = self.vocabulary.chat.to_json()
+            metadata["chat_sha256"] = text_digest(metadata["chat"])
         arrays = {name: np.ascontiguousarray(a) for name, a in self.tensors.items()}
         safetensors.numpy.save_file(arrays, path, metadata)
 
@@ -104,6 +108,9 @@ class IntegerModel:
                 rules
             )
             described = metadata["spec"]
+            chat = metadata.get("chat")
+            intact = intact and (chat is None or metadata["chat_sha256"] == text_digest(chat))
+            conversations = ChatFormat.from_json(chat) if chat and intact else None
             intact = intact and _fingerprint(described, token_bytes, tensors) == stated
         except (UnsupportedModelError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise IntegrityError(
@@ -117,7 +124,7 @@ class IntegerModel:
             spec = ModelSpec.from_json(described)
             return cls(
                 spec,
-                Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules),
+                Vocabulary(token_bytes, spec.start_token, spec.escape_token, rules, conversations),
                 tensors,
                 stated,
             )

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmzip.errors import UnsupportedModelError
+from llmzip.model import chat
+from llmzip.model.chat import ChatFormat
 from llmzip.model.files import MAX_TOKENIZER, brief, one_error, parse_object, read_whole, shown
 from llmzip.model.gguf_pretokenizers import GPT2, PRETOKENIZERS
 from llmzip.model.spec import MAX_VOCAB
@@ -47,6 +49,8 @@ class Vocabulary:
     escape_token: int
     rules: str
     """A `tokenizers` JSON without special tokens."""
+    chat: ChatFormat | None = None
+    """How conversations look, where the model's publisher says so."""
 
     def padded(self, size: int) -> Vocabulary:
         """The same with entries without bytes up to `size`: models often have more outputs than
@@ -158,7 +162,8 @@ def from_gguf(field: Callable[..., Any]) -> Vocabulary:
     # As llama.cpp has it: these families begin every text with BOS unless the file says otherwise.
     begins = field("tokenizer.ggml.add_bos_token", family == "llama" or pre == "llama-bpe")
     start = field("tokenizer.ggml.bos_token_id", None) if begins else None
-    return _vocabulary(pieces, [kind not in textual for kind in types], start, rules)
+    words = _vocabulary(pieces, [kind not in textual for kind in types], start, rules)
+    return dataclasses.replace(words, chat=chat.from_gguf(field))
 
 
 def _check_size(tokens: int) -> None:
@@ -209,7 +214,8 @@ def from_directory(path: pathlib.Path, config: Mapping[str, Any]) -> Vocabulary:
             described = parse_object(read_whole(file, MAX_TOKENIZER), file)
         except FileNotFoundError as error:
             raise UnsupportedModelError(f"{path}: no tokenizer.json") from error
-        return _from_tokenizer(described, config.get("bos_token_id"))
+        words = _from_tokenizer(described, config.get("bos_token_id"))
+        return dataclasses.replace(words, chat=chat.from_directory(path, described, config))
 
 
 def _from_tokenizer(described: dict[str, Any], bos: Any) -> Vocabulary:
