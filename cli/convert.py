@@ -40,6 +40,7 @@ def compress(source: Source, arguments: Arguments) -> None:
             _verify(reader, sink.draft, arguments)
     _remove(source, read, arguments)
     _finish(source, totals, seconds, arguments)
+    _say_partial(source, arguments)
 
 
 def decompress(source: Source, arguments: Arguments) -> None:
@@ -157,6 +158,21 @@ def _sink(
         yield sink
 
 
+def _say_partial(source: Source, arguments: Arguments) -> None:
+    """Tell of what an interrupted run with --resume has left beside a file that is whole now. It
+    stays: another process may be at work on it, and it may be hours of work.
+    """
+    target = output_of(source, arguments)
+    if arguments.resume or arguments.quiet or target is None:
+        return
+    partial = target.with_name(target.name + files.PARTIAL)
+    if partial.exists():
+        say(
+            f"{partial}: is of a run with --resume that was interrupted; "
+            f"remove it and {target.name}{files.PARTIAL_STATE} if it is not to go on"
+        )
+
+
 def _remove(source: Source, read: os.stat_result, arguments: Arguments) -> None:
     if arguments.remove and source.path is not None:
         files.remove_source(source.path, read)
@@ -170,7 +186,8 @@ def _finish(source: Source, totals: Totals, seconds: float, arguments: Arguments
 
 def _summary(totals: Totals, seconds: float, action: Action) -> str:
     sizes = [f"{totals.uncompressed_bytes:,}", f"{totals.compressed_bytes:,}"]
-    text = " -> ".join(sizes if action is Action.COMPRESS else reversed(sizes)) + " bytes"
+    sizes = sizes if action is Action.COMPRESS else sizes[::-1]
+    text = " -> ".join(sizes) + (" byte" if sizes[-1] == "1" else " bytes")
     if totals.uncompressed_bytes:
         text += f", {8 * totals.compressed_bytes / totals.uncompressed_bytes:.3f} bits/byte"
     text += f", {seconds:.1f} s"

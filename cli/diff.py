@@ -66,7 +66,7 @@ def _content(name: str, target: Path, arguments: Arguments) -> Path:
         raise error
 
     (source,) = sources(arguments, complain)
-    check(source, arguments)
+    check(source, arguments, "one file is compared with one")
     with target.open("xb", buffering=0) as file:
         pour(source, Sink(file.fileno(), str(target), closefd=False), arguments)
     return target

@@ -20,8 +20,11 @@ def mirrored(root: Path, target: Path) -> Path:
 
 def make_for(target: Path, root: Path, source: Path) -> None:
     """Make the folders that `target` needs: `root` like any, those below with the permissions of
-    the folders that `source` is in, so that what is private stays so.
+    the folders that `source` is in, so that what is private stays so. Raises RefusalError where
+    `root` is a file.
     """
+    if root.exists() and not root.is_dir():
+        raise RefusalError(f"its output would go into {root}, which is a file: name a folder")
     root.mkdir(parents=True, exist_ok=True)
     below = target.parent.relative_to(root).parts
     for depth in range(1, len(below) + 1):

@@ -38,6 +38,7 @@ _NAMES = (
     "--group-separator",
     "--label",
 )
+_FOLDER = "find FOLDER -name '*.llmz' -exec llmzgrep … {} +"
 _FOUND, _NOT_FOUND, _TROUBLE = range(3)
 """grep's exit codes."""
 
@@ -45,7 +46,7 @@ _FOUND, _NOT_FOUND, _TROUBLE = range(3)
 def _run(words: list[str]) -> None:
     line = split(words, _LETTERS, _NAMES)
     if any(option.means("r", "--recursive") or option.means("R") for option in line.options):
-        raise click.UsageError("-r is not there: find FOLDER -name '*.llmz' -exec llmzgrep … {} +")
+        raise click.UsageError(f"-r is not there: {_FOLDER}")
     if not any(option.means("e", "--regexp") or _names_patterns(option) for option in line.options):
         if not line.operands:
             raise click.UsageError("which PATTERN? llmzip grep [OPTION]... PATTERN [FILE]...")
@@ -92,7 +93,7 @@ def _search(line: CommandLine) -> int:
 
     for source in sources(arguments, complain):
         try:
-            check(source, arguments)
+            check(source, arguments, _FOLDER)
             result = _search_one(source, command, arguments)
         except (LLMZipError, RefusalError, OSError, MemoryError) as error:
             complain(source.label, error)

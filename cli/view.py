@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from llmzip.block_encoder import CompressionOptions
-from llmzip.cli import environment, files, options, paths, restore
+from llmzip.cli import environment, options, paths, restore
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.bar import can_be_shown
-from llmzip.cli.files import SUFFIX, RefusalError, has_suffix
-from llmzip.cli.messages import reporting
+from llmzip.cli.files import SUFFIX, has_suffix
+from llmzip.cli.messages import about, reporting
 from llmzip.cli.names import NAME
+from llmzip.cli.outputs import open_output, refuse_same
 from llmzip.cli.progress import file_progress
 from llmzip.cli.repair import advising
+from llmzip.cli.spans import Span, parse_bytes
 from llmzip.engine_loader import EngineLoader
+from llmzip.errors import LLMZipError
 from llmzip.runtime import EngineName
 from llmzip.view.observe import is_compressed, observe_file, observe_text
 from llmzip.view.page import page
@@ -39,12 +40,15 @@ def _run(
     threads: int | None,
     max_memory: int | None,
     max_output: int | None,
+    bytes: Span | None,
     **compression: Any,
 ) -> None:
     """Write FILE.html, one page with everything in it: the text of FILE coloured by the bits that
     each token takes, what the model and its mixer thought, and sums.
 
     A compressed FILE is decoded, another one compressed as the options say; neither is written.
+    With --bytes, only the blocks of a compressed FILE that hold these bytes are decoded and shown;
+    of another one, these bytes are compressed as a file of their own.
     """
     given = compression.pop("level")
     level = environment.level(given if digit is None else digit)
@@ -52,14 +56,21 @@ def _run(
         chosen = CompressionOptions(level=level, **compression)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    runtime = options.make_runtime(
-        engine, device, environment.threads(threads), offline, download=True
-    )
+    runtime = options.runtime_of(offline, True, device, engine, threads)
     label = "stdin" if file == "-" else paths.shown(Path(file).name)
-    with _writing(file, output, force) as sink:
+    target = output or ("-" if file == "-" else f"{file}.html")
+    refuse_same(file, target)
+    # What cannot be written is refused before the work.
+    with about(file), open_output(target, force) as sink:
         known = restore.dictionary(Arguments(Action.COMPRESS, dictionary=dictionary))
         data = sys.stdin.buffer.read() if file == "-" else paths.from_name(file).read_bytes()
         packed = is_compressed(data) or has_suffix(Path(file).name, [SUFFIX]) is not None
+        span = None if bytes is None else _range(bytes)
+        is_open = bytes is not None and bytes.last is None
+        if span and not packed:
+            if len(data) <= span.start:
+                raise LLMZipError(f"it ends before byte {span.start:,}: it has {len(data):,}")
+            data = data[span.start : span.stop]
         total = None if packed else len(data)
         with file_progress(label, total, bar=can_be_shown(), quiet=False) as progress, advising():
             runtime = dataclasses.replace(runtime, download_progress=progress.download)
@@ -71,29 +82,17 @@ def _run(
                     max_memory=max_memory,
                     max_output=max_output,
                     progress=progress.advance,
+                    span=span,
                 )
                 if packed
                 else observe_text(data, chosen, loader, progress.advance)
             )
-        sink.write(page(observed, label).encode())
+        part = "" if span is None else f", bytes {span.start}-{'' if is_open else span.stop - 1}"
+        sink.write(page(observed, label + part).encode())
 
 
-@contextlib.contextmanager
-def _writing(file: str, output: str | None, force: bool) -> Iterator[BinaryIO]:
-    """Where the page goes; what cannot be written is refused before the work."""
-    target = output or ("-" if file == "-" else f"{file}.html")
-    if target == "-":
-        yield sys.stdout.buffer
-        return
-    if (
-        file != "-"
-        and paths.identity_of(file, regular=True)
-        == paths.identity_of(target, regular=True)
-        is not None
-    ):
-        raise RefusalError(f"{target}: is also the input")
-    with files.writing(Path(target), force=force, like=None) as sink:
-        yield sink
+def _range(span: Span) -> range:
+    return range(span.first, sys.maxsize if span.last is None else span.last + 1)
 
 
 view = click.Command(
@@ -109,6 +108,12 @@ view = click.Command(
             help="Write to FILE, - for standard output; without, to FILE.html.",
         ),
         options.flag("-f", "--force", help="Overwrite it."),
+        click.Option(
+            ["--bytes"],
+            type=parse_bytes,
+            metavar="A-B",
+            help="Only the part with these bytes; the first is 0.",
+        ),
         *options.LEVEL_DIGITS,
         *options.COMPRESSION,
         options.DICTIONARY,

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from llmzip import levels
 from llmzip.block_decoder import BlockDecoder
 from llmzip.block_reader import BlockReader
-from llmzip.buffers import Buffer, flat
+from llmzip.buffers import Buffer, can_seek, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.exclusive import ExclusiveCalls, NotCopyable
@@ -254,7 +254,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         if self.closed:
             return
         try:
-            if self._compressor is not None:
+            if self._compressor is not None and not self._appends_nothing():
                 compressor = self._compressor
                 self._calls.run(lambda: self._put(compressor.flush()), then=_CLOSED)
         finally:
@@ -262,6 +262,13 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
             super().close()
             if self._owned is not None:
                 self._owned.close()
+
+    def _appends_nothing(self) -> bool:
+        """Whether nothing was written behind what is there: no frame without content, then, behind
+        which nobody could tell whether a text has begun.
+        """
+        is_empty = self._kind == "a" and self._position == 0
+        return is_empty and can_seek(self._file) and self._file.tell() > 0
 
     def abandon(self) -> None:
         """Close what this object opened, and leave the last frame incomplete."""

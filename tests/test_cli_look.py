@@ -289,7 +289,7 @@ def test_grep_of_standard_input_and_of_plain_files() -> None:
 def test_trouble_of_grep() -> None:
     for arguments, said in (
         (["be", "missing", "x.llmz"], b"llmzip: missing: No such file"),
-        (["be", "sub", "x.llmz"], b"llmzip: sub: is a directory"),
+        (["be", "sub", "x.llmz"], b"llmzip: sub: is a directory: skipped (find FOLDER -name"),
         (["-r", "be", "sub"], b"-r is not there"),
         (["[", "x.llmz", "y.llmz"], b"grep: "),
         ([], b"which PATTERN?"),

@@ -201,7 +201,8 @@ def test_a_mirror_of_folders(tmp_path: Path) -> None:
     [
         ("--output-dir-mirror out sub/../a", 1, "has .. in its path"),
         ("--output-dir-flat out -", 1, "stdin: has no name for its output in a folder"),
-        ("--output-dir-flat a sub/b", 1, "a"),
+        ("--output-dir-flat a sub/b", 1, "its output would go into a, which is a file"),
+        ("--output-dir-mirror a/x sub/b", 1, "Not a directory"),
         ("--output-dir-flat out -c a", 2, "exclude each other"),
         ("--output-dir-flat out -o x a", 2, "exclude each other"),
         ("--output-dir-flat out --output-dir-mirror out a", 2, "exclude each other"),

@@ -492,11 +492,22 @@ def test_the_first_text_has_a_mark_where_an_empty_file_is_appended_to(
     tiny_model: IntegerModel,
 ) -> None:
     sink = io.BytesIO()
-    llmzip.open(sink, "at", encoding="utf-16", model=tiny_model).close()
+    for _ in range(3):
+        llmzip.open(sink, "at", encoding="utf-16", model=tiny_model).close()
     for text in ("one", "two"):
         with llmzip.open(sink, "at", encoding="utf-16", model=tiny_model) as file:
             file.write(text)
     assert llmzip.decompress(sink.getvalue(), model=tiny_model) == "onetwo".encode("utf-16")
+
+
+def test_to_append_nothing_writes_nothing(tmp_path: pathlib.Path, tiny_model: IntegerModel) -> None:
+    path = tmp_path / "file.llmz"
+    for content in (llmzip.compress(b""), llmzip.compress(b"text", model=tiny_model)):
+        path.write_bytes(content)
+        with llmzip.open(path, "ab", model=tiny_model) as file:
+            file.write(b"")
+            file.flush()
+        assert path.read_bytes() == content
 
 
 def test_text_after_other_text_has_a_mark_of_its_own_unless_it_is_appended(

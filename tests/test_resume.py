@@ -118,6 +118,15 @@ def refused(*arguments: str) -> str:
     return result.stderr
 
 
+def test_what_is_left_beside_a_whole_file_is_told(partial: list[str]) -> None:
+    whole = run("--codec", "raw", "text")
+    assert whole.exit_code == 0
+    assert "text.llmz.partial: is of a run with --resume" in whole.stderr
+    assert whole.stderr.count("\n") == 1
+    assert tree() >= PARTIAL
+    assert run("-f", "--codec", "raw", "-q", "text").stderr == ""
+
+
 def test_what_was_made_otherwise_does_not_go_on(partial: list[str]) -> None:
     anew = "repeat what was asked for then, or remove it and text.llmz.partial.json to begin anew"
     for options, said in (

@@ -23,6 +23,7 @@ import llmzip
 from llmzip.block_encoder import CompressionOptions
 from llmzip.engine_loader import EngineLoader
 from llmzip.mixing.base import EXPERTS
+from llmzip.records import RecordWriter
 from llmzip.scoring.file_length import file_length
 from llmzip.scoring.integer_scorer import IntegerScorer
 from llmzip.view.attribution import mixing_gain, saved_bits
@@ -336,6 +337,60 @@ def test_the_command_makes_a_page_of_a_text_and_of_a_file(small: None) -> None:
     assert len(read("other")["blocks"][0]["streams"]) > len(
         read("text.html")["blocks"][0]["streams"]
     )
+
+
+@pytest.mark.parametrize("name", ["blocks", "solid", "frames"])
+def test_a_part_of_a_file_has_the_numbers_of_the_whole(name: str) -> None:
+    if name == "frames":
+        one = golden.frame_path("text").read_bytes()
+        packed, needs = one + golden.frame_path("blocks").read_bytes(), golden.needs("blocks")
+    elif name == "solid":  # with matches that reach before the part
+        packed = llmzip.compress(golden.TEXT * 3, model=tiny(), solid=True, block_size=1024)
+        needs = {}
+    else:
+        packed, needs = golden.frame_path(name).read_bytes(), golden.needs(name)
+    whole = observe_file(packed, loader(**needs))
+    blocks = whole.layout.blocks
+    assert len(blocks) > 2
+    first, last = blocks[1], blocks[-2]
+    span = range(first.start + 1, last.start + 1)
+    part = observe_file(packed, loader(**needs), span=span)
+    assert part.text == whole.text[first.start : last.start + last.size]
+    assert part.packed_bytes == bytes_of(part)
+    assert [block.codec for block in part.layout.blocks] == [b.codec for b in blocks[1:-1]]
+    assert [block.bytes for block in part.layout.blocks] == [b.bytes for b in blocks[1:-1]]
+    assert part.layout.blocks[0].start == 0
+    numbers = [block.payload for block in blocks[1:-1] if block.payload is not None]
+    for number, tokens in zip(numbers, part.payloads, strict=True):
+        for field in dataclasses.fields(tokens):
+            one, other = (getattr(t, field.name) for t in (whole.payloads[number], tokens))
+            assert np.array_equal(one, other), field.name
+    found = summary(part, Words(part.payloads))
+    assert sum(bits for _, bits in found["parts"]) == pytest.approx(8 * part.packed_bytes)
+    assert unpacked(page(part, name))["bytes"] == len(part.text)
+    for start in (len(whole.text), len(whole.text) + 99):
+        with pytest.raises(llmzip.LLMZipError, match="it ends before byte"):
+            observe_file(packed, loader(**needs), span=range(start, start + 9))
+
+
+def test_the_command_shows_a_part(small: None) -> None:
+    for name, size in (("text", 6), ("text.llmz", len(golden.TEXT))):
+        result = run("view", "--bytes", "4-9", name)
+        assert (result.exit_code, result.output) == (0, "")
+        shown = unpacked(Path(f"{name}.html").read_text())
+        assert (shown["bytes"], shown["name"]) == (size, f"{name}, bytes 4-9")
+    for name in ("text", "text.llmz"):
+        result = run("view", "-f", "--bytes", "99999-", name)
+        assert (result.exit_code, f"{name}: it ends before byte" in result.stderr) == (1, True)
+    assert run("view", "--bytes", "9-4", "text").exit_code == 2
+
+
+def test_archives_of_records_are_refused(small: None) -> None:
+    with RecordWriter("log.llmr", model=tiny()) as writer:
+        writer.write(b"one")
+    result = run("view", "log.llmr")
+    assert (result.exit_code, "log.llmr: " in result.stderr) == (1, True)
+    assert "llmzip records" in result.stderr
 
 
 def test_the_command_overwrites_nothing_by_itself(small: None) -> None:

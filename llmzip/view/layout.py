@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.codecs.match_finder import Match
@@ -111,27 +111,42 @@ class Layout:
     sizes: list[int] = dataclasses.field(default_factory=list)
     """Bytes of the parts."""
 
+    @property
+    def bytes(self) -> int:
+        """Of all frames and blocks."""
+        return sum([*(f.bytes for f in self.frames), *(b.bytes for b in self.blocks)])
+
     def add(self, kind: Kind, size: int) -> None:
         """The next part."""
         self.kinds.append(kind)
         self.sizes.append(size)
 
 
-def layout_of(packed: bytes, payloads: Sequence[CodedTokens]) -> Layout:
-    """Take a sound file apart; payloads: those of its blocks of the codec llm."""
+def layout_of(
+    packed: bytes, payloads: Sequence[CodedTokens], blocks: Collection[int] | None = None
+) -> Layout:
+    """Take a sound file apart; payloads: those of its blocks of the codec llm.
+
+    blocks: the numbers, one behind the other, of those that count; None: all. Frames without such
+    are left out.
+    """
     layout = Layout()
     coded = iter(enumerate(payloads))
-    start = 0
+    start = number = 0
     for frame in read_frames(io.BytesIO(packed)):
-        begin = start
+        begin, counted = start, blocks is None
         for block in frame:
-            _add_block(layout, frame, block, start, begin, coded)
-            start += block.size
-        layout.frames.append(_frame_facts(frame, begin))
+            if blocks is None or number in blocks:
+                _add_block(layout, frame, block, start, begin, coded)
+                start += block.size
+                counted = True
+            number += 1
+        if counted:
+            layout.frames.append(_frame_facts(frame, begin, start - begin))
     return layout
 
 
-def _frame_facts(frame: FrameReader, start: int) -> FrameFacts:
+def _frame_facts(frame: FrameReader, start: int, size: int) -> FrameFacts:
     assert frame.content_check is not None
     header = frame.header
     header_bytes = frame.first_block_offset - frame.offset
@@ -139,7 +154,7 @@ def _frame_facts(frame: FrameReader, start: int) -> FrameFacts:
     check = len(frame.content_check)
     return FrameFacts(
         start,
-        frame.uncompressed_size,
+        size,
         header.version,
         header.fingerprint.hex(),
         header.solid,
