@@ -1,89 +1,108 @@
-"""What a single stream's decoding costs, and what drafts would give it.
+"""What a single stream's decoding costs, and what drafts give it.
 
     python -m benchmarks.single_stream TEXT ... [--model NAME] [--bytes 12000] [--threads 2]
 
-Measures evaluations of one to five positions of one stream behind a context, the head with its
-tables, and reading as many bytes as the weights have; the quickest fifth counts, as other programs
-delay the rest. Then it calculates, for the first bytes of each text, what drafts would give: the
-tokens that followed the last occurrence of the latest ones are evaluated with the step, and those
-that come true need no step of their own. All else that a token needs stays as it is.
+Measures evaluations of one to eight positions of one stream behind a context, and the head with its
+tables for as many rows, in turns, and reading as many bytes as the weights have; the quickest fifth
+counts, as other programs delay the rest. Then it decodes the first bytes of each text without and
+with drafts (`llmzip/predictor/speculation.py`), in turns and in both orders: the seconds, and the
+median of the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.engine import product_shapes
 from llmzip.engine.native_engine import NativeEngine
 from llmzip.engine_loader import EngineLoader
+from llmzip.levels import LEVELS
+from llmzip.mixing.base import capacity_bits_for
+from llmzip.predictor.lockstep import decode_tokens, encode_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 
-MOST_DRAFTS = 4
+POSITIONS = (1, 2, 3, 4, 5, 6, 8)
 CONTEXT = 1024
 
 
-def quick_seconds(call: Callable[[], object], count: int) -> float:
-    times = []
-    for _ in range(count):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(sorted(times)[: max(1, count // 5)])
+def quick(seconds: list[float]) -> float:
+    """The median of the quickest fifth."""
+    return statistics.median(sorted(seconds)[: max(1, len(seconds) // 5)])
 
 
-def evaluations(engine: NativeEngine, count: int) -> list[float]:
-    """Seconds of one position, of two, ...: what a step with so many drafts takes."""
-    found = []
+def timed(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def evaluations(engine: NativeEngine, count: int) -> tuple[list[float], list[float]]:
+    """Seconds of steps with so many positions in the layers, and in the head with both tables."""
     rng = np.random.default_rng(0)
-    for positions in range(1, MOST_DRAFTS + 2):
-        session = engine.session(1, CONTEXT + count * positions, 64)
-        for _ in range(0, CONTEXT, 64):
-            session.advance(rng.integers(0, 4096, (1, 64)).astype(np.int32))
-        tokens = rng.integers(0, 4096, (1, positions)).astype(np.int32)
-        found.append(quick_seconds(functools.partial(session.advance, tokens), count))
-    return found
-
-
-def heads(engine: NativeEngine, count: int) -> list[float]:
-    """Seconds of the head and both tables for one position, two, ..."""
+    session = engine.session(1, CONTEXT, 64)
+    for _ in range(0, CONTEXT, 64):
+        session.advance(rng.integers(0, 4096, (1, 64)).astype(np.int32))
+    vectors = np.full((max(POSITIONS), engine.model.spec.d_model), 3, np.int8)
+    scales = np.full(max(POSITIONS), 0.01, np.float32)
 
     def tables(rows: int) -> None:
-        vectors = np.full((rows, engine.model.spec.d_model), 3, np.int8)
-        found = engine.distributions(vectors, np.full(rows, 0.01, np.float32))
+        found = engine.distributions(vectors[:rows], scales[:rows])
         found.token_frequencies(found.bucket_frequencies().argmax(axis=1))
 
-    positions = range(1, MOST_DRAFTS + 2)
-    return [quick_seconds(functools.partial(tables, rows), count) for rows in positions]
+    layers: dict[int, list[float]] = {positions: [] for positions in POSITIONS}
+    heads: dict[int, list[float]] = {positions: [] for positions in POSITIONS}
+    for _ in range(count):
+        for positions in POSITIONS:
+            tokens = rng.integers(0, 4096, (1, positions)).astype(np.int32)
+            layers[positions].append(timed(functools.partial(session.advance, tokens)))
+            heads[positions].append(timed(functools.partial(tables, positions)))
+    return [quick(layers[n]) for n in POSITIONS], [quick(heads[n]) for n in POSITIONS]
 
 
-def drafted(ids: Sequence[int], least: int) -> list[int]:
-    """How many drafts each step would evaluate where the latest `least` tokens have occurred: the
-    steps, in order.
-    """
-    last: dict[tuple[int, ...], int] = {}
-    steps, t = [], 0
-    while t < len(ids):
-        # Token t is known once the step before has been decoded; its evaluation may carry drafts.
-        known = tuple(ids[max(0, t + 1 - least) : t + 1])
-        at = last.get(known, -1)
-        drafts = ids[at : min(at + MOST_DRAFTS, t + 1)] if at >= 0 else []
-        right = 0
-        while right < len(drafts) and t + 1 + right < len(ids):
-            if drafts[right] != ids[t + 1 + right]:
-                break
-            right += 1
-        steps.append(len(drafts))
-        for i in range(t, min(t + right + 1, len(ids))):
-            if i + 1 >= least:
-                last[tuple(ids[i + 1 - least : i + 1])] = i + 1
-        t += right + 1
-    return steps
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """A text's decoding without drafts and with."""
+
+    tokens: int
+    seconds: tuple[float, float]
+    """Medians."""
+    ratio: float
+    """The median of the ratios of two runs side by side."""
+    processor_ratio: float
+    """The same of the processor's time."""
+
+
+def decodings(engine: NativeEngine, text: bytes, repeats: int) -> Decoding:
+    """Decode a text as files of the default level have it."""
+    tokens = engine.model.tokenizer.encode(text)
+    count = len(tokens.ids)
+    bits = capacity_bits_for(count)
+    layout = StreamLayout.for_level(LEVELS[6], count, engine.model.spec)
+    coded = encode_tokens(engine, tokens, layout, engine.mixer(bits))
+    usual, without = engine.batches, dataclasses.replace(engine.batches, draft_rows=0)
+    runs: list[dict[bool, tuple[float, float]]] = []
+    for i in range(repeats):
+        runs.append({})
+        for drafts in (False, True) if i % 2 else (True, False):
+            engine.batches = usual if drafts else without
+            mixer, begun = engine.mixer(bits), (time.perf_counter(), time.process_time())
+            found = decode_tokens(engine, coded, layout, mixer)
+            ended = time.perf_counter(), time.process_time()
+            runs[-1][drafts] = ended[0] - begun[0], ended[1] - begun[1]
+            if not np.array_equal(found.ids, tokens.ids):
+                raise AssertionError("the tokens are not those that were encoded")
+    engine.batches = usual
+    seconds = [statistics.median(run[drafts][0] for run in runs) for drafts in (False, True)]
+    ratios = [statistics.median(run[False][k] / run[True][k] for run in runs) for k in (0, 1)]
+    return Decoding(count, (seconds[0], seconds[1]), *ratios)
 
 
 def main() -> None:
@@ -95,25 +114,24 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=12_000)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     model = EngineLoader(arguments.model).chosen_model()
     engine = NativeEngine(model, arguments.threads)
     weights = np.ones(sum(n * k for n, k in product_shapes(model.spec)) >> 20 << 20, np.uint8)
-    read = quick_seconds(lambda: engine.read(weights), arguments.count)
-    steps, tables = evaluations(engine, arguments.count), heads(engine, arguments.count)
-    for name, seconds in (("layers", steps), ("head and tables", tables)):
-        print(
-            f"{name}, 1 to {len(seconds)} positions: " + " ".join(f"{s * 1e3:.2f}" for s in seconds)
-        )
+    read = quick([timed(lambda: engine.read(weights)) for _ in range(arguments.count)])
+    for name, found in zip(
+        ("layers", "head and tables"), evaluations(engine, arguments.count), strict=True
+    ):
+        print(f"{name}, {POSITIONS} positions: " + " ".join(f"{s * 1e3:.2f}" for s in found))
     print(f"reading {weights.nbytes / 1e6:.0f} MB of weights: {read * 1e3:.2f} ms")
-    whole = steps[0] + tables[0]
     for path in arguments.texts:
-        ids = model.tokenizer.encode(path.read_bytes()[: arguments.bytes]).ids.tolist()
-        gains = []
-        for least in (1, 2, 3, 4, 6):
-            cost = sum(steps[n] + tables[n] for n in drafted(ids, least))
-            gains.append(f"{least}: {len(ids) * whole / cost:.2f}")
-        print(f"{path.name}, {len(ids)} tokens, by the least match: " + ", ".join(gains))
+        of = decodings(engine, path.read_bytes()[: arguments.bytes], arguments.repeats)
+        print(
+            f"{path.name}, {of.tokens} tokens: {of.seconds[0]:.2f} s without drafts, "
+            f"{of.seconds[1]:.2f} with: {of.ratio:.2f} times as fast "
+            f"({of.processor_ratio:.2f} by the processor's time)"
+        )
 
 
 if __name__ == "__main__":

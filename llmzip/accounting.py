@@ -20,6 +20,8 @@ from llmzip.model.spec import ModelSpec
 
 _BASE_BYTES = 1 << 22
 """Of any block: what coders need for one byte, and what allocators round up."""
+_DRAFT_BYTES = 3 << 20
+"""Of these, what drafts take (`predictor/speculation.py`)."""
 _BYTES_PER_BYTE = 8
 """A block and its payload on their ways from the file to the caller, with the dictionary of zstd or
 xz.
@@ -75,6 +77,14 @@ def llm_bytes(
 def slot_bytes(spec: ModelSpec) -> int:
     """The memory for a position of the key/value cache."""
     return spec.layers * spec.kv_heads * (2 * rounded_up(spec.head_dim) + 12)
+
+
+def draft_rows(spec: ModelSpec) -> int:
+    """How many rows of drafts a decoder's step may have, over all streams, so that the memory for
+    any block covers them: each has a position of the cache, and the head's sums.
+    """
+    buckets = -(-spec.vocab // BUCKET_SIZE)
+    return _DRAFT_BYTES // (slot_bytes(spec) + buckets * _BYTES_PER_BUCKET)
 
 
 def meta_token_bytes(tokens: int, symbols: int, metas: int, vocab: int) -> int:

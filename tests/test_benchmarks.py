@@ -25,11 +25,13 @@ from benchmarks.sections import Report, Results
 from benchmarks.worker import CodecTask
 from llmzip import levels
 from llmzip.codecs.registry import codec_names
+from llmzip.engine.native_engine import NativeEngine, native_is_available
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.evaluation.options import Text
 from llmzip.evaluation.plots import svg
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ModelSpec
+from tests.conftest import tiny
 from tests.golden import TEXT
 from tests.native_models import random_model
 
@@ -80,12 +82,13 @@ def test_shapes_for_random_weights_are_models(name: str) -> None:
     assert ModelSpec(**SHAPES[name], **rest).weight_bytes > 1 << 27
 
 
-def test_drafts_that_come_true_save_steps() -> None:
-    assert single_stream.drafted([1, 2, 3, 4, 5], 1) == [0] * 5
-    # 1 2 3 | 1: what followed 1 was 2 3 1, of which all come true, and then 2
-    assert single_stream.drafted([1, 2, 3, 1, 2, 3, 1, 9], 1) == [0, 0, 0, 3, 0]
-    assert single_stream.drafted([1, 2, 1, 3], 1) == [0, 0, 2, 0]  # a wrong draft saves nothing
-    assert single_stream.drafted([1, 2, 1, 3], 2) == [0] * 4
+@pytest.mark.skipif(not native_is_available(), reason="no native engine")
+def test_decoding_with_drafts_is_measured() -> None:
+    engine = NativeEngine(tiny(), 1)
+    usual, found = engine.batches, single_stream.decodings(engine, TEXT, 2)
+    assert found.tokens == len(engine.model.tokenizer.encode(TEXT).ids)
+    assert min(*found.seconds, found.ratio, found.processor_ratio) > 0
+    assert engine.batches == usual
 
 
 def test_compressors_that_are_not_here_say_so() -> None:

@@ -160,6 +160,9 @@ def advance(
         else:
             mixer.follow(came)
     assert corrected[0] == corrected[1]
+    first = min(rows, 5)
+    for mine, others in zip(*(mixer.draft(first, 3) for mixer in mixers), strict=True):
+        np.testing.assert_array_equal(mine, others, strict=True)
     assert np.allclose(evidence[0], evidence[1], atol=1e-3)
 
 
@@ -365,6 +368,8 @@ def test_bad_arguments() -> None:
     for token in (-1, engine.model.spec.vocab):
         with pytest.raises(ValueError, match="arguments"):
             mixer.recall(vectors, top + token)
+    with pytest.raises(ValueError, match="arguments"):  # more streams than there are
+        mixer.draft(2, 1)
     tokens = mixer.recall(vectors, top)
     with pytest.raises(ValueError, match="recalled"):
         mixer.mix(np.ones((1, tokens.shape[1] + 1), np.int32), np.ones(1, np.int64))

@@ -32,6 +32,14 @@ class HeadInput:
     vectors: npt.NDArray[np.int8]  # [..., d_model]
     scales: npt.NDArray[np.float32]  # [...]
 
+    def steps(self, first: int, stop: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+        """Of [A, T] tokens: vectors [n, d_model] and scales [n] of the steps `first` to `stop` - 1,
+        step by step, each with all its streams.
+        """
+        vectors = np.ascontiguousarray(self.vectors[:, first:stop].swapaxes(0, 1))  # [steps, A, d]
+        scales = np.ascontiguousarray(self.scales[:, first:stop].T).flatten()
+        return vectors.reshape(scales.size, -1), scales
+
 
 class Distributions(Protocol):
     """The coder's frequency tables for N tokens (docs/arithmetic.md, section 5), which a mixer may
@@ -80,6 +88,14 @@ class Session(Protocol):
         """
         ...
 
+    def rewind(self, count: int) -> None:
+        """Take back the last `count` tokens of each stream, as if they had never been fed: fewer
+        than the last call of `advance` has fed.
+
+        Raises ValueError for more, and where the engine cannot (`Batches.draft_rows`).
+        """
+        ...
+
     def fork(self, streams: Sequence[int], window: int, chunk: int) -> Session:
         """An independent session whose streams continue from these of this one, each as often as it
         is named.
@@ -117,6 +133,10 @@ class Batches:
     """
     lane_rows: int = 256
     """Fewer rows than these are no lane: a device would be idle more than it gained."""
+    draft_rows: int = 0
+    """Up to so many rows a decoder's step is filled up with drafts of the steps that follow
+    (`predictor/speculation.py`); 0: never, and sessions need not be rewound.
+    """
 
 
 class Engine(Protocol):

@@ -38,6 +38,11 @@ BLOCK_THREADS = 4
 one more goes side by side.
 """
 
+DRAFT_ROWS = 8
+"""Rows of a step that cost little beside its weights' way from memory (docs/notes/speed.md, "A
+single stream").
+"""
+
 
 class NativeEngine:
     """A model on this machine's processor.
@@ -67,7 +72,12 @@ class NativeEngine:
             raise ValueError(f"{threads} threads: 0 for all processors, or how many")
         blocks = min(jobs or max(1, self.threads // BLOCK_THREADS), self.threads)
         self.batches = Batches(
-            rows=sys.maxsize, blocks=blocks, threads=blocks, lanes=blocks, lane_rows=1
+            rows=sys.maxsize,
+            blocks=blocks,
+            threads=blocks,
+            lanes=blocks,
+            lane_rows=1,
+            draft_rows=DRAFT_ROWS,
         )
         self.kernels = chosen_kernels(cpu)
         self._handle = NativeHandle(model, self.threads, self.kernels)

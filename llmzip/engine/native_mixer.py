@@ -152,6 +152,20 @@ class NativeContextMixer:
                 raise ValueError(f"{tokens.shape} tokens: recalled are {self._shape} rows")
             check(self._core.mixer_follow(self._pointer, address(tokens)))
 
+    def draft(
+        self, streams: int, most: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """See `ContextMixer.draft`."""
+        tokens = np.empty((streams, most), np.int32)
+        chances = np.empty((streams, most), np.float32)
+        with self._lock:
+            check(
+                self._core.mixer_draft(
+                    self._pointer, streams, most, address(tokens), address(chances)
+                )
+            )
+        return tokens, chances
+
     def select(self, streams: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.select`."""
         streams = np.ascontiguousarray(streams, np.int32)

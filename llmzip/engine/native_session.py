@@ -87,6 +87,15 @@ class NativeSession:
         check(status)
         return HeadInput(vectors, scales)
 
+    def rewind(self, count: int) -> None:
+        """See `Session.rewind`."""
+        with self._lock:
+            status = self._handle.core.session_rewind(self._pointer, min(count, _MAX_SIZE))
+            if status == OK:
+                self._fed -= count
+        if status == BAD_ARGUMENT:
+            raise ValueError(f"{count} tokens to take back: fewer than the last call has fed")
+
     def fork(self, streams: Sequence[int], window: int, chunk: int) -> NativeSession:
         """See `Session.fork`."""
         origins = np.array(streams, np.int32)

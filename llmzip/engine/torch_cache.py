@@ -45,6 +45,7 @@ class LayerCache:
     key_scales: Tensor  # [S, G, slots] float32
     value_scales: Tensor  # [S, G, slots] float32
     largest: Tensor  # [S, G] float32, the largest value scale of the positions so far
+    bounds: Tensor  # [S, G, chunk] float32, what it was after each position of the last step
 
     def put(
         self, slots: Tensor, keys: Tensor, values: Tensor, key_scales: Tensor, value_scales: Tensor
@@ -60,6 +61,7 @@ class LayerCache:
         self.value_scales[:, :, slots] = value_scales
         largest = torch.maximum(value_scales.cummax(dim=-1).values, self.largest[:, :, None])
         self.largest.copy_(largest[..., -1])
+        self.bounds[..., : largest.shape[-1]] = largest
         return largest
 
 
@@ -80,6 +82,7 @@ class RotatingKVCache:
         shape = (spec.layers, streams, spec.kv_heads, slots)
         self._allocate(shape, spec.head_dim, spec.max_positions, device)
         self.largest_value = torch.zeros(*shape[:3], dtype=torch.float32, device=device)
+        self.bounds = torch.zeros(*shape[:3], chunk, dtype=torch.float32, device=device)
 
     def _allocate(
         self, shape: tuple[int, ...], head_dim: int, no_position: int, device: torch.device
@@ -117,7 +120,16 @@ class RotatingKVCache:
 
     def layer(self, index: int, streams: int) -> LayerCache:
         """One layer's cache of the first streams; writing to it writes to this one."""
-        return LayerCache(*(x[index, :streams] for x in (*self._heads(), self.largest_value)))
+        parts = (*self._heads(), self.largest_value, self.bounds)
+        return LayerCache(*(x[index, :streams] for x in parts))
+
+    def rewind(self, kept: int) -> None:
+        """Keep only so many positions of the last step, at least one.
+
+        Slots stay as they are: nobody sees a position ahead of his own, and a chunk's slots are
+        none that its first position sees.
+        """
+        self.largest_value.copy_(self.bounds[..., kept - 1])
 
     def fill_from(self, other: RotatingKVCache, streams: Sequence[int], fed: int) -> None:
         """Copy these streams of another cache, one to each stream, after `fed` tokens of which none
@@ -138,6 +150,7 @@ class RotatingKVCache:
             "key_scales",
             "value_scales",
             "largest_value",
+            "bounds",
             "slot_positions",
         ):
             setattr(other, name, getattr(self, name).clone())

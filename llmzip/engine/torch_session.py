@@ -58,6 +58,7 @@ class TorchSession:
         self.streams = streams
         self._chunk = chunk
         self.position = 0
+        self._last = 0  # how many tokens of the last call can be taken back, and one more
         with transformer.working():
             try:
                 self.cache = self.cache_type(
@@ -94,10 +95,21 @@ class TorchSession:
                 )
                 q, scale = transformer.forward(ids, positions, self.cache, used, hides)
             self.position += count
+            self._last = count
             return HeadInput(
                 q.view(streams, count, spec.d_model).cpu().numpy(),
                 scale.view(streams, count).cpu().numpy(),
             )
+
+    def rewind(self, count: int) -> None:
+        """See `Session.rewind`."""
+        if count and not 0 < count < self._last:
+            raise ValueError(f"{count} tokens to take back: fewer than the last call has fed")
+        if count:
+            self.position -= count
+            self._last -= count
+            with self._transformer.working():
+                self.cache.rewind(self._last)
 
     def fork(self: _Session, streams: Sequence[int], window: int, chunk: int) -> _Session:
         """See `Session.fork`."""

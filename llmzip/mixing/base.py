@@ -86,6 +86,17 @@ class ContextMixer(Protocol):
         """Note the observed tokens [A], which go on the streams' histories, and learn nothing."""
         ...
 
+    def draft(
+        self, streams: int, most: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Between `learn` and `recall`: the tokens that the matches expect in the first streams,
+        [A, most], NO_TOKEN from where nothing is known; and the probability of each, if those
+        before it come true, [A, most].
+
+        Nothing changes by it, and no coded byte depends on it.
+        """
+        ...
+
     def select(self, streams: npt.NDArray[np.int32]) -> None:
         """From now on the streams are these of the former ones, [n] in ascending order."""
         ...

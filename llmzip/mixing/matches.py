@@ -6,7 +6,10 @@ right.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import numpy.typing as npt
 
 from llmzip.arithmetic.powers import log2, quotient
 from llmzip.mixing.base import MATCH_SLOTS_BITS, NO_TOKEN
@@ -30,6 +33,22 @@ RATE_FACTOR, RATE_PRIOR = 5, 4
 """odds = (RATE_FACTOR * hits + RATE_PRIOR) / (RATE_FACTOR * misses + RATE_PRIOR)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What A contexts have led to."""
+
+    slots: Int64Array  # [A, usable orders]
+    marks: npt.NDArray[np.uint32]  # [A, orders]
+    order: Int64Array  # [A], the longest known one
+    bin: Int64Array  # [A], of its run
+    successor: IdArray  # [A], NO_TOKEN where no context is known
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        known: npt.NDArray[np.bool_] = self.successor != NO_TOKEN
+        return known
+
+
 class Matches:
     """A hash table from contexts of ten lengths to successors, and the success rates of the longest
     known ones.
@@ -48,23 +67,35 @@ class Matches:
 
     def propose(self, step: Step) -> IdArray:
         """See `Expert.propose`."""
-        keys = self._keys(step.history)  # [A, orders]
-        self._usable = sum(order <= step.fed for order in ORDERS)
-        self._slots = (keys >> self._shift).astype(np.int64)
-        self._marks = keys.astype(np.uint32)  # the low 32 bits
-        known = (self._checks[self._slots] == self._marks) & (self._tokens[self._slots] != NO_TOKEN)
-        known[:, self._usable :] = False
-        self._known = known.any(axis=1)
-        self._order = ORDER_COUNT - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
-        rows = np.arange(len(keys))
-        slots = self._slots[rows, self._order]
-        run = self._runs[slots].astype(np.int64)
-        self._bin = np.minimum(
+        self._found = found = self._look_up(step.history, step.fed)
+        return found.successor[:, None]
+
+    def draft(self, history: IdArray, fed: int) -> tuple[IdArray, Float32Array]:
+        """The successors of these contexts [A, HISTORY], NO_TOKEN where none is known, and the
+        share of hits among successors like these, 0 to 1.
+        """
+        found = self._look_up(history, fed)
+        misses, hits = self._rates[found.order, found.bin].T
+        return found.successor, quotient(
+            RATE_FACTOR * hits + RATE_PRIOR, RATE_FACTOR * (misses + hits) + 2 * RATE_PRIOR
+        )
+
+    def _look_up(self, history: IdArray, fed: int) -> _Found:
+        keys = self._keys(history)  # [A, orders]
+        usable = sum(order <= fed for order in ORDERS)
+        slots = (keys >> self._shift).astype(np.int64)
+        marks = keys.astype(np.uint32)  # the low 32 bits
+        known = (self._checks[slots] == marks) & (self._tokens[slots] != NO_TOKEN)
+        known[:, usable:] = False
+        order = ORDER_COUNT - 1 - np.argmax(known[:, ::-1], axis=1)  # the longest known
+        longest = slots[np.arange(len(keys)), order]
+        run = self._runs[longest].astype(np.int64)
+        run_bin = np.minimum(
             np.where(run < SHORT_RUNS, run, SHORT_RUNS + (run - SHORT_RUNS) // SHORT_RUNS),
             RUN_BINS - 1,
         )
-        self._successor = np.where(self._known, self._tokens[slots], NO_TOKEN).astype(np.int32)
-        return self._successor[:, None]
+        successor = np.where(known.any(axis=1), self._tokens[longest], NO_TOKEN).astype(np.int32)
+        return _Found(slots[:, :usable], marks, order, run_bin, successor)
 
     def _keys(self, history: IdArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
         """A hash of the last tokens for each order: [A, orders]."""
@@ -78,28 +109,29 @@ class Matches:
 
     def features(self, step: Step, candidates: Candidates) -> list[Float32Array]:
         """log2 of the successor's observed odds over the model's odds; 0 for other candidates."""
-        misses, hits = self._rates[self._order, self._bin].T
+        misses, hits = self._rates[self._found.order, self._found.bin].T
         odds = quotient(RATE_FACTOR * hits + RATE_PRIOR, RATE_FACTOR * misses + RATE_PRIOR)
         model_odds = quotient(
             candidates.weights, candidates.totals[:, None] - candidates.weights + 1
         )
         gain = log2(odds)[:, None] - log2(model_odds)
-        return [np.where(candidates.tokens == self._successor[:, None], gain, np.float32(0))]
+        return [np.where(candidates.tokens == self._found.successor[:, None], gain, np.float32(0))]
 
     def context(self, step: Step) -> Int64Array:
         """0: no known context; else the order's number from 1."""
-        return np.where(self._known, 1 + self._order, 0)
+        return np.where(self._found.known, 1 + self._found.order, 0)
 
     def learn(self, step: Step, candidates: Candidates, observation: Observation) -> None:
         """Count a hit or a miss of the longest known context; store the observed token as the
         successor of all contexts.
         """
-        right = (self._successor == observation.tokens).astype(np.int64)
-        known = self._known
-        np.add.at(self._rates, (self._order[known], self._bin[known], right[known]), 1)
+        found = self._found
+        right = (found.successor == observation.tokens).astype(np.int64)
+        known = found.known
+        np.add.at(self._rates, (found.order[known], found.bin[known], right[known]), 1)
         self._rates[self._rates.sum(axis=2) > RATE_LIMIT] >>= 1
         for row, token in enumerate(observation.tokens):
-            for slot, mark in zip(self._slots[row, : self._usable], self._marks[row], strict=False):
+            for slot, mark in zip(found.slots[row], found.marks[row], strict=False):
                 same = self._checks[slot] == mark and self._tokens[slot] == token
                 self._runs[slot] = min(int(self._runs[slot]) + 1, MAX_RUN) if same else 0
                 self._checks[slot], self._tokens[slot] = mark, token

@@ -110,6 +110,19 @@ class ReferenceContextMixer:
         self._history[:rows, 0] = tokens
         self._fed += 1
 
+    def draft(self, streams: int, most: int) -> tuple[IdArray, Float32Array]:
+        """See `ContextMixer.draft`."""
+        tokens = np.full((streams, most), NO_TOKEN, np.int32)
+        chances = np.zeros((streams, most), np.float32)
+        matches = next((e for e in self._experts if isinstance(e, Matches)), None)
+        for i in range(most if matches else 0):
+            following = np.concatenate([tokens[:, :i][:, ::-1], self._history[:streams]], axis=1)
+            assert matches
+            tokens[:, i], chances[:, i] = matches.draft(following[:, :HISTORY], self._fed + i)
+        ended = (tokens == NO_TOKEN).cumsum(axis=1) > 0
+        tokens[ended], chances[ended] = NO_TOKEN, 0
+        return tokens, chances
+
     def select(self, streams: IdArray) -> None:
         """See `ContextMixer.select`."""
         self._history = self._history[streams]

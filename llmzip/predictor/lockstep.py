@@ -23,7 +23,7 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Engine, HeadInput
+from llmzip.engine.base import Engine
 from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
@@ -31,6 +31,7 @@ from llmzip.predictor import lanes
 from llmzip.predictor.batch import common_window
 from llmzip.predictor.correction import Corrections
 from llmzip.predictor.schedule import Schedule, Start
+from llmzip.predictor.speculation import Drafts, SpeculativeSteps
 from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.types import IdArray, TokenProgress
 
@@ -162,7 +163,7 @@ def _encode(
             head = session.advance(inputs[:width, origin : origin + chunk])
             for first in range(origin, min(origin + chunk, steps), group):
                 span = range(first, min(first + group, origin + chunk, steps))
-                vectors, scales = _step_rows(head, span.start - origin, span.stop - origin)
+                vectors, scales = head.steps(span.start - origin, span.stop - origin)
                 distributions = engine.distributions(vectors, scales)
                 if observer:
                     coded = placed[0].done(span.stop) - placed[0].done(span.start)
@@ -293,13 +294,14 @@ def _decode(
         first = placed[-1].stop if placed else 0
         placed.append(_Decoding(number, blocks[number], first, observer))
     total, steps = placed[-1].stop, placed[0].schedule.steps
-    session = begin.session(total, _window(blocks), steps, 1)
+    drafts = Drafts.of(engine, total, blocks[0].mixer if len(blocks) == 1 else None)
+    session = begin.session(total, _window(blocks), steps, 1 + drafts.most)
+    evaluated = SpeculativeSteps(engine, session, drafts)
     width = _fed(engine, total, _width(placed, 0))
-    head = session.advance(np.full((width, 1), begin.last_token, np.int32))
     with _corrections(engine, blocks, placed, begin, observer) as corrections:
+        evaluated.feed(np.full(width, begin.last_token, np.int32), steps - 1)
         for t in range(steps):
-            vectors = head.vectors[:, 0]
-            distributions = engine.distributions(vectors, head.scales[:, 0])
+            vectors, scales, distributions = evaluated.predicted()
             parts = [block.part(t) for block in placed]
             corrections.correct(parts, vectors, distributions)
             buckets, tables = np.zeros(len(vectors), np.int32), distributions.bucket_frequencies()
@@ -313,15 +315,18 @@ def _decode(
                     ids[part] = block.ids[: part.stop - part.start, t]
             parts = [block.part(t) for block in placed]  # without those that have failed
             if observer:
-                observer.predictions(vectors[parts[0]], head.scales[parts[0], 0], ids[parts[0]])
+                observer.predictions(vectors[parts[0]], scales[parts[0]], ids[parts[0]])
             weights = corrections.weights(parts, ids, distributions)
             del distributions  # before the next step's are made: they are megabytes
             if all(block.error for block in placed):
                 break
-            if t + 1 < steps:  # a device computes while the mixers learn
+            if drafts.most:  # which are of what the mixer has learned
+                corrections.learn(parts, ids, weights)
+            if t + 1 < steps:
                 width = _fed(engine, width, _width(placed, t + 1))
-                head = session.advance(ids[:width, None])
-            corrections.learn(parts, ids, weights)
+                evaluated.feed(ids[:width], steps - 2 - t)
+            if not drafts.most:  # a device computes meanwhile
+                corrections.learn(parts, ids, weights)
             progress(sum(block.done(t + 1) for block in placed))
     found = {block.number: block.result(spec.escape_token) for block in placed}
     return [found[number] for number in range(len(blocks))]
@@ -376,17 +381,6 @@ def _corrections(
         if mixer:
             mixer.start(block.schedule.streams, begin.context)
     return Corrections.of(mixers, engine.batches.threads, observer)
-
-
-def _step_rows(
-    head: HeadInput, first: int, stop: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Head inputs [n, d] and [n] of the steps `first` to `stop - 1` of a chunk, step by step, each
-    with all its streams.
-    """
-    vectors = np.ascontiguousarray(head.vectors[:, first:stop].swapaxes(0, 1))  # [steps, S, d]
-    scales = np.ascontiguousarray(head.scales[:, first:stop].T).flatten()
-    return vectors.reshape(scales.size, -1), scales
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:

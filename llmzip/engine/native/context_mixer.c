@@ -399,6 +399,30 @@ int llmzip_mixer_follow(struct context_mixer *m, const int32_t *tokens)
     return LLMZIP_OK;
 }
 
+int llmzip_mixer_draft(struct context_mixer *m, int rows, int most, int32_t *tokens, float *chances)
+{
+    if (rows < 0 || (size_t)rows > m->streams || most < 0)
+        return LLMZIP_BAD_ARGUMENT;
+    for (int r = 0; r < rows; r++) {
+        struct history history = m->histories[r];
+        int known = 1;
+        for (int i = 0; i < most; i++) {
+            struct match_row row = {.successor = -1};
+            if (known) {
+                matches_begin_step(&m->matches, m->fed + i);
+                matches_hash(&m->matches, history.tokens, &row);
+                known = matches_recall(&m->matches, &row) > 0;
+            }
+            *tokens++ = row.successor;
+            *chances++ = known ? matches_chance(&m->matches, &row) : 0;
+            if (known)
+                append(&history, row.successor);
+        }
+    }
+    matches_begin_step(&m->matches, m->fed); /* as it was */
+    return LLMZIP_OK;
+}
+
 int llmzip_mixer_select(struct context_mixer *m, const int32_t *from, int streams)
 {
     for (int i = 0; i < streams; i++)

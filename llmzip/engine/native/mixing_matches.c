@@ -68,6 +68,13 @@ void matches_features(const struct matches *matches, const struct match_row *row
     }
 }
 
+float matches_chance(const struct matches *matches, const struct match_row *row)
+{
+    const int64_t *rate = matches->rates[row->order][row->run_bin];
+    return (float)(RATE_FACTOR * rate[1] + RATE_PRIOR) /
+           (float)(RATE_FACTOR * (rate[0] + rate[1]) + 2 * RATE_PRIOR);
+}
+
 static void count_successes(struct matches *matches, const struct match_row *rows,
                             const struct observation *observations, size_t count)
 {

@@ -33,6 +33,8 @@ void matches_hash(const struct matches *matches, const int32_t *history, struct 
 int matches_recall(const struct matches *matches, struct match_row *row);
 void matches_features(const struct matches *matches, const struct match_row *row,
                       const struct candidates *candidates, float *features);
+/* The share of hits among successors like the row's, 0 to 1. */
+float matches_chance(const struct matches *matches, const struct match_row *row);
 void matches_learn(struct matches *matches, const struct match_row *rows,
                    const struct observation *observations, size_t count);
 

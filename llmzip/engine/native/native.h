@@ -124,6 +124,10 @@ EXPORT void llmzip_session_free(struct session *session);
 EXPORT int llmzip_advance(struct session *session, const int32_t *tokens, int streams, int count,
                           int8_t *vectors, float *scales);
 
+/* Takes back the last `count` tokens of each stream: fewer than the last advance has fed, those
+ * that were taken back since included. */
+EXPORT int llmzip_session_rewind(struct session *session, int count);
+
 /* From head inputs [rows, d_model] and [rows] to sums [rows, stride], stride = 256 * buckets,
  * without the row's scale; the maximum of each row with its scale; the weights of its buckets
  * [rows, buckets] and their totals [rows]; and its most likely tokens [rows, LLMZIP_TOP_TOKENS]
@@ -182,6 +186,10 @@ EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens
                               const int32_t *weights);
 /* Notes the observed tokens [rows] and learns nothing. */
 EXPORT int llmzip_mixer_follow(struct context_mixer *mixer, const int32_t *tokens);
+/* Between learn and recall: the tokens that the matches expect in the first rows, [rows, most], -1
+ * from where nothing is known, and the share of such ones that came so far, [rows, most]. */
+EXPORT int llmzip_mixer_draft(struct context_mixer *mixer, int rows, int most, int32_t *tokens,
+                              float *chances);
 /* From now on the streams are these of the former ones, [streams], in ascending order. */
 EXPORT int llmzip_mixer_select(struct context_mixer *mixer, const int32_t *from, int streams);
 

@@ -25,7 +25,7 @@ static char *own_slices(struct session *session, size_t slices, size_t bytes, si
     return own(session, slices, *stride);
 }
 
-#define TEAM_BUFFERS 10
+#define TEAM_BUFFERS 9
 
 static int new_teams(struct session *session, size_t threads)
 {
@@ -41,7 +41,6 @@ static int new_teams(struct session *session, size_t threads)
         rows * engine->gate_stride * sizeof(float),
         rows * widest,
         rows * sizeof(float),
-        rows * session->shape.groups * sizeof(float),
         engine->spec.featured ? rows * sizeof(float) : 0,
         engine->spec.featured && engine->spec.post_norm ? rows * engine->width * sizeof(float) : 0,
         engine->spec.featured ? rows * widest : 0,
@@ -62,11 +61,10 @@ static int new_teams(struct session *session, size_t threads)
         team->gate_up = (float *)(void *)(slices[2] + t * stride[2]);
         team->quantized = (uint8_t *)(slices[3] + t * stride[3]);
         team->scales = (float *)(void *)(slices[4] + t * stride[4]);
-        team->bounds = (float *)(void *)(slices[5] + t * stride[5]);
-        team->kept = (float *)(void *)(slices[6] + t * stride[6]);
-        team->added = (float *)(void *)(slices[7] + t * stride[7]);
-        team->high = (uint8_t *)(slices[8] + t * stride[8]);
-        team->high_scales = (float *)(void *)(slices[9] + t * stride[9]);
+        team->kept = (float *)(void *)(slices[5] + t * stride[5]);
+        team->added = (float *)(void *)(slices[6] + t * stride[6]);
+        team->high = (uint8_t *)(slices[7] + t * stride[7]);
+        team->high_scales = (float *)(void *)(slices[8] + t * stride[8]);
     }
     return 1;
 }
@@ -118,19 +116,32 @@ static int new_cache(struct session *session)
     session->head_bytes =
         (session->view.slots / PANEL - session->borrowed.blocks) * block_bytes(session->shape.size);
     session->largest = own(session, heads, sizeof *session->largest);
+    session->bounds = own(session, heads * (size_t)session->chunk, sizeof *session->bounds);
     session->cache = own(session, heads, session->head_bytes);
-    return session->largest && session->cache;
+    return session->largest && session->bounds && session->cache;
+}
+
+/* The number of a head among all. */
+static size_t head_number(const struct session *session, size_t layer, size_t stream, size_t group)
+{
+    return (layer * (size_t)session->streams + stream) * session->shape.groups + group;
 }
 
 struct head_cache session_cache(const struct session *session, size_t layer, size_t stream,
                                 size_t group)
 {
-    size_t head = (layer * (size_t)session->streams + stream) * session->shape.groups + group;
+    size_t head = head_number(session, layer, stream, group);
     const struct loan *loan = &session->borrowed;
     size_t lent = (layer * loan->streams + loan->stream) * session->shape.groups + group;
     return (struct head_cache){session->cache + head * session->head_bytes, session->largest + head,
                                loan->blocks ? loan->cache + lent * loan->head_bytes : NULL,
                                loan->blocks};
+}
+
+float *session_bounds(const struct session *session, size_t layer, size_t stream, size_t group)
+{
+    return session->bounds +
+           head_number(session, layer, stream, group) * (size_t)session->chunk;
 }
 
 /* Numbers of a kind of view's rotary tables for a chunk. */
@@ -263,6 +274,24 @@ static int renew_cache(struct session *session)
                 copy_blocks(session, &from, &to, 0, blocks);
             }
     return 1;
+}
+
+/* Slots of positions that are taken back stay as they are: nobody sees a position ahead of his own,
+ * and a chunk's slots are none that its first position sees. */
+int llmzip_session_rewind(struct session *session, int count)
+{
+    if (count < 0 || (count && (size_t)count >= session->view.count))
+        return LLMZIP_BAD_ARGUMENT;
+    if (!count)
+        return LLMZIP_OK;
+    session->position -= count;
+    session->view.count -= (size_t)count;
+    for (size_t layer = 0; layer < (size_t)session->engine->spec.layers; layer++)
+        for (size_t stream = 0; stream < (size_t)session->active; stream++)
+            for (size_t group = 0; group < session->shape.groups; group++)
+                session->largest[head_number(session, layer, stream, group)] =
+                    session_bounds(session, layer, stream, group)[session->view.count - 1];
+    return LLMZIP_OK;
 }
 
 void llmzip_session_free(struct session *session)

@@ -17,7 +17,6 @@ struct team {
     float *high_scales; /* [rows] */
     float *kept;        /* [rows], the scales of a parallel MLP's input; with features only */
     float *added;       /* [rows][width], what is normalized before it is added; likewise */
-    float *bounds;      /* [streams][groups][T], see kernels.h */
 };
 
 /* The first blocks of each head that another session's stream lends: positions that nobody
@@ -47,6 +46,7 @@ struct session {
     size_t lent;     /* blocks of its own that are lent */
     int never_lends; /* forks, which may go before theirs, and who has moved to another cache */
     float *largest; /* [layers][streams][groups] */
+    float *bounds;  /* [layers][streams][groups][chunk], of the last step: see kernels.h */
     size_t head_bytes;
     struct expert_scratch experts;       /* of the only team */
     struct team *teams;                  /* [threads] */
@@ -58,6 +58,8 @@ struct session {
 /* The cache of one head. */
 struct head_cache session_cache(const struct session *session, size_t layer, size_t stream,
                                 size_t group);
+/* What `largest` is of one head after each position of a step: [chunk]. */
+float *session_bounds(const struct session *session, size_t layer, size_t stream, size_t group);
 
 /* Assigns slots to `count` new positions, and notes what each of them sees. 0: out of memory. */
 int session_assign_slots(struct session *session, size_t count);

@@ -156,7 +156,7 @@ static struct head_rows head_rows(const struct worker *self, size_t layer, size_
                               self->team->qkv + row * stride,
                               stride,
                               self->team->scales + row,
-                              self->team->bounds + item * count,
+                              session_bounds(self->session, layer, first + stream, group),
                               self->team->attended + row * e->heads,
                               e->heads};
 }

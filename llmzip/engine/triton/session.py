@@ -148,6 +148,7 @@ class TritonSession(TorchSession):
             else step(inputs)
         )
         self.position += 1
+        self._last = 1
         return results
 
     def _keep(self, results: tuple[Tensor, ...]) -> HeadInput:
