@@ -297,6 +297,7 @@ TEMPLATE = (
 
 def chatty(folder: pathlib.Path, template: str = TEMPLATE, where: str = "config") -> pathlib.Path:
     """The tiny model's folder, with a chat template."""
+    pytest.importorskip("jinja2")
     shutil.copytree(TINY_DIRECTORY, folder)
     settings: dict[str, Any] = {"eos_token": {"content": "<|endoftext|>"}}
     if where == "config":

@@ -422,6 +422,15 @@ def test_blocks_are_found_in_linear_time() -> None:
     assert time.monotonic() - begun < 20
 
 
+def test_blocks_are_found_in_files_on_disks_too(tmp_path: pathlib.Path) -> None:
+    """Unlike BytesIO, they refuse to read less than nothing."""
+    block = Block(1, 5, b"12345").to_bytes()
+    path = tmp_path / "file"
+    path.write_bytes(b"junk" + block + bytes(200))
+    with path.open("rb") as file:
+        assert list(block_offsets(file, 0, 200, path.stat().st_size)) == [4]
+
+
 def test_many_damages_take_no_time_to_speak_of() -> None:
     text = random.Random(8).randbytes(1 << 20)
     data = bytearray(llmzip.compress(text, block_size=BLOCK))

@@ -44,7 +44,7 @@ def block_offsets(file: BinaryIO, start: int, stop: int, end: int) -> Iterator[i
         data = file.read(size + _HEAD_BYTES)
         starts, ends = _candidates(np.frombuffer(data, np.uint8), size, end - begin)
         if len(starts):
-            data += file.read(int(ends.max()) + CHECK_BYTES - len(data))
+            data += file.read(max(0, int(ends.max()) + CHECK_BYTES - len(data)))
             yield from (begin + position for position in _checked(data, starts, ends))
         begin += size
         size = min(2 * size, _CHUNK)
