@@ -28,6 +28,8 @@ class EncodedBlock(Block):
     """How many bytes before the block its matches need."""
     mixer: ContextMixer | None = None
     """What the block has taught, where the model has coded it: a solid frame goes on with it."""
+    tokens: int = 0
+    """How many tokens the model has coded."""
 
 
 class BlockObserver(CodingObserver, Protocol):

@@ -204,6 +204,7 @@ class LLMCodec(PayloadCodec):
             ),
             solid_only=layout.capacity_bits > self._bits_for_all(count),
             mixer=block.mixer,
+            tokens=count,
         )
 
     def _begin_payload(self, layout: StreamLayout) -> None:

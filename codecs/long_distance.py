@@ -128,6 +128,7 @@ def block_with_matches(
         match_bytes=len(payload) - len(inner_payload),
         lookback=lookback,
         mixer=literals.mixer if literals else None,
+        tokens=literals.tokens if literals else 0,
     )
 
 

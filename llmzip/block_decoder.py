@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from llmzip.accounting import block_bytes
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.blocks_ahead import DecoderAhead
+from llmzip.codecs.blocks_elsewhere import DecoderElsewhere
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.long_distance import decode_matches, parse_payload
@@ -17,12 +19,13 @@ from llmzip.coding.observer import CodingObserver
 from llmzip.container.block import Block
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.header import FrameHeader
-from llmzip.engine_loader import EngineLoader
-from llmzip.errors import FormatError, LimitError, LLMZipError, TruncatedError
+from llmzip.engine_loader import EngineLoader, kept_dictionary
+from llmzip.errors import FormatError, IntegrityError, LimitError, LLMZipError, TruncatedError
 from llmzip.limits import Limits
 from llmzip.mixing.base import ContextMixer
 from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.progress import ProgressCounter
+from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 
@@ -53,7 +56,13 @@ class BlockDecoder:
         self._codecs: dict[int, PayloadCodec] = {}  # that need the frame's model
         self._carried: ContextMixer | None = None
         self._ahead = DecoderAhead()
+        self._elsewhere: DecoderElsewhere | None = None  # for the frame
         self._unsure = False  # whether a block of a solid frame was begun and does not count (yet)
+
+    @property
+    def has_pool(self) -> bool:
+        """Whether blocks are decoded elsewhere, so that further ones should be read meanwhile."""
+        return self._loader.runtime.pool is not None
 
     def open_frame(self, header: FrameHeader) -> None:
         """Begin a frame. Raises LimitError where it needs more memory than allowed."""
@@ -62,18 +71,37 @@ class BlockDecoder:
         self._history = self._carried = None
         self._codecs = {}
         self._ahead = DecoderAhead()
+        if self._elsewhere:
+            self._elsewhere.drop()
+        self._elsewhere = self._pooled(header)
         self._unsure = False
+
+    def _pooled(self, header: FrameHeader) -> DecoderElsewhere | None:
+        pool = self._loader.runtime.pool
+        if pool is None or header.solid or self._observer:
+            return None
+        fingerprint = header.fingerprint
+        if fingerprint and self._loader.model is not None:
+            fingerprint = self._loader.model_for_fingerprint(fingerprint).fingerprint
+        job = DecodeJob(header, fingerprint, self._loader.dictionary_content, self._limits.memory)
+        return DecoderElsewhere(pool, job)
 
     def has_room(self, blocks: Sequence[Block]) -> bool:
         """Whether another block like the last of these, the next ones of the frame, could be
         decoded beside them; not while blocks that have been decoded wait for their turn.
         """
+        if self._elsewhere:
+            need = sum(block.size for block in blocks) + blocks[-1].size
+            return self._elsewhere.has_room(len(blocks)) and need <= self._limits.most_memory // 4
         return not self._ahead and self._together([*blocks, blocks[-1]]) > len(blocks)
 
     def decode_ahead(self, blocks: Sequence[Block]) -> None:
         """Decode the next blocks of the frame side by side, as far as the limits allow; `attempt`
         then gives their contents, and raises what is wrong with them.
         """
+        if self._elsewhere:
+            self._submit(self._elsewhere, blocks)
+            return
         if self._ahead or len(blocks) < 2:
             return
         count = self._together(blocks)
@@ -84,6 +112,15 @@ class BlockDecoder:
         with contextlib.suppress(LLMZipError, MemoryError):
             payloads = [_model_payload(block)[1:] for block in blocks[:count]]
             self._ahead.decode(self._llm_codec(), payloads)
+
+    def _submit(self, elsewhere: DecoderElsewhere, blocks: Sequence[Block]) -> None:
+        done = self.progress_counter.bytes
+        with contextlib.suppress(LimitError):  # it is raised when it is the block's turn
+            for number, block in enumerate(blocks):
+                self._limits.check_output(done, block)
+                done += block.size
+                if number >= elsewhere.count:
+                    elsewhere.submit(block)
 
     def _together(self, blocks: Sequence[Block]) -> int:
         """How many of these blocks, the first ones, can be decoded side by side within the
@@ -133,7 +170,7 @@ class BlockDecoder:
         self._limits.check_output(self.progress_counter.bytes, block)
         self.progress_counter.begin_block()
         try:
-            data = self._decode(block)
+            data = self._decode_elsewhere(block) if self._elsewhere else self._decode(block)
         except TruncatedError as error:  # a payload is complete: waiting for more would not help
             raise FormatError(f"a block's payload is damaged: {error}") from error
         self.progress_counter.report(block.size)
@@ -147,6 +184,24 @@ class BlockDecoder:
         self._limits.count(block)
         self.progress_counter.end_block(block.size)
         self._unsure = False
+
+    def _decode_elsewhere(self, block: Block) -> bytes:
+        assert self._elsewhere
+        done = 0
+
+        def report(size: int) -> None:
+            nonlocal done
+            done = size
+            self.progress_counter.report(size)
+
+        data, tokens = self._elsewhere.take(block, report)
+        if len(data) != block.size:
+            raise IntegrityError(
+                f"a worker gave {len(data)} bytes for a block of {block.size}: is it the same "
+                "version of llmzip?"
+            )
+        self.progress_counter.report(max(done, block.size), tokens)
+        return data
 
     def _decode(self, block: Block) -> bytes:
         """The content of a block, once its need of memory is known to keep to the limits."""
@@ -249,3 +304,41 @@ def _model_payload(block: Block) -> tuple[int, bytes, int]:
         return block.codec, block.payload, block.size
     parsed = parse_payload(block.payload, block.size)
     return parsed.inner, parsed.inner_payload, parsed.literals_size
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeJob:
+    """A `Job` of a pool: the contents of blocks of one frame, which is not solid, and how many
+    tokens each is.
+    """
+
+    header: FrameHeader
+    fingerprint: bytes
+    """Of the model, as far as it is known; nothing where the frame needs none."""
+    dictionary: bytes = dataclasses.field(repr=False)
+    """The dictionary, or nothing."""
+    max_memory: int | None
+    """As of `LLMZipDecompressor`; None: the memory of the worker's machine."""
+
+    def __call__(
+        self, pieces: Sequence[Block], runtime: Runtime
+    ) -> list[tuple[bytes, int] | LLMZipError]:
+        """What the blocks hold, and how many tokens the model has decoded for it."""
+        model = None
+        try:
+            if self.fingerprint:
+                model = EngineLoader(runtime=runtime).model_for_fingerprint(self.fingerprint)
+            loader = EngineLoader(model, kept_dictionary(self.dictionary), runtime)
+            decoder = BlockDecoder(loader, max_memory=self.max_memory)
+            decoder.open_frame(self.header)
+        except LLMZipError as error:
+            return [error for _ in pieces]
+        decoder.decode_ahead(pieces)
+        found: list[tuple[bytes, int] | LLMZipError] = []
+        for block in pieces:
+            before = decoder.progress_counter.tokens
+            try:
+                found.append((decoder.decode(block), decoder.progress_counter.tokens - before))
+            except LLMZipError as error:
+                found.append(error)
+        return found

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from llmzip import accounting, levels
 from llmzip.buffers import whole_number
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.blocks_ahead import EncoderAhead
+from llmzip.codecs.blocks_elsewhere import EncoderElsewhere
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.match_finder import MatchFinder
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.model_free import MODEL_FREE
+from llmzip.codecs.probe import leading_run
 from llmzip.codecs.selection import Draft, draft, draft_for_model, encode_block_as
 from llmzip.coding.observer import CodingObserver
 from llmzip.container.codec_ids import CHOICES, CodecId
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
-from llmzip.engine_loader import EngineLoader
-from llmzip.errors import LLMZipError
+from llmzip.engine_loader import EngineLoader, kept_dictionary
+from llmzip.errors import LLMZipError, ModelMismatchError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.integer_model import IntegerModel
+from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 
@@ -80,6 +84,7 @@ class BlockEncoder:
         `LLMZipCompressor`.
         """
         self.loader = loader
+        self._options = options
         self._level = levels.level_parameters(options.level, options.block_size)
         self._block_lines = options.block_lines
         self._forced = options.codec
@@ -94,6 +99,9 @@ class BlockEncoder:
         self._carried: ContextMixer | None = None
         self._matches = MatchFinder(History(loader.dictionary_content))
         self._ahead = EncoderAhead()
+        pool = loader.runtime.pool
+        self._elsewhere = EncoderElsewhere(pool) if pool and not self._solid else None
+        self._jobs: dict[bool, EncodeJob] = {}
 
     @property
     def block_size(self) -> int:
@@ -119,14 +127,53 @@ class BlockEncoder:
             self._llm()
 
     def look_ahead(self, pending: bytearray, kept: int) -> None:
-        """Draft the next blocks of the pending data, as many as go side by side; its last `kept`
-        bytes are no block yet.
+        """Draft the next blocks of the pending data, as many as go side by side, or submit them to
+        the pool; its last `kept` bytes are no block yet.
         """
+        if self._goes_elsewhere:
+            self._submit(pending, kept)
+            return
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
             return
         while self._ahead.wants(len(pending), kept):
             data = self.next_data(pending, self._ahead.size)
             self._ahead.add(data, self._draft(data), self._matches, self._llm)
+
+    @property
+    def _goes_elsewhere(self) -> bool:
+        return self._elsewhere is not None and not self._observer
+
+    def _submit(self, pending: bytearray, kept: int) -> None:
+        assert self._elsewhere
+        while self._elsewhere.wants(len(pending), kept):
+            data = self.next_data(pending, self._elsewhere.size)
+            self._elsewhere.add(data, self._presumed_size(data), self._job())
+
+    def _presumed_size(self, data: bytes) -> int:
+        """How much of the data its block will hold, presumably: only the text's tokens tell, and
+        they are counted from the first block on that had too many.
+        """
+        assert self._elsewhere
+        if self._block_lines is not None or self._forced not in (None, LLMCodec.name):
+            return len(data)
+        if not self._elsewhere.surprised:
+            return leading_run(data)[1] if self._forced is None else len(data)
+        draft = self._draft(data)
+        return draft.size(self._llm().prepare(draft.text).size) if draft.text else len(draft.data)
+
+    def _job(self) -> EncodeJob:
+        """What the pool does with the next block."""
+        reaches_back = bool(len(self._matches.history))
+        if reaches_back not in self._jobs:
+            model = self.loader.chosen_model()
+            self._jobs[reaches_back] = EncodeJob(
+                self._options,
+                model.fingerprint,
+                model.vocabulary.rules,
+                self.loader.dictionary_content,
+                reaches_back,
+            )
+        return self._jobs[reaches_back]
 
     def next_data(self, pending: bytearray, begin: int = 0) -> bytes:
         """What the block that begins there is to hold of the pending data. Raises LLMZipError where
@@ -153,15 +200,40 @@ class BlockEncoder:
     @property
     def waits(self) -> bool:
         """Whether more data would let more blocks go side by side."""
-        return self._ahead.waits
+        return (self._elsewhere or self._ahead).waits
 
     def encode(self, data: bytes) -> EncodedBlock:
         """A block that holds a prefix of the data, and may become the next one of the frame, or the
         first one of a frame.
         """
-        block = self._encode(data)
+        block = self._encode_elsewhere(data) if self._goes_elsewhere else self._encode(data)
         if self._block_lines is not None and block.size < len(data):
             raise self._too_long()  # their tokens do not
+        return block
+
+    def encode_apart(self, pieces: Sequence[bytes], reaches_back: bool) -> list[EncodedBlock]:
+        """A block of each piece, of which none follows another; side by side, where that pays.
+
+        reaches_back: whether they may refer to the dictionary.
+        """
+        if not reaches_back:
+            self._matches = MatchFinder(History())
+        if self._forced in (None, LLMCodec.name):
+            for data in pieces:
+                self._ahead.add(data, self._draft(data), self._matches, self._llm)
+        return [self.encode(data) for data in pieces]
+
+    def _encode_elsewhere(self, data: bytes) -> EncodedBlock:
+        assert self._elsewhere
+        done = 0
+
+        def report(size: int) -> None:
+            nonlocal done
+            done = size
+            self._progress(size, 0)
+
+        block = self._elsewhere.take(data, self._job(), report)
+        self._progress(max(done, block.size), block.tokens)
         return block
 
     def _encode(self, data: bytes) -> EncodedBlock:
@@ -256,3 +328,40 @@ class BlockEncoder:
                 observer=self._observer,
             )
         return self._llm_codec
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeJob:
+    """A `Job` of a pool: blocks of pieces of data that do not depend on each other."""
+
+    options: CompressionOptions
+    fingerprint: bytes
+    """Of the model, which the worker has in its own store."""
+    rules: str = dataclasses.field(repr=False)
+    """The model's tokenizer rules, by which the data is split here."""
+    dictionary: bytes = dataclasses.field(repr=False)
+    """The dictionary, or nothing."""
+    reaches_back: bool
+    """Whether blocks may refer to the dictionary."""
+
+    def __call__(
+        self, pieces: Sequence[bytes], runtime: Runtime
+    ) -> list[EncodedBlock | LLMZipError]:
+        """A block of a prefix of each piece."""
+        try:
+            encoder = BlockEncoder(self._loader(runtime), self.options, lambda size, tokens: None)
+            blocks = encoder.encode_apart(pieces, self.reaches_back)
+        except LLMZipError as error:
+            if len(pieces) == 1:
+                return [error]
+            return [done for piece in pieces for done in self([piece], runtime)]
+        return [dataclasses.replace(block, mixer=None) for block in blocks]
+
+    def _loader(self, runtime: Runtime) -> EngineLoader:
+        model = EngineLoader(runtime=runtime).model_for_fingerprint(self.fingerprint)
+        if model.vocabulary.rules != self.rules:
+            raise ModelMismatchError(
+                f"the model {self.fingerprint.hex()[:16]} has other tokenizer rules here than "
+                "where the file is written: install the same model with `llmzip models pull`"
+            )
+        return EngineLoader(model, kept_dictionary(self.dictionary), runtime)

@@ -175,6 +175,11 @@ class LLMZipCompressor(NotCopyable):
         return b"".join(out)
 
     @property
+    def block_size(self) -> int:
+        """Uncompressed bytes per block."""
+        return self._encoder.block_size
+
+    @property
     def tokens(self) -> int:
         """How many tokens the model has coded so far."""
         return self._progress_counter.tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import logging
 import os
@@ -153,6 +154,14 @@ class EngineLoader:
                 _loaded = None  # makes room
                 _loaded = key, _build(model, *computing)
             return _loaded[1]
+
+
+@functools.lru_cache(maxsize=1)
+def kept_dictionary(content: bytes) -> Dictionary | None:
+    """The dictionary with this content, if it is any: the one used last is kept, as what engines
+    have read of it.
+    """
+    return Dictionary(content) if content else None
 
 
 def _kept_model(prefix: bytes, rules: str | None = None) -> IntegerModel | None:

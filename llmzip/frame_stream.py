@@ -23,7 +23,8 @@ class FrameStream:
         self._decoder = decoder
         self._frames = read_frames(file)
         self._frame: FrameReader | None = None
-        self._reads_ahead = can_seek(file)  # a pipe's next block may come only after this one
+        # A pipe's next block may come only after this one.
+        self._reads_ahead = can_seek(file) or decoder.has_pool
         self._waiting: deque[Block] = deque()  # read, and not yet decoded
         self._frame_ends = False  # behind those
         self._failure: Exception | None = None  # of reading further
@@ -50,7 +51,7 @@ class FrameStream:
             raise self._error.with_traceback(None)
         try:
             self._calls.check()
-            if not self._waiting:
+            if not self._waiting or self._decoder.has_pool:
                 self._calls.run(self._read)
             if not self._waiting:
                 return False

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from llmzip.buffers import whole_number
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from llmzip.errors import LLMZipError
     from llmzip.types import DownloadProgress
 
 EngineName = Literal["auto", "native", "torch"]
 
 ENGINE_NAMES: tuple[EngineName, ...] = typing.get_args(EngineName)
+
+
+Piece = TypeVar("Piece", contravariant=True)
+Done = TypeVar("Done")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +58,10 @@ class Runtime:
     """Called with the stage ("download", "convert"), what is done and the total, while a model is
     downloaded and converted.
     """
+    pool: Pool | None = None
+    """What codes blocks elsewhere (`llmzip.integrations`): blocks of files that are not solid, and
+    each as it is coded here. None: all is done here.
+    """
 
     def __post_init__(self) -> None:
         if self.threads is not None and whole_number(self.threads, "threads") < 0:
@@ -71,3 +83,32 @@ class Runtime:
 
 DEFAULT_RUNTIME = Runtime()
 """All processors, the quickest engine that is there, and no download."""
+
+
+class Job(Protocol[Piece, Done]):
+    """Work on pieces that do not depend on each other; like the pieces and what is made of them, it
+    can be pickled.
+    """
+
+    def __call__(self, pieces: Sequence[Piece], runtime: Runtime) -> list[Done | LLMZipError]:
+        """What is made of each piece, or what is wrong with it. Done twice it gives the same."""
+        ...
+
+
+class Pool(Protocol):
+    """Does jobs elsewhere: in other processes, or on other machines."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces should be submitted and not yet taken, at most: enough that no worker
+        waits for its next one.
+        """
+        ...
+
+    def submit(self, job: Job[Any, Done], piece: Any) -> Future[Done]:
+        """Have a piece worked on. Pieces are begun in the order in which they are submitted.
+
+        The future raises the LLMZipError that the job gives for the piece, or one that says why no
+        worker could do it.
+        """
+        ...
