@@ -44,6 +44,8 @@ class Arguments:
     model: str | None = None
     dictionary: str | None = None
     runtime: Runtime = DEFAULT_RUNTIME
+    ray: str | None = None
+    """The address of the cluster that codes blocks."""
     max_memory: int | None = None
     max_output: int | None = None
     keep_going: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
 import click
 
-from llmzip.cli import environment, options
+from llmzip.cli import cluster, environment, options
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.listing import Listing
 from llmzip.cli.name_lists import names_of
@@ -55,8 +56,10 @@ def _convert(arguments: Arguments) -> int:
         Action.COMPRESS: convert.compress,
         Action.DECOMPRESS: convert.decompress,
         Action.TEST: convert.test,
-    }
-    return run_each(arguments, functools.partial(work[arguments.action], arguments=arguments))
+    }[arguments.action]
+    with cluster.connected(arguments.ray, arguments.runtime) as runtime:
+        arguments = dataclasses.replace(arguments, runtime=runtime)
+        return run_each(arguments, functools.partial(work, arguments=arguments))
 
 
 def _check(arguments: Arguments) -> None:
@@ -87,6 +90,13 @@ def _check(arguments: Arguments) -> None:
         raise click.UsageError("--keep-going is for whole files")
     if arguments.keep_going and arguments.action not in (Action.DECOMPRESS, Action.TEST):
         raise click.UsageError("--keep-going is for -d and -t")
+    if arguments.ray is not None:
+        if arguments.compression.get("solid"):
+            raise click.UsageError("--ray and --solid exclude each other: blocks build on others")
+        if arguments.has_span or arguments.keep_going:
+            raise click.UsageError("--ray is for whole files")
+        if arguments.action is Action.LIST:
+            raise click.UsageError("--ray has nothing to do for a list")
 
 
 def _compression(action: Action, digit: int | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -63,12 +63,12 @@ _COMPRESSION = {
     "Input": options.INPUTS,
     "Output": options.TARGETS,
     "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.RESUME, options.OFFLINE],
-    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
+    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS, options.RAY],
 }
 _DECODING = {
     "Input": options.INPUTS,
     "Limits": [*options.LIMITS, options.KEEP_GOING],
-    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS],
+    "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS, options.RAY],
 }
 _REPAIR = {
     "Input": options.INPUTS,

@@ -241,6 +241,14 @@ JOBS = click.Option(
         f"{environment.JOBS}; the bytes stay the same."
     ),
 )
+RAY = click.Option(
+    ["--ray"],
+    metavar="ADDRESS",
+    help=(
+        "Code blocks on a Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT; the bytes stay "
+        "the same."
+    ),
+)
 LIMITS = [
     click.Option(
         ["-M", "--max-memory"],

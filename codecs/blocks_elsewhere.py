@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet  # in Python 3.10 not the built-in one
 from typing import TypeVar
 
+from llmzip.accounting import machine_bytes
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.container.block import Block
 from llmzip.runtime import Job, Pool
@@ -42,6 +43,7 @@ class EncoderElsewhere:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._next: deque[_Submitted] = deque()
+        self._most_bytes = machine_bytes() // 4
         self.surprised = False
         """Whether a block has held less than was presumed: presume with more care."""
 
@@ -49,7 +51,7 @@ class EncoderElsewhere:
         """Whether one more block should be submitted, and `size` pending bytes hold one; the last
         `kept` of them do not count.
         """
-        return len(self._next) < self._pool.pieces and size - self.size > kept
+        return self._has_room and size - self.size > kept
 
     @property
     def size(self) -> int:
@@ -59,7 +61,11 @@ class EncoderElsewhere:
     @property
     def waits(self) -> bool:
         """Whether with more data at hand more blocks would be under way."""
-        return bool(self._next) and len(self._next) < self._pool.pieces
+        return bool(self._next) and self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._next) < self._pool.pieces and self.size < self._most_bytes
 
     def add(self, data: bytes, size: int, job: Job[bytes, EncodedBlock]) -> None:
         """Submit the block behind those under way.

@@ -165,11 +165,12 @@ class BlockEncoder:
         """What the pool does with the next block."""
         reaches_back = bool(len(self._matches.history))
         if reaches_back not in self._jobs:
-            model = self.loader.chosen_model()
+            needs_model = self._forced in (None, LLMCodec.name, MetaTokenCodec.name)
+            model = self.loader.chosen_model() if needs_model else None
             self._jobs[reaches_back] = EncodeJob(
                 self._options,
-                model.fingerprint,
-                model.vocabulary.rules,
+                model.fingerprint if model else b"",
+                model.vocabulary.rules if model else "",
                 self.loader.dictionary_content,
                 reaches_back,
             )
@@ -336,7 +337,7 @@ class EncodeJob:
 
     options: CompressionOptions
     fingerprint: bytes
-    """Of the model, which the worker has in its own store."""
+    """Of the model, which the worker has in its own store; nothing where none is needed."""
     rules: str = dataclasses.field(repr=False)
     """The model's tokenizer rules, by which the data is split here."""
     dictionary: bytes = dataclasses.field(repr=False)
@@ -358,6 +359,8 @@ class EncodeJob:
         return [dataclasses.replace(block, mixer=None) for block in blocks]
 
     def _loader(self, runtime: Runtime) -> EngineLoader:
+        if not self.fingerprint:
+            return EngineLoader(None, kept_dictionary(self.dictionary), runtime)
         model = EngineLoader(runtime=runtime).model_for_fingerprint(self.fingerprint)
         if model.vocabulary.rules != self.rules:
             raise ModelMismatchError(

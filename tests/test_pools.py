@@ -24,11 +24,16 @@ from llmzip.block_decoder import DecodeJob
 from llmzip.block_encoder import CompressionOptions, EncodeJob
 from llmzip.container.frame_reader import read_frames
 from llmzip.errors import LimitError, LLMZipError, ModelMismatchError, ModelNotFoundError
+from llmzip.evaluation.options import Options, Text
+from llmzip.evaluation.rows import Result, Row
+from llmzip.evaluation.run import evaluate
 from llmzip.integrations.blocks import decode_block, encode_block
 from llmzip.integrations.executors import ExecutorPool
+from llmzip.integrations.storage import compress_url, decompress_url
 from llmzip.runtime import Runtime
+from llmzip.scoring.load import load_scorer
 from tests import golden
-from tests.conftest import tiny
+from tests.conftest import TINY_DIRECTORY, tiny
 from tests.test_limits import words
 
 HERE = Runtime(threads=1, jobs=1)
@@ -213,3 +218,51 @@ def test_functions_of_bytes(tmp_path: pathlib.Path) -> None:
 def test_a_pool_takes_a_piece_or_more(wrong: int) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         ExecutorPool(LastFirst(), wrong)
+
+
+def test_evaluation_gives_the_same_numbers(pool: ExecutorPool) -> None:
+    load = functools.partial(load_scorer, str(TINY_DIRECTORY), runtime=HERE)
+    texts = [Text("a", TEXT[:700]), Text("b", TEXT[700:1300])]
+    options = Options(tasks=("code_length", "file", "bpc"), context=64, level=1)
+    here, there = (
+        evaluate([load], texts, options, codecs=("xz:preset=9", "zstd:level=3"), pool=where)
+        for where in (None, pool)
+    )
+
+    def numbers(result: Result) -> list[Row]:
+        return [
+            dataclasses.replace(row, seconds={}, seconds_per_megabyte=None) for row in result.rows
+        ]
+
+    assert numbers(there) == numbers(here)
+    assert [row.seconds.keys() for row in there.rows] == [row.seconds.keys() for row in here.rows]
+
+
+@pytest.mark.parametrize("place", ["memory://llmzip-tests", "file"])
+def test_storage_by_url(place: str, pool: ExecutorPool, tmp_path: pathlib.Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    place = (tmp_path / "files").as_uri() if place == "file" else f"{place}-{tmp_path.name}"
+    source, packed, back = (f"{place}/{name}" for name in ("a", "a.llmz", "b"))
+    system, path = fsspec.core.url_to_fs(source)
+    system.makedirs(system._parent(path), exist_ok=True)
+    system.pipe_file(path, TEXT)
+    options = CompressionOptions(level=1, block_size=1024)
+    compress_url(source, packed, options, runtime=pooled(pool))
+    file = system.cat_file(f"{path}.llmz")
+    assert file == llmzip.compress(TEXT, 1, block_size=1024, runtime=HERE)
+    assert decompress_url(packed, back, runtime=pooled(pool)).uncompressed_bytes == len(TEXT)
+    assert fsspec.open(back).open().read() == TEXT
+    system.pipe_file(f"{path}.llmz", file[:-20])
+    with pytest.raises(LLMZipError):
+        decompress_url(packed, f"{place}/c", runtime=pooled(pool))
+    assert sorted(name.rpartition("/")[2] for name in system.ls(system._parent(path), False)) == [
+        "a",
+        "a.llmz",
+        "b",
+    ]
+
+
+def test_an_unknown_protocol() -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(LLMZipError, match="steam"):
+        compress_url("steam://a", "steam://b")

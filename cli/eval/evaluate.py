@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import typing
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llmzip.cli import cluster
 from llmzip.cli.eval.measurement import DATA_HELP, LIMIT, QUIET, Loader, loading
 from llmzip.cli.eval.models import compare, damage, months
 from llmzip.cli.eval.pairs import align, conditional, information, knn
@@ -96,6 +98,11 @@ _DAMAGE_TEXT = "corpus:python-topics:65536"
     default=None,
     help="The cache damage grid; on where neither model nor data is named.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Measure on a Ray cluster, text by text and task by task; the same numbers.",
+)
 @QUIET
 @loading
 @click.pass_context
@@ -113,6 +120,7 @@ def evaluate(
     ic_bias: float | None,
     bos_mode: BosMode,
     with_damage: bool | None,
+    ray: str | None,
     quiet: bool,
     loader: Loader,
 ) -> None:
@@ -143,15 +151,19 @@ def evaluate(
     progress = MeasurementProgress(quiet)
     wants_damage = complete if with_damage is None else with_damage
     damage_text = load_texts(data[:1] or (_DAMAGE_TEXT,), limit)[0] if wants_damage else None
-    result = run.evaluate(
-        [functools.partial(loader.scorer, name) for name in names],
-        load_texts(data or DEFAULT_DATA, limit),
-        options,
-        codecs=codecs or (DEFAULT_CODECS if complete else ()),
-        damage=damage_text,
-        folder=_made(output),
-        begin=progress.begin,
-    )
+    with cluster.connected(ray, loader.runtime) as runtime:
+        if runtime.pool:  # the workers have the device
+            loader = dataclasses.replace(loader, device="cpu", engine="auto")
+        result = run.evaluate(
+            [functools.partial(loader.scorer, name) for name in names],
+            load_texts(data or DEFAULT_DATA, limit),
+            options,
+            codecs=codecs or (DEFAULT_CODECS if complete else ()),
+            damage=damage_text,
+            folder=_made(output),
+            begin=progress.begin,
+            pool=runtime.pool,
+        )
     progress.done()
     table = markdown(result)
     click.echo(table)

@@ -20,7 +20,7 @@ from llmzip.errors import LLMZipError
 from llmzip.evaluation.json_values import to_json
 from llmzip.evaluation.options import Text, load_texts, sources
 from llmzip.evaluation.partial import Partial
-from llmzip.runtime import ENGINE_NAMES, EngineName
+from llmzip.runtime import ENGINE_NAMES, EngineName, Runtime
 from llmzip.scoring.base import DTYPES, Scorer
 from llmzip.scoring.load import FLOAT_PREFIX, load_scorer
 
@@ -77,10 +77,14 @@ class Loader:
     threads: int | None
     offline: bool
 
-    def scorer(self, name: str | None) -> Scorer:
-        """The model of that name; None: the default model."""
-        runtime = make_runtime(self.engine, self.device, self.threads, self.offline, download=True)
-        return load_scorer(name, dtype=self.dtype, runtime=runtime)
+    @property
+    def runtime(self) -> Runtime:
+        """How models compute."""
+        return make_runtime(self.engine, self.device, self.threads, self.offline, download=True)
+
+    def scorer(self, name: str | None, runtime: Runtime | None = None) -> Scorer:
+        """The model of that name; None: the default model. runtime: instead of the options'."""
+        return load_scorer(name, dtype=self.dtype, runtime=runtime or self.runtime)
 
 
 def loading(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,10 +9,12 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import tasks
+from llmzip.evaluation.cells import Cell, CellJob
 from llmzip.evaluation.codec_rows import measure_codec
 from llmzip.evaluation.environment import environment
 from llmzip.evaluation.json_values import from_json, to_json
@@ -30,6 +32,7 @@ from llmzip.evaluation.rows import (
     Row,
 )
 from llmzip.extras import needing
+from llmzip.runtime import Pool
 from llmzip.scoring.base import Scorer
 from llmzip.scoring.spans import Begin
 
@@ -50,7 +53,7 @@ class _Outcome(Generic[T]):
 
 
 def evaluate(
-    models: Sequence[Callable[[], Scorer]],
+    models: Sequence[Callable[..., Scorer]],
     texts: Sequence[Text],
     options: Options,
     *,
@@ -58,23 +61,40 @@ def evaluate(
     damage: Text | None = None,
     folder: pathlib.Path | None = None,
     begin: Begin | None = None,
+    pool: Pool | None = None,
 ) -> Result:
     """Measure every model and codec on every text.
 
-    models: loaded one after the other, so that only one is in memory. damage: the text of the cache
+    models: loaded one after the other, so that only one is in memory; a pool's workers call them
+    with `runtime=`. pool: measures the cells, all but the damage grid, with the same numbers; what
+    is measured here names them. damage: the text of the cache
     damage grid, if that is wanted. folder: where finished cells are kept so that the same call goes
     on after an interruption. What does not apply is reported under `errors` with its reason.
     """
     if damage:
         _damage_measure()  # what is missing is said before anything is measured
     partial = Partial(folder / PARTIAL if folder else None)
-    rows = [_codec_row(codec, text, partial) for text in texts for codec in codecs]
+    cells = {text: [(codec, _codec_identity(codec, text)) for codec in codecs] for text in texts}
+    elsewhere = _submitted(pool, None, cells, options, partial)
+    rows = [
+        _codec_row(codec, text, partial, elsewhere.get((text, codec)))
+        for text in texts
+        for codec in codecs
+    ]
     cards, grid, grid_seconds, errors = [], [], {}, {}
     for load in models:
         scorer = load()
         name = scorer.model_card.name
         cards.append(scorer.model_card)
-        rows += [_model_row(scorer, text, options, partial, begin) for text in texts]
+        cells = {
+            text: [
+                (task, _task_identity(scorer, text, options, task))
+                for task in _tasks_of(scorer, text, options)
+            ]
+            for text in texts
+        }
+        elsewhere = _submitted(pool, load, cells, options, partial)
+        rows += [_model_row(scorer, text, options, partial, begin, elsewhere) for text in texts]
         if damage is None:
             continue
         found = _damage(scorer, damage, options.damage_contexts, partial, begin)
@@ -100,30 +120,76 @@ def evaluate(
     return result
 
 
-def _codec_row(codec: str, text: Text, partial: Partial) -> Row:
+_Elsewhere = dict[tuple[Text, str], "Future[tuple[Any, float]]"]
+"""Cells that a pool measures, by text and by task or codec."""
+
+
+def _submitted(
+    pool: Pool | None,
+    load: Callable[..., Scorer] | None,
+    cells: Mapping[Text, Sequence[tuple[str, object]]],
+    options: Options,
+    partial: Partial,
+) -> _Elsewhere:
+    """Have a pool measure the cells of texts, by task and identity, that are not known."""
+    if pool is None:
+        return {}
+    job = CellJob.of(load)
+    return {
+        (text, task): pool.submit(job, Cell(task, text, options))
+        for text, named in cells.items()
+        for task, identity in named
+        if partial.get(dict[str, Any], identity) is None
+    }
+
+
+def _codec_identity(codec: str, text: Text) -> object:
+    return [FORMAT, codec, text.sha256]
+
+
+def _task_identity(scorer: Scorer, text: Text, options: Options, task: str) -> object:
+    return [
+        *(FORMAT, scorer.model_card, text.name, text.sha256),
+        *([len(part) for part in text.parts], task, dataclasses.replace(options, tasks=())),
+    ]
+
+
+def _codec_row(
+    codec: str, text: Text, partial: Partial, elsewhere: Future[tuple[Any, float]] | None
+) -> Row:
     measure = functools.partial(measure_codec, codec, text.data)
-    outcome = _timed(CodecMeasures, measure, partial, [FORMAT, codec, text.sha256])
+    identity = _codec_identity(codec, text)
+    outcome = _timed(CodecMeasures, measure, partial, identity, elsewhere)
     return _row(codec, "codec", text, {"codec": outcome})
 
 
+def _tasks_of(scorer: Scorer, text: Text, options: Options) -> list[str]:
+    """The tasks that a model has on a text."""
+    # Of a text that is no set of documents, `documents` tells nothing new.
+    return [
+        task
+        for task in options.tasks
+        if (task != "file" or scorer.model_card.kind == "integer")
+        and (task != "documents" or text.documents or options.tasks != TASKS)
+    ]
+
+
 def _model_row(
-    scorer: Scorer, text: Text, options: Options, partial: Partial, begin: Begin | None
+    scorer: Scorer,
+    text: Text,
+    options: Options,
+    partial: Partial,
+    begin: Begin | None,
+    elsewhere: _Elsewhere,
 ) -> Row:
     card = scorer.model_card
     outcomes: dict[str, _Outcome[Measures]] = {}
-    for task in options.tasks:
-        if task == "file" and card.kind != "integer":
-            continue
-        if task == "documents" and not text.documents and options.tasks == TASKS:
-            continue  # of a text that is no set of documents it tells nothing new
+    for task in _tasks_of(scorer, text, options):
         progress = begin(f"{card.name}: {text.name}: {task}") if begin else None
-        identity = [
-            *(FORMAT, card, text.name, text.sha256, [len(part) for part in text.parts], task),
-            dataclasses.replace(options, tasks=()),
-        ]
         kind, measure = tasks.TASKS[task].kind, tasks.TASKS[task].measure
         call = functools.partial(measure, scorer, text, options, progress)
-        outcomes[task] = _timed(kind, call, partial, identity)
+        identity = _task_identity(scorer, text, options, task)
+        outcomes[task] = _timed(kind, call, partial, identity, elsewhere.get((text, task)))
     return _row(card.name, card.kind, text, outcomes)
 
 
@@ -153,18 +219,23 @@ def _damage(
 
 
 def _timed(
-    kind: type[T], measure: Callable[[], T], partial: Partial, identity: object
+    kind: type[T],
+    measure: Callable[[], T],
+    partial: Partial,
+    identity: object,
+    elsewhere: Future[tuple[T, float]] | None = None,
 ) -> _Outcome[T]:
-    """Measure, unless an interrupted run has measured it already."""
+    """Measure, unless an interrupted run has measured it already, or a pool does."""
     known = partial.get(dict[str, Any], identity)
     if known is not None:
         return _Outcome(from_json(kind, known["measured"]), known["seconds"])
     start = time.perf_counter()
     try:
-        measured = measure()
+        measured, seconds = elsewhere.result() if elsewhere else (measure(), None)
     except LLMZipError as error:  # not kept: what is missing may be there when the run goes on
         return _Outcome(error=str(error))
-    seconds = time.perf_counter() - start
+    if seconds is None:
+        seconds = time.perf_counter() - start
     partial.put(identity, {"measured": measured, "seconds": seconds})
     return _Outcome(measured, seconds)
 
