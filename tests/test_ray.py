@@ -57,8 +57,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 def cluster(store: pathlib.Path) -> Iterator[Any]:
     """Three machines with a processor each."""
     made = cluster_utils.Cluster()
-    for _ in range(3):
-        made.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 << 20)
+    try:
+        for _ in range(3):
+            made.add_node(num_cpus=1, include_dashboard=False, object_store_memory=80 << 20)
+    except Exception as error:  # Ray gives a machine 30 seconds
+        made.shutdown()
+        if "timed out during startup" in str(error):
+            pytest.skip("this machine is too busy for Ray to start in its 30 seconds")
+        raise
     yield made
     ray.shutdown()
     made.shutdown()
