@@ -128,7 +128,12 @@ def test_blocks_that_hold_less_than_was_presumed(
     assert max(sizes) < 1400
     submitted = []
     submit = pool.submit
-    monkeypatch.setattr(pool, "submit", lambda *work: submitted.append(work) or submit(*work))
+
+    def noted(*work: Any) -> Any:
+        submitted.append(work)
+        return submit(*work)
+
+    monkeypatch.setattr(pool, "submit", noted)
     assert llmzip.compress(NUMBERS, 1, runtime=pooled(pool), **options) == here
     # Only what was under way at the first surprise is done for nothing.
     assert len(submitted) <= len(sizes) + pool.pieces
