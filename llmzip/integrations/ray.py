@@ -35,6 +35,8 @@ up.
 """
 _LOOK_SECONDS, _NODES_SECONDS = 0.1, 2.0
 """How often new work is looked for, and how often new machines and lost workers."""
+_REACH_SECONDS = 15
+"""How long a cluster's address may take to answer."""
 _WINDOW = 4
 """Blocks under way, as a multiple of what all workers take at once: so that others need not wait
 for one that is three times slower (`python -m benchmarks.cluster`).
@@ -331,12 +333,21 @@ def _connect(ray: Any, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with _own_signals():
         try:
+            _check_reachable(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
             ray.init(address, **quiet)
         except Exception as error:  # Ray raises many kinds
             raise LLMZipError(
                 f"no Ray cluster at {address}: {_brief(error)}; `ray start --head` begins one, "
                 "and the address `local` needs none"
             ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT: Ray would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS):
+            pass
 
 
 def _brief(error: Exception) -> str:
