@@ -35,6 +35,8 @@ OPTIONAL = {
     "jinja2": "chat",
     "transformers": "eval",
     "matplotlib": "eval",
+    "scipy": "dimension",
+    "skdim": "dimension",
     "numcodecs": "codecs",
     "zarr": "test",
     "zstandard": "test",

@@ -24,7 +24,8 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         name for name in sys.modules if name.startswith(("llmzip.tuning", "llmzip.scoring.float"))
     ]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "llmzip.evaluation.cache_damage", raising=False)
+    for name in ("evaluation.cache_damage", "evaluation.dimension", "scoring.hidden_states"):
+        monkeypatch.delitem(sys.modules, f"llmzip.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
@@ -62,6 +63,7 @@ def test_without_core_and_torch_both_cures_are_named(
         (["--device", "cuda"], "torch"),
         (["tune", "-o", "mine"], "torch"),
         (["eval", "damage", "-d"], "eval"),
+        (["eval", "dimension", "-d"], "dimension"),
         (["eval", "-m", "float:owner/name", "-d"], "eval"),
     ],
 )

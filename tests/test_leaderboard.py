@@ -17,6 +17,7 @@ import llmzip
 from benchmarks import leaderboard, leaderboard_pictures, leaderboard_rows
 from benchmarks.leaderboard_page import page
 from benchmarks.leaderboard_rows import Leaderboard, LeaderboardRow, LeaderboardText
+from llmzip.evaluation.json_values import to_json
 from tests import browser as browsers
 from tests.browser import Browser
 from tests.conftest import TINY_DIRECTORY, tiny
@@ -119,7 +120,7 @@ def test_a_wrong_file_is_one_error_and_stays(
     path = tmp_path / "table.json"
     if isinstance(content, dict):
         whole = {"format": 1, "texts": [TEXT], "rows": [ROW], **content}
-        content = json.dumps(leaderboard_rows.to_json(whole))
+        content = json.dumps(to_json(whole))
     path.write_text(content)
     failed = cli(command, "--table", path)
     assert failed.exit_code == 1

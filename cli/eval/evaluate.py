@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llmzip.cli import cluster
+from llmzip.cli.eval.dimension import dimension
 from llmzip.cli.eval.measurement import DATA_HELP, LIMIT, QUIET, Loader, loading
 from llmzip.cli.eval.models import compare, damage, months
 from llmzip.cli.eval.pairs import align, conditional, information, knn
@@ -216,6 +217,7 @@ for command in (
     information,
     correlate,
     damage,
+    dimension,
     months,
     report,
     verify,

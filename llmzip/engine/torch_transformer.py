@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -287,10 +288,16 @@ class TorchTransformer:
         return table[ids].to(torch.float32).mul_(scale[ids, None])
 
     def forward(
-        self, ids: Tensor, positions: Tensor, cache: RotatingKVCache, used: int, hides: bool
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        cache: RotatingKVCache,
+        used: int,
+        hides: bool,
+        watch: Callable[[Tensor], None] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """ids [S, T], positions [T] -> head inputs [M, d] int8, row scales [M, 1]; `used`, `hides`:
-        see `RotatingKVCache`.
+        see `RotatingKVCache`. watch: is shown the residual vectors [M, d] after each layer.
 
         Repeated with the same arguments it returns the same: recording a graph runs it twice.
         """
@@ -303,6 +310,8 @@ class TorchTransformer:
             )
         for i, block in enumerate(self.blocks):
             block(x, cache.layer(i, len(ids)), view)
+            if watch:
+                watch(x)
         return self.norm(x)
 
     def predict(self, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
