@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.results import Row
 from llmzip.evaluation.plots import draw_bits_per_byte, figure, grid, svg
 from llmzip.levels import DEFAULT_LEVEL
+from llmzip.metrics.pareto import front
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,19 +48,6 @@ def _color(row: Row) -> str:
     )
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (speed, bits/byte) that no other beats in both, by falling speed.
-
-    >>> front([(10.0, 2.0), (5.0, 3.0), (1.0, 1.0)])
-    [(10.0, 2.0), (1.0, 1.0)]
-    """
-    best: list[tuple[float, float]] = []
-    for speed, bits in sorted(points, key=lambda p: (-p[0], p[1])):
-        if not best or bits < best[-1][1]:
-            best.append((speed, bits))
-    return best
-
-
 def pareto(rows: Sequence[Row], data: str) -> Figure:
     """Ratio against decompression speed for one text, and the front; what lies on it is in bold."""
     measured = [
@@ -75,7 +63,7 @@ def pareto(rows: Sequence[Row], data: str) -> Figure:
         row.compressor: (row.decode_bytes_per_s or 0.0, row.bits_per_byte or 0.0)
         for row in measured
     }
-    best = front(list(points.values()))
+    best = front(points.values(), lambda point: (-point[0], point[1]))
     axes.plot(
         *zip(*best, strict=True),
         color="0.6",

@@ -41,6 +41,10 @@ class Arguments:
     json: bool = False
     compression: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `CompressionOptions`, from the table `options.COMPRESSION`."""
+    target_time: float | None = None
+    """Seconds that compression and decompression may take each: they choose the level."""
+    target_memory: int | None = None
+    """Bytes that decoding may take: they choose the level."""
     model: str | None = None
     dictionary: str | None = None
     runtime: Runtime = DEFAULT_RUNTIME
@@ -60,6 +64,11 @@ class Arguments:
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of compressed files; the first one is that of new ones."""
         return tuple(dict.fromkeys((self.suffix, SUFFIX)))
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the level is to be chosen for each file."""
+        return self.target_time is not None or self.target_memory is not None
 
     @property
     def has_span(self) -> bool:

@@ -20,6 +20,7 @@ from llmzip.cli.messages import say
 from llmzip.cli.plan import output_of
 from llmzip.cli.progress import FileProgress, file_progress
 from llmzip.cli.restore import decode, dictionary, file_bytes, restore, shows_bar
+from llmzip.cli.targets import with_level
 
 if TYPE_CHECKING:
     from llmzip.compressor import LLMZipCompressor
@@ -95,6 +96,7 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
 
     bar = shows_bar(sink, arguments)
     with file_progress(label, file_bytes(reader), bar=bar, quiet=arguments.quiet) as progress:
+        arguments = with_level(reader, label, arguments, progress)
         made = compressor(arguments, progress)
         if not arguments.resume:
             return compress_with(made, reader, sink)

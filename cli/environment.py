@@ -6,18 +6,25 @@ from __future__ import annotations
 
 import os
 import re
-from typing import IO, Any
+from collections.abc import Callable
+from typing import IO, Any, TypeVar
 
 import click
 
+from llmzip.cli.durations import parse_duration
 from llmzip.cli.messages import say
+from llmzip.cli.sizes import parse_size
 from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
 
 LEVEL = "LLMZIP_LEVEL"
 THREADS = "LLMZIP_NUM_THREADS"
 JOBS = "LLMZIP_JOBS"
+TARGET_TIME = "LLMZIP_TARGET_TIME"
+TARGET_MEMORY = "LLMZIP_TARGET_MEMORY"
 
 _MAX_DIGITS = 9
+
+_Value = TypeVar("_Value")
 
 
 class VariableError(click.ClickException):
@@ -58,6 +65,26 @@ def jobs(given: int | None) -> int | None:
         if given is not None
         else _number(JOBS, "a number of blocks side by side, 0 for as many as is good", 0)
     )
+
+
+def target_time() -> float | None:
+    """The seconds of the environment, else None. Raises VariableError."""
+    return _parsed(TARGET_TIME, parse_duration)
+
+
+def target_memory() -> int | None:
+    """The bytes of the environment, else None. Raises VariableError."""
+    return _parsed(TARGET_MEMORY, parse_size)
+
+
+def _parsed(variable: str, parse: Callable[[str], _Value]) -> _Value | None:
+    text = os.environ.get(variable, "").strip()
+    try:
+        return parse(text) if text else None
+    except click.BadParameter as error:
+        raise VariableError(
+            f"the environment variable {variable}: {error.message} Correct it or unset it"
+        ) from None
 
 
 def _number(variable: str, what: str, low: int, high: int | None = None) -> int | None:

@@ -19,6 +19,7 @@ from llmzip.runtime import Runtime
 def execute(action: Action | None = None, digit: int | None = None, **given: Any) -> None:
     """Do what the options say and exit with 0, or 1 if something could not be done."""
     action = action or Action.COMPRESS
+    given.update(_targets(action, digit, given))
     given["compression"] = _compression(action, digit, given)
     given["runtime"] = _runtime(action, given)
     given["files"] = names_of(
@@ -82,6 +83,11 @@ def _check(arguments: Arguments) -> None:
             raise click.UsageError("--resume needs an output file")
         if arguments.compression.get("solid"):
             raise click.UsageError("--resume and --solid exclude each other")
+        if arguments.has_target:
+            raise click.UsageError(
+                "--resume needs a level: --target-time and --target-memory could choose another "
+                "one the next time"
+            )
     if arguments.lines and arguments.bytes:
         raise click.UsageError("--lines and --bytes exclude each other")
     if arguments.lines_per_block and not arguments.lines:
@@ -97,6 +103,23 @@ def _check(arguments: Arguments) -> None:
             raise click.UsageError("--ray is for whole files")
         if arguments.action is Action.LIST:
             raise click.UsageError("--ray has nothing to do for a list")
+
+
+def _targets(action: Action, digit: int | None, given: dict[str, Any]) -> dict[str, Any]:
+    """What the level is to be chosen by, from the options or the environment, where a level is not
+    given. Raises UsageError for both.
+    """
+    seconds, size = given.pop("target_time", None), given.pop("target_memory", None)
+    if action is not Action.COMPRESS:
+        return {}
+    if digit is not None or given.get("level") is not None:
+        if seconds is not None or size is not None:
+            raise click.UsageError("a level excludes --target-time and --target-memory")
+        return {}
+    return {
+        "target_time": environment.target_time() if seconds is None else seconds,
+        "target_memory": environment.target_memory() if size is None else size,
+    }
 
 
 def _compression(action: Action, digit: int | None, given: dict[str, Any]) -> dict[str, Any]:

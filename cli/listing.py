@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -18,6 +18,7 @@ from llmzip.cli.paths import shown
 from llmzip.cli.repair import advising
 from llmzip.cli.sizes import counted, format_size
 from llmzip.errors import LLMZipError
+from llmzip.levels import levels_of
 
 if TYPE_CHECKING:
     from llmzip.container.frame_info import FrameSummary
@@ -140,9 +141,17 @@ def _details(number: int, frame: FrameSummary) -> str:
         f"{frame.uncompressed_size:,} -> {counted(frame.compressed_size, 'byte')}, "
         f"blocks: {codecs or 'none'}, model: {frame.model or 'none'}, check: {frame.check}, "
         f"decoder memory: {format_size(frame.memory)}"
+        + _level(frame)
         + (f", dictionary: {frame.dictionary_id}" if frame.dictionary_id else "")
         + (", solid" if frame.solid else "")
     )
+
+
+def _level(frame: FrameSummary) -> str:
+    """The level, or those which make the same of such blocks: the file says streams and windows."""
+    of_blocks = [set(levels_of(*astuple(said))) for said in frame.streams]
+    found = sorted(set.intersection(*of_blocks)) if of_blocks else []
+    return f", level: {found[0]}{f' to {found[-1]}' if found[1:] else ''}" if found else ""
 
 
 def _record(listed: Listed) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _SUBCOMMANDS = {
     "records": "llmzip.cli.records:records",
     "dictionary": "llmzip.cli.dictionary:dictionary",
     "view": "llmzip.cli.view:view",
+    "bench": "llmzip.cli.bench:bench",
 }
 """Name -> module and command: the module is imported when the command is used."""
 
@@ -62,7 +63,13 @@ def _subcommand(
 _COMPRESSION = {
     "Input": options.INPUTS,
     "Output": options.TARGETS,
-    "Compression": [*options.LEVEL_DIGITS, *options.COMPRESSION, options.RESUME, options.OFFLINE],
+    "Compression": [
+        *options.LEVEL_DIGITS,
+        *options.LEVEL_TARGETS,
+        *options.COMPRESSION,
+        options.RESUME,
+        options.OFFLINE,
+    ],
     "Model": [options.DICTIONARY, *options.ENGINE, options.JOBS, options.RAY],
 }
 _DECODING = {

@@ -18,6 +18,8 @@ _EXIT = (
 )
 _ENVIRONMENT = (
     ("LLMZIP_LEVEL", "The level, 1 to 9."),
+    ("LLMZIP_TARGET_TIME", "How long a file may take in each direction: chooses the level."),
+    ("LLMZIP_TARGET_MEMORY", "How much memory decoding may take: chooses the level."),
     ("LLMZIP_MODEL", "The model for compression."),
     ("LLMZIP_NUM_THREADS", "The number of threads; 0 for all processors."),
     ("LLMZIP_CACHE", "The folder of installed models and fetched corpora."),

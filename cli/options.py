@@ -7,6 +7,7 @@ import click
 from llmzip import __version__
 from llmzip.cli import environment
 from llmzip.cli.arguments import Action
+from llmzip.cli.durations import parse_duration
 from llmzip.cli.files import SUFFIX
 from llmzip.cli.names import NAME
 from llmzip.cli.numbers import WholeNumber
@@ -199,6 +200,26 @@ COMPRESSION: Section = [
 """Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
 one there and here. The recipe is in CONTRIBUTING.md.
 """
+LEVEL_TARGETS = [
+    click.Option(
+        ["--target-time"],
+        type=parse_duration,
+        metavar="DURATION",
+        help=(
+            "The level that takes no longer here, in either direction: 90s, 5min, 1h; "
+            f"else {environment.TARGET_TIME}."
+        ),
+    ),
+    click.Option(
+        ["--target-memory"],
+        type=parse_size,
+        metavar="SIZE",
+        help=(
+            "The level whose files are decoded in so much memory, as -M counts it; "
+            f"else {environment.TARGET_MEMORY}."
+        ),
+    ),
+]
 DICTIONARY = click.Option(
     ["--dictionary", "-D"],
     type=NAME,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmzip.cli.bar import Bar, can_be_shown, fitting
+from llmzip.cli.durations import format_duration
 from llmzip.cli.messages import say
 from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
@@ -203,9 +204,5 @@ class TrainingProgress:
         left = (now - self.begun) / share * (1 - done) if share > 0 else 0.0
         say(
             f"step {state.step}, {done:.0%}: {loss:.3f} bits/token here, "
-            f"{state.best:.4f} bits/byte on held-out text, {_duration(left)} left"
+            f"{state.best:.4f} bits/byte on held-out text, {format_duration(left)} left"
         )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

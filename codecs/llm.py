@@ -159,11 +159,14 @@ class LLMCodec(PayloadCodec):
             tokens = Tokens(kept, tokens.literals[:escapes])
             data = tokenizer.decode(tokens)
         count = len(tokens.ids)
-        layout = dataclasses.replace(
-            StreamLayout.for_level(self._level, count, spec, self._context),
-            capacity_bits=self._capacity_bits(count),
+        return PreparedText(tokens, len(data), self.layout_of(count))
+
+    def layout_of(self, tokens: int) -> StreamLayout:
+        """How so many tokens, 1 to those that one block holds, are laid out."""
+        return dataclasses.replace(
+            StreamLayout.for_level(self._level, tokens, self.model.spec, self._context),
+            capacity_bits=self._capacity_bits(tokens),
         )
-        return PreparedText(tokens, len(data), layout)
 
     def encode_texts(
         self, texts: Sequence[PreparedText], carried: ContextMixer | None = None

@@ -48,10 +48,12 @@ class Pace:
         """In units of a weight."""
         steps = tokens / self._streams
         begin, end = self._context, self._context + steps
-        return self._step * steps + self._seen * (self._all_seen(end) - self._all_seen(begin))
+        seen = all_seen(end, self._window) - all_seen(begin, self._window)
+        return self._step * steps + self._seen * seen
 
-    def _all_seen(self, position: float) -> float:
-        """How many tokens all positions before this one see, together."""
-        full = max(0.0, position - self._window)
-        growing = position - full
-        return growing * growing / 2 + full * self._window
+
+def all_seen(position: float, window: int) -> float:
+    """How many tokens all positions of a stream before this one see, together."""
+    full = max(0.0, position - window)
+    growing = position - full
+    return growing * growing / 2 + full * window

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmzip.choosing.choose import LevelChoice, choose_level
     from llmzip.codecs.registry import get_codec
     from llmzip.compressor import LLMZipCompressor
     from llmzip.container.frame_info import FrameInfo, FrameSummary, get_frame_info, list_frames
@@ -59,6 +60,7 @@ __all__ = [
     "LLMZipDecompressor",
     "LLMZipError",
     "LLMZipFile",
+    "LevelChoice",
     "LimitError",
     "ModelError",
     "ModelMismatchError",
@@ -70,6 +72,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedModelError",
     "__version__",
+    "choose_level",
     "compress",
     "compress_stream",
     "decompress",
@@ -83,6 +86,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "choosing.choose": ("LevelChoice", "choose_level"),
     "codecs.registry": ("get_codec",),
     "compressor": ("LLMZipCompressor",),
     "container.frame_info": ("FrameInfo", "FrameSummary", "get_frame_info", "list_frames"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from llmzip.buffers import whole_number
-from llmzip.container.block import MAX_BLOCK_SIZE
+from llmzip.container.block import MAX_BLOCK_SIZE, WINDOW_UNIT
 
 MIN_LEVEL, DEFAULT_LEVEL, MAX_LEVEL = 1, 6, 9
 
@@ -69,3 +69,23 @@ def level_parameters(level: int, block_size: int | None = None) -> Level:
             f"block size {block_size}: sizes are {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes"
         )
     return dataclasses.replace(chosen, block_size=block_size)
+
+
+def stream_count(level: Level, tokens: int) -> int:
+    """The streams of a block of so many tokens, where none is longer than the model allows."""
+    return max(1, min(tokens // level.stream_tokens, level.max_streams))
+
+
+def levels_of(tokens: int, streams: int, window: int) -> list[int]:
+    """The levels at which a block of so many tokens, without a dictionary, gets these streams and
+    this window; empty where none does. Where a model allows no streams as long as the level's, it
+    may have more of them.
+    """
+    longest = -(-tokens // max(1, streams))
+    seen = [
+        number
+        for number, level in LEVELS.items()
+        if window == min(level.window, -(-longest // WINDOW_UNIT) * WINDOW_UNIT)
+    ]
+    exact = [number for number in seen if stream_count(LEVELS[number], tokens) == streams]
+    return exact or [number for number in seen if stream_count(LEVELS[number], tokens) < streams]

@@ -13,6 +13,8 @@ from llmzip.errors import FormatError, IntegrityError
 MAX_BLOCK_SIZE = 1 << 26
 MAX_LOOKBACK = 1 << 26
 """How many bytes before its block a match may begin."""
+WINDOW_UNIT = 64
+"""Windows of the codec llm are multiples of so many tokens."""
 MAX_EXPANSION = 64
 """How many bytes longer than its content a payload may be."""
 MAX_HEAD_BYTES = 1 + 2 * MAX_VARINT_BYTES

@@ -7,7 +7,7 @@ import io
 from typing import Any, BinaryIO
 
 from llmzip.buffers import Buffer, check_file, flat
-from llmzip.container.block import Block, read_block_head
+from llmzip.container.block import WINDOW_UNIT, Block, read_block_head
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.frame_reader import FrameReader, read_frames
 from llmzip.container.header import FrameHeader
@@ -39,6 +39,16 @@ class FrameInfo:
 
 
 @dataclasses.dataclass(frozen=True)
+class BlockStreams:
+    """What a block of the codec llm says of its streams."""
+
+    tokens: int
+    streams: int
+    window: int
+    """Tokens that attention sees."""
+
+
+@dataclasses.dataclass(frozen=True)
 class FrameSummary(FrameInfo):
     """What a whole frame says of itself."""
 
@@ -53,6 +63,8 @@ class FrameSummary(FrameInfo):
     """The codec of each block, with that of the literals between its matches, if there are any:
     ldm(llm).
     """
+    streams: tuple[BlockStreams, ...] = ()
+    """Of each block of the codec llm; nothing of those between matches, and in damaged files."""
 
 
 def get_frame_info(data: Buffer) -> FrameInfo:
@@ -98,7 +110,8 @@ def codec_name(number: int) -> str:
 
 
 def _summary(frame: FrameReader) -> FrameSummary:
-    codecs = tuple(map(_codec_names, frame))  # reads it to its end
+    blocks = [(_codec_names(block), _streams(block)) for block in frame]  # reads it to its end
+    codecs = tuple(name for name, _ in blocks)
     return FrameSummary(
         **_said_by(frame.header),
         compressed_size=frame.compressed_size,
@@ -106,7 +119,21 @@ def _summary(frame: FrameReader) -> FrameSummary:
         blocks=len(codecs),
         check=content_check_name(frame.is_short),
         codecs=codecs,
+        streams=tuple(said for _, said in blocks if said),
     )
+
+
+def _streams(block: Block) -> BlockStreams | None:
+    if block.codec != CodecId.LLM:
+        return None
+    reader = ByteReader(io.BytesIO(block.payload))
+    try:
+        tokens, streams = reader.varint("tokens"), reader.varint("streams")
+        # None stand for one that sees everything.
+        units = reader.varint("a window") if streams else -(-tokens // WINDOW_UNIT)
+    except FormatError:  # which its decoder reports
+        return None
+    return BlockStreams(tokens, streams or 1, units * WINDOW_UNIT)
 
 
 def _codec_names(block: Block) -> str:

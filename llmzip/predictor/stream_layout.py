@@ -8,15 +8,14 @@ import dataclasses
 from collections.abc import Callable
 
 from llmzip import accounting
+from llmzip.container.block import WINDOW_UNIT
 from llmzip.container.varint import ByteReader, varint
 from llmzip.engine.base import SINK_TOKENS
 from llmzip.errors import FormatError
-from llmzip.levels import Level
+from llmzip.levels import Level, stream_count
 from llmzip.mixing.base import MIN_CAPACITY_BITS, MIXING_VERSION, capacity_bits_for
 from llmzip.model.spec import ModelSpec
 
-WINDOW_UNIT = 64
-"""Windows are multiples of so many tokens."""
 MAX_STREAMS = 1 << 9
 """The limit of the format: four times as many as any level has."""
 
@@ -44,9 +43,7 @@ class StreamLayout:
         mixing.
         """
         longest = spec.max_positions - context
-        streams = max(
-            1, min(tokens // level.stream_tokens, level.max_streams), -(-tokens // longest)
-        )
+        streams = max(stream_count(level, tokens), -(-tokens // longest))
         seen = context - (-tokens // streams)
         window = min(max(level.window, context), rounded_to_units(seen))
         return cls(tokens, streams, rounded_to_units(window), context)
