@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 TESTS = pathlib.Path(__file__).parent
 TINY_DIRECTORY = TESTS / "data" / "tiny"
 CORPORA = TESTS.parent.parent / "shared" / "corpora"
+
+# Of torch, and of processes that tests start: models as small as these are quicker so, and each of
+# several workers has a processor.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")
@@ -82,16 +87,6 @@ def tiny_engine(tiny_model: IntegerModel) -> TorchEngine:
     from llmzip.engine.torch_engine import TorchEngine
 
     return TorchEngine(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """So small a model is quicker so, above all on a busy machine."""
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

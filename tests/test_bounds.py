@@ -66,7 +66,6 @@ PARTS = ("embedding", "head", "q", "k", "v", "o", "gate", "up", "down")
 
 
 @needs_native
-@pytest.mark.usefixtures("one_thread")
 @settings(max_examples=60)
 @given(
     shape=st.sampled_from(

@@ -274,7 +274,7 @@ def begun(*args: str) -> subprocess.Popen[bytes]:
     """A process that has begun a draft and waits for its input."""
     before = tree()
     running = subprocess.Popen([*LLMZIP, *args], stdin=subprocess.PIPE)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not any(drafts.is_draft(Path(name).name) for name in tree() - before):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -295,7 +295,7 @@ def test_the_next_run_removes_what_a_killed_one_has_left_and_no_other() -> None:
         assert len(left_over()) == 2
         assert process("sub/b").returncode == 0
         assert len(left_over()) == 1
-        living.communicate(NOISE, timeout=30)
+        living.communicate(NOISE, timeout=60)
         assert living.returncode == 0
     assert process("-dc", "sub/living").stdout == NOISE
     assert not left_over()
@@ -304,7 +304,7 @@ def test_the_next_run_removes_what_a_killed_one_has_left_and_no_other() -> None:
 def test_the_draft_of_a_running_process_is_no_input() -> None:
     with begun("-o", "sub/out") as running:
         assert process("-r", "--rm", "sub").stderr == b""
-        running.communicate(NOISE, timeout=30)
+        running.communicate(NOISE, timeout=60)
     assert {name for name in tree() if name.startswith("sub")} == {
         "sub/b.llmz",
         "sub/deep/c.llmz",

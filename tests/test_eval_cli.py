@@ -19,8 +19,6 @@ from llmzip.evaluation import dated, pairs
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.golden import TEXT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def cli(*args: object) -> click.testing.Result:
     return click.testing.CliRunner().invoke(command, ["eval", *map(str, args)])

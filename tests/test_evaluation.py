@@ -40,9 +40,6 @@ from llmzip.scoring.spans import score
 from tests.conftest import TINY_DIRECTORY
 from tests.golden import TEXT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 OPTIONS = Options(context=128, contexts=(16, 64, 128), samples=4, level=1)
 
 

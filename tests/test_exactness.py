@@ -50,7 +50,7 @@ for job in json.loads(sys.argv[1]):
 DEFAULT = {"engine": "torch", "threads": None, "batch": None, "replays": False}
 
 SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
-    "plain": ({}, {}),
+    "plain": ({}, {"OMP_NUM_THREADS": "2"}),
     "one thread": ({"threads": 1}, {"OMP_NUM_THREADS": "1"}),
     "five threads": ({"threads": 5}, {}),
     "narrow batches": ({"batch": 1}, {}),

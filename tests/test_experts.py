@@ -40,8 +40,8 @@ MANY = Features(experts=40, experts_used=2, expert_ff=24, experts_normalized=Tru
 
 
 @pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
-    """One of torch; of the native engine as many as asked for."""
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as asked for: models as small as these would be left with one."""
     monkeypatch.setattr(native_handle, "_WEIGHTS_PER_THREAD", 1)
 
 

@@ -29,8 +29,6 @@ from tests import tiny
 from tests.family_models import FAMILIES, VOCAB, reference, write
 from tests.routing import Followed, recorded
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MAX_DIVERGENCE = 0.012
 """Bits per token that the integers may lose, on average: Kullback–Leibler divergence. These models
 are 64 wide, so that roundings weigh more than in any published one; what the plain decoder loses is

@@ -4,18 +4,18 @@ the kernels, the threads and the chunks; their specifications; what is refused.
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 
 import llmzip
 from llmzip.engine import native_handle
-from llmzip.engine.base import Engine
+from llmzip.engine.base import Engine, HeadInput
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import FormatError, UnsupportedModelError
@@ -38,13 +38,28 @@ native = pytest.mark.skipif(not KERNELS, reason="no native engine")
 
 
 @pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One of torch; of the native engine as many as asked for."""
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as asked for: models as small as these would be left with one."""
     monkeypatch.setattr(native_handle, "_WEIGHTS_PER_THREAD", 1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+
+
+class Computed(NamedTuple):
+    """What the reference computes."""
+
+    model: IntegerModel
+    tokens: npt.NDArray[np.int32]
+    head: HeadInput
+    weights: npt.NDArray[np.int32]
+
+
+@functools.cache
+def by_reference(name: str, shape: str) -> Computed:
+    """Once for all kernels."""
+    model = random_model(shape, features=FEATURES[name])
+    reference, tokens = TorchEngine(model), random_tokens(model, 3, 60)
+    head = run(reference, tokens, 20, [1, 5, 9])
+    vectors, scales = head.vectors.reshape(-1, model.spec.d_model), head.scales.ravel()
+    return Computed(model, tokens, head, reference.token_weights(vectors, scales))
 
 
 @native
@@ -52,12 +67,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", FEATURES)
 def test_native_equals_reference(name: str, cpu: str) -> None:
     for shape in ("nothing is a multiple of 32", "head size 80", "smallest"):
-        model = random_model(shape, features=FEATURES[name])
-        reference = TorchEngine(model)
-        tokens = random_tokens(model, 3, 60)
-        expected = run(reference, tokens, 20, [1, 5, 9])
+        model, tokens, expected, weights = by_reference(name, shape)
         vectors, scales = expected.vectors.reshape(-1, model.spec.d_model), expected.scales.ravel()
-        weights = reference.token_weights(vectors, scales)
         for threads_used in (1, 2):
             engine = NativeEngine(model, threads_used, cpu)
             found = run(engine, tokens, 20, [1, 7])
@@ -66,15 +77,21 @@ def test_native_equals_reference(name: str, cpu: str) -> None:
             np.testing.assert_array_equal(engine.token_weights(vectors, scales), weights)
 
 
+@functools.cache
+def long_texts(window: int) -> tuple[IntegerModel, npt.NDArray[np.int32], HeadInput]:
+    """A model with windows of its own, tokens, and what the reference computes, for all kernels."""
+    features = Features(layer_window=(40, 0, 3, 33), rope_tables=2, layer_rope=(1, 0, 1, -1))
+    model = random_model("head size 80", layers=4, positions=400, features=features)
+    tokens = random_tokens(model, 2, 390)
+    return model, tokens, run(TorchEngine(model), tokens, window, [30])
+
+
 @native
 @pytest.mark.parametrize("cpu", KERNELS)
 @pytest.mark.parametrize("window", [50, 100, 400])
 def test_long_texts_and_short_windows(window: int, cpu: str) -> None:
     """A layer with a window reads a part of the cache, wherever it lies in the ring."""
-    features = Features(layer_window=(40, 0, 3, 33), rope_tables=2, layer_rope=(1, 0, 1, -1))
-    model = random_model("head size 80", layers=4, positions=400, features=features)
-    tokens = random_tokens(model, 2, 390)
-    expected = run(TorchEngine(model), tokens, window, [30])
+    model, tokens, expected = long_texts(window)
     for chunks in ([30], [1], [7, 64]):
         found = run(NativeEngine(model, 2, cpu), tokens, window, chunks)
         np.testing.assert_array_equal(found.vectors, expected.vectors)

@@ -17,8 +17,6 @@ from llmzip.errors import ModelNotFoundError, UnsupportedModelError
 from llmzip.scoring.float_loader import load_float
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 269060552\n"
 RUNS = "raise SystemExit('code of the folder was run')"
 

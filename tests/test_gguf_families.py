@@ -23,8 +23,6 @@ from llmzip.model.sources import read_source
 from tests import tiny
 from tests.family_models import write
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 T = gguf.MODEL_TENSOR
 PARTS: Mapping[str, Any] = {
     "embedding": T.TOKEN_EMBD,

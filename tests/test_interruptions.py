@@ -22,8 +22,6 @@ from llmzip.container.seek_table import SeekTable
 from llmzip.model.integer_model import IntegerModel
 from tests.interrupting import interrupted_at, lines_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 POINTS = 40
 """How many interruptions a test tries."""
 

@@ -4,19 +4,19 @@ and the chunks.
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 
 from llmzip.engine import native_core, native_handle
-from llmzip.engine.base import HeadInput, Session
+from llmzip.engine.base import Engine, HeadInput, Session
 from llmzip.engine.native_engine import (
     NativeEngine,
     kernel_names,
@@ -31,6 +31,7 @@ from tests.native_models import EXTREMES, SHAPES, extreme_model, random_model, r
 if not native_is_available():
     pytest.skip(f"no native engine: {why_not_available()}", allow_module_level=True)
 
+Ids = npt.NDArray[np.int32]
 KERNELS = [
     pytest.param(
         name,
@@ -40,17 +41,6 @@ KERNELS = [
     )
     for name in native_core.KERNELS
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """The reference's products are tiny here: its threads would spend the time waiting for each
-    other.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -64,32 +54,42 @@ def assert_same(actual: HeadInput, expected: HeadInput) -> None:
     np.testing.assert_array_equal(actual.scales, expected.scales)
 
 
+@functools.cache
+def by_reference(shape: str) -> tuple[IntegerModel, Ids, HeadInput, npt.NDArray[np.int32]]:
+    """A model, tokens, and what the reference computes, for all kernels."""
+    model = random_model(shape)
+    reference, tokens = TorchEngine(model), random_tokens(model, 3, 70)
+    head = run(reference, tokens, 20, [1, 5, 9])
+    vectors, scales = head.vectors.reshape(-1, model.spec.d_model), head.scales.ravel()
+    return model, tokens, head, reference.token_weights(vectors, scales)
+
+
 @pytest.mark.parametrize("cpu", KERNELS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equals_reference(shape: str, cpu: str) -> None:
-    model = random_model(shape)
-    reference, engine = TorchEngine(model), NativeEngine(model, 2, cpu)
-    tokens = random_tokens(model, 3, 70)
-    expected = run(reference, tokens, 20, [1, 5, 9])
+    model, tokens, expected, weights = by_reference(shape)
+    engine = NativeEngine(model, 2, cpu)
     assert_same(run(engine, tokens, 20, [1, 5, 9]), expected)
     vectors, scales = expected.vectors.reshape(-1, model.spec.d_model), expected.scales.ravel()
-    np.testing.assert_array_equal(
-        engine.token_weights(vectors, scales), reference.token_weights(vectors, scales), strict=True
-    )
+    np.testing.assert_array_equal(engine.token_weights(vectors, scales), weights, strict=True)
+
+
+@functools.cache
+def extreme_by_reference(kind: str) -> tuple[IntegerModel, Ids, HeadInput, npt.NDArray[np.int32]]:
+    model = extreme_model(kind)
+    reference, tokens = TorchEngine(model), random_tokens(model, 2, 60)
+    head = run(reference, tokens, 100, [1, 7])
+    return model, tokens, head, reference.token_weights(head.vectors[0], head.scales[0])
 
 
 @pytest.mark.parametrize("cpu", KERNELS)
 @pytest.mark.parametrize("kind", EXTREMES)
 def test_extreme_values(kind: str, cpu: str) -> None:
-    model = extreme_model(kind)
-    reference, engine = TorchEngine(model), NativeEngine(model, 1, cpu)
-    tokens = random_tokens(model, 2, 60)
-    expected = run(reference, tokens, 100, [1, 7])
+    model, tokens, expected, weights = extreme_by_reference(kind)
+    engine = NativeEngine(model, 1, cpu)
     assert_same(run(engine, tokens, 100, [1, 7]), expected)
-    vectors, scales = expected.vectors[0], expected.scales[0]
-    np.testing.assert_array_equal(
-        engine.token_weights(vectors, scales), reference.token_weights(vectors, scales)
-    )
+    found = engine.token_weights(expected.vectors[0], expected.scales[0])
+    np.testing.assert_array_equal(found, weights)
 
 
 @pytest.mark.parametrize("cpu", KERNELS)
@@ -170,21 +170,25 @@ def test_other_kernels_where_the_system_refuses_tiles() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+@functools.cache
+def token_by_token(streams: int) -> tuple[IntegerModel, Ids, HeadInput]:
+    """A model, tokens, and what the reference computes."""
+    model = random_model()
+    tokens = random_tokens(model, streams, 40)
+    return model, tokens, run(TorchEngine(model), tokens, 11, [1])
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("streams", [1, 5, 40])
 def test_threads_and_chunks_change_nothing(threads: int, streams: int) -> None:
-    model = random_model()
-    tokens = random_tokens(model, streams, 40)
-    expected = run(TorchEngine(model), tokens, 11, [1])
+    model, tokens, expected = token_by_token(streams)
     engine = NativeEngine(model, threads)
     for chunks in ([1], [2], [3, 1], [40], [7, 64]):
         assert_same(run(engine, tokens, 11, chunks), expected)
 
 
 def test_groups_of_threads_change_nothing() -> None:
-    model = random_model()
-    tokens = random_tokens(model, 20, 40)
-    expected = run(TorchEngine(model), tokens, 11, [1])
+    model, tokens, expected = token_by_token(20)
     engine, found = NativeEngine(model, 5, jobs=2), {}
 
     def compute(number: int) -> None:
@@ -241,32 +245,38 @@ def test_sessions_of_one_engine_are_independent() -> None:
     )
 
 
+def forked(engine: Engine, fed: int) -> list[HeadInput]:
+    """What forks compute, and forks of forks of some of their streams, also when their windows move
+    on over what they share, the origin's first.
+    """
+    tokens = random_tokens(engine.model, 6, 140)
+    origin: Session = engine.session(1, 70, 10)
+    heads = []
+    for first in range(0, fed, 10):
+        heads.append(origin.advance(tokens[:1, first : min(first + 10, fed)]))
+    fork = origin.fork([0, 0, 0, 0], 76, 3)
+    heads.append(fork.advance(tokens[:4, 70:73]))
+    chosen = fork.fork([1, 3, 3], 90, 5)
+    heads.append(chosen.advance(tokens[3:, 73:78]))
+    heads += [origin.advance(tokens[:1, t : t + 10]) for t in range(0, 80, 10)]
+    heads += [fork.advance(tokens[:4, t : t + 3]) for t in range(78, 138, 3)]
+    again = chosen.fork([2], 90, 1)
+    del origin, fork
+    heads += [chosen.advance(tokens[3:, t : t + 5]) for t in range(78, 138, 5)]
+    heads.append(again.advance(tokens[:1, 139:]))
+    return heads
+
+
+@functools.cache
+def forked_by_reference(fed: int) -> list[HeadInput]:
+    return forked(TorchEngine(random_model(positions=160)), fed)
+
+
 @pytest.mark.parametrize("cpu", KERNELS)
 @pytest.mark.parametrize("fed", [0, 1, 31, 32, 33, 70])
 def test_forks_share_what_they_have_read(cpu: str, fed: int) -> None:
-    """Forks, forks of forks of some of their streams, and what becomes of all when their windows
-    move on over what they share, the origin's first.
-    """
-    model = random_model(positions=160)
-    tokens = random_tokens(model, 6, 140)
-    found = []
-    for engine in (NativeEngine(model, 2, cpu), TorchEngine(model)):
-        origin: Session = engine.session(1, 70, 10)
-        heads = []
-        for first in range(0, fed, 10):
-            heads.append(origin.advance(tokens[:1, first : min(first + 10, fed)]))
-        fork = origin.fork([0, 0, 0, 0], 76, 3)
-        heads.append(fork.advance(tokens[:4, 70:73]))
-        chosen = fork.fork([1, 3, 3], 90, 5)
-        heads.append(chosen.advance(tokens[3:, 73:78]))
-        heads += [origin.advance(tokens[:1, t : t + 10]) for t in range(0, 80, 10)]
-        heads += [fork.advance(tokens[:4, t : t + 3]) for t in range(78, 138, 3)]
-        again = chosen.fork([2], 90, 1)
-        del origin, fork
-        heads += [chosen.advance(tokens[3:, t : t + 5]) for t in range(78, 138, 5)]
-        heads.append(again.advance(tokens[:1, 139:]))
-        found.append(heads)
-    for ours, theirs in zip(*found, strict=True):
+    engine = NativeEngine(random_model(positions=160), 2, cpu)
+    for ours, theirs in zip(forked(engine, fed), forked_by_reference(fed), strict=True):
         assert_same(ours, theirs)
 
 

@@ -19,8 +19,6 @@ from llmzip.scoring import Scorer, Span, score
 from tests.conftest import TINY_DIRECTORY
 from tests.golden import TEXT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 DOCUMENTS = ("The first document, a caf\u00e9.", TEXT[:150].decode(), TEXT[150:400].decode())
 
 

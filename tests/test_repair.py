@@ -416,10 +416,10 @@ def test_blocks_are_found_in_linear_time() -> None:
     data += junk
     assert list(block_offsets(io.BytesIO(data), 0, len(data), len(data))) == places
     hostile = bytes([1, 0x80, 0x80, 0x80, 2]) * 50_000  # a block of 4 MiB seems to begin everywhere
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(StopIteration):
         next(block_offsets(io.BytesIO(hostile), 0, len(hostile), 1 << 26))
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 def test_blocks_are_found_in_files_on_disks_too(tmp_path: pathlib.Path) -> None:
@@ -438,10 +438,10 @@ def test_many_damages_take_no_time_to_speak_of() -> None:
     for place in places[::2]:
         data[place.offset + 1 : place.offset + 5] = b"\xff" * 4  # sizes
     del data[places[-1].offset + 5 :]  # with the index
-    begun = time.monotonic()
+    begun = time.process_time()
     _, report = repair(bytes(data))
     assert report.blocks == len(places) // 2 - 1
-    assert time.monotonic() - begun < 60
+    assert time.process_time() - begun < 60
 
 
 def test_what_was_made_to_waste_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

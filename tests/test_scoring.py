@@ -41,8 +41,6 @@ from llmzip.scoring.spans import score
 from tests import tiny
 from tests.golden import TEXT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def direct_bits(floating: FloatScorer, ids: list[int]) -> np.ndarray:
     """The code length of every token after the first, by one plain forward pass."""

@@ -34,7 +34,7 @@ Result = list[npt.NDArray[np.generic]]
 
 
 @pytest.fixture(autouse=True)
-def few_slots(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+def few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' models are short: let their steps have several shapes all the same."""
     monkeypatch.setattr(torch_session, "_MIN_STEP_SLOTS", 8)
 

@@ -18,8 +18,6 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel
 from tests.conftest import tiny
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),

@@ -23,8 +23,6 @@ from llmzip.tuning.network import Network
 from llmzip.tuning.training import State, TrainingOptions
 from tests.conftest import TINY_DIRECTORY
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = TrainingOptions(
     rank=4, steps=12, batch=4, micro_batch=2, length=64, rate=3e-3, evaluate_seconds=1e9
 )

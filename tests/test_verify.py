@@ -394,7 +394,7 @@ def test_only_a_decoded_file_shows_that_a_scorer_remembers(
 
 
 @pytest.mark.parametrize("name", [str(TINY_DIRECTORY), f"float:{TINY_DIRECTORY}"])
-@pytest.mark.usefixtures("cache_with_tiny_model", "one_thread")
+@pytest.mark.usefixtures("cache_with_tiny_model")
 def test_models_of_ours_prove_every_claim(name: str, english: bytes) -> None:
     if name.startswith("float:"):
         pytest.importorskip("transformers")
