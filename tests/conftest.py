@@ -29,6 +29,7 @@ CORPORA = TESTS.parent.parent / "shared" / "corpora"
 # Of torch, and of processes that tests start: models as small as these are quicker so, and each of
 # several workers has a processor.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where there are more all the same
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -31,6 +32,12 @@ def interrupted_at(line: int, work: Callable[[], object]) -> bool:
     return False
 
 
+@functools.cache
+def _is_ours(name: str) -> bool:
+    path = pathlib.Path(name)
+    return path.is_relative_to(_PACKAGE) and "tests" not in path.parts
+
+
 class _Tracer:
     def __init__(self, stop: int | None) -> None:
         self.lines = 0
@@ -45,8 +52,7 @@ class _Tracer:
             sys.settrace(before)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        path = pathlib.Path(frame.f_code.co_filename)
-        return self._step if path.is_relative_to(_PACKAGE) and "tests" not in path.parts else None
+        return self._step if _is_ours(frame.f_code.co_filename) else None
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":

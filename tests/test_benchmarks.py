@@ -325,7 +325,7 @@ def test_files_are_coded_and_compared(
     monkeypatch.setattr(gpu_files, "SMALL_BYTES", 900)
     engine = TorchEngine(tiny_model, threads=1)
     engine.batches = dataclasses.replace(engine.batches, lane_rows=2)
-    text = gpu_files.source_text(3000)
+    text = gpu_files.source_text(1500)
     report, figures = Report(3600, None), Results()
     settings = [(1, 1), (4, 2)]
     gpu_files.code_files(report, engine, settings, text, 2, 700, figures)

@@ -5,6 +5,7 @@ come back, and what is not covered is refused by name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -72,6 +73,7 @@ def log2_probabilities(
     return found, min(followed.same, default=1.0)
 
 
+@functools.cache
 def measured(path: pathlib.Path, right: pathlib.Path, **changes: Any) -> tuple[float, float, float]:
     """The divergence in bits per token of the integers of one folder from the floats of another,
     and how often the most likely token and the chosen experts are the same; changes: of the

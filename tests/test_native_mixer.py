@@ -405,7 +405,7 @@ def test_coded_bytes_are_the_same(
         assert isinstance(mixer, kind)
         return encode_tokens(engine, tokens, layout, mixer)
 
-    torch_alone = TorchEngine(tiny_model, threads=2)
+    torch_alone = TorchEngine(tiny_model)
     assert coded(torch_alone, NativeContextMixer) == coded(native, NativeContextMixer)
     monkeypatch.setattr(torch_engine, "native_is_available", lambda: False)
     expected = coded(torch_alone, ReferenceContextMixer)
