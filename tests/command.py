@@ -81,7 +81,7 @@ def run_with_output(*args: str) -> subprocess.CompletedProcess[bytes]:
 def process(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run as a process."""
     return subprocess.run(
-        [*LLMZIP, *args], capture_output="stdout" not in options, timeout=60, **options
+        [*LLMZIP, *args], capture_output="stdout" not in options, timeout=300, **options
     )
 
 
@@ -89,7 +89,7 @@ def shell(line: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of a shell, in which `llmzip` is this program."""
     program = f'llmzip() {{ "{sys.executable}" -m llmzip "$@"; }}\n'
     return subprocess.run(
-        ["bash", "-c", program + line], capture_output=True, stdin=subprocess.DEVNULL, timeout=60
+        ["bash", "-c", program + line], capture_output=True, stdin=subprocess.DEVNULL, timeout=300
     )
 
 

@@ -493,10 +493,10 @@ def test_several_files_to_standard_output_are_one_stream() -> None:
 @pytest.mark.skipif(not shutil.which("tar"), reason="needs tar")
 def test_tar() -> None:
     program = " ".join(LLMZIP)
-    subprocess.run(["tar", "-I", program, "-cf", "sub.tar.llmz", "sub"], check=True, timeout=60)
+    subprocess.run(["tar", "-I", program, "-cf", "sub.tar.llmz", "sub"], check=True, timeout=300)
     Path("elsewhere").mkdir()
     subprocess.run(
-        ["tar", "-I", program, "-xf", "sub.tar.llmz", "-C", "elsewhere"], check=True, timeout=60
+        ["tar", "-I", program, "-xf", "sub.tar.llmz", "-C", "elsewhere"], check=True, timeout=300
     )
     assert Path("elsewhere/sub/deep/c").read_bytes() == NOISE
 

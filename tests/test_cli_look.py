@@ -197,7 +197,7 @@ def test_lines_that_do_not_fit_into_a_block() -> None:
 
 def both(*arguments: str) -> tuple[subprocess.CompletedProcess[bytes], ...]:
     """What grep does on the files, and what we do on them when they are compressed."""
-    plain = subprocess.run(["grep", *arguments], capture_output=True, timeout=60)
+    plain = subprocess.run(["grep", *arguments], capture_output=True, timeout=300)
     packed = [word + ".llmz" if word in ("x", "y", "sub/z") else word for word in arguments]
     return plain, run_with_output("grep", *packed)
 
@@ -279,7 +279,7 @@ def test_grep_of_standard_input_and_of_plain_files() -> None:
     named = subprocess.run(
         ["bash", "-c", f'"{sys.executable}" -m llmzip grep -hf <(echo nobler) x.llmz x'],
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     assert named.stdout.count(b"nobler") == 2
     assert process("grep", "-vcf", "/dev/null", "x.llmz").stdout == b"3\n"
@@ -355,11 +355,11 @@ def test_diff() -> None:
 @pytest.mark.usefixtures("texts")
 def test_less() -> None:
     result = subprocess.run(
-        [*LLMZIP, "less", "--threads=1", "x.llmz", "y"], capture_output=True, timeout=60
+        [*LLMZIP, "less", "--threads=1", "x.llmz", "y"], capture_output=True, timeout=300
     )
     assert result.stdout == Path("x").read_bytes() + Path("y").read_bytes()
     piped = subprocess.run(
-        [*LLMZIP, "less"], input=Path("x.llmz").read_bytes(), capture_output=True, timeout=60
+        [*LLMZIP, "less"], input=Path("x.llmz").read_bytes(), capture_output=True, timeout=300
     )
     assert piped.stdout == Path("x").read_bytes()
 

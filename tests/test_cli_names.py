@@ -252,7 +252,7 @@ def test_programs_by_name() -> None:
     import subprocess
 
     def ran(name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([*program(name), *arguments], capture_output=True, timeout=60)
+        return subprocess.run([*program(name), *arguments], capture_output=True, timeout=300)
 
     assert ran("llmzcat", "packed/a.llmz", "packed/a").stdout == NOISE * 2
     assert ran("unllmzip", "packed/a.llmz").returncode == 0

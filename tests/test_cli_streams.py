@@ -295,7 +295,7 @@ def test_the_next_run_removes_what_a_killed_one_has_left_and_no_other() -> None:
         assert len(left_over()) == 2
         assert process("sub/b").returncode == 0
         assert len(left_over()) == 1
-        living.communicate(NOISE, timeout=60)
+        living.communicate(NOISE, timeout=300)
         assert living.returncode == 0
     assert process("-dc", "sub/living").stdout == NOISE
     assert not left_over()
@@ -304,7 +304,7 @@ def test_the_next_run_removes_what_a_killed_one_has_left_and_no_other() -> None:
 def test_the_draft_of_a_running_process_is_no_input() -> None:
     with begun("-o", "sub/out") as running:
         assert process("-r", "--rm", "sub").stderr == b""
-        running.communicate(NOISE, timeout=60)
+        running.communicate(NOISE, timeout=300)
     assert {name for name in tree() if name.startswith("sub")} == {
         "sub/b.llmz",
         "sub/deep/c.llmz",

@@ -37,7 +37,7 @@ def test_every_name_of_the_program_is_installed_with_its_page() -> None:
 @pytest.mark.skipif(not shutil.which("man"), reason="needs man")
 def test_man_reads_it() -> None:
     shown = subprocess.run(
-        ["man", "--warnings", "-l", str(PAGE)], capture_output=True, text=True, timeout=60
+        ["man", "--warnings", "-l", str(PAGE)], capture_output=True, text=True, timeout=300
     )
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "--decompress" in shown.stdout
