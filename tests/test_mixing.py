@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
+from llmzip import levels
 from llmzip.arithmetic.powers import exp2, log2
 from llmzip.cli.main import llmzip as command
 from llmzip.codecs.llm import LLMCodec
@@ -42,6 +43,7 @@ from tests.reference_decoder.llm import decode_llm
 from tests.reference_decoder.token_classes import token_classes as documented_classes
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
+BLOCK = 400
 REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
 
 
@@ -49,6 +51,7 @@ REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
 def in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mixer that the document describes, also where the C core is built."""
     monkeypatch.setattr(torch_engine, "native_is_available", lambda: False)
+    monkeypatch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)  # it is slow
 
 
 def compressed(data: bytes, **options: object) -> bytes:
@@ -250,8 +253,8 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 # ---- several blocks ------------------------------------------------------------------------------
 
 # Too short for matches.
-LONG = TEXT + MESSAGE + b"".join(TEXT[i : i + 150] for i in range(900, -1, -150))
-SEEKS = [(len(LONG) - 5, 100), (0, 50), (1020, 10), (2100, 100)]
+LONG = TEXT[:400] + MESSAGE + TEXT[250:400] + TEXT[100:250]
+SEEKS = [(len(LONG) - 5, 100), (0, 50), (BLOCK - 4, 10), (2 * BLOCK + 50, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
 
@@ -260,11 +263,11 @@ def test_solid_frames_and_those_with_a_dictionary_come_back_whole_and_in_pieces(
     options: dict[str, object],
 ) -> None:
     dictionary = {key: Dictionary(REFERENCE) for key in options if key == "dictionary"}
-    frame = compressed(LONG, level=1, block_size=1024, **{**options, **dictionary})
+    frame = compressed(LONG, level=1, block_size=BLOCK, **{**options, **dictionary})
     assert llmzip.list_frames(io.BytesIO(frame))[0].blocks == 3
     assert decompressed(frame, **dictionary) == LONG
     assert "solid" not in options or len(frame) < 0.9 * len(
-        compressed(LONG, level=1, block_size=1024)
+        compressed(LONG, level=1, block_size=BLOCK)
     )
     with llmzip.open(
         io.BytesIO(frame), model=tiny(), runtime=llmzip.Runtime(engine="torch"), **dictionary
@@ -289,7 +292,7 @@ def test_one_block_alone_is_read_though_it_was_to_be_solid(
 
 
 def test_blocks_of_a_solid_frame_need_those_before() -> None:
-    _, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
+    _, blocks = taken_apart(compressed(LONG, level=1, block_size=BLOCK, solid=True))
     codec = LLMCodec(TorchEngine(tiny()), solid=True)
     carried: ContextMixer | None = None
     content = b""
@@ -348,7 +351,7 @@ PLENTY = memory_code(1 << 30)
 
 
 def test_frames_put_together_again_are_the_same() -> None:
-    for options in ({}, {"level": 1, "block_size": 1024}):
+    for options in ({}, {"level": 1, "block_size": BLOCK}):
         frame = compressed(LONG, **options)
         header, blocks = taken_apart(frame)
         assert assembled(header, [changed(block) for block in blocks], LONG) == frame
@@ -402,7 +405,7 @@ def test_a_callers_limit_counts_the_mixer() -> None:
 
 
 def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:
-    header, blocks = taken_apart(compressed(LONG, level=1, block_size=1024, solid=True))
+    header, blocks = taken_apart(compressed(LONG, level=1, block_size=BLOCK, solid=True))
     header = dataclasses.replace(header, memory_code=PLENTY)
     for capacity in (19, 21):
         with pytest.raises(FormatError, match="capacity changes"):
@@ -415,11 +418,11 @@ def test_a_mixer_keeps_its_size_in_a_solid_frame() -> None:
 
 def test_blocks_without_a_mixer_leave_the_shared_one_as_it_is() -> None:
     header, blocks = taken_apart(
-        compressed(LONG[:2048], level=1, block_size=1024, codec="llm", solid=True)
+        compressed(LONG[: 2 * BLOCK], level=1, block_size=BLOCK, codec="llm", solid=True)
     )
     apart = LLMCodec(TorchEngine(tiny()), mixing=False).encode(TEXT[:100])
     between = [blocks[0], Block(LLMCodec.id, 100, apart), blocks[1]]
-    content = LONG[:1024] + TEXT[:100] + LONG[1024:2048]
+    content = LONG[:BLOCK] + TEXT[:100] + LONG[BLOCK : 2 * BLOCK]
     assert decompressed(assembled(header, between, content)) == content
 
 
@@ -448,8 +451,8 @@ def test_the_command_line_passes_them_on(folder: pathlib.Path, options: list[str
         "--dictionary": {"dictionary": REFERENCE},
     }[options[0]]
     packed = folder / "message.llmz"
-    assert run("-1", "--block-size", 1024, *options, folder / "message").exit_code == 0
-    assert packed.read_bytes() == compressed(LONG, level=1, block_size=1024, **given)
+    assert run("-1", "--block-size", BLOCK, *options, folder / "message").exit_code == 0
+    assert packed.read_bytes() == compressed(LONG, level=1, block_size=BLOCK, **given)
     result = run(
         "-d", "-o", folder / "out", *(options if "--dictionary" in options else []), packed
     )
