@@ -116,4 +116,5 @@ class GzipStyleGroup(Command):
             if ctx.params["files"]
             else [name for name in self.commands if name.startswith(incomplete)]
         )
-        return [*map(CompletionItem, names), *super().complete_file(ctx, param, incomplete)]
+        # Files first: click's script for bash forgets what came before them.
+        return [*super().complete_file(ctx, param, incomplete), *map(CompletionItem, names)]
