@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
     ("files; one call for all; evaluation; views", {"file", "one_shot", "evaluation", "view"}),
     ("opening files; records; forecasts", {"bench", "open_file", "records"}),
-    ("blocks elsewhere", {"integrations"}),
+    ("other libraries' interfaces", {"integrations"}),
     ("the API", {"api"}),
     ("the command line", {"cli"}),
     ("python -m llmzip", {"__main__"}),

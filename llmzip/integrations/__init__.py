@@ -1,1 +1,6 @@
-"""llmzip on more than one process or machine: pools that code blocks (docs/cluster.md)."""
+"""llmzip in other libraries, a module for each: docs/integrations.md has examples, docs/cluster.md
+has clusters.
+
+Importing a module imports its library, which is optional, and registers llmzip where there is a
+place to.
+"""
