@@ -131,7 +131,6 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: str(options)[-60:])
 @pytest.mark.parametrize("size", [1, 700, 4000])
 def test_files_state_no_more_memory_than_was_said(

@@ -28,8 +28,6 @@ from llmzip.scoring.spans import score
 from tests.command import run
 from tests.conftest import TINY_DIRECTORY
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 Points = npt.NDArray[np.float64]
 
 
