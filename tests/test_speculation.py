@@ -204,7 +204,11 @@ def test_decoded_tokens_are_the_same(
     assert decoded.literals == tokens.literals
     most = max(0, 8 // streams - 1)
     longest = max(count for _, count in steps_fed)
-    assert longest == 1 + most or (source == "mixer" and 1 < longest <= 1 + most)
+    assert longest <= 1 + most
+    if source == "mixer":  # what it expects seldom comes in all of several streams
+        assert streams > 2 or (longest > 1 and len(steps_fed) < schedule.steps)
+        return
+    assert longest == 1 + most
     if source == "right":
         assert len(steps_fed) == -(-schedule.steps // (1 + most))
     elif source == "wrong" or not most:

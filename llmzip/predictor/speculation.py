@@ -37,6 +37,8 @@ class StepCosts:
     """
     _LEAST = 0.01
     """What a draft adds at least: so that none is evaluated that cannot come true."""
+    _WORTH = 0.94
+    """Drafts have to make tokens so cheap at least: what promises less may well be a loss."""
     _RATE, _FORGETTING = 1 / 16, 1 / 1024
     _INTERRUPTED = 2.0
     """A step that takes longer than so many times as expected counts for so many."""
@@ -69,7 +71,7 @@ class StepCosts:
         """The number of drafts that makes a token cheapest, where each comes true with its
         probability if those before it do.
         """
-        best, least, tokens, chance = 0, 1.0, 1.0, 1.0
+        best, least, tokens, chance = 0, self._WORTH, 1.0, 1.0
         for drafts, one in enumerate(chances, 1):
             chance *= one
             tokens += chance
