@@ -10,6 +10,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -164,24 +165,26 @@ def test_a_signal_ends_the_cluster_of_a_command(
     store: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "a").write_bytes(TEXT * 20)
-    temporary = tmp_path / "ray"
-    environment = {**os.environ, "RAY_TMPDIR": str(temporary)}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "llmzip", "compress", "--ray=local", "-T1", str(tmp_path / "a")],
-        env=environment,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 240
-    while not processes_of(str(temporary)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    run.send_signal(signal.SIGTERM)
-    _, told = run.communicate(timeout=240)
-    assert run.returncode == -signal.SIGTERM, told
-    while (left := processes_of(str(temporary))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert left == []
-    assert sorted(path.name for path in tmp_path.iterdir()) in (["a"], ["a", "ray"])
+    with tempfile.TemporaryDirectory(prefix="llmzip") as temporary:  # short: Ray has sockets there
+        run = subprocess.Popen(
+            [sys.executable, "-m", "llmzip", "compress", "--ray=local", "-T1", str(tmp_path / "a")],
+            env={**os.environ, "RAY_TMPDIR": temporary},
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 240
+        while len(list(tmp_path.iterdir())) == 1 and run.poll() is None:  # no output is begun
+            time.sleep(0.1)
+        begun = processes_of(temporary)
+        run.terminate()
+        _, told = run.communicate(timeout=240)
+        if b"timed out during startup" in told:
+            pytest.skip("this machine is too busy for Ray to start in its 30 seconds")
+        assert begun
+        assert run.returncode == -signal.SIGTERM, told
+        while (left := processes_of(temporary)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == []
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def processes_of(name: str) -> list[str]:
