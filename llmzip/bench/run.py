@@ -28,7 +28,8 @@ Begin = Callable[[str, int], Progress | None]
 are done.
 """
 
-_PIECE_BYTES = 1 << 14
+_PIECE_BYTES, _LEAST_PIECES = 1 << 14, 4
+"""Of samples: a single piece would be the file's beginning, which is often of another kind."""
 _CODECS_SHARE = 0.2
 """Which part of the time the codecs may take, together."""
 _MOST_CODED = 1 << 27
@@ -92,7 +93,9 @@ class Bench:
             if size is None:
                 seconds = (self._ends - time.monotonic()) / len(self._wishes.loaders)
                 size = forecast.affordable(self._wishes.levels, seconds)
-            self._sample = take_sample(self._file, size, min(size, _PIECE_BYTES))
+            self._sample = take_sample(
+                self._file, size, max(1, min(size // _LEAST_PIECES, _PIECE_BYTES))
+            )
             self._growth = growth(self._sample, self._file)
             for level in sorted(self._wishes.levels):
                 self._measure_level(level, forecast)
