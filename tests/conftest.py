@@ -40,6 +40,7 @@ OPTIONAL = {
     "triton": "gpu",
     "jinja2": "chat",
     "transformers": "eval",
+    "lm_eval": "harness",
     "matplotlib": "eval",
     "scipy": "dimension",
     "skdim": "dimension",

@@ -12,6 +12,7 @@ import click
 
 from llmzip.cli import cluster
 from llmzip.cli.eval.dimension import dimension
+from llmzip.cli.eval.harness import harness
 from llmzip.cli.eval.measurement import DATA_HELP, LIMIT, QUIET, Loader, loading
 from llmzip.cli.eval.models import compare, damage, months
 from llmzip.cli.eval.pairs import align, conditional, information, knn
@@ -221,5 +222,6 @@ for command in (
     months,
     report,
     verify,
+    harness,
 ):
     evaluate.add_command(command)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from llmzip.metrics.capacity import Shape
 from llmzip.model.vocabulary import Vocabulary
-from llmzip.types import BoolArray, Float64Array, IdArray
+from llmzip.types import BoolArray, Float64Array, IdArray, Int64Array
 
 DTYPES = ("float32", "bfloat16", "float16")
 """The number types that float models may compute in."""
@@ -69,6 +69,20 @@ class Predictions(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """Texts that a model reads side by side, to be told what may follow."""
+
+    def advance(self, tokens: IdArray) -> Int64Array:
+        """Feed tokens [S, T], one row to each text; weights [S, V] of what follows the last ones,
+        in proportion to their probabilities.
+        """
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these texts only, in this order."""
+        ...
+
+
 class Scorer(Protocol):
     """A model that predicts the tokens of a text."""
 
@@ -93,6 +107,10 @@ class Scorer(Protocol):
         The predictions are those of `wanted[:, columns]` in row-major order. Chunks without any are
         not yielded. window: attention sees that many last tokens; None: all.
         """
+        ...
+
+    def reader(self, texts: int, length: int) -> Reader:
+        """A reader of so many texts, of at most `length` tokens each."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from llmzip.model.files import shown
 from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.base import ModelCard, Predictions, chunks
 from llmzip.scoring.text import TextTokenizer
-from llmzip.types import BoolArray, Float64Array, IdArray
+from llmzip.types import BoolArray, Float64Array, IdArray, Int64Array
+
+_LARGEST_WEIGHT = 2.0**30
+"""The weight of the likeliest token, from which those of the others follow."""
 
 
 class FloatPredictions:
@@ -38,6 +41,29 @@ class FloatPredictions:
         """See `Predictions.log2_probabilities`."""
         array: npt.NDArray[np.float32] = self._log2.cpu().numpy()
         return array
+
+
+class FloatReader:
+    """A reader on a model of transformers: weights are probabilities, rounded down."""
+
+    def __init__(self, scorer: FloatScorer) -> None:
+        self._scorer = scorer
+        self._cache = scorer.new_cache()
+
+    def advance(self, tokens: IdArray) -> Int64Array:
+        """See `Reader.advance`. Raises LLMZipError for a model that breaks down."""
+        for columns in chunks(*tokens.shape):
+            logits = self._scorer.logits(tokens[:, columns], self._cache, keep=False)
+        last = logits[:, -1].double()
+        largest = last.max(dim=-1, keepdim=True).values
+        if not largest.isfinite().all():
+            raise LLMZipError(f"{self._scorer.model_card.name} gives tokens no probability")
+        weights: Int64Array = (torch.exp(last - largest) * _LARGEST_WEIGHT).long().cpu().numpy()
+        return weights
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Reader.keep`."""
+        self._cache.batch_select_indices(torch.tensor(rows, device=self._scorer.model.device))
 
 
 class FloatScorer:
@@ -80,6 +106,10 @@ class FloatScorer:
             logits = self.logits(inputs[:, columns], cache, keep=bool(here.any()))
             if here.any():
                 yield columns, FloatPredictions(logits[torch.from_numpy(here).to(logits.device)])
+
+    def reader(self, texts: int, length: int) -> FloatReader:
+        """See `Scorer.reader`."""
+        return FloatReader(self)
 
     def new_cache(self) -> Any:
         """An empty key/value cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from llmzip.metrics.capacity import Shape
 from llmzip.model.spec import ModelSpec
 from llmzip.scoring.base import ModelCard, chunks
 from llmzip.scoring.text import TextTokenizer
-from llmzip.types import BoolArray, Float64Array, IdArray
+from llmzip.types import BoolArray, Float64Array, IdArray, Int64Array
 
 _ZERO_WEIGHT = 2.0**-8
 """What a token weight of 0 counts as, so that its code length is finite; the coder's tables have a
@@ -76,6 +76,29 @@ class IntegerPredictions:
         return np.concatenate(parts)
 
 
+class IntegerReader:
+    """A reader on an exact engine: the weights are those of docs/arithmetic.md, section 4.8."""
+
+    def __init__(self, engine: Engine, texts: int, length: int) -> None:
+        self._engine = engine
+        self._length = length
+        self._chunk = next(chunks(texts, length)).stop
+        self._session = engine.session(texts, length, self._chunk)
+
+    def advance(self, tokens: IdArray) -> Int64Array:
+        """See `Reader.advance`."""
+        for start in range(0, tokens.shape[1], self._chunk):
+            head = self._session.advance(tokens[:, start : start + self._chunk])
+        weights = self._engine.token_weights(
+            np.ascontiguousarray(head.vectors[:, -1]), np.ascontiguousarray(head.scales[:, -1])
+        )
+        return weights.astype(np.int64)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Reader.keep`."""
+        self._session = self._session.fork(rows, self._length, self._chunk)
+
+
 class IntegerScorer:
     """A scorer on any exact engine; probabilities are token weights over their sum."""
 
@@ -117,6 +140,10 @@ class IntegerScorer:
                     np.ascontiguousarray(head.scales[here]),
                 )
                 yield columns, IntegerPredictions(self.engine, vectors, scales)
+
+    def reader(self, texts: int, length: int) -> IntegerReader:
+        """See `Scorer.reader`."""
+        return IntegerReader(self.engine, texts, length)
 
 
 def _shape(spec: ModelSpec) -> Shape:
