@@ -23,6 +23,7 @@ from llmzip.cli.restore import decode, dictionary, file_bytes, restore, shows_ba
 from llmzip.cli.targets import with_level
 
 if TYPE_CHECKING:
+    from llmzip.cli.short_files import ShortFiles
     from llmzip.compressor import LLMZipCompressor
     from llmzip.streams import Totals
 
@@ -44,14 +45,14 @@ def compress(source: Source, arguments: Arguments) -> None:
     _say_partial(source, arguments)
 
 
-def decompress(source: Source, arguments: Arguments) -> None:
+def decompress(source: Source, arguments: Arguments, short: ShortFiles) -> None:
     """Decompress one input; what --rm then removes was checked against its checksums on the way."""
     with reading(source) as reader, _output(source, reader, arguments) as sink:
         read = os.fstat(reader.fileno())
         begun = time.monotonic()
         with sink.sparse() if arguments.sparse else contextlib.nullcontext():
-            restored = restore(reader, sink, source.label, arguments)
-        seconds = time.monotonic() - begun
+            restored = restore(reader, sink, source.label, arguments, short.known)
+        seconds = time.monotonic() - begun + short.seconds_of(source)
     if restored is None:
         return
     totals, loss = restored
@@ -61,14 +62,15 @@ def decompress(source: Source, arguments: Arguments) -> None:
     _finish(source, totals, seconds, arguments)
 
 
-def test(source: Source, arguments: Arguments) -> None:
+def test(source: Source, arguments: Arguments, short: ShortFiles) -> None:
     """Decompress one input to nowhere."""
     begun = time.monotonic()
     with reading(source) as reader, Path(os.devnull).open("wb") as sink:
-        totals, loss = decode(reader, sink, source.label, arguments)
+        totals, loss = decode(reader, sink, source.label, arguments, short.known)
     if loss:
         raise loss
-    _finish(source, totals, time.monotonic() - begun, arguments)
+    seconds = time.monotonic() - begun + short.seconds_of(source)
+    _finish(source, totals, seconds, arguments)
 
 
 def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LLMZipCompressor:

@@ -44,6 +44,7 @@ def _list(arguments: Arguments) -> int:
 def _convert(arguments: Arguments) -> int:
     """Compress, decompress or test the inputs; the exit code."""
     from llmzip.cli import convert, restore  # a list does without
+    from llmzip.cli.short_files import ShortFiles
 
     # What no input can do without is missed once, and before anything starts.
     if arguments.action is Action.COMPRESS:
@@ -53,14 +54,15 @@ def _convert(arguments: Arguments) -> int:
             raise click.UsageError(str(error)) from None
     else:
         restore.dictionary(arguments)
-    work = {
-        Action.COMPRESS: convert.compress,
-        Action.DECOMPRESS: convert.decompress,
-        Action.TEST: convert.test,
-    }[arguments.action]
     with cluster.connected(arguments.ray, arguments.runtime) as runtime:
         arguments = dataclasses.replace(arguments, runtime=runtime)
-        return run_each(arguments, functools.partial(work, arguments=arguments))
+        if arguments.action is Action.COMPRESS:
+            return run_each(arguments, functools.partial(convert.compress, arguments=arguments))
+        short = ShortFiles(arguments)
+        work = convert.test if arguments.action is Action.TEST else convert.decompress
+        return run_each(
+            arguments, functools.partial(work, arguments=arguments, short=short), short.look_ahead
+        )
 
 
 def _check(arguments: Arguments) -> None:

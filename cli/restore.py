@@ -20,6 +20,8 @@ from llmzip.cli.repair import loss as report_loss
 from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
+    from llmzip.block_decoder import KnownBlocks
+    from llmzip.engine_loader import EngineLoader
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.streams import Totals
 
@@ -34,7 +36,11 @@ def pour(source: Source, sink: Sink, arguments: Arguments) -> None:
 
 
 def restore(
-    reader: io.BufferedReader, sink: Sink, label: str, arguments: Arguments
+    reader: io.BufferedReader,
+    sink: Sink,
+    label: str,
+    arguments: Arguments,
+    known: KnownBlocks | None = None,
 ) -> tuple[Totals, IntegrityError | None] | None:
     """Decompress as `decode` does; None where a file that is not compressed has been copied, or a
     part of one written, as was asked for.
@@ -48,7 +54,7 @@ def restore(
     if arguments.has_span:
         _write_span(reader, sink, arguments, compressed)
         return None
-    return decode(reader, sink, label, arguments)
+    return decode(reader, sink, label, arguments, known)
 
 
 def _write_span(
@@ -84,13 +90,18 @@ def _write_span(
 
 
 def decode(
-    reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments
+    reader: BinaryIO,
+    sink: BinaryIO,
+    label: str,
+    arguments: Arguments,
+    known: KnownBlocks | None = None,
 ) -> tuple[Totals, IntegrityError | None]:
     """Decompress; the error is that of a damaged file of which all was written that is sound, as
-    was asked for.
+    was asked for. known: blocks that have been decoded.
     """
+    from llmzip.block_decoder import BlockDecoder
     from llmzip.salvage.repair import repair_stream
-    from llmzip.streams import Totals, decompress_stream
+    from llmzip.streams import Totals, decompress_with
 
     bar = shows_bar(sink, arguments)
     with file_progress(
@@ -98,16 +109,15 @@ def decode(
     ) as progress:
         if not arguments.keep_going:
             with advising():
-                totals = decompress_stream(
-                    reader,
-                    sink,
-                    model=arguments.model,
-                    dictionary=dictionary(arguments),
+                decoder = BlockDecoder(
+                    loader(arguments),
                     max_memory=arguments.max_memory,
                     max_output=arguments.max_output,
-                    runtime=arguments.runtime,
                     progress=progress.advance,
+                    wants_all=True,
+                    known=known,
                 )
+                totals = decompress_with(decoder, reader, sink)
             return totals, None
         report = repair_stream(
             reader,
@@ -128,6 +138,13 @@ def decode(
     return Totals(
         report.recovered_bytes, report.compressed_bytes, report.tokens, report.frames
     ), loss
+
+
+def loader(arguments: Arguments) -> EngineLoader:
+    """The loader of the model, the dictionary and the engine that the options name."""
+    from llmzip.engine_loader import EngineLoader
+
+    return EngineLoader.of(arguments.model, dictionary(arguments), arguments.runtime)
 
 
 def dictionary(arguments: Arguments) -> Dictionary | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmzip.cli.arguments import Arguments
 from llmzip.cli.files import RefusalError
@@ -12,9 +12,15 @@ from llmzip.cli.plan import plan
 from llmzip.errors import LLMZipError
 
 
-def run_each(arguments: Arguments, work: Callable[[Source], None]) -> int:
+def run_each(
+    arguments: Arguments,
+    work: Callable[[Source], None],
+    look_ahead: Callable[[Sequence[Source]], None] = lambda _: None,
+) -> int:
     """Call `work` on every input; the exit code: 0, or 1 when anything that was named could not be
     done.
+
+    look_ahead: is told before each which inputs are left, itself included.
     """
     code = 0
 
@@ -23,9 +29,11 @@ def run_each(arguments: Arguments, work: Callable[[Source], None]) -> int:
         code = 1
         say_error(label, error)
 
-    for source in plan(arguments, complain):
+    planned = plan(arguments, complain)
+    for number, source in enumerate(planned):
         try:
             check(source, arguments)
+            look_ahead(planned[number:])
             work(source)
         except BrokenPipeError:
             raise  # nobody reads the output any more: there is nothing left to do

@@ -64,7 +64,7 @@ class EncoderAhead:
     @property
     def threads(self) -> Executor | None:
         """Where drafts may be worked on while further ones are made."""
-        if self._threads is None and self._codec is not None and self._codec.goes_side_by_side:
+        if self._threads is None and self._codec is not None and self._codec.goes_side_by_side():
             self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip drafts")
         return self._threads
 
@@ -143,6 +143,11 @@ class DecoderAhead:
     def take(self, payload: bytes, size: int) -> bytes | None:
         """The data of a payload, if it has been decoded."""
         return self._decoded.pop((payload, size), None)
+
+    def take_all(self) -> dict[tuple[bytes, int], bytes]:
+        """The data of all payloads and sizes that have been decoded and not taken."""
+        decoded, self._decoded = self._decoded, {}
+        return decoded
 
     def __bool__(self) -> bool:
         """Whether something waits for its turn."""

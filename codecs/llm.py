@@ -214,14 +214,16 @@ class LLMCodec(PayloadCodec):
         if self._observer:
             self._observer.begin_payload(layout.tokens, layout.streams, layout.capacity_bits > 0)
 
-    def fitting(self, blocks: Sequence[tuple[StreamLayout, int]], memory: int) -> int:
+    def fitting(
+        self, blocks: Sequence[tuple[StreamLayout, int]], memory: int, few: bool = False
+    ) -> int:
         """How many of these blocks, the first ones, are coded side by side (`batch.fitting`)."""
-        return batch.fitting(self._engine, blocks, self._dictionary is not None, memory)
+        return batch.fitting(self._engine, blocks, self._dictionary is not None, memory, few)
 
-    @property
-    def goes_side_by_side(self) -> bool:
-        """Whether the engine wants several blocks at all."""
-        return self._engine.batches.rows > 1 and self._engine.batches.blocks > 1
+    def goes_side_by_side(self, few: bool = False) -> bool:
+        """Whether the engine wants several blocks at all. few: also of short ones."""
+        most = self._engine.batches
+        return most.rows > 1 and (most.blocks > 1 or (few and most.few_rows > 1))
 
     @property
     def threads(self) -> int:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llmzip.file import LLMZipFile
     from llmzip.generation import generate
     from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+    from llmzip.many import decompress_many
     from llmzip.model.integer_model import IntegerModel
     from llmzip.one_shot import compress, decompress
     from llmzip.open_file import open
@@ -76,6 +77,7 @@ __all__ = [
     "compress",
     "compress_stream",
     "decompress",
+    "decompress_many",
     "decompress_stream",
     "generate",
     "get_codec",
@@ -106,6 +108,7 @@ _NAMES = {
     "file": ("LLMZipFile",),
     "generation": ("generate",),
     "levels": ("DEFAULT_LEVEL", "MAX_LEVEL", "MIN_LEVEL"),
+    "many": ("decompress_many",),
     "model.integer_model": ("IntegerModel",),
     "one_shot": ("compress", "decompress"),
     "open_file": ("open",),

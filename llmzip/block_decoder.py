@@ -28,6 +28,11 @@ from llmzip.progress import ProgressCounter
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
+KnownBlocks = dict[tuple[bytes, bytes, int, bytes, int], bytes]
+"""The data of payloads of the model that have been decoded: by the fingerprint, the dictionary and
+the version of mixing of their frames, the payload and its size.
+"""
+
 
 class BlockDecoder:
     """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of
@@ -42,12 +47,19 @@ class BlockDecoder:
         max_output: int | None = None,
         progress: Progress | None = None,
         observer: CodingObserver | None = None,
+        wants_all: bool = False,
+        known: KnownBlocks | None = None,
     ) -> None:
-        """Take the parameters of `LLMZipDecompressor`. observer: is told what the model decodes,
-        one block after the other.
+        """Take the parameters of `LLMZipDecompressor`.
+
+        observer: is told what the model decodes, one block after the other. wants_all: whether all
+        blocks will be decoded, so that short ones may go side by side. known: what has been
+        decoded.
         """
         self._observer = observer
         self._loader = loader
+        self._wants_all = wants_all
+        self._known = known or {}
         self._limits = Limits(max_memory, max_output)
         self.progress_counter = ProgressCounter(progress)
         """Counts what has been decoded."""
@@ -95,16 +107,18 @@ class BlockDecoder:
             return self._elsewhere.has_room(len(blocks)) and need <= self._limits.most_memory // 4
         return not self._ahead and self._together([*blocks, blocks[-1]]) > len(blocks)
 
-    def decode_ahead(self, blocks: Sequence[Block]) -> None:
+    def decode_ahead(
+        self, blocks: Sequence[Block], headers: Sequence[FrameHeader] | None = None
+    ) -> None:
         """Decode the next blocks of the frame side by side, as far as the limits allow; `attempt`
-        then gives their contents, and raises what is wrong with them.
+        then gives their contents, and raises what is wrong with them. headers: see `know`.
         """
         if self._elsewhere:
             self._submit(self._elsewhere, blocks)
             return
         if self._ahead or len(blocks) < 2:
             return
-        count = self._together(blocks)
+        count = self._together(blocks, headers)
         if count < 2:
             return
         self.progress_counter.begin_block()
@@ -122,9 +136,11 @@ class BlockDecoder:
                 if number >= elsewhere.count:
                     elsewhere.submit(block)
 
-    def _together(self, blocks: Sequence[Block]) -> int:
-        """How many of these blocks, the first ones, can be decoded side by side within the
-        limits.
+    def _together(
+        self, blocks: Sequence[Block], headers: Sequence[FrameHeader] | None = None
+    ) -> int:
+        """How many of these blocks, the first ones, can be decoded side by side within the limits.
+        headers: those of their frames, where it is not this one.
         """
         assert self._header is not None
         if self._header.solid or self._unsure or self._observer:
@@ -132,21 +148,44 @@ class BlockDecoder:
         chosen: list[tuple[StreamLayout, int]] = []
         done = self.progress_counter.bytes
         with contextlib.suppress(LLMZipError):  # it is raised when it is the block's turn
-            for block in blocks:
+            for block, header in zip(blocks, headers or [self._header] * len(blocks), strict=True):
                 codec, payload, size = _model_payload(block)
                 if codec != CodecId.LLM:
                     break
                 self._limits.check_output(done, block)
                 done += block.size
                 llm = self._llm_codec()
-                if not llm.goes_side_by_side:
+                if not llm.goes_side_by_side(self._wants_all):
                     break
                 need = block_bytes(block.size, False, llm.decoder_bytes(payload, size))
-                self._limits.check_block(need, self._header)
+                self._limits.check_block(need, header)
                 chosen.append((llm.layout(payload, size), block.size))
-                if llm.fitting(chosen, self._limits.most_memory) < len(chosen):
+                memory = self._limits.most_memory
+                if llm.fitting(chosen, memory, self._wants_all) < len(chosen):
                     return len(chosen) - 1
         return len(chosen)
+
+    def know(self, blocks: Sequence[Block], headers: Sequence[FrameHeader]) -> KnownBlocks:
+        """What the model makes of blocks, side by side as far as the limits allow. Of damaged ones,
+        and of others, nothing: their turn comes.
+
+        headers: those of the blocks' frames, which name what this one names.
+        """
+        known: KnownBlocks = {}
+        while len(blocks) > 1 and not self._elsewhere:
+            count = max(1, self._together(blocks, headers))
+            self.decode_ahead(blocks[:count], headers[:count])
+            for (payload, size), data in self._ahead.take_all().items():
+                known[self._key(payload, size)] = data
+            self.progress_counter.end_block(sum(block.size for block in blocks[:count]))
+            blocks, headers = blocks[count:], headers[count:]
+        return known
+
+    def _key(self, payload: bytes, size: int) -> tuple[bytes, bytes, int, bytes, int]:
+        """What the data of a payload of the model depends on, in a frame that is not solid."""
+        assert self._header is not None
+        header = self._header
+        return header.fingerprint, header.dictionary_id, header.mixing_version, payload, size
 
     def decode(self, block: Block) -> bytes:
         """The content of a block: as `attempt`, then `note`."""
@@ -234,6 +273,8 @@ class BlockDecoder:
             return decoder.decode(payload, size)
         assert isinstance(decoder, LLMCodec)
         ahead = self._ahead.take(payload, size)
+        if ahead is None and self._known and self._header is not None and not self._header.solid:
+            ahead = self._known.get(self._key(payload, size))
         if ahead is not None:
             self.progress_counter.report(0, decoder.layout(payload, size).tokens)
             return ahead

@@ -104,7 +104,18 @@ def decompress_stream(
     check_file(source, "read", "decompress_stream")
     check_file(sink, "write", "decompress_stream")
     loader = EngineLoader.of(model, dictionary, runtime)
-    decoder = BlockDecoder(loader, max_memory=max_memory, max_output=max_output, progress=progress)
+    decoder = BlockDecoder(
+        loader,
+        max_memory=max_memory,
+        max_output=max_output,
+        progress=progress,
+        wants_all=True,
+    )
+    return decompress_with(decoder, source, sink)
+
+
+def decompress_with(decoder: BlockDecoder, source: BinaryIO, sink: BinaryIO) -> Totals:
+    """Decompress all frames of `source` into `sink`, as `decompress_stream` does."""
     stream = FrameStream(source, decoder)
     while stream.load():
         write_all(sink, stream.data)

@@ -121,6 +121,10 @@ class Batches:
     """
     blocks: int = sys.maxsize
     """Blocks that go side by side, at most."""
+    few_rows: int = 0
+    """Streams that decoders of short blocks have together in any case, where all of these are
+    wanted: a step takes little longer for them than for one.
+    """
     threads: int = 1
     """How many threads work on several blocks, beside the model: mixers, drafts."""
     idle: float = 0.0

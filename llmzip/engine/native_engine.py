@@ -43,6 +43,11 @@ DRAFT_ROWS = 8
 single stream").
 """
 
+_FEW_ROWS, _THREAD_ROWS = 32, 16
+"""Streams of short blocks that go together at least, and for each thread: more take as long for
+each row.
+"""
+
 
 class NativeEngine:
     """A model on this machine's processor.
@@ -74,6 +79,7 @@ class NativeEngine:
         self.batches = Batches(
             rows=sys.maxsize,
             blocks=blocks,
+            few_rows=0 if jobs else max(_FEW_ROWS, self.threads * _THREAD_ROWS),
             threads=blocks,
             lanes=blocks,
             lane_rows=1,

@@ -28,12 +28,17 @@ def common_window(layouts: Sequence[StreamLayout]) -> int:
 
 
 def fitting(
-    engine: Engine, blocks: Sequence[tuple[StreamLayout, int]], has_dictionary: bool, memory: int
+    engine: Engine,
+    blocks: Sequence[tuple[StreamLayout, int]],
+    has_dictionary: bool,
+    memory: int,
+    few: bool = False,
 ) -> int:
     """How many of these blocks, the first ones, go side by side: at least one, if there is one.
 
     blocks: their layouts, and how many bytes they hold. memory: the bytes that decoders of all of
-    them may take together, as `accounting` counts them.
+    them may take together, as `accounting` counts them. few: whether short ones go together as
+    `Batches.few_rows` says.
     """
     free = engine.free_bytes()
     if free is not None:
@@ -45,7 +50,8 @@ def fitting(
         rows += layout.streams
         need += block_bytes(size, False, layout.decoder_bytes(engine.model.spec, has_dictionary))
         most = engine.batches
-        fits = rows <= most.rows and len(layouts) <= most.blocks and need <= memory
+        are_few = len(layouts) <= most.blocks or (few and rows <= most.few_rows)
+        fits = rows <= most.rows and are_few and need <= memory
         if len(layouts) > 1 and not (fits and _see_alike(layouts)):
             return len(layouts) - 1
     return len(layouts)

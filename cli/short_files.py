@@ -1,0 +1,101 @@
+"""Short compressed files, of which the model decodes many side by side before it is their turn."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmzip.cli import restore
+from llmzip.cli.arguments import Action, Arguments
+from llmzip.cli.bar import can_be_shown
+from llmzip.cli.files import RefusalError
+from llmzip.cli.inputs import Source, check
+from llmzip.cli.plan import output_of
+from llmzip.cli.progress import file_progress
+from llmzip.errors import LLMZipError
+
+if TYPE_CHECKING:
+    from llmzip.block_decoder import KnownBlocks
+
+# llmzip.many is imported where it is used: it brings the engines.
+
+
+class ShortFiles:
+    """What has been decoded of the files whose turn comes next."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self._arguments = arguments
+        self._seconds: dict[Source, float] = {}  # of the files that have been looked through
+        self.known: KnownBlocks = {}
+
+    def seconds_of(self, source: Source) -> float:
+        """The part of the time spent ahead that was spent on this file."""
+        return self._seconds.get(source, 0.0)
+
+    def look_ahead(self, rest: Sequence[Source]) -> None:
+        """Decode what the next files have, the first of which is to be decoded now, if it is short
+        and has not been.
+        """
+        arguments = self._arguments
+        if rest[0] in self._seconds or arguments.keep_going or arguments.has_span or arguments.ray:
+            return
+        files = self._next_short(rest)
+        if len(files) < 2:
+            return
+        self.known = {}
+        from llmzip.many import decode_together
+
+        begun = time.monotonic()
+        bar = can_be_shown() and arguments.progress and not arguments.quiet
+        with file_progress(f"{len(files)} files", None, bar=bar, quiet=arguments.quiet) as progress:
+            # What is wrong with one of them comes to light when it is its turn.
+            self.known = decode_together(
+                list(files.values()),
+                restore.loader(arguments),
+                max_memory=arguments.max_memory,
+                progress=progress.advance,
+            )
+        seconds, size = time.monotonic() - begun, sum(map(len, files.values()))
+        self._seconds = {
+            source: seconds * len(data) / max(size, 1) for source, data in files.items()
+        }
+
+    def _next_short(self, rest: Sequence[Source]) -> dict[Source, bytes]:
+        """The next files as far as they are short, with their bytes; nothing where the first is
+        not.
+        """
+        from llmzip.many import GROUP_BYTES, GROUP_STREAMS, SHORT_BYTES
+
+        found: dict[Source, bytes] = {}
+        size = 0
+        for source in rest[:GROUP_STREAMS]:
+            data = self._read(source, SHORT_BYTES)
+            if data is None and not found:
+                return {}
+            if data is not None:
+                found[source] = data
+                size += len(data)
+                if size > GROUP_BYTES:
+                    break
+        return found
+
+    def _read(self, source: Source, most: int) -> bytes | None:
+        """The bytes of a regular file that has no more than `most` and will be decoded."""
+        if source.path is None:
+            return None
+        arguments = self._arguments
+        try:
+            check(source, arguments)
+            status = source.path.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+                return None
+            if arguments.action is Action.DECOMPRESS and not arguments.force:
+                target = output_of(source, arguments)
+                if target is not None and os.path.lexists(target):
+                    return None
+            return source.path.read_bytes()
+        except (LLMZipError, RefusalError, OSError):
+            return None
