@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import pathlib
 import random
 import signal
 import time
+import types
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +22,7 @@ from llmzip import levels
 from llmzip.block_decoder import BlockDecoder
 from llmzip.container.seek_table import SeekTable
 from llmzip.model.integer_model import IntegerModel
+from llmzip.predictor import speculation
 from tests.interrupting import interrupted_at, lines_of
 
 POINTS = 40
@@ -35,6 +38,13 @@ def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)
         yield
+
+
+@pytest.fixture(autouse=True)
+def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many drafts pay depends on the time, and with them how many lines a call has."""
+    clock = types.SimpleNamespace(perf_counter=itertools.count(1).__next__)
+    monkeypatch.setattr(speculation, "time", clock)
 
 
 @pytest.fixture(scope="module")
