@@ -35,7 +35,10 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("one block at a time", {"block_encoder", "block_decoder", "generation"}),
     ("whole frames", {"choosing", "compressor", "frame_stream", "salvage"}),
     ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
-    ("files; one call for all; evaluation; views", {"file", "one_shot", "evaluation", "view"}),
+    (
+        "files; one call for all; evaluation; views",
+        {"file", "many", "one_shot", "evaluation", "view"},
+    ),
     ("opening files; records; forecasts", {"bench", "open_file", "records"}),
     ("other libraries' interfaces", {"integrations"}),
     ("the API", {"api"}),

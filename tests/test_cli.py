@@ -22,12 +22,13 @@ import click.testing
 import pytest
 
 import llmzip.streams
-from llmzip import block_encoder
+from llmzip import block_decoder, block_encoder
 from llmzip.block_encoder import CompressionOptions
 from llmzip.cli import files, options
 from llmzip.cli.command import Command
 from llmzip.cli.execute import execute
 from llmzip.cli.sizes import format_size, parse_size
+from llmzip.engine_loader import EngineLoader
 from tests import tiny
 from tests.command import LLMZIP, MTIME_NS, NOISE, folder, process, run, tree  # noqa: F401 (a fixture)
 
@@ -197,7 +198,7 @@ def test_rm_keeps_both_when_the_output_is_wrong(
     monkeypatch: pytest.MonkeyPatch, wrong: bytes
 ) -> None:
     monkeypatch.setattr(
-        llmzip.streams, "decompress_stream", lambda source, sink, **options: sink.write(wrong)
+        llmzip.streams, "decompress_with", lambda decoder, source, sink: sink.write(wrong)
     )
     before = tree()
     result = run("--rm", "a")
@@ -279,6 +280,9 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def with_options(options: CompressionOptions, **given: Any) -> None:
         found.update(given, **dataclasses.asdict(options))
 
+    def decoder(loader: EngineLoader, **given: Any) -> None:
+        found.update(given, runtime=loader.runtime)
+
     def stream(*files: Any, **given: Any) -> llmzip.streams.Totals:
         found.update(given)
         if download := found["runtime"].download_progress:
@@ -288,7 +292,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(llmzip.LLMZipCompressor, "with_options", with_options)
     monkeypatch.setattr(llmzip.streams, "compress_with", stream)
-    monkeypatch.setattr(llmzip.streams, "decompress_stream", stream)
+    monkeypatch.setattr(block_decoder, "BlockDecoder", decoder)
+    monkeypatch.setattr(llmzip.streams, "decompress_with", stream)
     return found
 
 
