@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 
 from llmzip.runtime import Runtime
@@ -19,5 +20,6 @@ def connected(address: str | None, runtime: Runtime) -> Iterator[Runtime]:
         return
     from llmzip.integrations.ray import RayPool
 
-    with RayPool(address, runtime) as pool:
+    # Ray prints what happens to its machines, whatever its logs are set to.
+    with contextlib.redirect_stdout(sys.stderr), RayPool(address, runtime) as pool:
         yield dataclasses.replace(runtime, engine="auto", device="cpu", pool=pool)

@@ -167,7 +167,7 @@ def move(path: Path) -> None:
 
 @pytest.mark.parametrize("meanwhile", [rotate, replace_by_its_like, append, overwrite, move])
 @pytest.mark.parametrize(
-    ("function", "source"), [("compress_with", "a"), ("decompress_stream", "packed/a.llmz")]
+    ("function", "source"), [("compress_with", "a"), ("decompress_with", "packed/a.llmz")]
 )
 def test_rm_removes_only_what_was_read(
     monkeypatch: pytest.MonkeyPatch, function: str, source: str, meanwhile: Meanwhile
@@ -189,7 +189,7 @@ def test_rm_removes_only_what_was_read(
     assert result.stderr.count("\n") == 1
     kept = {name: data for name, data in after.items() if ".tmp" not in name}
     assert contents() | kept == contents()
-    if meanwhile not in (append, overwrite) or function == "decompress_stream":
+    if meanwhile not in (append, overwrite) or function == "decompress_with":
         target = "a.llmz" if source == "a" else "packed/a"
         assert target in contents()
         assert "was changed, moved or replaced while it was read" in result.stderr

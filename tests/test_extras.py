@@ -24,9 +24,16 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         name for name in sys.modules if name.startswith(("llmzip.tuning", "llmzip.scoring.float"))
     ]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("evaluation.cache_damage", "evaluation.dimension", "scoring.hidden_states"):
-        monkeypatch.delitem(sys.modules, f"llmzip.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, "torch", None)
+    for package, name in (
+        ("evaluation", "cache_damage"),
+        ("evaluation", "dimension"),
+        ("scoring", "hidden_states"),
+    ):
+        monkeypatch.delitem(sys.modules, f"llmzip.{package}.{name}", raising=False)
+        if parent := sys.modules.get(f"llmzip.{package}"):
+            monkeypatch.delattr(parent, name, raising=False)
+    for name in ("torch", "skdim", "skdim.id"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
     )

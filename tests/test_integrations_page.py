@@ -29,6 +29,11 @@ LIBRARIES = {
 }
 """Section -> what it needs."""
 
+_PAUSE = "\nimport time\ntime.sleep(0.5)\n"
+"""pyarrow's threads drop what they have of Python a little later than its calls return; one that
+does so while Python ends aborts the process, also with fsspec's own file systems.
+"""
+
 
 def examples() -> dict[str, str]:
     """Section of the page -> the Python in it."""
@@ -71,7 +76,7 @@ def test_examples(title: str, installed: pathlib.Path, tmp_path: pathlib.Path) -
     work = tmp_path / "work"
     work.mkdir()
     ran = subprocess.run(
-        [sys.executable, "-W", "always::ResourceWarning", "-c", examples()[title]],
+        [sys.executable, "-W", "always::ResourceWarning", "-c", examples()[title] + _PAUSE],
         cwd=work,
         env=os.environ
         | {

@@ -36,8 +36,6 @@ from llmzip.scoring.written import Prompt, write_texts
 from tests.command import run
 from tests.conftest import TINY_DIRECTORY
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TEMPLATE = (
     "{% for m in messages %}<|endoftext|>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|endoftext|>assistant:{% endif %}"

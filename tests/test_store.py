@@ -327,7 +327,15 @@ def test_hub_models_are_kept_by_commit(store: ModelStore, hub: types.SimpleNames
         store.resolve("owner/name")
     model = store.resolve("owner/name", download=True)
     assert [call[2] for call in hub.calls] == [True, False]
-    assert hub.calls[1][3] == {"allow_patterns": ["config.json", "tokenizer.json", "*.safetensors"]}
+    assert hub.calls[1][3] == {
+        "allow_patterns": [
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+            "*.safetensors",
+        ]
+    }
     (cached,) = store.list()
     assert (cached.name, cached.commit, cached.source) == (
         "owner/name",

@@ -75,7 +75,7 @@ class LLMZipLM(TemplateLM):  # type: ignore[misc]
         max_batch_size: int | None = None,
     ) -> None:
         """model: as `llmzip.scoring.load_scorer` takes it, with dtype, device, engine, threads and
-        download, or a scorer.
+        download, or a scorer. Where there is no CUDA, a device of it is the CPU.
 
         rolling, context, stride: see `Rolling`. max_length: tokens that are read together, at most;
         None: the model's positions. max_gen_toks: tokens that are written where a task does not
@@ -93,7 +93,7 @@ class LLMZipLM(TemplateLM):  # type: ignore[misc]
         if min(context, stride) < 1:
             raise LLMZipError(f"context {context}, stride {stride}: at least 1 token")
         try:
-            runtime = Runtime(engine, device, threads, download=download)
+            runtime = Runtime(engine, _available(device), threads, download=download)
         except ValueError as error:
             raise LLMZipError(str(error)) from error
         self._scorer = (
@@ -291,6 +291,19 @@ class LLMZipLM(TemplateLM):  # type: ignore[misc]
 
     def _bar(self, results: Iterator[Any], of: Sequence[Any], hidden: bool) -> Iterator[Any]:
         return iter(tqdm(results, total=len(of), desc=self._scorer.model_card.name, disable=hidden))
+
+
+def _available(device: str) -> str:
+    """The device; the CPU for one of CUDA where there is none, as with the harness's own models:
+    its command line says cuda:0 where nobody has said anything.
+    """
+    if not device.startswith("cuda"):
+        return device
+    try:
+        import torch
+    except ImportError:
+        return "cpu"
+    return device if torch.cuda.is_available() else "cpu"
 
 
 if __name__ == "__main__":
