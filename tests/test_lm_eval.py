@@ -119,6 +119,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that tests name are none of the user's."""
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def hugging_face(published: pathlib.Path) -> HFLM:
     return HFLM(str(published), device="cpu", dtype="float32", batch_size=4)
