@@ -151,7 +151,7 @@ def dictionary(arguments: Arguments) -> Dictionary | None:
     """The dictionary of --dictionary, the same object for all files: it is read only once."""
     if arguments.dictionary is None:
         return None
-    return _dictionary(arguments.dictionary, _may_show(arguments))
+    return _dictionary(arguments.dictionary, may_show(arguments))
 
 
 @functools.cache
@@ -167,10 +167,11 @@ def _dictionary(path: str, bar: bool) -> Dictionary:
 
 def shows_bar(sink: BinaryIO, arguments: Arguments) -> bool:
     """Whether there is a terminal for a bar, and no text that the bar would run through."""
-    return _may_show(arguments) and not sink.isatty()
+    return may_show(arguments) and not sink.isatty()
 
 
-def _may_show(arguments: Arguments) -> bool:
+def may_show(arguments: Arguments) -> bool:
+    """Whether bars are wanted, and there is a terminal for them."""
     return arguments.progress and not arguments.quiet and can_be_shown()
 
 

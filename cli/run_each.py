@@ -15,12 +15,12 @@ from llmzip.errors import LLMZipError
 def run_each(
     arguments: Arguments,
     work: Callable[[Source], None],
-    look_ahead: Callable[[Sequence[Source]], None] = lambda _: None,
+    look_ahead: Callable[[Sequence[Source], int], None] = lambda planned, number: None,
 ) -> int:
     """Call `work` on every input; the exit code: 0, or 1 when anything that was named could not be
     done.
 
-    look_ahead: is told before each which inputs are left, itself included.
+    look_ahead: is told before each all inputs, and its number among them.
     """
     code = 0
 
@@ -33,7 +33,7 @@ def run_each(
     for number, source in enumerate(planned):
         try:
             check(source, arguments)
-            look_ahead(planned[number:])
+            look_ahead(planned, number)
             work(source)
         except BrokenPipeError:
             raise  # nobody reads the output any more: there is nothing left to do

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from llmzip.cli import restore
 from llmzip.cli.arguments import Action, Arguments
-from llmzip.cli.bar import can_be_shown
 from llmzip.cli.files import RefusalError
 from llmzip.cli.inputs import Source, check
 from llmzip.cli.plan import output_of
@@ -35,21 +34,23 @@ class ShortFiles:
         """The part of the time spent ahead that was spent on this file."""
         return self._seconds.get(source, 0.0)
 
-    def look_ahead(self, rest: Sequence[Source]) -> None:
-        """Decode what the next files have, the first of which is to be decoded now, if it is short
-        and has not been.
+    def look_ahead(self, planned: Sequence[Source], number: int) -> None:
+        """Decode what the files from this number on have, which is to be decoded now, if it is
+        short and has not been.
         """
         arguments = self._arguments
-        if rest[0] in self._seconds or arguments.keep_going or arguments.has_span or arguments.ray:
+        if planned[number] in self._seconds or number + 1 == len(planned):
             return
-        files = self._next_short(rest)
+        if arguments.keep_going or arguments.has_span or arguments.ray:
+            return
+        files = self._next_short(planned, number)
         if len(files) < 2:
             return
         self.known = {}
         from llmzip.many import decode_together
 
         begun = time.monotonic()
-        bar = can_be_shown() and arguments.progress and not arguments.quiet
+        bar = restore.may_show(arguments)
         with file_progress(f"{len(files)} files", None, bar=bar, quiet=arguments.quiet) as progress:
             # What is wrong with one of them comes to light when it is its turn.
             self.known = decode_together(
@@ -63,15 +64,15 @@ class ShortFiles:
             source: seconds * len(data) / max(size, 1) for source, data in files.items()
         }
 
-    def _next_short(self, rest: Sequence[Source]) -> dict[Source, bytes]:
-        """The next files as far as they are short, with their bytes; nothing where the first is
-        not.
+    def _next_short(self, planned: Sequence[Source], number: int) -> dict[Source, bytes]:
+        """The files from this number on as far as they are short, with their bytes; nothing where
+        the first is not.
         """
         from llmzip.many import GROUP_BYTES, GROUP_STREAMS, SHORT_BYTES
 
         found: dict[Source, bytes] = {}
         size = 0
-        for source in rest[:GROUP_STREAMS]:
+        for source in planned[number : number + GROUP_STREAMS]:
             data = self._read(source, SHORT_BYTES)
             if data is None and not found:
                 return {}
