@@ -16,7 +16,7 @@ import urllib.parse
 import zipfile
 from collections.abc import Callable, Mapping
 
-from llmzip.corpora import registry
+from llmzip.corpora import packed, registry
 from llmzip.corpora.builtin import BUILTIN
 from llmzip.corpora.download import download
 from llmzip.corpora.registry import Corpus
@@ -131,34 +131,35 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
         ) from error
 
 
-def texts(name: str) -> Mapping[str, bytes]:
+def texts(name: str, limit: int | None = None) -> Mapping[str, bytes]:
     """Name -> bytes of a file, the files of a folder, a built-in corpus, or a fetched one, in a
-    fixed order.
+    fixed order; of packed files (`packed.SUFFIXES`) those that they hold.
 
     A path that exists wins over a corpus of the same name; `corpus:NAME` is always the corpus.
-    Raises LLMZipError for a name that is none of these, or a corpus that is not fetched.
+    limit: only the first so many bytes of each, no more of a file is read. Raises LLMZipError for a
+    name that is none of these, or a corpus that is not fetched.
     """
     path = pathlib.Path(name)
     if path.is_dir():
-        return _files(path)
+        return _files(path, limit)
     if path.is_file():
-        return {path.name: path.read_bytes()}
+        return {path.name: packed.read(path, limit)}
     name = name.removeprefix(PREFIX)
     if name in BUILTIN:
-        return {name: BUILTIN[name]()}
+        return {name: BUILTIN[name]()[:limit]}
     corpus = registry.by_name(name)
     if corpus:
         folder = folder_of(corpus)
         if not folder.is_dir():
             raise LLMZipError(f"the corpus {name} is not here; run `llmzip corpora fetch {name}`")
-        return _files(folder)
+        return _files(folder, limit)
     known = ", ".join([*BUILTIN, *(c.name for c in registry.CORPORA)])
     raise LLMZipError(f"{name}: no such file or folder, and no corpus (known: {known})")
 
 
-def _files(folder: pathlib.Path) -> dict[str, bytes]:
+def _files(folder: pathlib.Path, limit: int | None) -> dict[str, bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    return {path.relative_to(folder).as_posix(): packed.read(path, limit) for path in paths}
 
 
 def month_of(name: str, data: bytes) -> str | None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import math
 import pathlib
+import sys
+import tracemalloc
 
 import click.testing
 import numpy as np
 import pytest
+import zstandard
 
 from llmzip.cli.main import llmzip as command
 from llmzip.corpora.library import month_of
 from llmzip.errors import LLMZipError
 from llmzip.evaluation import tasks
 from llmzip.evaluation.options import Options, Text, load_texts
+from llmzip.metrics.capacity import bias
 from llmzip.scoring import Scorer, Span, score
 from tests.conftest import TINY_DIRECTORY
 from tests.golden import TEXT
@@ -268,7 +275,7 @@ def test_files_that_are_not_of_the_format_are_one_error(
 def test_paths_that_lead_nowhere_and_bytes_that_are_no_text(tmp_path: pathlib.Path) -> None:
     with pytest.raises(LLMZipError, match="no such file or folder"):
         load_texts((f"uncheatable:{tmp_path / 'nothing'}",))
-    with pytest.raises(LLMZipError, match=r"holds no \.jsonl or \.json file"):
+    with pytest.raises(LLMZipError, match=r"holds no \.jsonl, \.json, \.parquet file"):
         load_texts((f"uncheatable:{tmp_path}",))
     (tmp_path / "a.jsonl").write_bytes(b'{"content": "\xff"}')
     with pytest.raises(LLMZipError, match="no text of UTF-8"):
@@ -287,3 +294,135 @@ def test_a_path_that_looks_like_a_reader_is_a_path(
     assert load_texts(("uncheatable:data:30.json:1",))[0].data == b"a"
     assert load_texts(("uncheatable:rows:30",))[0].data == b"xy"
     assert load_texts((str(TINY_DIRECTORY / "config.json"),))[0].documents == ()
+
+
+PACKERS = {
+    ".gz": gzip.compress,
+    ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_packed_files_are_what_they_hold(ending: str, tmp_path: pathlib.Path) -> None:
+    """By a reader and as plain paths; several packed parts are all read; limits cut the text."""
+    pack = PACKERS[ending]
+    rows = [json.dumps({"content": d}).encode() + b"\n" for d in DOCUMENTS]
+    lined = tmp_path / f"bbc_news_20250701to20250715.jsonl{ending}"
+    lined.write_bytes(pack(rows[0]) + pack(b"".join(rows[1:])))
+    (found,) = load_texts((f"uncheatable:{tmp_path}",))
+    assert found.documents == bytes_of(*DOCUMENTS)
+    assert month_of(found.name, b"") == "2025-07"
+    listed = tmp_path / f"dev.json{ending}"
+    listed.write_bytes(pack(json.dumps(DOCUMENTS).encode()))
+    assert load_texts((f"uncheatable:{listed}",))[0].documents == bytes_of(*DOCUMENTS)
+    plain = tmp_path / "folder" / f"notes.txt{ending}"
+    plain.parent.mkdir()
+    plain.write_bytes(pack(TEXT))
+    (found,) = load_texts((str(plain),))
+    assert (found.name, found.data, found.documents) == (plain.name, TEXT, ())
+    assert load_texts((str(plain.parent),))[0].data == TEXT
+    assert load_texts((f"{plain}:70",))[0].data == TEXT[:70]
+    plain.write_bytes(TEXT)  # a name alone packs nothing
+    assert load_texts((str(plain),))[0].data == TEXT
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_packed_files_that_are_damaged_are_one_error(ending: str, tmp_path: pathlib.Path) -> None:
+    data = json.dumps([np.random.default_rng(0).bytes(5000).hex()]).encode()
+    whole = PACKERS[ending](data)
+    flipped = whole[:900] + bytes([whole[900] ^ 1]) + whole[901:]
+    for damaged in (whole[:-5], whole[:200], flipped):
+        file = tmp_path / f"notes.json{ending}"
+        file.write_bytes(damaged)
+        for name in (file, f"uncheatable:{file}"):
+            with pytest.raises(LLMZipError) as caught:
+                load_texts((str(name),))
+            assert str(caught.value).startswith(f"{file}: does not unpack")
+
+
+def test_frames_of_zstd_that_carry_no_text_are_passed(tmp_path: pathlib.Path) -> None:
+    pack = PACKERS[".zst"]
+    file = tmp_path / "a.zst"
+    file.write_bytes(b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + pack(b"one") + pack(b"") + pack(b"two"))
+    assert load_texts((str(file),))[0].data == b"onetwo"
+
+
+def parquet(path: pathlib.Path, **columns: object) -> pathlib.Path:
+    pyarrow = pytest.importorskip("pyarrow")
+    writer = pytest.importorskip("pyarrow.parquet")
+    writer.write_table(pyarrow.table(columns), path, row_group_size=2)
+    return path
+
+
+def test_parquet_is_rows_like_json_lines(tmp_path: pathlib.Path) -> None:
+    ids = list(range(len(DOCUMENTS)))
+    file = parquet(tmp_path / "mixed_text.parquet", id=ids, text=DOCUMENTS)
+    for name in (f"information-capacity:{file}", f"information-capacity:{tmp_path}", f"{file}"):
+        (found,) = load_texts((name,))
+        assert found.name == file.name
+        assert found.documents == bytes_of(*DOCUMENTS)
+    assert bias(file.name) == -24
+    assert [len(text.data) for text in load_texts((f"rows:{file}:60",))] == [60]
+    by_source = parquet(tmp_path / "all.parquet", subset=["cc", "code", "cc"], content=DOCUMENTS)
+    by_subset = load_texts((f"llm-compression:{by_source}",))
+    assert {text.name.rpartition("#")[2]: text.documents for text in by_subset} == {
+        "cc": bytes_of(DOCUMENTS[0], DOCUMENTS[2]),
+        "code": bytes_of(DOCUMENTS[1]),
+    }
+
+
+def test_rows_are_of_any_data_set_with_text_or_content(tmp_path: pathlib.Path) -> None:
+    lines(tmp_path / "a.jsonl", {"content": "first"}, {"text": "second", "content": "no"})
+    (tmp_path / "b.json").write_text('["third", {"text": "fourth"}]')
+    found = [text.documents for text in load_texts((f"rows:{tmp_path}",))]
+    assert found == [(b"first", b"second"), (b"third", b"fourth")]
+
+
+def test_parquet_that_is_none_or_lacks_the_column(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = parquet(tmp_path / "a.parquet", title=["x"], body=["y"])
+
+    def said(name: str) -> str:
+        with pytest.raises(LLMZipError) as caught:
+            load_texts((name,))
+        return str(caught.value)
+
+    assert said(str(file)) == f"{file}: no column text or content; there are title, body"
+    parquet(file, text=["x", None, "y"])
+    assert said(str(file)) == f"{file}: row 2: no row with a text as text or content"
+    parquet(file, text=[1, 2])
+    assert "row 1: no row with a text" in said(str(file))
+    parquet(file, category=["a"])
+    assert "no column content; there are category" in said(f"uncheatable:{file}")
+    whole = parquet(file, text=["some text"] * 9).read_bytes()
+    for damaged in (whole[:-9], b"", b"PAR1", whole[:4] + bytes(60) + whole[64:]):
+        file.write_bytes(damaged)
+        assert said(str(file)).startswith(f"{file}: ")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "pip install 'llmzip[parquet]'" in said(str(file))
+
+
+@pytest.mark.parametrize("kind", ["rows", "text", "parquet"])
+def test_only_the_part_that_is_wanted_is_in_memory(kind: str, tmp_path: pathlib.Path) -> None:
+    text = "all work and no play " * 500
+    if kind == "parquet":
+        name = f"rows:{parquet(tmp_path / 'a.parquet', text=[text] * 1000)}"
+    elif kind == "rows":
+        file = tmp_path / "a.jsonl.gz"
+        file.write_bytes(gzip.compress((json.dumps({"text": text}) + "\n").encode() * 2000))
+        name = f"rows:{file}"
+    else:
+        file = tmp_path / "a.txt.zst"
+        file.write_bytes(PACKERS[".zst"](text.encode() * 2000))
+        name = str(file)
+    load_texts((f"{name}:10",))  # imports
+    tracemalloc.start()
+    try:
+        (found,) = load_texts((f"{name}:20000",))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(found.data) == 20000

@@ -16,6 +16,7 @@ from llmzip.cli.numbers import WholeNumber
 from llmzip.cli.options import make_runtime
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.cli.sizes import parse_size
+from llmzip.corpora import packed
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.json_values import to_json
 from llmzip.evaluation.options import Text, load_texts, sources
@@ -143,8 +144,8 @@ class Measurement:
         return found
 
     def read(self, path: Path) -> bytes:
-        """The bytes of one file, as far as --limit allows."""
-        return path.read_bytes()[: self.limit]
+        """The bytes of one file, unpacked where it is packed, as far as --limit allows."""
+        return packed.read(path, self.limit)
 
     def finish(self, result: object, **facts: object) -> None:
         """The result, a dataclass, is there: print and write it, and forget what an interrupted run

@@ -7,11 +7,11 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from llmzip import levels
-from llmzip.corpora import library
+from llmzip.corpora import library, parquet
 from llmzip.corpora.readers import READERS, Reader
 from llmzip.errors import LLMZipError
 from llmzip.model.files import readable
@@ -89,30 +89,25 @@ def _reader(name: str) -> Reader | None:
 
 def sources(name: str, limit: int | None = None) -> dict[str, Text]:
     """The texts that a name stands for, by their names in it: a file, the files of a folder, a
-    corpus, or with `READER:PATH` the sources of a data set.
+    corpus, or with `READER:PATH` the sources of a data set. A Parquet file is a set of `rows`,
+    where no other reader is named.
 
-    limit: only the first so many bytes of each. Raises LLMZipError where there is nothing of that
-    name.
+    limit: only the first so many bytes of each, and no more is read. Raises LLMZipError where there
+    is nothing of that name.
     """
-    reader = _reader(name)
-    found = (
-        reader.read(pathlib.Path(name.partition(":")[2]))
-        if reader
-        else {label: [data] for label, data in library.texts(name).items()}
-    )
-    texts = {}
-    for label, documents in found.items():
-        kept = tuple(filter(None, _limited(documents, limit)))
-        text = Text(readable(label), b"".join(kept), kept if reader else ())
-        texts[text.name] = text
-    return texts
-
-
-def _limited(documents: Sequence[bytes], limit: int | None) -> Iterator[bytes]:
-    left = sum(map(len, documents)) if limit is None else limit
-    for document in documents:
-        yield document[:left]
-        left -= min(left, len(document))
+    path = pathlib.Path(name)
+    if reader := _reader(name):
+        path = pathlib.Path(name.partition(":")[2])
+    elif path.suffix == parquet.SUFFIX and path.is_file():
+        reader = READERS["rows"]
+    if reader:
+        found = [
+            Text(readable(label), b"".join(documents), tuple(documents))
+            for label, documents in reader.read(path, limit).items()
+        ]
+    else:
+        found = [Text(readable(n), data) for n, data in library.texts(name, limit).items()]
+    return {text.name: text for text in found}
 
 
 def load_texts(names: tuple[str, ...], limit: int | None = None) -> list[Text]:

@@ -8,8 +8,8 @@ import math
 SAMPLE_TOKENS = 1024
 """Length of a sample, and the T at which FLOPs are counted."""
 
-BIASES = {"mixed_text.jsonl": -24.0, "Ch-FineWeb-Edu.jsonl": -18.7}
-"""The authors' b [bits/token] for files whose name holds that."""
+BIASES = {"mixed_text": -24.0, "Ch-FineWeb-Edu": -18.7}
+"""The authors' b [bits/token] for files of that name, `.jsonl` there, or `.parquet`."""
 
 DEFAULT_BIAS = -27.0
 """Their b for every other file."""
@@ -19,10 +19,14 @@ def bias(name: str) -> float:
     """The b that the authors' script takes for a file of that name; capacities compare only on one
     file, so b = 0 is always printed beside it.
 
-    >>> bias("datasets/mixed_text.jsonl"), bias("NextCoder.jsonl")
+    >>> bias("datasets/mixed_text.jsonl.gz"), bias("NextCoder.jsonl")
     (-24.0, -27.0)
     """
-    return next((b for file, b in BIASES.items() if file in name), DEFAULT_BIAS)
+    endings = (".jsonl", ".parquet")
+    return next(
+        (b for file, b in BIASES.items() if any(file + ending in name for ending in endings)),
+        DEFAULT_BIAS,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
