@@ -62,7 +62,7 @@ def read(path: pathlib.Path, limit: int | None = None) -> bytes:
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[BinaryIO]:
+def opened(path: pathlib.Path) -> Iterator[io.BufferedIOBase]:
     """What a file holds, unpacked where it is packed. Raises LLMZipError, also for reads within,
     where it cannot be unpacked.
     """
@@ -81,18 +81,17 @@ def opened(path: pathlib.Path) -> Iterator[BinaryIO]:
             raise LLMZipError(f"{path}: not enough memory to unpack it") from error
 
 
-def _unpacking(kind: str, file: BinaryIO) -> BinaryIO:
+def _unpacking(kind: str, file: BinaryIO) -> io.BufferedIOBase:
     if kind == ".gz":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=file))
+        return gzip.GzipFile(fileobj=file)
     if kind == ".xz":
-        return lzma.open(file)
+        return lzma.LZMAFile(file)
     if kind == ".bz2":
-        return bz2.open(file)
+        return bz2.BZ2File(file)
     _check_frames(file)
     unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    return cast(
-        "BinaryIO", io.BufferedReader(unpacker.stream_reader(file, read_across_frames=True))
-    )
+    reader = unpacker.stream_reader(file, read_across_frames=True)
+    return io.BufferedReader(cast("io.RawIOBase", reader))
 
 
 def _check_frames(file: BinaryIO) -> None:
