@@ -78,7 +78,7 @@ def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LL
 
     Raises ValueError for options that exclude each other or are out of range.
     """
-    from llmzip.block_encoder import CompressionOptions
+    from llmzip.blocks.options import CompressionOptions
     from llmzip.compressor import LLMZipCompressor
 
     shown = progress or FileProgress(None, None)
@@ -92,7 +92,7 @@ def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LL
 
 
 def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> Totals:
-    from llmzip.block_encoder import CompressionOptions
+    from llmzip.blocks.options import CompressionOptions
     from llmzip.cli import resume
     from llmzip.streams import compress_with
 

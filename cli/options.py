@@ -197,7 +197,7 @@ COMPRESSION: Section = [
         ),
     ),
 ]
-"""Named like the fields of `CompressionOptions` (llmzip/block_encoder.py), which they become: add
+"""Named like the fields of `CompressionOptions` (llmzip/blocks/options.py), which they become: add
 one there and here. The recipe is in CONTRIBUTING.md.
 """
 LEVEL_TARGETS = [

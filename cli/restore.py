@@ -20,7 +20,7 @@ from llmzip.cli.repair import loss as report_loss
 from llmzip.errors import IntegrityError, LLMZipError
 
 if TYPE_CHECKING:
-    from llmzip.block_decoder import KnownBlocks
+    from llmzip.blocks.local_decoder import KnownBlocks
     from llmzip.engine_loader import EngineLoader
     from llmzip.predictor.dictionary import Dictionary
     from llmzip.streams import Totals
@@ -99,7 +99,7 @@ def decode(
     """Decompress; the error is that of a damaged file of which all was written that is sound, as
     was asked for. known: blocks that have been decoded.
     """
-    from llmzip.block_decoder import BlockDecoder
+    from llmzip.blocks.decoder import BlockDecoder
     from llmzip.salvage.repair import repair_stream
     from llmzip.streams import Totals, decompress_with
 

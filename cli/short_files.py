@@ -17,7 +17,7 @@ from llmzip.cli.progress import file_progress
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
-    from llmzip.block_decoder import KnownBlocks
+    from llmzip.blocks.local_decoder import KnownBlocks
 
 # llmzip.many is imported where it is used: it brings the engines.
 

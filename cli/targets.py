@@ -25,7 +25,7 @@ def with_level(
     """
     if not arguments.has_target or arguments.compression["codec"] not in _CODECS:
         return arguments
-    from llmzip.block_encoder import CompressionOptions
+    from llmzip.blocks.options import CompressionOptions
     from llmzip.choosing.choose import choose
     from llmzip.engine_loader import EngineLoader
 

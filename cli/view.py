@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.cli import environment, options, paths, restore
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.bar import can_be_shown

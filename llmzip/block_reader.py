@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO
 
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import can_seek
 from llmzip.container.seek_table import SeekTable
 from llmzip.frame_stream import FrameStream

@@ -7,7 +7,8 @@ import operator
 from typing import Final
 
 from llmzip import levels
-from llmzip.block_encoder import BlockEncoder, CompressionOptions
+from llmzip.blocks.encoder import BlockEncoder
+from llmzip.blocks.options import CompressionOptions
 from llmzip.buffers import Buffer, flat
 from llmzip.codecs.encoded_block import BlockObserver
 from llmzip.container.frame_writer import FrameWriter

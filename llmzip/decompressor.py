@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import Buffer, flat
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import FrameReader

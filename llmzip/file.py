@@ -8,8 +8,8 @@ import os
 from typing import Any, BinaryIO, cast
 
 from llmzip import levels
-from llmzip.block_decoder import BlockDecoder
 from llmzip.block_reader import BlockReader
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import Buffer, can_seek, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import BinaryIO
 
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import can_seek
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import FrameReader, read_frames

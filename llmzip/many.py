@@ -9,7 +9,8 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from llmzip.block_decoder import BlockDecoder, KnownBlocks
+from llmzip.blocks.decoder import BlockDecoder
+from llmzip.blocks.local_decoder import KnownBlocks
 from llmzip.buffers import Buffer, flat
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import read_frames

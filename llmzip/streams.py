@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import BinaryIO
 
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import check_file
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import compressor, levels, open_file
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.integer_model import IntegerModel

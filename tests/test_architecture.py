@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("prediction: streams in lockstep, dictionaries", {"predictor"}),
     ("which model on which engine", {"engine_loader"}),
     ("codecs: bytes in, payloads out", {"codecs"}),
-    ("one block at a time", {"block_encoder", "block_decoder", "generation"}),
+    ("one block at a time", {"blocks", "generation"}),
     ("whole frames", {"choosing", "compressor", "frame_stream", "salvage"}),
     ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
     (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip import LimitError, levels
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.choosing.choose import choose
 from llmzip.choosing.estimate import LevelEstimator, Work
 from llmzip.choosing.kept_speed import speed_of

@@ -22,8 +22,9 @@ import click.testing
 import pytest
 
 import llmzip.streams
-from llmzip import block_decoder, block_encoder
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks import decoder as block_decoder
+from llmzip.blocks import options as block_options
+from llmzip.blocks.options import CompressionOptions
 from llmzip.cli import files, options
 from llmzip.cli.command import Command
 from llmzip.cli.execute import execute
@@ -311,7 +312,7 @@ def test_a_field_and_a_row_of_the_table_are_an_option(
     class Extended(CompressionOptions):
         new: int = 0
 
-    monkeypatch.setattr(block_encoder, "CompressionOptions", Extended)
+    monkeypatch.setattr(block_options, "CompressionOptions", Extended)
     monkeypatch.setattr(
         options, "COMPRESSION", [*options.COMPRESSION, click.Option(["--new"], type=int)]
     )

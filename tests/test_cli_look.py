@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from tests.command import LLMZIP, folder, process, run, run_with_output, tree  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("folder")

@@ -88,7 +88,7 @@ def test_random_access(tiny_model: IntegerModel, text: bytes, packed: bytes, fra
 def test_random_access_decodes_only_what_it_needs(
     tiny_model: IntegerModel, text: bytes, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmzip.block_decoder import BlockDecoder
+    from llmzip.blocks.decoder import BlockDecoder
 
     decoded = []
     real = BlockDecoder.decode

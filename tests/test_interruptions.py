@@ -19,7 +19,7 @@ import pytest
 
 import llmzip
 from llmzip import levels
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.container.seek_table import SeekTable
 from llmzip.model.integer_model import IntegerModel
 from llmzip.predictor import speculation
@@ -282,7 +282,7 @@ def test_damage_inside_a_sound_block_is_the_same_error_every_time(
     tiny_model: IntegerModel, text: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = llmzip.compress(text, 1, model=tiny_model, block_size=BLOCK, solid=True)
-    real = BlockDecoder._decode
+    real = BlockDecoder._content
     decoded = []
 
     def damaged(self: BlockDecoder, block: object) -> bytes:
@@ -291,7 +291,7 @@ def test_damage_inside_a_sound_block_is_the_same_error_every_time(
             raise llmzip.IntegrityError("a block decodes to 3 bytes instead of 4")
         return real(self, block)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(BlockDecoder, "_decode", damaged)
+    monkeypatch.setattr(BlockDecoder, "_content", damaged)
     file = llmzip.LLMZipFile(io.BytesIO(packed), model=tiny_model)
     for _ in range(3):
         with pytest.raises(llmzip.IntegrityError, match="decodes to 3"):

@@ -20,8 +20,9 @@ import pytest
 
 import llmzip
 from llmzip import levels
-from llmzip.block_decoder import DecodeJob
-from llmzip.block_encoder import CompressionOptions, EncodeJob
+from llmzip.blocks.decode_job import DecodeJob
+from llmzip.blocks.encode_job import EncodeJob
+from llmzip.blocks.options import CompressionOptions
 from llmzip.container.frame_reader import read_frames
 from llmzip.errors import LimitError, LLMZipError, ModelMismatchError, ModelNotFoundError
 from llmzip.evaluation.options import Options, Text

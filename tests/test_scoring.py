@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.coding.range_coder import RangeEncoder
 from llmzip.container.block import Block

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.engine_loader import EngineLoader
 from llmzip.mixing.base import EXPERTS
 from llmzip.records import RecordWriter

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.mixing.base import EXPERTS
 from llmzip.view.layout import Kind
 from llmzip.view.observe import Observed, observe_file, observe_text

@@ -17,7 +17,7 @@ import zstandard
 
 from llmzip.bench.coded import Coded
 from llmzip.bench.rows import Row
-from llmzip.block_encoder import DEFAULT_OPTIONS
+from llmzip.blocks.options import DEFAULT_OPTIONS
 from llmzip.choosing.estimate import LevelEstimate, LevelEstimator, Work
 from llmzip.choosing.kept_speed import speed_of
 from llmzip.choosing.sample import Sample, take_sample

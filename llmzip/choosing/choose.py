@@ -7,7 +7,7 @@ import io
 from typing import BinaryIO, cast
 
 from llmzip import accounting, levels
-from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
+from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.buffers import Buffer, check_file, flat
 from llmzip.choosing.estimate import UNKNOWN, LevelEstimate, LevelEstimator, Work
 from llmzip.choosing.kept_speed import speed_of

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from llmzip import accounting, levels
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.choosing.sample import Sample
 from llmzip.choosing.speed import Speed
 from llmzip.codecs.llm import LLMCodec

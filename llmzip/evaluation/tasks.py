@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.options import Options, Text
 from llmzip.evaluation.rows import (

@@ -7,7 +7,7 @@ that `llmzip -d` reads.
 from __future__ import annotations
 
 import llmzip
-from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
+from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.errors import LimitError

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
+from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, ModelLike
 from llmzip.errors import LLMZipError

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import xxhash
 
-from llmzip.block_decoder import BlockDecoder
+from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import check_file
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.container.block import Block, read_block

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
+from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.codec_ids import CodecId

@@ -7,8 +7,8 @@ import dataclasses
 import functools
 import io
 
-from llmzip.block_decoder import BlockDecoder
-from llmzip.block_encoder import DEFAULT_OPTIONS, CompressionOptions
+from llmzip.blocks.decoder import BlockDecoder
+from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.frame_reader import read_frames
 from llmzip.container.header import MAGIC

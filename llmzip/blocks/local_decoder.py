@@ -1,31 +1,26 @@
-"""Decodes the blocks of frames, within limits."""
+"""Decodes the blocks of frames in this process, within limits."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llmzip.accounting import block_bytes
-from llmzip.codecs.base import PayloadCodec
-from llmzip.codecs.blocks_ahead import DecoderAhead
-from llmzip.codecs.blocks_elsewhere import DecoderElsewhere
+from llmzip.blocks.ahead import DecoderAhead
+from llmzip.blocks.frame_codecs import FrameCodecs
 from llmzip.codecs.history import History
 from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.long_distance import decode_matches, parse_payload
-from llmzip.codecs.meta_token import MetaTokenCodec
-from llmzip.codecs.model_free import MODEL_FREE
 from llmzip.coding.observer import CodingObserver
 from llmzip.container.block import Block
 from llmzip.container.codec_ids import NO_LITERALS, CodecId
 from llmzip.container.header import FrameHeader
-from llmzip.engine_loader import EngineLoader, kept_dictionary
-from llmzip.errors import FormatError, IntegrityError, LimitError, LLMZipError, TruncatedError
+from llmzip.engine_loader import EngineLoader
+from llmzip.errors import FormatError, LimitError, LLMZipError, TruncatedError
 from llmzip.limits import Limits
 from llmzip.mixing.base import ContextMixer
 from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.progress import ProgressCounter
-from llmzip.runtime import Runtime
 from llmzip.types import Progress
 
 KnownBlocks = dict[tuple[bytes, bytes, int, bytes, int], bytes]
@@ -34,9 +29,9 @@ the version of mixing of their frames, the payload and its size.
 """
 
 
-class BlockDecoder:
-    """Decodes the blocks of frames: knows limits, finds models, follows progress over all frames of
-    a stream.
+class LocalBlockDecoder:
+    """Decodes the blocks of frames here: knows limits, follows progress over all frames of a
+    stream, and has the model decode side by side what goes together.
     """
 
     def __init__(
@@ -65,76 +60,43 @@ class BlockDecoder:
         """Counts what has been decoded."""
         self._header: FrameHeader | None = None
         self._history: History | None = None
-        self._codecs: dict[int, PayloadCodec] = {}  # that need the frame's model
+        self._codecs: FrameCodecs | None = None
         self._carried: ContextMixer | None = None
         self._ahead = DecoderAhead()
-        self._elsewhere: DecoderElsewhere | None = None  # for the frame
         self._unsure = False  # whether a block of a solid frame was begun and does not count (yet)
-
-    @property
-    def has_pool(self) -> bool:
-        """Whether blocks are decoded elsewhere, so that further ones should be read meanwhile."""
-        return self._loader.runtime.pool is not None
 
     def open_frame(self, header: FrameHeader) -> None:
         """Begin a frame. Raises LimitError where it needs more memory than allowed."""
         self._limits.check_frame(header)
         self._header = header
         self._history = self._carried = None
-        self._codecs = {}
+        self._codecs = FrameCodecs(
+            header, self._loader, self.progress_counter.report, self._observer
+        )
         self._ahead = DecoderAhead()
-        if self._elsewhere:
-            self._elsewhere.drop()
-        self._elsewhere = self._pooled(header)
         self._unsure = False
-
-    def _pooled(self, header: FrameHeader) -> DecoderElsewhere | None:
-        pool = self._loader.runtime.pool
-        if pool is None or header.solid or self._observer:
-            return None
-        fingerprint = header.fingerprint
-        if fingerprint and self._loader.model is not None:
-            fingerprint = self._loader.model_for_fingerprint(fingerprint).fingerprint
-        job = DecodeJob(header, fingerprint, self._loader.dictionary_content, self._limits.memory)
-        return DecoderElsewhere(pool, job)
 
     def has_room(self, blocks: Sequence[Block]) -> bool:
         """Whether another block like the last of these, the next ones of the frame, could be
         decoded beside them; not while blocks that have been decoded wait for their turn.
         """
-        if self._elsewhere:
-            need = sum(block.size for block in blocks) + blocks[-1].size
-            return self._elsewhere.has_room(len(blocks)) and need <= self._limits.most_memory // 4
         return not self._ahead and self._together([*blocks, blocks[-1]]) > len(blocks)
 
-    def decode_ahead(
-        self, blocks: Sequence[Block], headers: Sequence[FrameHeader] | None = None
-    ) -> None:
+    def decode_ahead(self, blocks: Sequence[Block]) -> None:
         """Decode the next blocks of the frame side by side, as far as the limits allow; `attempt`
-        then gives their contents, and raises what is wrong with them. headers: see `know`.
+        then gives their contents, and raises what is wrong with them.
         """
-        if self._elsewhere:
-            self._submit(self._elsewhere, blocks)
-            return
-        if self._ahead or len(blocks) < 2:
-            return
-        count = self._together(blocks, headers)
-        if count < 2:
+        if not self._ahead and len(blocks) > 1:
+            self._decode_together(blocks[: self._together(blocks)])
+
+    def _decode_together(self, blocks: Sequence[Block]) -> None:
+        """Decode blocks side by side; a single one is left to its turn."""
+        if len(blocks) < 2:
             return
         self.progress_counter.begin_block()
         # What is too large together may not be so alone.
         with contextlib.suppress(LLMZipError, MemoryError):
-            payloads = [_model_payload(block)[1:] for block in blocks[:count]]
-            self._ahead.decode(self._llm_codec(), payloads)
-
-    def _submit(self, elsewhere: DecoderElsewhere, blocks: Sequence[Block]) -> None:
-        done = self.progress_counter.bytes
-        with contextlib.suppress(LimitError):  # it is raised when it is the block's turn
-            for number, block in enumerate(blocks):
-                self._limits.check_output(done, block)
-                done += block.size
-                if number >= elsewhere.count:
-                    elsewhere.submit(block)
+            self._ahead.decode(self._llm(), [_model_payload(block)[1:] for block in blocks])
 
     def _together(
         self, blocks: Sequence[Block], headers: Sequence[FrameHeader] | None = None
@@ -143,7 +105,7 @@ class BlockDecoder:
         headers: those of their frames, where it is not this one.
         """
         assert self._header is not None
-        if self._header.solid or self._unsure or self._observer:
+        if self._header.solid or self._observer:
             return 0
         chosen: list[tuple[StreamLayout, int]] = []
         done = self.progress_counter.bytes
@@ -154,7 +116,7 @@ class BlockDecoder:
                     break
                 self._limits.check_output(done, block)
                 done += block.size
-                llm = self._llm_codec()
+                llm = self._llm()
                 if not llm.goes_side_by_side(self._wants_all):
                     break
                 need = block_bytes(block.size, False, llm.decoder_bytes(payload, size))
@@ -172,9 +134,9 @@ class BlockDecoder:
         headers: those of the blocks' frames, which name what this one names.
         """
         known: KnownBlocks = {}
-        while len(blocks) > 1 and not self._elsewhere:
+        while len(blocks) > 1:
             count = max(1, self._together(blocks, headers))
-            self.decode_ahead(blocks[:count], headers[:count])
+            self._decode_together(blocks[:count])
             for (payload, size), data in self._ahead.take_all().items():
                 known[self._key(payload, size)] = data
             self.progress_counter.end_block(sum(block.size for block in blocks[:count]))
@@ -209,7 +171,7 @@ class BlockDecoder:
         self._limits.check_output(self.progress_counter.bytes, block)
         self.progress_counter.begin_block()
         try:
-            data = self._decode_elsewhere(block) if self._elsewhere else self._decode(block)
+            data = self._content(block)
         except TruncatedError as error:  # a payload is complete: waiting for more would not help
             raise FormatError(f"a block's payload is damaged: {error}") from error
         self.progress_counter.report(block.size)
@@ -224,40 +186,22 @@ class BlockDecoder:
         self.progress_counter.end_block(block.size)
         self._unsure = False
 
-    def _decode_elsewhere(self, block: Block) -> bytes:
-        assert self._elsewhere
-        done = 0
-
-        def report(size: int) -> None:
-            nonlocal done
-            done = size
-            self.progress_counter.report(size)
-
-        data, tokens = self._elsewhere.take(block, report)
-        if len(data) != block.size:
-            raise IntegrityError(
-                f"a worker gave {len(data)} bytes for a block of {block.size}: is it the same "
-                "version of llmzip?"
-            )
-        self.progress_counter.report(max(done, block.size), tokens)
-        return data
-
-    def _decode(self, block: Block) -> bytes:
+    def _content(self, block: Block) -> bytes:
         """The content of a block, once its need of memory is known to keep to the limits."""
-        assert self._header is not None
+        assert self._header is not None and self._codecs is not None
         parsed = None
         codec, payload, size = block.codec, block.payload, block.size
         if codec == CodecId.LONG_DISTANCE:
             parsed = parse_payload(payload, size)
             codec, payload, size = parsed.inner, parsed.inner_payload, parsed.literals_size
         decoder_bytes = (
-            0 if codec == NO_LITERALS else self._codec(codec).decoder_bytes(payload, size)
+            0 if codec == NO_LITERALS else self._codecs.codec(codec).decoder_bytes(payload, size)
         )
         need = block_bytes(block.size, self._header.solid, decoder_bytes)
         self._limits.check_block(need, self._header)
         try:
             if self._history is None:
-                self._history = History(self._dictionary_content())
+                self._history = History(self._codecs.dictionary_content())
             if parsed:
                 return decode_matches(parsed, self._history, self._decode_payload)
             return self._decode_payload(codec, payload, size)
@@ -268,7 +212,8 @@ class BlockDecoder:
 
     def _decode_payload(self, codec: int, payload: bytes, size: int) -> bytes:
         """The `size` bytes of a payload of any codec that does not nest."""
-        decoder = self._codec(codec)
+        assert self._codecs is not None
+        decoder = self._codecs.codec(codec)
         if codec != CodecId.LLM:
             return decoder.decode(payload, size)
         assert isinstance(decoder, LLMCodec)
@@ -283,58 +228,9 @@ class BlockDecoder:
             self._carried = mixer
         return data
 
-    def _dictionary_content(self) -> bytes:
-        """The bytes before the frame's first block: of the dictionary, if it is the one that the
-        frame names.
-        """
-        assert self._header is not None
-        if not self._header.dictionary_id:
-            return b""
-        self._loader.dictionary_for(
-            self._loader.for_fingerprint(self._header.fingerprint), self._header.dictionary_id
-        )
-        return self._loader.dictionary_content
-
-    def _codec(self, number: int) -> PayloadCodec:
-        """The codec with this number for the frame's blocks. Raises FormatError where they cannot
-        have it.
-        """
-        if number in MODEL_FREE:
-            return MODEL_FREE[number]
-        assert self._header is not None
-        makers: dict[int, Callable[[], PayloadCodec]] = {
-            CodecId.LLM: self._llm,
-            CodecId.META_TOKEN: self._meta_token,
-        }
-        if number not in makers or not self._header.fingerprint:
-            raise FormatError(
-                f"a block of codec {number}, "
-                "unknown or of a model that the frame does not name: damaged"
-            )
-        if number not in self._codecs:
-            self._codecs[number] = makers[number]()
-        return self._codecs[number]
-
-    def _llm_codec(self) -> LLMCodec:
-        codec = self._codec(CodecId.LLM)
-        assert isinstance(codec, LLMCodec)
-        return codec
-
-    def _meta_token(self) -> MetaTokenCodec:
-        assert self._header is not None
-        return MetaTokenCodec(self._loader.model_for_fingerprint(self._header.fingerprint))
-
     def _llm(self) -> LLMCodec:
-        assert self._header is not None
-        engine = self._loader.for_fingerprint(self._header.fingerprint)
-        return LLMCodec(
-            engine,
-            dictionary=self._loader.dictionary_for(engine, self._header.dictionary_id),
-            solid=self._header.solid,
-            mixing_version=self._header.mixing_version,
-            progress=self.progress_counter.report,
-            observer=self._observer,
-        )
+        assert self._codecs is not None
+        return self._codecs.llm()
 
 
 def _model_payload(block: Block) -> tuple[int, bytes, int]:
@@ -345,41 +241,3 @@ def _model_payload(block: Block) -> tuple[int, bytes, int]:
         return block.codec, block.payload, block.size
     parsed = parse_payload(block.payload, block.size)
     return parsed.inner, parsed.inner_payload, parsed.literals_size
-
-
-@dataclasses.dataclass(frozen=True)
-class DecodeJob:
-    """A `Job` of a pool: the contents of blocks of one frame, which is not solid, and how many
-    tokens each is.
-    """
-
-    header: FrameHeader
-    fingerprint: bytes
-    """Of the model, as far as it is known; nothing where the frame needs none."""
-    dictionary: bytes = dataclasses.field(repr=False)
-    """The dictionary, or nothing."""
-    max_memory: int | None
-    """As of `LLMZipDecompressor`; None: the memory of the worker's machine."""
-
-    def __call__(
-        self, pieces: Sequence[Block], runtime: Runtime
-    ) -> list[tuple[bytes, int] | LLMZipError]:
-        """What the blocks hold, and how many tokens the model has decoded for it."""
-        model = None
-        try:
-            if self.fingerprint:
-                model = EngineLoader(runtime=runtime).model_for_fingerprint(self.fingerprint)
-            loader = EngineLoader(model, kept_dictionary(self.dictionary), runtime)
-            decoder = BlockDecoder(loader, max_memory=self.max_memory)
-            decoder.open_frame(self.header)
-        except LLMZipError as error:
-            return [error for _ in pieces]
-        decoder.decode_ahead(pieces)
-        found: list[tuple[bytes, int] | LLMZipError] = []
-        for block in pieces:
-            before = decoder.progress_counter.tokens
-            try:
-                found.append((decoder.decode(block), decoder.progress_counter.tokens - before))
-            except LLMZipError as error:
-                found.append(error)
-        return found

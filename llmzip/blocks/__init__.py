@@ -1,0 +1,1 @@
+"""The blocks of frames, one at a time, side by side or in a pool (docs/architecture.md)."""
