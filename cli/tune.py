@@ -9,7 +9,7 @@ import click
 from llmzip.cli import options
 from llmzip.cli.messages import reporting, say
 from llmzip.cli.names import NAME
-from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.numbers import FiniteNumber, WholeNumber
 from llmzip.cli.progress import TrainingProgress, model_progress
 from llmzip.cli.sizes import counted
 from llmzip.extras import needing
@@ -135,7 +135,7 @@ tune = click.Command(
             ["--rank"], type=WholeNumber(1, 512), default=36, help="Of the low-rank products."
         ),
         click.Option(
-            ["--minutes"], type=click.FloatRange(min=0, min_open=True), help="At most so long."
+            ["--minutes"], type=FiniteNumber(min=0, min_open=True), help="At most so long."
         ),
         click.Option(["--steps"], type=WholeNumber(min=1), default=1000, help="At most so many."),
         click.Option(["--batch"], type=WholeNumber(min=1), default=16, help="Sequences of a step."),
@@ -147,14 +147,14 @@ tune = click.Command(
         ),
         click.Option(
             ["--from-start"],
-            type=click.FloatRange(0, 1),
+            type=FiniteNumber(0, 1),
             default=0.3,
             metavar="SHARE",
             help="Of the sequences, those that begin where a document does.",
         ),
         click.Option(
             ["--rate"],
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteNumber(min=0, min_open=True),
             help="The highest learning rate.",
         ),
         click.Option(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import io
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmzip.buffers import Buffer, flat
+from llmzip.buffers import Buffer, flat, whole_number
 from llmzip.codecs.base import PayloadCodec
 from llmzip.container.varint import ByteReader, varint
 from llmzip.errors import FormatError, IntegrityError, TruncatedError
@@ -69,7 +70,12 @@ def find_codec(name: str) -> type[PayloadCodec]:
 
 def payload_codec(name: str, **parameters: Any) -> PayloadCodec:
     """The payload codec of that name; parameters and errors as of `get_codec`."""
-    return find_codec(name).create(**parameters)
+    kind = find_codec(name)
+    for makes in (kind, kind.create):
+        for key, parameter in inspect.signature(makes).parameters.items():
+            if key in parameters and parameter.annotation in (int, "int"):
+                whole_number(parameters[key], f"{name}: {key}")
+    return kind.create(**parameters)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -144,6 +144,8 @@ def texts(name: str, limit: int | None = None) -> Mapping[str, bytes]:
         return _files(path, limit)
     if path.is_file():
         return {path.name: packed.read(path, limit)}
+    if path.exists():
+        raise LLMZipError(f"{path}: neither a file nor a folder: copy it to a file first")
     name = name.removeprefix(PREFIX)
     if name in BUILTIN:
         return {name: BUILTIN[name]()[:limit]}

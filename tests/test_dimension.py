@@ -218,7 +218,10 @@ def test_the_command(model: str, tmp_path: pathlib.Path, english: bytes) -> None
         (["--sequences", "100000"], "take shorter ones (--tokens), or fewer"),
         (["--tokens", "100000"], "take shorter ones (--tokens), or fewer"),
         (["--tokens", "512", "--sequences", "1"], "more than the model's 512 positions"),
-        (["--sequences", "20", "--tokens", "4"], "44 different points"),
+        (
+            ["--sequences", "20", "--tokens", "4"],
+            "layer 1: an intrinsic dimension needs 44 different points",
+        ),
         (["--limit", "1"], "take shorter ones"),
     ],
 )

@@ -16,6 +16,7 @@ import llmzip
 from llmzip.cli.main import llmzip as command
 from llmzip.evaluation import compare as comparison
 from llmzip.evaluation import dated, pairs
+from llmzip.evaluation.partial import Partial
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.golden import TEXT
 
@@ -174,7 +175,9 @@ def test_sub_commands(text_file: pathlib.Path, tmp_path: pathlib.Path) -> None:
     ("codec", "message"),
     [
         ("nosuch", "codecs are raw"),
-        ("xz:preset=x", "xz:preset=x"),
+        ("xz:preset=x", "xz: preset must be an integer, not 'x'"),
+        ("zlib:level=", "zlib: level must be an integer, not ''"),
+        ("ldm:min_match=x", "ldm: min_match must be an integer, not 'x'"),
         ("xz:preset=\u00b2", "xz:preset=\u00b2"),
         ("xz:level=3", "unexpected keyword"),
         ("xz:9", "parameters are key=value"),
@@ -369,10 +372,32 @@ def test_limits_and_progress_of_sub_commands(tmp_path: pathlib.Path) -> None:
             "share 0 file names",
         ),
         (["correlate", "BINARY", "--x", "a", "--y", "b"], 1, "no CSV file"),
-        (["correlate", "SHORT", "--x", "a", "--y", "b"], 1, "could not convert"),
+        (["correlate", "SHORT", "--x", "a", "--y", "b"], 1, "row 2: 'b' is no number: ''"),
+        (["correlate", "EMPTY", "--x", "a", "--y", "b"], 1, "no column 'a'; there are none"),
+        (["correlate", "TWICE", "--x", "a", "--y", "b"], 1, "2 columns 'a'"),
+        (["correlate", "HEADER", "--x", "a", "--y", "b"], 1, "no rows"),
         (["correlate", "INFINITE", "--x", "a", "--y", "b"], 1, "not finite"),
         (["damage", "--contexts", "many"], 2, "numbers separated by commas"),
         (["damage", "--contexts", "100000"], 1, "do not fit"),
+        (["damage", "--contexts", "512"], 1, "do not fit into a model of 512 positions"),
+        (["damage", "--contexts", "4"], 1, "the first 4 are never evicted"),
+        (["damage", "--contexts", "64", "--bits", "8,99"], 1, "there are 2 to 16"),
+        (["--data", "/dev/null"], 1, "neither a file nor a folder"),
+        (["--data", __file__, "--ic-bias", "nan"], 2, "'nan' is not a finite number"),
+        (["--data", __file__, "--ic-bias", "inf"], 2, "'inf' is not a finite number"),
+        (["verify", "--data", __file__, "--claimed", "nan"], 2, "not a finite number"),
+        (["verify", "--data", __file__, "--tolerance", "inf"], 2, "not a finite number"),
+        (["harness", "--tasks", "mine", "--limit", "nan"], 2, "not a finite number"),
+        (
+            ["conditional", "--text", __file__, "--given", __file__, "-m", "tiny", "-c", "xz"],
+            2,
+            "--model, --codec: one of them",
+        ),
+        (
+            ["align", "--sources", "TEXTS", "--targets", "TEXTS", "-m", "tiny", "-c", "xz"],
+            2,
+            "--model, --codec: one of them",
+        ),
         (["months", "--data", "TEXTS", "--cutoff", "2025"], 2, "is not a month"),
         (["months", "--data", "TEXTS", "--cutoff", "2025-01"], 1, "no text has a date"),
         (["report", "BINARY"], 1, "no result of"),
@@ -386,6 +411,8 @@ def test_bad_input_is_one_clear_error(
         "EMPTY": b"",
         "BINARY": b"a,b\n\xff\xfe",
         "SHORT": b"a,b\n1,2\n3\n",
+        "TWICE": b"a,a,b\n1,2,3\n2,3,4\n",
+        "HEADER": b"a,b\n",
         "INFINITE": b"a,b\n1,2\n3,nan\n4,5\n",
         "OLD": b'{"format": 99}',
         "TEXTS/label/text": TEXT,
@@ -426,3 +453,41 @@ def test_correlate(tmp_path: pathlib.Path) -> None:
 def test_a_codec_that_does_not_exist_is_an_error() -> None:
     failed = cli("conditional", "--text", __file__, "--given", __file__, "--codec", "nothing")
     assert failed.exit_code == 1
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"\xff\xfe\0garbage",
+        b'[1]\n3\n{"key": 1}\n{"values": 2}\n',
+        b'{"key": "',
+        b"[" * 100_000,
+    ],
+)
+def test_what_a_crash_leaves_of_a_measurement_is_measured_again(
+    left: bytes, text_file: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Not UTF-8, no cells, a line that is cut: behind which the next cell is a line of its own."""
+    arguments = ("-d", text_file, "-q", "--task", "code_length")
+    whole = cli(*arguments).stdout
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "partial.jsonl").write_bytes(left)
+    done = cli(*arguments, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == whole
+    partial = tmp_path / "cells"
+    partial.write_bytes(left)
+    Partial(partial).put("cell", 3.5)
+    again = Partial(partial)
+    assert again.get(float, "cell") == 3.5
+    assert again.get(list[float], "cell") is None  # another kind of value
+
+
+def test_folders_of_results_are_made(tmp_path: pathlib.Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n1,2\n2,4\n3,7\n")
+    output = tmp_path / "new" / "folder" / "r.json"
+    done = cli("correlate", table, "--x", "a", "--y", "b", "--output", output)
+    assert done.exit_code == 0, done.output
+    assert json.loads(output.read_text())["n"] == 3

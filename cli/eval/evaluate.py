@@ -20,7 +20,7 @@ from llmzip.cli.eval.reports import correlate, report
 from llmzip.cli.eval.verify import verify
 from llmzip.cli.messages import say
 from llmzip.cli.names import NAME, FilePath
-from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.numbers import FiniteNumber, WholeNumber
 from llmzip.cli.progress import MeasurementProgress
 from llmzip.errors import LLMZipError
 from llmzip.evaluation.codec_rows import DEFAULT_CODECS, make_codec
@@ -85,7 +85,7 @@ _DAMAGE_TEXT = "corpus:python-topics:65536"
 )
 @click.option(
     "--ic-bias",
-    type=float,
+    type=FiniteNumber(),
     help="The b of the information capacity; default: the authors' for a file of that name.",
 )
 @click.option(

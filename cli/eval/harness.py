@@ -10,7 +10,7 @@ import click
 
 from llmzip.cli.eval.measurement import QUIET, Loader, loading
 from llmzip.cli.names import NAME, FilePath
-from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.numbers import FiniteNumber, WholeNumber
 from llmzip.extras import needing
 from llmzip.scoring.load import FLOAT_PREFIX
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteNumber(min=0, min_open=True),
     help="So many examples of each task, below 1 that share of them: testing only.",
 )
 @click.option("--num-fewshot", type=WholeNumber(0), help="Examples before each question.")

@@ -178,6 +178,7 @@ def emit(values: Mapping[str, Any], output: Path | None) -> None:
     """Print a result as JSON, and write it where that is wanted."""
     text = json.dumps(values, indent=2, allow_nan=False)
     if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text + "\n", "utf-8")
     click.echo(text)
 

@@ -100,8 +100,8 @@ def damage(
         fractions = [float(f) for f in evict_fractions.split(",")]
     except ValueError as error:
         raise click.UsageError(f"lists are numbers separated by commas: {error}") from error
-    if not all(0 <= fraction <= 1 for fraction in fractions) or min(widths) < 2:
-        raise click.UsageError("fractions are 0 to 1, bits 2 or more")
+    if not all(0 <= fraction <= 1 for fraction in fractions):
+        raise click.UsageError("fractions are 0 to 1")
     text = work.texts(data)[0]
     scorer = work.scorer()
     points = measure_damage(

@@ -20,9 +20,15 @@ _PAIRS = "code lengths"
 
 
 def _conditional(work: Measurement, codec: str | None) -> pairs.Conditional:
-    if codec:
+    _one_of(work, codec)
+    if codec is not None:
         return pairs.conditional_by_codec(pairs.codec_length(codec, work.partial))
     return pairs.ModelCodeLengths(work.scorer(), work.partial)
+
+
+def _one_of(work: Measurement, codec: str | None) -> None:
+    if codec is not None and work.model is not None:
+        raise click.UsageError("--model, --codec: one of them")
 
 
 @click.command()
@@ -128,16 +134,12 @@ def _label(name: str) -> str:
 @click.option(
     "--top", type=WholeNumber(1), default=10, show_default=True, help="How many texts to select."
 )
-@click.option(
-    "-c",
-    "--codec",
-    default="zlib:level=9",
-    show_default=True,
-    help="Codec; --model measures bits saved instead.",
-)
+@click.option("-c", "--codec", help="Codec [zlib:level=9]; --model measures bits saved instead.")
 @measuring
-def align(work: Measurement, sources: str, targets: str, top: int, codec: str) -> None:
+def align(work: Measurement, sources: str, targets: str, top: int, codec: str | None) -> None:
     """Select the source texts that fit the targets best (ZIP-FIT)."""
+    _one_of(work, codec)
+    codec = "zlib:level=9" if codec is None else codec
     texts, wanted = work.named(sources), list(work.named(targets).values())
     length = None if work.model else pairs.codec_length(codec, work.partial)
     conditional = pairs.ModelCodeLengths(work.scorer(), work.partial) if work.model else None

@@ -28,21 +28,23 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
     """Correlate two columns of a CSV file with a header: Pearson's rho, the line, its RMSE."""
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, names = list(reader), list(reader.fieldnames or ())
     except (ValueError, csv.Error) as error:
         raise LLMZipError(f"{table}: no CSV file in UTF-8: {error}") from error
-    missing = [
-        column
-        for column in (x, y, *([label] if label else []))
-        if not rows or column not in rows[0]
+    for column in (x, y, *([label] if label else [])):
+        if names.count(column) != 1:
+            how_many = f"{names.count(column)} columns" if column in names else "no column"
+            raise LLMZipError(
+                f"{table}: {how_many} {column!r}; there are {', '.join(names) or 'none'}"
+            )
+    if not rows:
+        raise LLMZipError(f"{table}: no rows below the header")
+    points = [
+        (_number(row[x], table, number, x), _number(row[y], table, number, y))
+        for number, row in enumerate(rows, 1)
     ]
-    if missing:
-        raise LLMZipError(
-            f"{table}: no column {missing[0]!r}; "
-            f"there are {', '.join(rows[0]) if rows else 'no rows'}"
-        )
     try:
-        points = [(float(row[x] or ""), float(row[y] or "")) for row in rows]
         fit = linear_fit(*zip(*points, strict=True))
     except ValueError as error:
         raise LLMZipError(f"{table}: {error}") from error
@@ -55,6 +57,15 @@ def correlate(table: Path, x: str, y: str, label: str | None, output: Path | Non
         return correlation(a, b, [row[label] if label else "" for row in rows], (x, y), fit)
 
     draw(output, "", picture)
+
+
+def _number(value: str | None, table: Path, row: int, column: str) -> float:
+    try:
+        return float(value or "")
+    except ValueError as error:
+        raise LLMZipError(
+            f"{table}: row {row}: {column!r} is no number: {value or ''!r}"
+        ) from error
 
 
 @click.command()
@@ -71,6 +82,7 @@ def report(result: Path, output: Path | None, pictures: Path | None) -> None:
 
     measured = run.read(result)
     target = output or result.with_suffix(".html")
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(reports.report(measured), "utf-8")
     click.echo(target)
     if pictures:

@@ -15,7 +15,7 @@ import click
 from llmzip.cli.eval.measurement import DATA_HELP, Measurement, measuring
 from llmzip.cli.messages import say
 from llmzip.cli.names import NAME, FilePath
-from llmzip.cli.numbers import WholeNumber
+from llmzip.cli.numbers import FiniteNumber, WholeNumber
 from llmzip.errors import LLMZipError
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class _Verified:
     help=DATA_HELP,
 )
 @click.option(
-    "--claimed", type=float, metavar="BITS", help="The published bits/byte, if it prints none."
+    "--claimed",
+    type=FiniteNumber(min=0),
+    metavar="BITS",
+    help="The published bits/byte, if it prints none.",
 )
 @click.option("--context", type=WholeNumber(2), default=1024, help="Tokens per segment of a model.")
 @click.option(
@@ -67,7 +70,7 @@ class _Verified:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=FiniteNumber(min=0),
     default=0.01,
     show_default=True,
     help="How far two scores of a step may differ [bits].",

@@ -35,7 +35,8 @@ from llmzip.types import IdArray, TokenProgress
 EVICT_FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9)
 BITS = (8, 4, 3, 2)
 SPAN_TOKENS = 64
-_UNDAMAGED_BITS = 16
+MAX_BITS = 16
+"""What a cache is rounded to at most: such a one counts as undamaged."""
 
 
 class Reader(Protocol):
@@ -143,17 +144,26 @@ def measure_damage(
     tokens behind them.
 
     partial: what an interrupted run has measured. All contexts are followed by the same spans of 64
-    tokens. Raises LLMZipError for a text that is too short.
+    tokens. Raises LLMZipError for a text that is too short, contexts and widths out of range.
     """
     text = scorer.tokenize(data)
     longest = max(contexts)
-    if (
-        longest + SPAN_TOKENS > min(len(text.ids), scorer.max_positions)
-        or min(contexts) <= SINK_TOKENS
-    ):
+    if min(contexts) <= SINK_TOKENS:
         raise LLMZipError(
-            f"contexts of up to {longest} tokens do not fit into a text of {len(text.ids)} tokens"
+            f"contexts of {min(contexts)} tokens: the first {SINK_TOKENS} are never evicted, "
+            "so that a context has more"
         )
+    if min(bits) < 2 or max(bits) > MAX_BITS:
+        raise LLMZipError(f"a cache of {min(bits)} to {max(bits)} bits: there are 2 to {MAX_BITS}")
+    for room, what in (
+        (len(text.ids), "a text of {} tokens"),
+        (scorer.max_positions, "a model of {} positions"),
+    ):
+        if longest + SPAN_TOKENS > room:
+            raise LLMZipError(
+                f"contexts of up to {longest} tokens, and {SPAN_TOKENS} behind them, "
+                f"do not fit into {what.format(room)}"
+            )
     partial = partial or Partial()
     starts = np.unique(
         np.linspace(longest, len(text.ids) - SPAN_TOKENS, samples).astype(int)
@@ -209,7 +219,7 @@ class _Grid:
         before = text.ids[self._starts + np.arange(1 - context, -1)]  # [S, context - 2]
         start = np.full((len(before), 1), self._scorer.vocabulary.start_token, np.int32)
         reader.read(np.concatenate([start, before], axis=1))
-        undamaged = reader.predict(fed, 0, _UNDAMAGED_BITS).measure(targets)[0] + literal
+        undamaged = reader.predict(fed, 0, MAX_BITS).measure(targets)[0] + literal
         rows = []
         for fraction, b in itertools.product(self._evict_fractions, self._bits):
             evicted = round(fraction * (context - 1 - SINK_TOKENS))

@@ -190,7 +190,11 @@ def _measure(
     layers = []
     for number, points in enumerate(read.states, 1):
         distinct = len(np.unique(points, axis=0))
-        layers.append(LayerDimension(number, distinct, **estimate(points, subsamples=subsamples)))
+        try:
+            found = estimate(points, subsamples=subsamples)
+        except LLMZipError as error:
+            raise LLMZipError(f"{name}, layer {number}: {error}") from error
+        layers.append(LayerDimension(number, distinct, **found))
     return TextDimension(
         text=name,
         sequences=len(ids),

@@ -25,9 +25,13 @@ class Partial:
         """path: a file of JSON lines; None: cells are kept only as long as this object lives."""
         self.path = path
         self._cells: dict[str, Any] = {}
+        self._is_cut = False
         if path and path.is_file():
-            for line in path.read_text("utf-8").splitlines():
-                with contextlib.suppress(ValueError):  # the last line of a run that was killed
+            text = path.read_text("utf-8", "replace")
+            self._is_cut = bool(text) and not text.endswith("\n")
+            for line in text.splitlines():
+                # The last line of a run that was killed, or what a crash of the machine has left.
+                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
                     cell = json.loads(line)
                     self._cells[cell["key"]] = cell["values"]
 
@@ -36,7 +40,10 @@ class Partial:
         it.
         """
         known = self._cells.get(_key(identity))
-        return None if known is None else from_json(kind, known)
+        try:
+            return None if known is None else from_json(kind, known)
+        except ValueError:  # no such value: it is measured again
+            return None
 
     def put(self, identity: object, value: object) -> None:
         """Keep the value of a cell."""
@@ -44,7 +51,8 @@ class Partial:
         self._cells[key] = values
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "values": values}) + "\n")
+                file.write("\n" * self._is_cut + json.dumps({"key": key, "values": values}) + "\n")
+            self._is_cut = False
 
     def cell(self, kind: type[T], identity: object, measure: Callable[[], T]) -> T:
         """The value of a cell: the one that is known, else what `measure` returns."""
