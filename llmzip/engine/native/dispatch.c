@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-extern const struct kernels kernels_portable;
-
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx512, kernels_avx2;
 

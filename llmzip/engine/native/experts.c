@@ -191,7 +191,8 @@ static void multiply_runs(struct worker *self, const void *context, size_t first
         end = i - panel + job->panels < last ? i - panel + job->panels : last;
         struct matrix own = {job->panels * PANEL, job->stack->groups,
                              job->stack->packed + column * job->stack->groups * 4,
-                             job->stack->correction + column, job->stack->scale + column};
+                             job->stack->correction + column, job->stack->scale + column,
+                             job->stack->has_lowest};
         struct rows rows = {scratch->bytes + run->first * sizes->bytes_stride, sizes->bytes_stride,
                             run->count};
         self->engine->kernels->multiply(&own, rows, panel, panel + (end - i),

@@ -51,6 +51,7 @@ struct matrix {
     int8_t *packed;
     int32_t *correction; /* [N] */
     float *scale;        /* [N] */
+    int has_lowest;      /* whether some weight is -128, which not every kernel takes */
 };
 
 /* Rows of quantized activations: uint8 x + 128, `stride` bytes apart. */
@@ -226,6 +227,8 @@ struct kernels {
     int64_t (*peak)(size_t rounds);
     void (*read_through)(const uint8_t *from, size_t bytes);
 };
+
+extern const struct kernels kernels_portable; /* which every processor runs */
 
 /* The kernels for `name`, or the best for NULL; NULL where the name is unknown or the processor
  * lacks it. */

@@ -28,7 +28,7 @@ static int64_t peak(size_t rounds)
     for (size_t n = 0; n < rounds; n++)
 #pragma GCC unroll 16
         for (int i = 0; i < PEAK_SUMS; i++) {
-            CHANGE(a);
+            CHANGE(b);
             sums[i] = PEAK_DOT(sums[i], a, b);
         }
     for (int i = 1; i < PEAK_SUMS; i++)

@@ -158,6 +158,12 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
 static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
                      size_t stride, const float *row_scale)
 {
+#if defined(NARROW_WEIGHTS)
+    if (w->has_lowest) { /* no model of ours: their weights are quantized to +-127 */
+        kernels_portable.multiply(w, a, first, last, out, stride, row_scale);
+        return;
+    }
+#endif
     size_t bytes = w->groups * 4 * PANEL;
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;

@@ -33,6 +33,7 @@ void matrix_put(struct matrix *m, size_t first, size_t columns, size_t width, co
         for (size_t k = 0; k < width; k++) {
             to[k / 4 * PANEL * 4 + k % 4] = row[k];
             sum += row[k];
+            m->has_lowest |= row[k] == INT8_MIN;
         }
         /* Sums wrap like those of the kernels: for wide rows only the corrected sum fits. */
         m->correction[n] = (int32_t)(0u - 128u * (uint32_t)sum);

@@ -7,6 +7,10 @@
 #define TILE_ROWS 3
 #else
 #define TILE_ROWS 2
+/* The dot product takes signed bytes: broadcast rows lose 128, and sums are short of 128 times the
+ * weights; and it takes no weights of -128, see vi_dot. */
+#define SIGNED_ROWS
+#define NARROW_WEIGHTS
 #endif
 
 typedef __m256 vf;
@@ -73,7 +77,11 @@ static inline vi vi_broadcast(const void *p)
 {
     int32_t four;
     memcpy(&four, p, 4);
+#ifdef SIGNED_ROWS
+    return _mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi8(-128));
+#else
     return _mm256_set1_epi32(four);
+#endif
 }
 
 static inline vi vi_dot(vi sum, vi a, vi b)
@@ -81,11 +89,11 @@ static inline vi vi_dot(vi sum, vi a, vi b)
 #ifdef SIMD_AVX_VNNI
     return _mm256_dpbusd_avx_epi32(sum, a, b);
 #else
-    /* vpmaddubsw would saturate: widen the even and the odd bytes to 16 bits and multiply those. */
-    __m256i even = _mm256_madd_epi16(_mm256_and_si256(a, _mm256_set1_epi16(255)),
-                                     _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
-    __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
-    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+    /* vpmaddubsw multiplies unsigned with signed bytes and adds two such products in 16 bits, which
+     * saturates for uint8 * int8. 2 * 128 * 127 is just not too much: |a| <= 128 times b with the
+     * sign of a, where -128 would stay what it is. */
+    __m256i twos = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(twos, _mm256_set1_epi16(1)));
 #endif
 }
 
