@@ -92,8 +92,7 @@ static inline void quantize_queries(const struct head_shape *shape, const struct
     for (size_t t = first; t < last; t++) {
         const float *row = rows->qkv + t * rows->qkv_stride, *rope = view->rope + t * table;
         for (size_t h = rows->group * shared; h < (rows->group + 1) * shared; h++, r++) {
-            float scale =
-                quantize_head(shape, row + h * size, rope, scratch->head, 128, bytes);
+            float scale = quantize_head(shape, row + h * size, rope, scratch->head, 128, bytes);
             memcpy(scratch->queries + r * padded, bytes, padded);
             scratch->query_scales[r] = scale * rows->row_scale[t];
         }
@@ -118,11 +117,23 @@ static inline void hide(const struct view *view, size_t t, float *scores)
 enum { POWER_LINES = 3, WEIGHT_LINES = 2 };
 #endif
 
-/* Scores without the query's scale -> weights w_j as two uint8 limbs each: low bytes, then high
- * bytes. Returns the position of a weight 2^16, which has no limbs and stands alone, or -1. */
+#if defined(HAS_WORDS)
+#include "kernels_words.h"
+#else
+#define LIMB_BYTES 1 /* from one position to the next */
+/* Weights from position j on, of a row of n positions: low bytes, then high bytes. */
+static inline void store_weights(uint8_t *limbs, size_t n, size_t j, vi w)
+{
+    vi_store_bytes(limbs + j, w);
+    vi_store_bytes(limbs + n + j, vi_shift_right(w, 8));
+}
+#endif
+
+/* Scores without the query's scale -> weights w_j in two bytes each, of a row of `slots`. Returns
+ * the position of a weight 2^16, which does not fit and stands alone, or -1. */
 static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
                                 const struct head_cache *cache, size_t size, float bound,
-                                uint8_t *low, uint8_t *high, struct prefetch *wanted)
+                                uint8_t *limbs, size_t slots, struct prefetch *wanted)
 {
     struct prefetch ahead = *wanted; /* a copy, which no store can change */
     vf top = vf_load(scores), other = top;
@@ -155,8 +166,7 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
             vf power = vf_from(vi_load(powers + j + i));
             vi w = vi_round(vf_mul(vf_mul(power, vf_load(value_scales + i)), factor));
             largest = vi_max(largest, w);
-            vi_store_bytes(low + j + i, w);
-            vi_store_bytes(high + j + i, vi_shift_right(w, 8));
+            store_weights(limbs, slots, j + i, w);
             prefetch_lines(&ahead, WEIGHT_LINES);
         }
     }
@@ -188,6 +198,7 @@ static inline void scores_of(struct rows queries, int once, const struct head_ca
     }
 }
 
+#if !defined(HAS_WORDS)
 /* Σ w·v of up to DIMENSIONS_AT_ONCE dimensions for `queries` rows of limbs: int32 sums
  * [queries][DIMENSIONS_AT_ONCE]. */
 static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t queries,
@@ -209,6 +220,7 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
             }
     }
 }
+#endif
 
 #endif
 
@@ -224,7 +236,8 @@ static inline void weighted_values(const uint8_t *limbs, size_t stride, size_t q
     if (lent < blocks) {
         struct panel own = {cache_block(cache, size, lent).values + d * PANEL,
                             (blocks - lent) * PANEL / 4, gap};
-        weighted_sums(limbs + lent * PANEL, stride, queries, own, dimensions, out, wanted);
+        weighted_sums(limbs + lent * PANEL * LIMB_BYTES, stride, queries, own, dimensions, out,
+                      wanted);
     }
     if (lent) {
         struct panel panel = {cache_block(cache, size, 0).values + d * PANEL, lent * PANEL / 4,
@@ -263,8 +276,7 @@ static void attend(const struct head_shape *shape, const struct view *view,
             }
             hide(view, t, scratch->scores + r * slots);
             alone[r] = softmax(scratch->scores + r * slots, view->used, scale, cache, size,
-                               heads->bounds[t], scratch->limbs + 2 * r * slots,
-                               scratch->limbs + (2 * r + 1) * slots, wanted);
+                               heads->bounds[t], scratch->limbs + 2 * r * slots, slots, wanted);
         }
 
         for (size_t d = 0; d < padded; d += DIMENSIONS_AT_ONCE) {

@@ -11,6 +11,7 @@
  * weights; and it takes no weights of -128, see vi_dot. */
 #define SIGNED_ROWS
 #define NARROW_WEIGHTS
+#define HAS_WORDS /* a product of 16 bits does as much as two of bytes: see kernels_words.h */
 #endif
 
 typedef __m256 vf;
