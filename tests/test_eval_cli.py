@@ -491,3 +491,11 @@ def test_folders_of_results_are_made(tmp_path: pathlib.Path) -> None:
     done = cli("correlate", table, "--x", "a", "--y", "b", "--output", output)
     assert done.exit_code == 0, done.output
     assert json.loads(output.read_text())["n"] == 3
+
+
+@pytest.mark.usefixtures("cache_with_tiny_model")
+def test_contexts_are_printed(text_file: pathlib.Path) -> None:
+    done = cli("-d", text_file, "-q", "--task", "context", "--samples", 2)
+    assert done.exit_code == 0, done.output
+    assert "| bits/byte behind | 16 tokens | 64 tokens | 256 tokens |" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("| tiny")]) == 1

@@ -395,8 +395,14 @@ def harness(*arguments: object) -> Result:
 
 @pytest.mark.usefixtures("cache_with_tiny_model")
 def test_the_command_prints_a_table_and_writes_results(
-    tasks: pathlib.Path, tmp_path: pathlib.Path, texts: list[str], integer: IntegerScorer
+    tasks: pathlib.Path,
+    tmp_path: pathlib.Path,
+    texts: list[str],
+    integer: IntegerScorer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # no repository: git would say so
     out = tmp_path / "out" / "results.json"
     given = ["--tasks", "texts,choices", "--include-path", tasks, "--rolling", "segments"]
     done = harness(*given, "--limit", 1, "--output", out, "--log-samples", "--context", 200)
@@ -413,6 +419,7 @@ def test_the_command_prints_a_table_and_writes_results(
     quiet = harness("--tasks", tasks / "texts.yaml", "--limit", 0.3, "-q")
     assert quiet.exit_code == 0
     assert quiet.stderr == ""
+    assert "fatal" not in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("cache_with_tiny_model")

@@ -226,6 +226,8 @@ class TextTable:
     table: Table
     notes: list[str]
     """Why something was not measured."""
+    contexts: Table | None = None
+    """Bits per byte behind so many tokens, where that was measured."""
 
 
 def text_tables(result: Result) -> list[TextTable]:
@@ -236,9 +238,34 @@ def text_tables(result: Result) -> list[TextTable]:
         notes = [f"{r.name}, {task}: {why}" for r in rows for task, why in r.errors.items()]
         names = [("", lambda row: row.name)]
         made.append(
-            TextTable(f"{text.name}, {text.bytes:,} bytes", table(rows, names, MAIN), notes)
+            TextTable(
+                f"{text.name}, {text.bytes:,} bytes",
+                table(rows, names, MAIN),
+                notes,
+                _context_table(rows),
+            )
         )
     return made
+
+
+def _context_table(rows: Sequence[Row]) -> Table | None:
+    by_context = {
+        id(row): dict(zip(row.context.contexts, row.context.bits_per_byte_by_context, strict=True))
+        for row in rows
+        if row.context
+    }
+    if not by_context:
+        return None
+
+    def behind(context: int) -> Column[Row]:
+        return Column(f"{context} tokens", lambda row: by_context[id(row)].get(context))
+
+    contexts = sorted({context for known in by_context.values() for context in known})
+    return table(
+        [row for row in rows if row.context],
+        [("bits/byte behind", lambda row: row.name)],
+        [behind(context) for context in contexts],
+    )
 
 
 def section(result: Result, columns: Sequence[Column[Row]]) -> Table | None:
@@ -259,7 +286,11 @@ def markdown(result: Result) -> str:
     if result.testing_only:
         lines += [f"**Testing only**: the first {result.options.limit:,} bytes of each text.", ""]
     for text in text_tables(result):
-        lines += [f"### {text.heading}", "", *text.table.markdown(), ""]
+        lines += [f"### {text.heading}", ""]
+        if len(text.table.titles) > text.table.names or not text.contexts:
+            lines += [*text.table.markdown(), ""]
+        if text.contexts:
+            lines += [*text.contexts.markdown(), ""]
         if text.notes:
             lines += [*(f"- {note}" for note in text.notes), ""]
     return "\n".join([*lines, *(f"- {note}" for note in notes(result))])

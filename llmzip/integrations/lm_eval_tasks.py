@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import datasets.config
 import huggingface_hub.constants
 from datasets.exceptions import DatasetsError
-from lm_eval import simple_evaluate
+from lm_eval import evaluator, simple_evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import make_table
 
@@ -45,7 +45,7 @@ def evaluate(
     Raises LLMZipError for tasks that are unknown or whose data are not there, and whatever the
     model raises.
     """
-    with _said_to(io.StringIO() if quiet else sys.stderr), _network(online):
+    with _said_to(io.StringIO() if quiet else sys.stderr), _network(online), _without_git():
         manager, names = _found(include_path, tasks)
         try:
             found = simple_evaluate(
@@ -128,6 +128,19 @@ def _network(allowed: bool) -> Iterator[None]:
     finally:
         for module, value in zip(modules, before, strict=True):
             module.HF_HUB_OFFLINE = value
+
+
+@contextlib.contextmanager
+def _without_git() -> Iterator[None]:
+    """The harness asks git which commit the current folder is at, which says nothing of the model
+    (`config.llmzip` has the commit of ours); outside of a repository, git says `fatal` on stderr.
+    """
+    before = evaluator.get_git_commit_hash
+    evaluator.get_git_commit_hash = lambda: None
+    try:
+        yield
+    finally:
+        evaluator.get_git_commit_hash = before
 
 
 def _brief(error: Exception) -> str:
