@@ -16,12 +16,12 @@ import urllib.parse
 import zipfile
 from collections.abc import Callable, Mapping
 
+from llmzip.cache_folder import cache_base
 from llmzip.corpora import packed, registry
 from llmzip.corpora.builtin import BUILTIN
 from llmzip.corpora.download import download
 from llmzip.corpora.registry import Corpus
 from llmzip.errors import IntegrityError, LLMZipError
-from llmzip.model.store import cache_base
 from llmzip.types import TransferProgress
 
 PREFIX = "corpus:"

@@ -8,13 +8,14 @@ import importlib.util
 import logging
 import os
 
+from llmzip.cache_folder import CACHE_VARIABLE
 from llmzip.engine import native_engine
 from llmzip.engine.base import Engine
 from llmzip.errors import DictionaryError, LLMZipError, ModelMismatchError
 from llmzip.exclusive import new_lock
 from llmzip.extras import needing
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.store import CACHE_VARIABLE, MODEL_VARIABLE, ModelStore
+from llmzip.model.store import MODEL_VARIABLE, ModelStore
 from llmzip.predictor.dictionary import Dictionary, PreparedDictionary
 from llmzip.runtime import DEFAULT_RUNTIME, EngineName, Runtime
 

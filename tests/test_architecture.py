@@ -17,7 +17,10 @@ from tests.import_graph import NAMED, PACKAGE, RUNTIME, TYPING
 from tests.native_sources import NATIVE
 
 LAYERS: tuple[tuple[str, set[str]], ...] = (
-    ("what everyone may use", {"errors", "types", "buffers", "drafts", "exclusive"}),
+    (
+        "what everyone may use",
+        {"errors", "types", "buffers", "cache_folder", "drafts", "exclusive"},
+    ),
     (
         "exact arithmetic; the bytes of a file; figures",
         {"arithmetic", "container", "extras", "metrics", "runtime", "progress", "control_groups"},

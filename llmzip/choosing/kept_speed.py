@@ -13,9 +13,9 @@ import pathlib
 import platform
 import time
 
+from llmzip.cache_folder import cache_base
 from llmzip.choosing.speed import Speed, measure_speed
 from llmzip.engine.base import Engine
-from llmzip.model.store import cache_base
 from llmzip.runtime import Runtime
 
 _FOLDER = "speeds"
