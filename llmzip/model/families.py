@@ -8,78 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmzip.arithmetic.constants import LOG2_E
 from llmzip.errors import UnsupportedModelError
 from llmzip.model import published_names as names
-from llmzip.model.features import NO_ROPE, narrowed_cap
-from llmzip.model.files import shown
-from llmzip.model.float_model import Metadata
-from llmzip.model.published_names import Place
+from llmzip.model.config import Config
+from llmzip.model.family import Family
+from llmzip.model.features import narrowed_cap
 from llmzip.model.spec import MAX_LAYERS
-
-ACTIVATIONS: Mapping[str, str] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu_erf",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
-"""What configurations call an activation -> what it is here."""
 
 _ATTENTION, _MLP = ("q", "k", "v", "o"), ("gate", "up", "down")
 _NORMS = ("attention_norm", "mlp_norm", "norm")
-
-
-class Config(Metadata):
-    """A config.json."""
-
-    def flag(self, key: str, default: bool = False) -> bool:
-        """A truth value. Raises UnsupportedModelError for anything else."""
-        value = self._value(key, default)
-        if type(value) is not bool:
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood")
-        return value
-
-    def list_of(
-        self, key: str, kinds: tuple[type, ...], length: int | None = None
-    ) -> Sequence[Any] | None:
-        """A list of so many, or however many, or None where there is none. Raises
-        UnsupportedModelError.
-        """
-        value = self._values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(type(one) in kinds for one in value):
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood")
-        if length is not None and len(value) < length:
-            raise UnsupportedModelError(f"{key} has {len(value)} entries for {length} layers")
-        return value[:length]
-
-    def count(self, key: str, default: int) -> int:
-        """A whole number that may be 0. Raises UnsupportedModelError for anything else."""
-        value = self._value(key, default)
-        if type(value) is not int or not 0 <= value < 1 << 31:
-            raise UnsupportedModelError(f"{key} is {shown(value)}: not understood")
-        return value
-
-    def factor(self, key: str, default: float) -> float:
-        """A positive number from 2^-20 to 2^20. Raises UnsupportedModelError for anything else."""
-        value = self.number(key, default)
-        if not 2.0**-20 <= value <= 2.0**20:
-            raise UnsupportedModelError(f"{key} is {value!r}: not from 2^-20 to 2^20")
-        return value
-
-    def has(self, key: str) -> bool:
-        """Whether there is a value that is not null."""
-        return self._values.get(key) is not None
-
-
-def _no_biases(config: Config) -> tuple[str, ...]:
-    return ()
 
 
 def _llama_biases(config: Config) -> tuple[str, ...]:
@@ -91,73 +32,20 @@ def _attention_biases(config: Config) -> tuple[str, ...]:
     return _ATTENTION if config.flag("attention_bias") else ()
 
 
-def _nothing(config: Config) -> dict[str, Any]:
-    return {}
-
-
-def _never(config: Config, layer: int) -> bool:
-    return False
-
-
 def _always(config: Config, layer: int) -> bool:
     return True
 
 
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """How one model_type differs from Llama."""
-
-    keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """What it calls a key of Llama's config.json."""
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What holds where config.json does not say it."""
-    places: Mapping[str, Place] = dataclasses.field(default_factory=dict)
-    prefixes: tuple[str, ...] = ("model.",)
-    """What may stand before the names of tensors other than the head's."""
-    layers: str = "layers"
-    text_config: bool = False
-    """Whether the decoder may be described by `text_config`."""
-    layer_norm: bool = False
-    """Whether norms subtract the mean."""
-    gain_offset: float = 0.0
-    """What is added to the gains of norms."""
-    interleaved: bool = False
-    """Whether the neighbors of a head turn together, rather than its halves."""
-    activation: str | None = None
-    """The only activation, whatever config.json says."""
-    must_be: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Keys that have this value or are missing; another is a feature that is not covered."""
-    biases: Callable[[Config], tuple[str, ...]] = _no_biases
-    features: Callable[[Config], dict[str, Any]] = _nothing
-    """Changes of `Features`."""
-    recipe: Callable[[Config], dict[str, Any]] = _nothing
-    """Changes of `Recipe`."""
-    slides: Callable[[Config, int], bool] = _never
-    """Whether a layer has the window `sliding_window`, where there is no `layer_types`."""
-    turns: Callable[[Config, int, bool], bool] = lambda config, layer, slides: True
-    """Whether a layer has rotary positions; slides: whether it has a window."""
-    one_norm: Callable[[Config], bool] = lambda config: False
-    """Whether attention and the MLP share a norm."""
-    inner_factor: int | None = None
-    """The MLP's width in model widths, where config.json does not say it."""
-    local_rope: bool = False
-    """Whether layers with a window have a rotary table of their own."""
-    buffers: tuple[str, ...] = ("self_attn.rotary_emb.inv_freq",)
-    """What older programs published of a layer beside its weights: it follows from config.json."""
-    other_parts: tuple[str, ...] = ()
-    """How the names of tensors begin that belong to another part than the decoder of text."""
-
-
-def _qwen_slides(config: Config, layer: int) -> bool:
+def _qwen_window(config: Config, layer: int) -> bool:
     return config.flag("use_sliding_window") and layer >= config.count("max_window_layers", 28)
 
 
-def _qwen2_moe_slides(config: Config, layer: int) -> bool:
+def _qwen2_moe_window(config: Config, layer: int) -> bool:
     below = layer < config.count("max_window_layers", 28)
     return config.flag("use_sliding_window") and below and bool((layer + 1) % 2)
 
 
-def _smollm3_turns(config: Config, layer: int, slides: bool) -> bool:
+def _smollm3_rope(config: Config, layer: int, has_window: bool) -> bool:
     listed = config.list_of("no_rope_layers", (int,), layer + 1)
     if listed is not None:
         return bool(listed[layer])
@@ -261,7 +149,7 @@ _GEMMA2 = dataclasses.replace(
     places=names.GEMMA_NORMS,
     features=_gemma_caps,
     recipe=_gemma2_recipe,
-    slides=lambda config, layer: layer % 2 == 0,
+    has_window=lambda config, layer: layer % 2 == 0,
     defaults={
         **_GEMMA.defaults,
         "sliding_window": 4096,
@@ -280,7 +168,7 @@ _GEMMA3 = dataclasses.replace(
         "model.multi_modal_projector.",
     ),
     features=lambda config: {**_gemma_caps(config), "head_norm": "head"},
-    slides=lambda config, layer: bool(
+    has_window=lambda config, layer: bool(
         (layer + 1)
         % config.whole(
             "sliding_window_pattern" if config.has("sliding_window_pattern") else "_pattern", 6
@@ -308,7 +196,7 @@ _COHERE = Family(
     must_be={"use_qk_norm": False},
     defaults={"tie_word_embeddings": True, "rms_norm_eps": 1e-5},
 )
-_QWEN2 = Family(biases=lambda config: ("q", "k", "v"), slides=_qwen_slides)
+_QWEN2 = Family(biases=lambda config: ("q", "k", "v"), has_window=_qwen_window)
 _GRANITE_MOE = Family(
     places=names.GRANITE_MOE,
     biases=_attention_biases,
@@ -318,7 +206,7 @@ _GRANITE_MOE = Family(
 
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(biases=_llama_biases),
-    "mistral": Family(slides=_always, defaults={"sliding_window": None}),
+    "mistral": Family(has_window=_always, defaults={"sliding_window": None}),
     "qwen2": _QWEN2,
     "qwen3": dataclasses.replace(
         _QWEN2,
@@ -328,10 +216,10 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "smollm3": Family(
         biases=_llama_biases,
-        slides=lambda config, layer: (
-            config.flag("use_sliding_window") and not _smollm3_turns(config, layer, False)
+        has_window=lambda config, layer: (
+            config.flag("use_sliding_window") and not _smollm3_rope(config, layer, False)
         ),
-        turns=_smollm3_turns,
+        has_rope=_smollm3_rope,
         defaults={"tie_word_embeddings": True, "rope_theta": 2e6},
     ),
     "gemma": _GEMMA,
@@ -341,7 +229,7 @@ FAMILIES: Mapping[str, Family] = {
     "olmo2": _OLMO2,
     "olmo3": dataclasses.replace(
         _OLMO2,
-        slides=lambda config, layer: bool((layer + 1) % 4),
+        has_window=lambda config, layer: bool((layer + 1) % 4),
         local_rope=True,
         defaults={**_OLMO2.defaults, "sliding_window": 4096},
     ),
@@ -351,20 +239,20 @@ FAMILIES: Mapping[str, Family] = {
     "mixtral": Family(
         places=names.MIXTRAL,
         features=lambda config: _experts(config, experts_normalized=True),
-        slides=_always,
+        has_window=_always,
         defaults={"sliding_window": None, "rope_theta": 1e6, "rms_norm_eps": 1e-5},
     ),
     "qwen2_moe": Family(
         places=names.QWEN_MOE,
         biases=lambda config: ("q", "k", "v") if config.flag("qkv_bias", True) else (),
         features=_qwen2_moe_features,
-        slides=_qwen2_moe_slides,
+        has_window=_qwen2_moe_window,
     ),
     "qwen3_moe": Family(
         places=names.QWEN_MOE,
         biases=_attention_biases,
         features=lambda config: {"head_norm": "head", **_qwen_experts(config)},
-        slides=lambda config, layer: config.flag("use_sliding_window"),
+        has_window=lambda config, layer: config.flag("use_sliding_window"),
     ),
     "olmoe": Family(
         places=names.QWEN_MOE,
@@ -380,7 +268,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "phi3": Family(
         places=names.PHI3,
-        slides=_always,
+        has_window=_always,
         defaults={"rms_norm_eps": 1e-5, "sliding_window": None},
     ),
     "phi": Family(
@@ -412,7 +300,7 @@ FAMILIES: Mapping[str, Family] = {
         layer_norm=True,
         biases=_starcoder2_biases,
         features=lambda config: {"gated": False},
-        slides=_always,
+        has_window=_always,
         must_be={"mlp_type": "default", "norm_type": "layer_norm"},
         defaults={
             "rms_norm_eps": 1e-5,
@@ -424,8 +312,10 @@ FAMILIES: Mapping[str, Family] = {
     "cohere": _COHERE,
     "cohere2": dataclasses.replace(
         _COHERE,
-        slides=lambda config, layer: bool((layer + 1) % config.whole("sliding_window_pattern", 4)),
-        turns=lambda config, layer, slides: slides,
+        has_window=lambda config, layer: bool(
+            (layer + 1) % config.whole("sliding_window_pattern", 4)
+        ),
+        has_rope=lambda config, layer, has_window: has_window,
         defaults={**_COHERE.defaults, "sliding_window": 4096, "head_dim": 128},
     ),
     "gpt_neox": Family(
@@ -463,7 +353,7 @@ FAMILIES: Mapping[str, Family] = {
         layer_norm=True,
         biases=lambda config: (*_ATTENTION, "gate", "down", *_NORMS),
         features=lambda config: {"gated": False, "learned_positions": True, "rope_tables": 0},
-        turns=lambda config, layer, slides: False,
+        has_rope=lambda config, layer, has_window: False,
         inner_factor=4,
         must_be={
             "scale_attn_weights": True,
@@ -478,27 +368,3 @@ FAMILIES: Mapping[str, Family] = {
     ),
 }
 """By the `model_type` of config.json."""
-
-
-def layer_features(
-    family: Family, config: Config, layers: int, positions: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of each layer the rotary table, 0 or with a table of their own 1 for layers with a window, or
-    NO_ROPE; and the window, 0 where it hides nothing.
-    """
-    kinds = config.list_of("layer_types", (str,), layers)
-    window = config.count("sliding_window", 0)
-    ropes, windows = [], []
-    for layer in range(layers):
-        if kinds is None:
-            slides = bool(window) and family.slides(config, layer)
-        elif kinds[layer] in ("sliding_attention", "full_attention"):
-            slides = kinds[layer] == "sliding_attention"
-        else:
-            raise UnsupportedModelError(f"layers of the type {shown(kinds[layer])}")
-        if slides and not window:
-            raise UnsupportedModelError("layers with a window, but no sliding_window")
-        turns = family.turns(config, layer, slides)
-        ropes.append((int(slides and family.local_rope)) if turns else NO_ROPE)
-        windows.append(window if slides and window < positions else 0)
-    return tuple(ropes), tuple(windows)

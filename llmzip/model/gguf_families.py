@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from llmzip.errors import UnsupportedModelError
-from llmzip.model.families import FAMILIES, Family
+from llmzip.model.families import FAMILIES
+from llmzip.model.family import Family
 from llmzip.model.files import shown
 from llmzip.model.float_model import Metadata
 from llmzip.model.published_names import Place

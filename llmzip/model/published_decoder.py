@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.errors import UnsupportedModelError
-from llmzip.model.families import ACTIVATIONS, FAMILIES, Config, Family, layer_features
+from llmzip.model.config import ACTIVATIONS, Config
+from llmzip.model.families import FAMILIES
+from llmzip.model.family import Family, layer_features
 from llmzip.model.features import Features
 from llmzip.model.files import shown
 from llmzip.model.float_model import FloatModel, Recipe, layer_name

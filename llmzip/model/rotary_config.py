@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmzip.errors import UnsupportedModelError
-from llmzip.model.families import Config, Family
+from llmzip.model.config import Config
+from llmzip.model.family import Family
 from llmzip.model.files import shown
 from llmzip.model.rotary import (
     Divided,
