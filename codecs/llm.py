@@ -5,7 +5,6 @@ coder (docs/format.md).
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,20 +13,15 @@ import numpy as np
 from llmzip import levels
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
+from llmzip.codecs.llm_layouts import LLMLayouts
 from llmzip.codecs.pace import Pace
 from llmzip.coding.observer import CodingObserver
-from llmzip.coding.range_coder import has_too_many, padded
+from llmzip.coding.range_coder import padded
 from llmzip.container.codec_ids import CodecId
-from llmzip.container.varint import ByteReader
 from llmzip.engine.base import Engine
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import FormatError, IntegrityError, LimitError
-from llmzip.mixing.base import (
-    MAX_CAPACITY_BITS,
-    MIXING_VERSION,
-    ContextMixer,
-    capacity_bits_for,
-)
+from llmzip.mixing.base import MIXING_VERSION, ContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor import batch
@@ -40,16 +34,11 @@ from llmzip.predictor.lockstep import (
     decode_tokens,
     encode_blocks,
 )
-from llmzip.predictor.stream_layout import StreamLayout, decoder_bytes_bound, max_tokens
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.runtime import Runtime
 from llmzip.types import Progress, TokenProgress
 
 _DEFAULT_LEVEL = levels.level_parameters(levels.DEFAULT_LEVEL)
-
-SOLID_CAPACITY_BITS = 18
-"""The least capacity of a mixer that is carried from block to block; larger blocks get as many
-positions as bytes.
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +82,16 @@ class LLMCodec(PayloadCodec):
         """
         self._engine = engine
         self._level = level
-        self._has_mixing = mixing
         self._dictionary = dictionary
-        self._solid = solid
         self._mixing_version = mixing_version
+        self._layouts = LLMLayouts(
+            engine.model.spec,
+            level,
+            mixing=mixing,
+            dictionary=dictionary,
+            solid=solid,
+            mixing_version=mixing_version,
+        )
         self._progress = progress
         self._observer = observer
 
@@ -152,7 +147,7 @@ class LLMCodec(PayloadCodec):
         """As much of the data as one block holds, ready to be encoded."""
         spec, tokenizer = self.model.spec, self.model.tokenizer
         tokens = tokenizer.encode(data)
-        limit = max_tokens(self._level, spec, self._context)
+        limit = self._layouts.max_tokens
         if len(tokens.ids) > limit:
             kept = tokens.ids[:limit]
             escapes = int(np.count_nonzero(kept == spec.escape_token))
@@ -163,10 +158,7 @@ class LLMCodec(PayloadCodec):
 
     def layout_of(self, tokens: int) -> StreamLayout:
         """How so many tokens, 1 to those that one block holds, are laid out."""
-        return dataclasses.replace(
-            StreamLayout.for_level(self._level, tokens, self.model.spec, self._context),
-            capacity_bits=self._capacity_bits(tokens),
-        )
+        return self._layouts.for_tokens(tokens)
 
     def encode_texts(
         self, texts: Sequence[PreparedText], carried: ContextMixer | None = None
@@ -195,17 +187,15 @@ class LLMCodec(PayloadCodec):
 
     def _block(self, text: PreparedText, block: TokenBlock, coded: bytes) -> EncodedBlock:
         layout, count = text.layout, text.layout.tokens
-        parameters, coded = layout.write(self._usual_layout(count)), padded(coded, count)
+        parameters, coded = self._layouts.write(layout), padded(coded, count)
         if self._observer:
             self._observer.end_payload(parameters, coded)
         return EncodedBlock(
             self.id,
             text.size,
             parameters + coded,
-            decoder_bytes=layout.decoder_bytes(
-                self.model.spec, self._dictionary is not None, self._mixing_version
-            ),
-            solid_only=layout.capacity_bits > self._bits_for_all(count),
+            decoder_bytes=self._layouts.decoder_bytes(layout),
+            solid_only=self._layouts.is_solid_only(layout),
             mixer=block.mixer,
             tokens=count,
         )
@@ -242,7 +232,7 @@ class LLMCodec(PayloadCodec):
 
         carried: what the blocks before have taught; it learns the block.
         """
-        layout, coded = self._read_layout(payload, size)
+        layout, coded = self._layouts.read(payload, size)
         mixer = self._mixer(layout.capacity_bits, carried)
         start = self._dictionary.start() if self._dictionary else None
         report = self._reporter([layout], size, decoding=True)
@@ -257,7 +247,7 @@ class LLMCodec(PayloadCodec):
 
         None for damaged ones: alone they raise what is wrong with them.
         """
-        read = [self._read_layout(payload, size) for payload, size in payloads]
+        read = [self._layouts.read(payload, size) for payload, size in payloads]
         size = sum(size for _, size in payloads)
         report = self._reporter([layout for layout, _ in read], size, decoding=True)
         start = self._dictionary.start() if self._dictionary else None
@@ -287,39 +277,15 @@ class LLMCodec(PayloadCodec):
 
     def layout(self, payload: bytes, size: int) -> StreamLayout:
         """How the tokens of a payload lie. Raises FormatError as `decoder_bytes` does."""
-        return self._read_layout(payload, size)[0]
+        return self._layouts.read(payload, size)[0]
 
     def decoder_bytes(self, payload: bytes, size: int) -> int:
         """See `PayloadCodec.decoder_bytes`."""
-        return self._read_layout(payload, size)[0].decoder_bytes(
-            self.model.spec, self._dictionary is not None, self._mixing_version
-        )
+        return self._layouts.decoder_bytes(self.layout(payload, size))
 
     def bound(self) -> int:
         """At least the `decoder_bytes` of any payload that this codec makes."""
-        bits = self._capacity_bits(0) if self._solid or not self._has_mixing else None
-        if bits is None and self._dictionary:
-            bits = self._capacity_bits(self._level.block_size)
-        return decoder_bytes_bound(
-            self._level, self.model.spec, self._context, bits, self._dictionary is not None
-        )
-
-    @property
-    def _context(self) -> int:
-        """How many tokens each stream has read before its first."""
-        return len(self._dictionary.context) if self._dictionary else 0
-
-    def _capacity_bits(self, tokens: int) -> int:
-        """The capacity that a block of so many tokens gets."""
-        if not self._has_mixing:
-            return 0
-        if self._solid:
-            return max(SOLID_CAPACITY_BITS, capacity_bits_for(self._level.block_size))
-        return self._bits_for_all(tokens)
-
-    def _bits_for_all(self, tokens: int) -> int:
-        """The capacity that holds so many tokens and the dictionary's."""
-        return capacity_bits_for(tokens + (self._dictionary.tokens if self._dictionary else 0))
+        return self._layouts.bound()
 
     def _mixer(self, bits: int, carried: ContextMixer | None) -> ContextMixer | None:
         """The mixer that a block starts with: the one carried on, one that has learned the
@@ -335,29 +301,6 @@ class LLMCodec(PayloadCodec):
             return carried
         source = self._dictionary or self._engine
         return source.mixer(bits, self._mixing_version)
-
-    def _usual_layout(self, tokens: int) -> StreamLayout:
-        """What short texts get: a mixer that holds everything."""
-        return StreamLayout.usual(tokens, self._context, self._bits_for_all(tokens))
-
-    def _read_layout(self, payload: bytes, size: int) -> tuple[StreamLayout, bytes]:
-        """The layout of a payload, and what is coded. Raises FormatError for what docs/format.md
-        does not allow.
-        """
-        reader = ByteReader(io.BytesIO(payload))
-        layout = StreamLayout.read(reader, self._context, self._usual_layout)
-        coded = payload[reader.offset :]
-        if has_too_many(layout.tokens, coded):
-            raise FormatError(
-                "impossible block parameters "
-                f"({layout.tokens} tokens in {len(coded)} coded bytes): the file is damaged"
-            )
-        layout.validate(
-            size,
-            self.model.spec,
-            MAX_CAPACITY_BITS if self._solid else self._bits_for_all(layout.tokens),
-        )
-        return layout, coded
 
     def _reporter(
         self, layouts: Sequence[StreamLayout], size: int, *, decoding: bool
