@@ -1,8 +1,8 @@
 """The reference engine: docs/arithmetic.md in torch, on any device, readable before fast.
 
-`torch_layers`, `torch_attention` and `torch_cache` hold the parts of a model, `torch_transformer`
-puts them together, `torch_session` feeds streams of tokens to it, and `torch_graph` makes steps
-quick on CUDA.
+`torch_layers`, `torch_attention` and `torch_cache` hold the parts of a model, `torch_blocks` builds
+layers of them, `torch_transformer` runs these one after the other, `torch_session` feeds streams of
+tokens to it, and `torch_graph` makes steps quick on CUDA.
 """
 
 from __future__ import annotations

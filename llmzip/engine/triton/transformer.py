@@ -9,8 +9,9 @@ import weakref
 import torch
 from torch import Tensor
 
+from llmzip.engine.torch_blocks import TransformerBlock
 from llmzip.engine.torch_layers import Linear
-from llmzip.engine.torch_transformer import TorchTransformer, TransformerBlock
+from llmzip.engine.torch_transformer import TorchTransformer
 from llmzip.engine.triton.operations import Operations, Weights
 from llmzip.engine.triton.prediction import Prediction, Predictor, empty_prediction
 from llmzip.engine.triton.self_test import checked_operations
