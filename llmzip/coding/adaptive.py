@@ -38,7 +38,7 @@ class AdaptiveModel:
         """[1, B]."""
         return frequencies(self._weights.sum(axis=1)[None])
 
-    def place_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def slot_frequencies(self, buckets: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """The tables inside the buckets [N]: [N, 256]."""
         distinct, rows = np.unique(buckets, return_inverse=True)
         return frequencies(self._weights[distinct])[rows]
@@ -74,7 +74,7 @@ def encode_symbols(coder: RangeEncoder, model: AdaptiveModel, symbols: Int64Arra
         part = symbols[start : start + model.group()]
         buckets = part >> BUCKET_BITS
         coder.encode(buckets, model.bucket_frequencies().repeat(len(part), axis=0))
-        coder.encode(part & (BUCKET_SIZE - 1), model.place_frequencies(buckets))
+        coder.encode(part & (BUCKET_SIZE - 1), model.slot_frequencies(buckets))
         model.learn(part)
         start += len(part)
 
@@ -85,7 +85,7 @@ def decode_symbols(coder: RangeDecoder, model: AdaptiveModel, count: int) -> Int
     while count:
         size = min(model.group(), count)
         buckets = coder.decode(model.bucket_frequencies().repeat(size, axis=0)).astype(np.int64)
-        part = buckets << BUCKET_BITS | coder.decode(model.place_frequencies(buckets))
+        part = buckets << BUCKET_BITS | coder.decode(model.slot_frequencies(buckets))
         model.learn(part)
         parts.append(part)
         count -= size

@@ -46,9 +46,9 @@ def encode(predictor: Predictor, data: bytes, progress: TokenProgress | None = N
         tables = _tables(predictor, symbols[:i])
         if not 0 <= symbol < tables.size:
             raise LLMZipError(f"symbol {symbol} at step {i} is none of {tables.size}")
-        bucket, place = np.array([symbol >> BUCKET_BITS]), np.array([symbol & (BUCKET_SIZE - 1)])
+        bucket, slot = np.array([symbol >> BUCKET_BITS]), np.array([symbol & (BUCKET_SIZE - 1)])
         coder.encode(bucket, tables.model.bucket_frequencies())
-        coder.encode(place, tables.model.place_frequencies(bucket))
+        coder.encode(slot, tables.model.slot_frequencies(bucket))
         if progress:
             progress(i + 1)
     head = varint(len(data)) + varint(len(symbols)) + _check(data)
@@ -70,8 +70,8 @@ def decode(predictor: Predictor, coded: bytes) -> bytes:
     for _ in range(count):
         tables = _tables(predictor, symbols)
         bucket = coder.decode(tables.model.bucket_frequencies())
-        place = coder.decode(tables.model.place_frequencies(bucket))
-        symbols.append(int(bucket[0]) << BUCKET_BITS | int(place[0]))
+        slot = coder.decode(tables.model.slot_frequencies(bucket))
+        symbols.append(int(bucket[0]) << BUCKET_BITS | int(slot[0]))
     text = predictor.text(symbols)
     if len(text) != size or _check(text) != check:
         raise IntegrityError("what was decoded is not the text: other predictions, or damaged")
