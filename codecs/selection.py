@@ -1,9 +1,9 @@
 """Which codec a block gets: the smallest of those that suit its kind of data, the model asked only
 where it can win.
 
-A draft is all that is known before the model is asked; several drafts' literals may then be coded
-together. The block holds a prefix of the data, which is shorter also for a text with more tokens
-than one block takes.
+What is known before the model is asked are a block's candidates; the texts of several blocks may
+then be coded together. The block holds a prefix of the data, which is shorter also for a text with
+more tokens than one block takes.
 
 Long-distance matches are made first where that pays: the codecs then code the literals between
 them.
@@ -40,8 +40,8 @@ docs/codecs.md, "Long-distance matches", has the measurements.
 
 
 @dataclasses.dataclass(frozen=True)
-class Draft:
-    """What is known of a block before the model is asked."""
+class Candidates:
+    """What may become a block, as far as it is known before the model is asked."""
 
     data: bytes
     """What the block is to hold; less, if the model takes less."""
@@ -82,11 +82,11 @@ class Draft:
         return min([block, *others], key=_cost)
 
 
-def draft(
+def find_candidates(
     data: bytes, finder: MatchFinder, threads: Executor | None = None, whole: bool = False
-) -> Draft:
-    """The draft of a block that holds a prefix of `data`; it is shorter than the data where text
-    turns into binary or the other way round, but with `whole`.
+) -> Candidates:
+    """The candidates for a block that holds a prefix of `data`; it is shorter than the data where
+    text turns into binary or the other way round, but with `whole`.
 
     finder: knows what lies before the data. threads: where blocks without the model are made
     meanwhile.
@@ -101,16 +101,16 @@ def draft(
     text = literals_of(data, matches) if kind is Kind.TEXT else b""
     work = functools.partial(_made_without_model, data, matches, kind)
     made = threads.submit(work).result if threads else functools.cache(work)
-    return Draft(data, text, kind, matches, made)
+    return Candidates(data, text, kind, matches, made)
 
 
-def draft_for_model(data: bytes, finder: MatchFinder) -> Draft:
-    """The draft of a block that the model is to code, whatever it is; before it, too, long-distance
+def candidates_for_model(data: bytes, finder: MatchFinder) -> Candidates:
+    """The same for a block that the model is to code, whatever it is; before it, too, long-distance
     matches are made.
     """
     matches = finder.find(data, _MIN_MATCH_IN_TEXT, _MIN_MATCH_WITH_ZEROS)
     only_matches = functools.partial(block_with_matches, matches, None, len(data))
-    return Draft(
+    return Candidates(
         data,
         literals_of(data, matches),
         Kind.TEXT,

@@ -1,5 +1,5 @@
-"""Blocks that are coded side by side before it is their turn: what an encoder has drafted, and what
-a decoder has read.
+"""Blocks that are coded side by side before it is their turn: what an encoder has prepared, and
+what a decoder has read.
 
 How many go together says `predictor.batch`; it is one on engines that gain nothing by more. Each
 block is coded as it would be alone.
@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from llmzip.accounting import machine_bytes
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.llm import LLMCodec, PreparedText
-from llmzip.codecs.selection import Draft
+from llmzip.codecs.selection import Candidates
 
 
 @dataclasses.dataclass
@@ -25,8 +25,8 @@ class _Next:
     data: bytes
     """What was at hand for it."""
     maker: object
-    """The state that the draft was made from."""
-    draft: Draft
+    """The state that the candidates were made from."""
+    candidates: Candidates
     text: PreparedText | None
     """For the model; None where it cannot win."""
     coded: EncodedBlock | None = None
@@ -34,11 +34,13 @@ class _Next:
     @property
     def size(self) -> int:
         """How many bytes the block holds."""
-        return len(self.draft.data) if self.text is None else self.draft.size(self.text.size)
+        if self.text is None:
+            return len(self.candidates.data)
+        return self.candidates.size(self.text.size)
 
 
 class EncoderAhead:
-    """The drafts of the next blocks of a frame, and what the model has made of them."""
+    """The candidates for the next blocks of a frame, and what the model has made of them."""
 
     def __init__(self) -> None:
         self._next: deque[_Next] = deque()
@@ -46,14 +48,14 @@ class EncoderAhead:
         self._threads: ThreadPoolExecutor | None = None
 
     def wants(self, size: int, kept: int) -> bool:
-        """Whether one more block should be drafted before any is encoded, and `size` pending bytes
+        """Whether one more block should be prepared before any is encoded, and `size` pending bytes
         hold one; the last `kept` of them do not count.
         """
         return self._has_room() and size - self.size > kept
 
     @property
     def size(self) -> int:
-        """The bytes of the blocks that have been drafted."""
+        """The bytes of the blocks that have been prepared."""
         return sum(block.size for block in self._next)
 
     @property
@@ -63,22 +65,28 @@ class EncoderAhead:
 
     @property
     def threads(self) -> Executor | None:
-        """Where drafts may be worked on while further ones are made."""
+        """Where candidates without the model may be made while further blocks are prepared."""
         if self._threads is None and self._codec is not None and self._codec.goes_side_by_side():
-            self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip drafts")
+            self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip candidates")
         return self._threads
 
-    def add(self, data: bytes, draft: Draft, maker: object, llm: Callable[[], LLMCodec]) -> None:
-        """A draft of the block behind those drafted.
+    def add(
+        self,
+        data: bytes,
+        candidates: Candidates,
+        maker: object,
+        llm: Callable[[], LLMCodec],
+    ) -> None:
+        """The candidates for the block behind those prepared.
 
         maker: what it depends on beside the data. llm: gives the model's codec; called only if the
         model is to be asked.
         """
         text = None
-        if draft.text and (self._codec or draft.needs_model):
+        if candidates.text and (self._codec or candidates.needs_model):
             self._codec = self._codec or llm()
-            text = self._codec.prepare(draft.text)
-        self._next.append(_Next(data, maker, draft, text))
+            text = self._codec.prepare(candidates.text)
+        self._next.append(_Next(data, maker, candidates, text))
 
     def encode(self) -> None:
         """Have the model code the first blocks, if it has not."""
@@ -86,7 +94,7 @@ class EncoderAhead:
             return
         together: list[tuple[_Next, PreparedText]] = []
         for block in self._next:
-            if block.text is None or not block.draft.needs_model:
+            if block.text is None or not block.candidates.needs_model:
                 break
             together.append((block, block.text))
         if not together:
@@ -98,17 +106,17 @@ class EncoderAhead:
             block.coded = done
 
     def take(self, data: bytes, maker: object) -> EncodedBlock | None:
-        """The next block, if it was drafted from this data and maker; else None, and the drafts are
-        dropped.
+        """The next block, if it was prepared from this data and maker; else None, and what was
+        prepared is dropped.
         """
         if self._next and self._next[0].maker is maker and self._next[0].data == data:
             block = self._next.popleft()
-            return block.draft.block(block.coded)
+            return block.candidates.block(block.coded)
         self._next.clear()
         return None
 
     def _has_room(self) -> bool:
-        """Whether another block like the last one would go with those drafted."""
+        """Whether another block like the last one would go with those prepared."""
         if not self._next:
             return True
         texts = [block.text for block in self._next if block.text is not None]

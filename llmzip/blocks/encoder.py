@@ -55,8 +55,10 @@ class BlockEncoder(LocalBlockEncoder):
             return len(data)
         if not elsewhere.surprised:
             return leading_run(data)[1] if self._forced is None else len(data)
-        draft = self._draft(data)
-        return draft.size(self._llm().prepare(draft.text).size) if draft.text else len(draft.data)
+        candidates = self._candidates(data)
+        if not candidates.text:
+            return len(candidates.data)
+        return candidates.size(self._llm().prepare(candidates.text).size)
 
     def _job(self) -> EncodeJob:
         """What the pool does with the next block."""

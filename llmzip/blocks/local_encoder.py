@@ -14,7 +14,12 @@ from llmzip.codecs.llm import LLMCodec
 from llmzip.codecs.match_finder import MatchFinder
 from llmzip.codecs.meta_token import MetaTokenCodec
 from llmzip.codecs.model_free import MODEL_FREE
-from llmzip.codecs.selection import Draft, draft, draft_for_model, encode_block_as
+from llmzip.codecs.selection import (
+    Candidates,
+    candidates_for_model,
+    encode_block_as,
+    find_candidates,
+)
 from llmzip.coding.observer import CodingObserver
 from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FrameHeader, fingerprint_bytes, memory_code
@@ -81,14 +86,14 @@ class LocalBlockEncoder:
             self._llm()
 
     def look_ahead(self, pending: bytearray, kept: int) -> None:
-        """Draft the next blocks of the pending data, as many as go side by side; its last `kept`
+        """Prepare the next blocks of the pending data, as many as go side by side; its last `kept`
         bytes are no block yet.
         """
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
             return
         while self._ahead.wants(len(pending), kept):
             data = self.next_data(pending, self._ahead.size)
-            self._ahead.add(data, self._draft(data), self._matches, self._llm)
+            self._ahead.add(data, self._candidates(data), self._matches, self._llm)
 
     def next_data(self, pending: bytearray, begin: int = 0) -> bytes:
         """What the block that begins there is to hold of the pending data. Raises LLMZipError where
@@ -135,30 +140,30 @@ class LocalBlockEncoder:
             self._matches = MatchFinder(History())
         if self._forced in (None, LLMCodec.name):
             for data in pieces:
-                self._ahead.add(data, self._draft(data), self._matches, self._llm)
+                self._ahead.add(data, self._candidates(data), self._matches, self._llm)
         return [self.encode(data) for data in pieces]
 
     def _encode(self, data: bytes) -> EncodedBlock:
         if self._forced not in (None, LLMCodec.name):
             return encode_block_as(self._named(self._forced), data)
         self._ahead.encode()
-        if drafted := self._ahead.take(data, self._matches):
-            return drafted
-        draft = self._draft(data)
-        if not draft.needs_model:
-            return draft.block(None)
-        return draft.block(self._llm().encode_block(draft.text, self._carried))
+        if prepared := self._ahead.take(data, self._matches):
+            return prepared
+        candidates = self._candidates(data)
+        if not candidates.needs_model:
+            return candidates.block(None)
+        return candidates.block(self._llm().encode_block(candidates.text, self._carried))
 
-    def _draft(self, data: bytes) -> Draft:
+    def _candidates(self, data: bytes) -> Candidates:
         return (
-            draft(
+            find_candidates(
                 data,
                 self._matches,
                 self._ahead.threads,
                 whole=self._block_lines is not None,
             )
             if self._forced is None
-            else draft_for_model(data, self._matches)
+            else candidates_for_model(data, self._matches)
         )
 
     def begin_frame(self, header: FrameHeader) -> None:
