@@ -51,7 +51,7 @@ class CommandLine:
     own: list[str] = field(default_factory=list)
     """Options of ours, which say how to decompress."""
 
-    def arguments(self, files: Sequence[str], quiet: bool = False) -> Arguments:
+    def arguments(self, files: Sequence[str]) -> Arguments:
         """How these files are decompressed. Raises UsageError."""
         given = click.Command("llmzip", params=[*_OWN]).make_context("llmzip", self.own).params
         runtime = options.make_runtime(
@@ -67,7 +67,6 @@ class CommandLine:
             tuple(files),
             stdout=True,
             force=True,
-            quiet=quiet,
             progress=False,
             runtime=runtime,
             **given,

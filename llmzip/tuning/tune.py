@@ -65,14 +65,13 @@ def train(
     base: pathlib.Path,
     options: TrainingOptions,
     device: str = "cpu",
-    compile_layers: bool | None = None,
     initial: Adapter | None = None,
     progress: TrainingProgress | None = None,
 ) -> State:
     """Train in a prepared folder, from its checkpoint where there is one.
 
-    base: a `.gguf` file or a Hugging Face directory. compile_layers: by default on CUDA. initial:
-    where to begin, an adapter of the same base.
+    base: a `.gguf` file or a Hugging Face directory. initial: where to begin, an adapter of the
+    same base.
     """
     source = read_source(base)
     corpora = data.load(folder / TOKENS_FILE)
@@ -87,7 +86,7 @@ def train(
         if initial:
             network.start_from(initial)
         network.to(device)
-        if compile_layers if compile_layers is not None else kind == "cuda":
+        if kind == "cuda":
             compiled(network)
         sizes = data.token_bytes(source.vocabulary)
         trainer = Trainer(network, corpus, corpora, sizes, folder, options, source_digest(base))
