@@ -19,7 +19,7 @@ from llmzip.container.seek_table import BlockLocation, SeekTable
 from llmzip.container.varint import varint
 from llmzip.errors import LimitError, LLMZipError, TruncatedError
 from llmzip.model.integer_model import IntegerModel
-from llmzip.salvage import survey
+from llmzip.salvage import part_reader
 from llmzip.salvage.report import RepairReport
 from llmzip.salvage.search import block_offsets
 from tests import golden
@@ -445,7 +445,7 @@ def test_many_damages_take_no_time_to_speak_of() -> None:
 
 
 def test_what_was_made_to_waste_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "_FREE_READS", 1 << 26)
+    monkeypatch.setattr(part_reader, "_FREE_READS", 1 << 26)
     small = Block(1, 1, b"x").to_bytes()
     claim = b"\x01" + varint(MAX_BLOCK_SIZE) + varint(1 << 22)  # what looks like a block of 4 MiB
     data = FrameHeader(False, 0, version=3).to_bytes() + (small + claim) * 400 + bytes(1 << 22)
