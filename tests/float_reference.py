@@ -7,7 +7,8 @@ from __future__ import annotations
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llmzip.model.sources import LAYER_PARTS, FloatModel
+from llmzip.model.float_model import FloatModel
+from llmzip.model.published_names import LLAMA
 
 
 def load(source: FloatModel) -> LlamaForCausalLM:
@@ -29,8 +30,8 @@ def load(source: FloatModel) -> LlamaForCausalLM:
     names = {"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "head"}
     for i in range(spec.layers):
         names |= {
-            f"model.layers.{i}.{published}": f"layers.{i}.{part}"
-            for part, (_, published) in LAYER_PARTS.items()
+            f"model.layers.{i}.{LLAMA[part].name}": f"layers.{i}.{part}"
+            for part in LLAMA.keys() - {"embedding", "norm", "q_norm", "k_norm"}
         }
     weights = {
         f"{published}.weight": torch.tensor(source.tensor(name))

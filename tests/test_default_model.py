@@ -17,9 +17,10 @@ from llmzip.container.varint import varint
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.model.adapter import Adapter
 from llmzip.model.download import fetch_registered
+from llmzip.model.float_model import FloatModel
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.registry import DEFAULT_MODEL, by_name
-from llmzip.model.sources import FloatModel, read_source, source_digest
+from llmzip.model.sources import read_source, source_digest
 from llmzip.model.tokenizer import Tokenizer
 from tests.conftest import corpus
 from tests.golden import OF_DEFAULT_MODEL, TEXT

@@ -19,23 +19,6 @@ from llmzip.model.rotary import Rotary
 from llmzip.model.spec import ModelSpec
 from llmzip.model.vocabulary import Vocabulary
 
-LAYER_PARTS = {  # canonical: (GGUF, Hugging Face)
-    "attention_norm": ("attn_norm", "input_layernorm"),
-    "q": ("attn_q", "self_attn.q_proj"),
-    "k": ("attn_k", "self_attn.k_proj"),
-    "v": ("attn_v", "self_attn.v_proj"),
-    "o": ("attn_output", "self_attn.o_proj"),
-    "mlp_norm": ("ffn_norm", "post_attention_layernorm"),
-    "gate": ("ffn_gate", "mlp.gate_proj"),
-    "up": ("ffn_up", "mlp.up_proj"),
-    "down": ("ffn_down", "mlp.down_proj"),
-}
-GLOBAL_PARTS = {
-    "embedding": ("token_embd", "model.embed_tokens"),
-    "norm": ("output_norm", "model.norm"),
-    "head": ("output", "lm_head"),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -103,7 +86,8 @@ class FloatModel:
         norms = ["attention_norm", "mlp_norm"] if features.pre_norm else []
         norms += ["attention_post_norm", "mlp_post_norm"] if features.post_norm else []
         norms += ["q_norm", "k_norm"] if features.head_norm != "none" else []
-        found = [*GLOBAL_PARTS, *(["positions"] if features.learned_positions else [])]
+        found = ["embedding", "norm", "head"]
+        found += ["positions"] if features.learned_positions else []
         biases = self.recipe.biases
         found += [f"{part}.bias" for part in ("norm", "head") if part in biases]
         for layer in range(self.spec.layers):

@@ -13,13 +13,11 @@ from llmzip.errors import UnsupportedModelError
 from llmzip.model import vocabulary
 from llmzip.model.directory_source import read_directory
 from llmzip.model.files import MAX_CONFIG, MAX_TOKENIZER, digest_of, one_error
-from llmzip.model.float_model import LAYER_PARTS, FloatModel
+from llmzip.model.float_model import FloatModel
 from llmzip.model.gguf_file import GGUFFile
 from llmzip.model.gguf_source import read_gguf
 from llmzip.model.peft_folder import PeftAdapter
 from llmzip.model.vocabulary import Vocabulary
-
-__all__ = ["LAYER_PARTS", "FloatModel", "gguf_vocabulary", "read_source", "source_digest"]
 
 
 def read_source(path: pathlib.Path, adapter: PeftAdapter | None = None) -> FloatModel:

@@ -31,7 +31,7 @@ from llmzip.types import DownloadProgress
 
 if TYPE_CHECKING:
     from llmzip.model.adapter import Adapter
-    from llmzip.model.sources import FloatModel
+    from llmzip.model.float_model import FloatModel
 
 MODEL_VARIABLE = "LLMZIP_MODEL"
 

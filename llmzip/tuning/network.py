@@ -22,7 +22,7 @@ from llmzip.arithmetic.constants import ROPE_BITS
 from llmzip.arithmetic.rope import inverse_frequencies, rope_table
 from llmzip.errors import UnsupportedModelError
 from llmzip.model.adapter import Adapter
-from llmzip.model.sources import FloatModel
+from llmzip.model.float_model import FloatModel
 from llmzip.tuning.matrices import FullRank, LowRank, bfloat16_array
 from llmzip.tuning.quantizers import as_bfloat16, normalized, quantized, rotated, rotation
 

@@ -17,7 +17,8 @@ import torch
 
 from llmzip.errors import LLMZipError
 from llmzip.model.adapter import Adapter
-from llmzip.model.sources import FloatModel, read_source, source_digest
+from llmzip.model.float_model import FloatModel
+from llmzip.model.sources import read_source, source_digest
 from llmzip.model.tokenizer import Tokenizer
 from llmzip.tuning import data
 from llmzip.tuning.network import Network
