@@ -2,8 +2,9 @@
 to the window.
 
 Progress is told in proportion to the time, so that the time left is about right from the beginning.
-In proportion to tokens it would say half of it there. The costs are those of the C core
-(docs/notes/speed.md, "Progress").
+In proportion to tokens it would say half of it there. Mixing takes longer, too, the more it has
+seen, which counts where the model is small. The costs are those of the C core (docs/notes/speed.md,
+"Progress").
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ time of a byte of cache, which each stream reads; to mix and code a stream's tok
 for each byte of weights.
 """
 
+_ENCODED_MIXING, _DECODED_MIXING = (3e6, 8.0), (2e5, 0.5)
+"""What mixing and coding take for the first token of a block, and more for each token of the block
+that is before one.
+"""
+
 
 class Pace:
     """The time of blocks that go side by side, as a function of the tokens done."""
@@ -35,9 +41,13 @@ class Pace:
         if decoding:
             self._step = spec.weight_bytes * (_DECODED_WEIGHT + _DECODED_ROW * self._streams)
             self._seen = float(slot_bytes(spec) * self._streams)
+            first, more = _DECODED_MIXING
+            self._first, self._more = first * self._streams, more * self._streams
         else:
             self._step = float(spec.weight_bytes)
             self._seen = _ENCODED_PRODUCT * spec.layers * spec.heads * spec.head_dim
+            self._first, self._more = _ENCODED_MIXING
+        self._more /= len(layouts)  # each block has a mixer of its own
         self._whole = self._cost(sum(layout.tokens for layout in layouts))
 
     def share(self, tokens: int) -> float:
@@ -49,7 +59,8 @@ class Pace:
         steps = tokens / self._streams
         begin, end = self._context, self._context + steps
         seen = all_seen(end, self._window) - all_seen(begin, self._window)
-        return self._step * steps + self._seen * seen
+        mixing = (self._first + self._more * tokens / 2) * steps
+        return self._step * steps + self._seen * seen + mixing
 
 
 def all_seen(position: float, window: int) -> float:

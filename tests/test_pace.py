@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -73,6 +74,25 @@ def test_the_time_left_is_right_from_the_first_minute_on(
                     checked += 1
         counter.end_block(size)
     assert checked > 20
+
+
+SMALL_MODEL = (48.6, 49.1, 61.0, 58.0, 69.3, 60.9, 63.0, 77.7)
+"""Microseconds of CPU time for a token, in parts of 32768 tokens of a block of 128 streams, encoded
+with a model of one layer of 32 dimensions and 4096 tokens, where mixing takes most of the time.
+"""
+
+
+def test_small_models_are_slowed_by_what_mixing_has_seen() -> None:
+    spec = dataclasses.replace(
+        SPEC, layers=1, d_model=32, heads=2, kv_heads=1, head_dim=16, d_ff=64, vocab=4096
+    )
+    times = np.cumsum(SMALL_MODEL) * 32768 / 1e6
+    for blocks in (1, 2):
+        layouts = [StreamLayout(32768 * len(times), 128, 256)] * blocks
+        pace = Pace(layouts, spec, decoding=False)
+        for part, gone in enumerate(times[:-1], 1):
+            share = pace.share(blocks * 32768 * part)
+            assert gone * (1 - share) / share == pytest.approx(times[-1] - gone, rel=0.12)
 
 
 def test_the_share_of_the_time_grows_from_nothing_to_all() -> None:
