@@ -17,6 +17,7 @@ from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.messages import say
+from llmzip.cli.pieces import sampled_work
 from llmzip.cli.plan import output_of
 from llmzip.cli.progress import FileProgress, file_progress
 from llmzip.cli.restore import decode, dictionary, file_bytes, restore, shows_bar
@@ -97,7 +98,9 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
     from llmzip.streams import compress_with
 
     bar = shows_bar(sink, arguments)
-    with file_progress(label, file_bytes(reader), bar=bar, quiet=arguments.quiet) as progress:
+    size = file_bytes(reader)
+    work = sampled_work(reader, size) if bar else None
+    with file_progress(label, size, bar=bar, quiet=arguments.quiet, work=work) as progress:
         arguments = with_level(reader, label, arguments, progress)
         made = compressor(arguments, progress)
         if not arguments.resume:

@@ -19,6 +19,7 @@ from llmzip.cli.paths import shown
 from llmzip.cli.sizes import format_size
 
 if TYPE_CHECKING:
+    from llmzip.cli.pieces import Work
     from llmzip.tuning.training import State
     from llmzip.types import DictionaryProgress, DownloadProgress, Progress, TokenProgress
 
@@ -38,13 +39,15 @@ class FileProgress:
 
 @contextlib.contextmanager
 def file_progress(
-    label: str, total_bytes: int | None, *, bar: bool, quiet: bool
+    label: str, total_bytes: int | None, *, bar: bool, quiet: bool, work: Work | None = None
 ) -> Iterator[FileProgress]:
     """The progress of one file of `total_bytes` uncompressed bytes; without `bar` only downloads
     are announced.
+
+    work: how it is spread over the file, where that is known.
     """
     if bar:
-        bars = _Bars(label, total_bytes)
+        bars = _Bars(label, total_bytes, work)
         try:
             yield FileProgress(bars.advance, bars.download)
         finally:
@@ -72,9 +75,10 @@ class _Announcer:
 class _Bars(_Announcer):
     """A bar that appears with the first report and leaves when stopped; announcements stay."""
 
-    def __init__(self, label: str, total_bytes: int | None) -> None:
+    def __init__(self, label: str, total_bytes: int | None, work: Work | None = None) -> None:
         super().__init__()
         self.bar = Bar()
+        self.work = work
         self.label = label
         self.total_bytes = total_bytes
         self.first: tuple[float, int] | None = None
@@ -87,7 +91,10 @@ class _Bars(_Announcer):
         of_total = "" if self.total_bytes is None else f" of {format_size(self.total_bytes)}"
         rate = f", {tokens / seconds:,.0f} tokens/s" if seconds and tokens else ""
         amount = f"{format_size(done_bytes)}{of_total}{rate}"
-        self.bar.show(self.label, done_bytes, self.total_bytes, amount)
+        if self.work is None:
+            self.bar.show(self.label, done_bytes, self.total_bytes, amount)
+        else:
+            self.bar.show(self.label, self.work.done(done_bytes), self.work.total, amount)
 
     def download(self, stage: str, done: int, total: int) -> None:
         super().download(stage, done, total)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import pathlib
+import random
 import re
 
 import numpy as np
 import pytest
 
 from llmzip.cli import bar, progress
+from llmzip.cli.pieces import sampled_work
 from llmzip.codecs.pace import Pace
 from llmzip.model.spec import ModelSpec
 from llmzip.predictor.stream_layout import StreamLayout
@@ -108,3 +112,47 @@ def test_the_share_of_the_time_grows_from_nothing_to_all() -> None:
             assert shares[0] == 0
             assert shares[-1] == 1
             assert all(np.diff(shares) > 0)
+
+
+def test_the_time_left_counts_how_many_tokens_are_to_come(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Words of five bytes, digits, and zeros, which no model is asked about: what each byte takes.
+    parts = {b" word": 0.2, b"17": 1.0, bytes(2): 0.0}
+    path = tmp_path / "text"
+    path.write_bytes(b"skipped" + b"".join(300_000 // len(part) * part for part in parts))
+    seconds = np.repeat([cost / 500 for cost in parts.values()], 300_000).cumsum()
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(bar, "_columns", lambda: 80)
+    with path.open("rb") as file:
+        file.seek(7)
+        work = sampled_work(file, len(seconds))
+        assert file.tell() == 7
+    shown = progress._Bars("text", len(seconds), work)
+    checked = 0
+    for done in range(0, len(seconds), 1000):
+        now[0] = seconds[done]
+        shown.advance(done, 0)
+        told = re.search(r"(\d+) (s|min) left", capsys.readouterr().err)
+        left = seconds[-1] - now[0]
+        if told and now[0] > 60 and left > 60:
+            guess = int(told[1]) * (60 if told[2] == "min" else 1)
+            assert abs(guess - left) < 0.1 * left + 31
+            checked += 1
+    assert checked > 100
+
+
+def test_all_of_the_work_is_all_of_the_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(random.Random(3).randbytes(70_001))
+    with path.open("rb") as file:
+        work = sampled_work(file, 70_001)
+        assert sampled_work(file, 10_000) is None  # too short
+        assert sampled_work(file, None) is None
+        assert sampled_work(io.BytesIO(path.read_bytes()), 70_001) is None  # no file
+    assert work
+    assert work.done(0) == 0
+    assert work.done(70_001) == work.done(80_000) == work.total
+    steps = np.diff([work.done(count) for count in range(0, 70_001, 7)])
+    assert min(steps) > 0
