@@ -90,12 +90,12 @@ class Check:
         print(f"compressed to {size:,} bytes: {described(found)}", flush=True)
 
     def killed_at_random(self, kills: int, seed: int) -> None:
-        """Kill a compression at random moments of its first part, each time it goes on."""
+        """Kill a compression at random moments, each of them soon, and go on, time and again."""
         self.whole()
         rng = random.Random(seed)
         killed = 0
         while killed < kills and not self._packed.exists():
-            part = self._compress(kill_at_seconds=rng.uniform(0, self._seconds))
+            part = self._compress(kill_at_seconds=rng.uniform(0, self._seconds / 3))
             expect(part.status in (0, -9), part.output)
             killed += part.status == -9
         self._finish(f"killed {killed} times at random moments")
