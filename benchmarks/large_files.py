@@ -78,8 +78,10 @@ class Check:
         self._text.write_bytes(text)
         print(f"\n{len(text):,} bytes\n", flush=True)
 
-    def _compress(self, **kill: float) -> Watched:
-        return watch(["--resume", *self._options, str(self._text)], **kill)
+    def _compress(self, at_share: float | None = None, at_seconds: float | None = None) -> Watched:
+        """Compress as far as the moment when it is killed."""
+        arguments = ["--resume", *self._options, str(self._text)]
+        return watch(arguments, kill_at_share=at_share, kill_at_seconds=at_seconds)
 
     def whole(self) -> None:
         """Compress at once."""
@@ -95,7 +97,7 @@ class Check:
         rng = random.Random(seed)
         killed = 0
         while killed < kills and not self._packed.exists():
-            part = self._compress(kill_at_seconds=rng.uniform(0, self._seconds / 3))
+            part = self._compress(at_seconds=rng.uniform(0, self._seconds / 3))
             expect(part.status in (0, -9), part.output)
             killed += part.status == -9
         self._finish(f"killed {killed} times at random moments")
@@ -105,7 +107,7 @@ class Check:
         killed = 0
         for share in (1 / 3, 2 / 3):
             if not self._packed.exists():  # short texts may end before their bar shows
-                part = self._compress(kill_at_share=share)
+                part = self._compress(at_share=share)
                 expect(part.status in (0, -9), part.output)
                 killed += part.status == -9
         self._finish(f"killed {killed} times, at thirds")
