@@ -85,7 +85,7 @@ def watch(
     """Run `llmzip` with these arguments; its bar goes to a terminal of 200 columns.
 
     kill_at_share: once the bar says that so much is done, the process is killed (SIGKILL).
-    kill_at_seconds: the same, so long after the start.
+    kill_at_seconds: the same, so long after the bar told a time for the first time.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
@@ -123,7 +123,8 @@ def watch(
             readings.append(Reading(now, processor, done / total, left))
             if kill_at_share is not None and done / total >= kill_at_share:
                 child.send_signal(signal.SIGKILL)
-        if kill_at_seconds is not None and now >= kill_at_seconds:
+        worked = now - readings[0].seconds if readings else 0.0
+        if kill_at_seconds is not None and readings and worked >= kill_at_seconds:
             child.send_signal(signal.SIGKILL)
     _, ended, usage = os.wait4(child.pid, 0)
     os.close(ours)
