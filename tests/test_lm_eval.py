@@ -21,6 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from llmzip import engine_loader
 from llmzip.errors import LLMZipError
 from llmzip.generation import generate_by_engine
 from llmzip.generation.drawing import Drawing
@@ -28,7 +29,7 @@ from llmzip.integrations.lm_eval import LLMZipLM
 from llmzip.integrations.lm_eval_tasks import evaluate
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.spec import ARITHMETIC_VERSION
-from llmzip.scoring import Scorer, score_text
+from llmzip.scoring import Scorer, load_scorer, score_text
 from llmzip.scoring.continuations import Continuation, score_continuations
 from llmzip.scoring.float_scorer import FloatScorer
 from llmzip.scoring.integer_scorer import IntegerScorer
@@ -121,8 +122,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that tests name are none of the user's."""
+    """Models that tests name are none of the user's, nor the same one with a chat template, whose
+    fingerprint is the same.
+    """
     monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engine_loader, "_loaded", None)
 
 
 @pytest.fixture(scope="module")
@@ -317,6 +321,20 @@ def test_chat_templates_and_control_tokens(
         assert model.tok_encode(written).count(0) == 3
         assert model.tok_encode("<|endoftext|>x", False)[0] == 0
     assert LLMZipLM(str(TINY_DIRECTORY)).tokenizer_name != ""
+
+
+def test_an_installed_model_keeps_its_chat_template(
+    hugging_face: HFLM, published: pathlib.Path
+) -> None:
+    model = LLMZipLM(load_scorer(str(published)))  # a scorer, which is no folder
+    assert model.tokenizer is None
+    assert model.chat_template(True) == TEMPLATE
+    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Since "}]
+    for asked in (messages[:1], messages):
+        prompts = len(asked) == 1
+        written = model.apply_chat_template(asked, add_generation_prompt=prompts)
+        assert written == hugging_face.apply_chat_template(asked, add_generation_prompt=prompts)
+        assert model.tok_encode(written) == hugging_face.tok_encode(written)
 
 
 def test_the_start_token_stands_once(published: pathlib.Path) -> None:

@@ -35,15 +35,15 @@ def chat_format(model: IntegerModel) -> ChatFormat:
     return found
 
 
-def rendered(format: ChatFormat, messages: Sequence[Message]) -> str:
-    """The conversation up to where the answer begins. Raises LLMZipError where the template
-    fails.
+def rendered(format: ChatFormat, messages: Sequence[Message], prompts: bool = True) -> str:
+    """The conversation up to where the answer begins, or where it does not prompt, as it is. Raises
+    LLMZipError where the template fails.
     """
     environment = _environment()
     try:
         return environment.from_string(format.template).render(
             messages=[dict(message) for message in messages],
-            add_generation_prompt=True,
+            add_generation_prompt=prompts,
             bos_token=format.begin,
             eos_token=format.end,
             tools=None,

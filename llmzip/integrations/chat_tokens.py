@@ -1,5 +1,5 @@
-"""What an integer model forgets of its tokenizer: the names of control tokens and the chat
-template.
+"""What stands beside a vocabulary: the names of control tokens and the chat template. Of a
+published folder transformers' tokenizer has them, of an installed model its vocabulary (`chat`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 from llmzip.errors import LLMZipError
 from llmzip.extras import needing
+from llmzip.generation.chat import rendered
+from llmzip.model.chat import ChatFormat
 from llmzip.model.vocabulary import Vocabulary
 from llmzip.scoring.load import FLOAT_PREFIX
 
@@ -21,7 +23,9 @@ _log = logging.getLogger("llmzip")
 
 @dataclasses.dataclass(frozen=True)
 class ChatTokens:
-    """A tokenizer of transformers, as far as it is needed beside a vocabulary of ours."""
+    """A tokenizer of transformers, or what a model keeps of it, as far as it is needed beside a
+    vocabulary of ours.
+    """
 
     tokenizer: Any = None
     """None: there is none."""
@@ -31,25 +35,36 @@ class ChatTokens:
     """The start token's name."""
     add_bos_token: bool = False
     """Whether the tokenizer puts the start token before every text."""
+    kept: ChatFormat | None = None
+    """What the model keeps, where there is no tokenizer."""
 
     @classmethod
     def of(
         cls, vocabulary: Vocabulary, model: str | None, tokenizer: str | None, download: bool
     ) -> ChatTokens:
-        """From a tokenizer's folder or hub id, else from the model's folder where it is one.
+        """From a tokenizer's folder or hub id, else from the model's folder where it is one, else
+        what the vocabulary keeps.
 
         Raises LLMZipError where a tokenizer that is named cannot be had.
         """
         if tokenizer is not None:
             return cls._from(vocabulary, _load(tokenizer, download))
         folder = pathlib.Path((model or "").removeprefix(FLOAT_PREFIX))
-        if not model or not (folder / "tokenizer.json").is_file():
+        if model and (folder / "tokenizer.json").is_file():
+            try:
+                return cls._from(vocabulary, _load(str(folder), False))
+            except LLMZipError as error:
+                _log.warning("chat template and control tokens as the model keeps them: %s", error)
+        return cls._kept(vocabulary)
+
+    @classmethod
+    def _kept(cls, vocabulary: Vocabulary) -> ChatTokens:
+        chat, pieces = vocabulary.chat, vocabulary.token_bytes
+        if chat is None:
             return cls()
-        try:
-            return cls._from(vocabulary, _load(str(folder), False))
-        except LLMZipError as error:
-            _log.warning("no chat template, no control tokens: %s", error)
-            return cls()
+        names = {token.id: token.content for token in chat.tokens if token.id < len(pieces)}
+        control = {name: i for i, name in names.items() if not pieces[i]}
+        return cls(kept=chat, control=control, start=names.get(vocabulary.start_token))
 
     @classmethod
     def _from(cls, vocabulary: Vocabulary, tokenizer: Any) -> ChatTokens:
@@ -78,25 +93,46 @@ class ChatTokens:
 
         Raises LLMZipError where there is no chat template, or it refuses the messages.
         """
-        if self.tokenizer is None or not self.tokenizer.chat_template:
+        if self.template is None:
             raise LLMZipError(
                 "no chat template: name a folder with the model's tokenizer, tokenizer=FOLDER"
             )
         import jinja2
 
         try:
+            return self._rendered(messages, prompts)
+        except (jinja2.TemplateError, LLMZipError) as error:
+            others = [message for message in messages if message["role"] != "system"]
+            if len(others) == len(messages):
+                raise LLMZipError(f"the chat template refuses the messages: {error}") from error
+            return self.apply_template(others, prompts)  # as the harness does
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, where there is one."""
+        if self.kept:
+            return self.kept.template
+        found: str | None = self.tokenizer.chat_template if self.tokenizer else None
+        return found or None
+
+    def _rendered(self, messages: Sequence[Mapping[str, str]], prompts: bool) -> str:
+        if self.kept is None:
             text: str = self.tokenizer.apply_chat_template(
                 list(messages),
                 tokenize=False,
                 add_generation_prompt=prompts,
                 continue_final_message=not prompts,
             )
-        except jinja2.TemplateError as error:
-            others = [message for message in messages if message["role"] != "system"]
-            if len(others) == len(messages):
-                raise LLMZipError(f"the chat template refuses the messages: {error}") from error
-            return self.apply_template(others, prompts)  # as the harness does
-        return text
+            return text
+        text = rendered(self.kept, messages, prompts)
+        if prompts:
+            return text
+        # The last message goes on: what follows it is cut as transformers does.
+        last = messages[-1]["content"].lstrip()
+        if last.rstrip() not in text:
+            return text
+        end = text.rindex(last.rstrip())
+        return text[:end] + (last if text.startswith(last, end) else last.rstrip())
 
 
 def _load(name: str, download: bool) -> Any:

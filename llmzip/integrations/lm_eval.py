@@ -81,7 +81,7 @@ class LLMZipLM(TemplateLM):  # type: ignore[misc]
         None: the model's positions. max_gen_toks: tokens that are written where a task does not
         say. add_bos_token: whether contexts begin with the start token; None: as the tokenizer
         has it, without one no. tokenizer: folder or hub id with the chat template and the names of
-        control tokens; None: the model's, where that is a folder. seed: for drawn tokens; request i
+        control tokens; None: the model's own. seed: for drawn tokens; request i
         draws with seed + i. batch_size, max_batch_size: ignored: batches are as large as a cache
         may be.
 
@@ -256,6 +256,13 @@ class LLMZipLM(TemplateLM):  # type: ignore[misc]
     ) -> str:
         """A conversation as the model's chat template writes it. Raises LLMZipError without one."""
         return self._chat.apply_template(chat_history, add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template by which prompts are written, for the harness's results."""
+        if self.tokenizer is None and chat_template:
+            return self._chat.template or ""
+        found: str | None = super().chat_template(chat_template)
+        return found
 
     # ---- what results name -----------------------------------------------------------------------
 
