@@ -41,6 +41,8 @@ def _run(
     given = list(_prompts(prompts, lists, lists0))
     is_batch = len(prompts) > 1 or bool(lists or lists0)
     drawing["stop"] = [_bytes(text) for text in drawing["stop"]]
+    if drawing["system"] is not None and not drawing["chat"]:
+        raise click.UsageError("--system is for --chat")
     try:
         if codec is not None:
             if is_batch:

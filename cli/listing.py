@@ -15,7 +15,7 @@ from llmzip.cli.arguments import Arguments
 from llmzip.cli.files import blaming
 from llmzip.cli.inputs import Source, reading
 from llmzip.cli.paths import shown
-from llmzip.cli.repair import advising
+from llmzip.cli.repair import advising, is_archive
 from llmzip.cli.sizes import counted, format_size
 from llmzip.errors import LLMZipError
 from llmzip.levels import levels_of
@@ -80,10 +80,11 @@ class Listing:
 
         name = "stdin" if source.path is None else str(source.path)
         with reading(source) as reader, advising():
+            archive = is_archive(reader)
             try:
                 listed = Listed(name, list_frames(reader))
             except LLMZipError:
-                if reader.seekable() and (frames := _found(reader)):
+                if reader.seekable() and not archive and (frames := _found(reader)):
                     self._show(Listed(name, frames, damaged=True))
                 raise
         self._show(listed)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from llmzip.cli.messages import say
 from llmzip.cli.sizes import counted
+from llmzip.container.header import MAGIC, RECORDS_BYTE
 from llmzip.errors import FormatError, IntegrityError
 
 if TYPE_CHECKING:
+    import io
+
     from llmzip.salvage.report import Damage, RepairReport
 
 _OF_DAMAGE = ("damaged", "truncated", "trailing junk")
@@ -25,6 +28,29 @@ def advising() -> Iterator[None]:
         if any(word in str(error) for word in _OF_DAMAGE):
             raise type(error)(f"{error}; `llmzip repair` gets what is sound of it") from error
         raise
+
+
+_LATEST_ARCHIVE = 15
+"""Of the version that stands behind the first bytes of a records archive, more than it will ever
+be: a frame has its memory there.
+"""
+
+
+def is_archive(reader: io.BufferedReader) -> bool:
+    """Whether a file, of which nothing has been read, begins like a records archive. What is in it
+    is none of the parts of a damaged file.
+    """
+    head = reader.peek(len(MAGIC) + 2)[: len(MAGIC) + 2]
+    return head[:-1] == MAGIC + bytes([RECORDS_BYTE]) and 0 < head[-1] <= _LATEST_ARCHIVE
+
+
+def refuse_archive(reader: io.BufferedReader) -> None:
+    """Raise FormatError where a file that is to be repaired is a records archive."""
+    if is_archive(reader):
+        raise FormatError(
+            "byte 0: a records archive begins here: `llmzip records unpack --keep-going` gets "
+            "what is sound of it"
+        )
 
 
 def say_damages(label: str, report: RepairReport) -> None:

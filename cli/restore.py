@@ -15,7 +15,7 @@ from llmzip.cli.bar import can_be_shown
 from llmzip.cli.files import RefusalError, Sink
 from llmzip.cli.inputs import Source, is_compressed, reading
 from llmzip.cli.progress import dictionary_progress, file_progress
-from llmzip.cli.repair import advising, say_damages
+from llmzip.cli.repair import advising, refuse_archive, say_damages
 from llmzip.cli.repair import loss as report_loss
 from llmzip.errors import IntegrityError, LLMZipError
 
@@ -90,7 +90,7 @@ def _write_span(
 
 
 def decode(
-    reader: BinaryIO,
+    reader: io.BufferedReader,
     sink: BinaryIO,
     label: str,
     arguments: Arguments,
@@ -119,6 +119,7 @@ def decode(
                 )
                 totals = decompress_with(decoder, reader, sink)
             return totals, None
+        refuse_archive(reader)
         report = repair_stream(
             reader,
             sink,

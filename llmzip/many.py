@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmzip.blocks.decoder import BlockDecoder
@@ -25,7 +25,10 @@ SHORT_BYTES = 1 << 16
 """A compressed stream of at most so many bytes is short."""
 GROUP_STREAMS = 128
 """Short streams that are looked through at once, at most; and of `GROUP_BYTES` together."""
-GROUP_BYTES = 1 << 19
+GROUP_BYTES = 1 << 17
+"""So that the first of them is not long in coming, and an interruption loses minutes of work at
+most: what is decoded ahead of its turn is nowhere yet.
+"""
 
 
 def decompress_many(
@@ -40,27 +43,50 @@ def decompress_many(
     """Decompress several streams, short ones side by side; their contents, in order.
 
     Some streams are read ahead of what is returned. The arguments, and the errors, which come when
-    it is the stream's turn, are those of `llmzip.decompress`; max_memory and max_output hold for
-    each stream, and max_memory for those side by side together.
+    it is the stream's turn, are those of `llmzip.decompress`; after an LLMZipError `next` goes on
+    with the stream behind. max_memory and max_output hold for each stream, and max_memory for those
+    side by side together.
 
     >>> packed = [llmzip.compress(text) for text in (b"To be, ", b"or not")]
     >>> b"".join(llmzip.decompress_many(packed))
     b'To be, or not'
     """
-    loader = EngineLoader.of(model, dictionary, runtime)
-    for group in _groups(flat(data, "decompress_many") for data in streams):
-        known = decode_together(group, loader, max_memory=max_memory)
-        for data in group:
-            decoder = BlockDecoder(
-                loader,
-                max_memory=max_memory,
-                max_output=max_output,
-                wants_all=True,
-                known=known,
+    return _Contents(streams, EngineLoader.of(model, dictionary, runtime), max_memory, max_output)
+
+
+class _Contents(Iterator[bytes]):
+    """The contents of streams. No generator: that would end with the first error."""
+
+    def __init__(
+        self,
+        streams: Iterable[Buffer],
+        loader: EngineLoader,
+        max_memory: int | None,
+        max_output: int | None,
+    ) -> None:
+        self._groups = _groups(flat(data, "decompress_many") for data in streams)
+        self._loader = loader
+        self._max_memory = max_memory
+        self._max_output = max_output
+        self._waiting: deque[memoryview] = deque()
+        self._known: KnownBlocks = {}
+
+    def __next__(self) -> bytes:
+        if not self._waiting:
+            self._waiting.extend(next(self._groups))
+            self._known = decode_together(
+                list(self._waiting), self._loader, max_memory=self._max_memory
             )
-            out = io.BytesIO()
-            decompress_with(decoder, io.BytesIO(data), out)
-            yield out.getvalue()
+        decoder = BlockDecoder(
+            self._loader,
+            max_memory=self._max_memory,
+            max_output=self._max_output,
+            wants_all=True,
+            known=self._known,
+        )
+        out = io.BytesIO()
+        decompress_with(decoder, io.BytesIO(self._waiting.popleft()), out)
+        return out.getvalue()
 
 
 def decode_together(

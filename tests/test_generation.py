@@ -399,7 +399,9 @@ def test_the_command_answers(tmp_path: pathlib.Path) -> None:
     answer = run("hello", "--chat", "--system", "Be brief.", "-n", "4", "-m", model)
     expected = llmzip.generate(b"hello", 4, chat=True, system="Be brief.", model=model)
     assert answer.stdout_bytes == b"".join(expected)
-    assert run("hello", "--system", "Be brief.").exit_code == 2
+    alone = run("hello", "--system", "Be brief.")
+    assert alone.exit_code == 2
+    assert "--system is for --chat" in alone.stderr
     assert run("hello", "--chat", "--codec", "zlib").exit_code == 2
 
 

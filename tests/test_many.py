@@ -109,6 +109,7 @@ def test_what_is_wrong_comes_when_it_is_its_turn() -> None:
     assert [next(found) for _ in range(3)] == TEXTS[:3]
     with pytest.raises(llmzip.IntegrityError):
         next(found)
+    assert list(found) == TEXTS[4:8]
     for wrong, error in ((b"junk", llmzip.FormatError), (streams[0][:9], llmzip.TruncatedError)):
         with pytest.raises(error):
             unpacked([streams[1], wrong])
@@ -142,6 +143,15 @@ def test_streams_are_read_a_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert next(found) == TEXTS[0]
     assert len(read) == 5
     assert list(found) == TEXTS[1:]
+
+
+def test_what_is_decoded_ahead_is_little(together: list[int]) -> None:
+    """A call that is interrupted has written all but that."""
+    assert many.SHORT_BYTES <= many.GROUP_BYTES <= 1 << 17
+    data = all_packed()[4]
+    found = llmzip.decompress_many([data] * 200, model=tiny(), runtime=NATIVE)
+    assert next(found) == TEXTS[4]
+    assert sum(together) <= many.GROUP_STREAMS
 
 
 @pytest.fixture

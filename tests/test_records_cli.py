@@ -82,6 +82,19 @@ def test_a_dictionary_that_stays_outside_is_asked_for() -> None:
     assert good("records", "get", "out", "0", "-D", "samples").stdout_bytes == event(0) + b"\n"
 
 
+def test_an_archive_is_no_damaged_file() -> None:
+    good("records", "pack", "log", "-D", "samples")
+    listed = run("-l", "log.llmr")
+    assert (listed.exit_code, listed.stdout) == (1, "")
+    assert "`llmzip records` reads it" in listed.stderr
+    for arguments in (["repair", "log.llmr", "-o", "out"], ["-t", "--keep-going", "log.llmr"]):
+        refused = run(*arguments)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "records unpack --keep-going" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert not pathlib.Path("out").exists()
+
+
 def test_what_is_sound_of_a_damaged_archive() -> None:
     good("records", "pack", "log", "-D", "samples", "--check", "2")
     path = pathlib.Path("log.llmr")
