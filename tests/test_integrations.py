@@ -157,6 +157,8 @@ def test_fsspec_file_system_of_contents() -> None:
     memory.pipe("/contents/d.llmz", b"no llmzip file")
     with pytest.raises(llmzip.FormatError):
         fs.cat("/contents/d.llmz")
+    sizes["/contents/d.llmz"] = None
+    assert {info["name"]: info["size"] for info in fs.ls("/contents")} == sizes
     memory.rm("/contents", recursive=True)
 
 

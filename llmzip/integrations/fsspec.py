@@ -6,10 +6,12 @@ URLs "llmzip://NAME::URL" without an import.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from llmzip.errors import LLMZipError
 from llmzip.extras import needing
 from llmzip.integrations.files import EXTENSION, WholeFile, opener
 
@@ -104,11 +106,15 @@ class ContentFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
         return self.fs.glob(self._strip_protocol(path), maxdepth, **options)
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
-        """As of every fsspec file system; the size is that of the content."""
+        """As of every fsspec file system; the size is that of the content, None where that is not
+        known, as of a damaged file, which hides none of those beside it.
+        """
         info: dict[str, Any] = dict(self.fs.info(self._strip_protocol(path), **options))
         if _is_compressed(path) and info["type"] == "file":
-            with self._open(path) as content:
-                info["size"] = content.seek(0, 2) if content.seekable() else None
+            info["size"] = None
+            with contextlib.suppress(LLMZipError), self._open(path) as content:
+                if content.seekable():
+                    info["size"] = content.seek(0, 2)
         return info
 
     def modified(self, path: str) -> Any:
