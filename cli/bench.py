@@ -38,7 +38,10 @@ def parse_levels(text: str) -> tuple[int, ...]:
             raise click.BadParameter(
                 f"{text!r} are no levels: write {MIN_LEVEL},6 or {MIN_LEVEL}-{MAX_LEVEL}."
             )
-        found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise click.BadParameter(f"{part.strip()!r} ends before it begins.")
+        found |= set(range(first, last + 1))
     return tuple(sorted(found))
 
 

@@ -110,7 +110,7 @@ def pull(name: str, adapter: str | None, label: str | None, mend: bool, offline:
             f"SHA-256 {trusted.sha256}",
             err=True,
         )
-    _say_installed(model)
+    _say_installed(model, label)
     if mender and mender.is_other:
         click.echo(f"mended: {mender.described}", err=True)
 
@@ -135,7 +135,7 @@ def export_to_file(name: str, file: str, force: bool) -> None:
 @reporting
 def import_from_file(file: str, label: str | None) -> None:
     """Install a model from a FILE that `export` wrote; no network, no conversion."""
-    _say_installed(import_model(ModelStore(offline=True), pathlib.Path(file), label))
+    _say_installed(import_model(ModelStore(offline=True), pathlib.Path(file), label), label)
 
 
 @models.command()
@@ -238,12 +238,19 @@ def remove(name: str) -> None:
     click.echo(f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is removed", err=True)
 
 
-def _say_installed(model: CachedModel) -> None:
+def _say_installed(model: CachedModel, label: str | None) -> None:
+    """Say it; `label` is the name that was asked for."""
     click.echo(
         f"{model.name} {model.fingerprint[:_SHOWN_DIGITS]} is installed "
         f"({_size(model.size_bytes)})",
         err=True,
     )
+    if label not in (None, model.name):
+        click.echo(
+            f"it was installed before and keeps its name, {model.name}: to call it {label}, "
+            f"`llmzip models remove {model.name}` first",
+            err=True,
+        )
 
 
 def _fidelities(

@@ -172,6 +172,7 @@ def test_the_picture(text: bytes, name: str) -> None:
         ("-o picture.gif text", 1, "a picture is called .svg or .png"),
         ("--levels 0 text", 2, "'0' are no levels"),
         ("--levels 9-x text", 2, "are no levels"),
+        ("--levels 1,6-3 text", 2, "'6-3' ends before it begins"),
         ("--time never text", 2, "'never' is not a duration"),
         ("--sample 1KB text", 2, "is not a size"),
         ("", 2, "Missing argument"),

@@ -162,6 +162,10 @@ def test_export_and_import(
     result = run("import", str(file), "--name", "theirs")
     assert result.stderr == f"theirs {FINGERPRINT[:16]} is installed (0.1 MiB)\n"
     assert f"fingerprint:     {FINGERPRINT}\n" in run("show", "theirs").stdout
+    for arguments in (["import", str(file)], ["pull", directory]):
+        kept = run(*arguments, "--name", "another")
+        assert kept.exit_code == 0
+        assert "keeps its name, theirs: to call it another" in kept.stderr
     assert "file carried.model" in run("list").stdout
 
     content = bytearray(file.read_bytes())
