@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from llmzip.cli import cluster, environment, options
+from llmzip.cli import cluster, environment, options, paths
 from llmzip.cli.arguments import Action, Arguments
 from llmzip.cli.listing import Listing
 from llmzip.cli.name_lists import names_of
@@ -66,7 +66,13 @@ def _convert(arguments: Arguments) -> int:
 
 
 def _check(arguments: Arguments) -> None:
-    """Raise a UsageError for options that exclude each other."""
+    """Raise a UsageError for options that exclude each other, and for names that no file has."""
+    for name in (*arguments.files, arguments.output or ""):
+        if paths.is_url(name):
+            raise click.UsageError(
+                f"{paths.shown(name)}: only files are named here; use a pipe for a URL, or "
+                "llmzip.integrations.storage in Python (docs/cluster.md)"
+            )
     if arguments.output is not None:
         if arguments.stdout:
             raise click.UsageError("-c and -o FILE exclude each other")

@@ -14,6 +14,7 @@ from pathlib import Path
 Identity = tuple[int, int]
 """Device and inode: the same for all names of a file."""
 
+_URL = re.compile("[a-zA-Z][a-zA-Z0-9+.-]*://")
 _MAX_LINKS = 40  # as Linux follows
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(\d+)(?:/task/\d+)?/fd")
 
@@ -65,6 +66,11 @@ def descriptor_of(path: Path) -> tuple[int | None, int] | None:
             return None
         current = os.path.join(os.path.realpath(folder), os.readlink(current))  # noqa: PTH115, PTH118
     return None
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is that of something on the net or in a store, and of no file here."""
+    return _URL.match(name) is not None and not os.path.lexists(name)
 
 
 def shown(name: str) -> str:

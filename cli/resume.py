@@ -164,7 +164,7 @@ def compress(
     work.go_on(source)
     while data := source.read(MIN_BLOCK_SIZE):  # so that each block is kept at once
         work.take(data)
-    work.write(compressor.flush())
+    work.finish()
     return Totals(work.read_bytes, work.written_bytes, compressor.tokens, compressor.frames)
 
 
@@ -192,9 +192,20 @@ class _Work:
         packed = self._compressor.compress(data)
         self.read_bytes += len(data)
         self._waiting += data
-        if not packed:
-            return
-        self.write(packed)
+        if packed:
+            self._write(packed)
+            self._keep()
+
+    def finish(self) -> None:
+        """End the stream. Of blocks that go side by side, and of a file that a pool codes, all may
+        be left until then.
+        """
+        for packed in self._compressor.flush_in_parts():
+            self._write(packed)
+            if self._compressor.coded_bytes < self.read_bytes:
+                self._keep()
+
+    def _keep(self) -> None:
         size = self._compressor.coded_bytes - self._coded_bytes
         self._input.update(self._waiting[:size])
         del self._waiting[:size]
@@ -212,8 +223,7 @@ class _Work:
             )
         )
 
-    def write(self, packed: bytes) -> None:
-        """Write what the compressor has given."""
+    def _write(self, packed: bytes) -> None:
         self._sink.write(packed)
         self._output.update(packed)
         self.written_bytes += len(packed)

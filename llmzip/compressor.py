@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Iterator
 from typing import Final
 
 from llmzip import levels
@@ -157,16 +158,30 @@ class LLMZipCompressor(NotCopyable):
         _check_mode(mode, self.FLUSH_BLOCK, self.FLUSH_FRAME)
         return self.compress(b"", mode)
 
+    def flush_in_parts(self) -> Iterator[bytes]:
+        """What `flush` returns, block by block: each is coded when it is asked for, so that who has
+        a part of them can keep it.
+        """
+        while self._pending:
+            yield self._calls.run(lambda: self._block_in_turn(self.FLUSH_FRAME, 0))
+        yield self.flush()
+
+    def _block_in_turn(self, mode: int, kept: int) -> bytes:
+        self._encoder.look_ahead(self._pending, kept)
+        if mode == self.CONTINUE and self._encoder.waits:
+            return b""
+        return self._next_block(mode)
+
     def _compress(self, data: memoryview, mode: int) -> bytes:
         self._pending += data
         # The last block waits: it may be the only one.
         kept = self._encoder.block_size if mode == self.CONTINUE else 0
         out = []
         while len(self._pending) > kept:
-            self._encoder.look_ahead(self._pending, kept)
-            if mode == self.CONTINUE and self._encoder.waits:
+            block = self._block_in_turn(mode, kept)
+            if not block:
                 break
-            out.append(self._next_block(mode))
+            out.append(block)
         if mode == self.FLUSH_FRAME:
             if self._frame is None:  # no data at all
                 out.append(

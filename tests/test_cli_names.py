@@ -283,3 +283,19 @@ def test_what_is_damaged_is_not_taken_for_something_else() -> None:
     assert process("-dc", "a").returncode == 1
     assert process("-df", "-o", "out", "a").returncode == 1
     assert "out" not in tree()
+
+
+@pytest.mark.parametrize(
+    "words", [("s3://a/b.txt",), ("-o", "memory://b", "a"), ("--ray=x", "file:///a")]
+)
+def test_urls_are_told_apart_from_files(words: tuple[str, ...]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "://" in result.stderr and "only files are named here" in result.stderr
+
+
+def test_a_file_may_have_a_name_like_a_url() -> None:
+    Path("s3:").mkdir()
+    Path("s3:/b").write_bytes(NOISE)
+    assert run("s3://b").exit_code == 0
+    assert Path("s3:/b.llmz").exists()

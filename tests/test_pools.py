@@ -12,6 +12,8 @@ import io
 import pathlib
 import pickle
 import random
+import sys
+import types
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
@@ -30,6 +32,7 @@ from llmzip.evaluation.rows import Result, Row
 from llmzip.evaluation.run import evaluate
 from llmzip.integrations.blocks import decode_block, encode_block
 from llmzip.integrations.executors import ExecutorPool
+from llmzip.integrations.ray import RayPool
 from llmzip.integrations.storage import compress_url, decompress_url
 from llmzip.runtime import Runtime
 from llmzip.scoring.load import load_scorer
@@ -266,6 +269,20 @@ def test_storage_by_url(place: str, pool: ExecutorPool, tmp_path: pathlib.Path) 
         "a.llmz",
         "b",
     ]
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("cuda", "a GPU"), ("cpu", "a processor")])
+def test_a_cluster_without_what_is_asked_for(
+    device: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpus = 4 if device == "cuda" else 0
+    node = {"Alive": True, "NodeID": "a", "NodeManagerHostname": "b", "Resources": {"CPU": cpus}}
+    ray = types.SimpleNamespace(
+        is_initialized=lambda: True, nodes=lambda: [node], shutdown=lambda: None
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(LLMZipError, match=f"^no machine of the cluster at head:1 has {wanted}"):
+        RayPool("head:1", Runtime(device=device))
 
 
 def test_an_unknown_protocol() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -9,11 +11,16 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from llmzip.cli import cluster
 from llmzip.cli.resume import PartialSink, State
+from llmzip.integrations.executors import ExecutorPool
+from llmzip.runtime import Runtime
 from tests import tiny
 from tests.command import LLMZIP, folder, process, run, tree  # noqa: F401 (a fixture)
 
@@ -81,6 +88,33 @@ def test_it_goes_on_at_each_block(case: str, monkeypatch: pytest.MonkeyPatch) ->
         assert Path("text.llmz").stat().st_mtime_ns == 10**18
         assert tree() == before | {"text.llmz"}
         Path("text.llmz").unlink()
+
+
+@pytest.mark.parametrize("pieces", [4, 99])
+def test_it_goes_on_with_a_pool(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the pool has room for all blocks of the file, so that they wait for its end."""
+    tiny.write_directory(Path("tiny"), tiny.make())
+    options = ["-m", "tiny", "--offline", "--block-size", "1K", "--ray", "somewhere"]
+    Path("text").write_bytes(MIXED)
+    assert run(*options[:-2], "-o", "whole", "text").exit_code == 0
+    with ThreadPoolExecutor(2) as executor:
+        pool = ExecutorPool(executor, pieces, Runtime(threads=1))
+
+        @contextlib.contextmanager
+        def connected(address: str, runtime: Runtime) -> Iterator[Runtime]:
+            yield dataclasses.replace(runtime, pool=pool)
+
+        monkeypatch.setattr(cluster, "connected", connected)
+        before = tree()
+        kept = 0
+        while interrupted(monkeypatch, 2, *options):
+            assert tree() == before | PARTIAL
+            state = json.loads(Path("text.llmz.partial.json").read_text())
+            assert state["input_bytes"] > kept
+            kept = state["input_bytes"]
+        assert kept > len(MIXED) - 3 * 1024
+    assert Path("text.llmz").read_bytes() == Path("whole").read_bytes()
+    assert tree() == before | {"text.llmz"}
 
 
 def test_without_an_interruption_it_is_compression() -> None:
