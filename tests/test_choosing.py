@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import time
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import llmzip
 from llmzip import LimitError, levels
 from llmzip.blocks.options import CompressionOptions
+from llmzip.choosing import kept_speed
 from llmzip.choosing.choose import choose
 from llmzip.choosing.estimate import LevelEstimator, Work
 from llmzip.choosing.kept_speed import speed_of
@@ -112,6 +114,47 @@ def test_an_engine_is_measured_once_a_day(
     before = kept.stat().st_mtime_ns
     speed_of(engine, DEFAULT_RUNTIME)
     assert kept.stat().st_mtime_ns > before
+
+
+def test_what_was_measured_on_a_busy_machine_is_soon_measured_again(
+    cache_with_tiny_model: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = dataclasses.replace(SPEED, encoded_token=1.0, decoded_position=1e-6)
+    told = iter([(SPEED, 0.4), (slow, 0.3), (slow, 0.0)])
+    now, clock, waits = time.time(), [0.0], [(0, 0)]
+
+    def measure(engine: object) -> Speed:
+        speed, waited = next(told)
+        ran, before = waits[0]
+        waits[0] = ran + 1000, before + round(1000 * waited / (1 - waited))
+        return speed
+
+    monkeypatch.setattr(kept_speed, "measure_speed", measure)
+    monkeypatch.setattr(kept_speed, "_waits", lambda: waits[0])
+    monkeypatch.setattr(time, "time", lambda: now + clock[0])
+    engine = EngineLoader().for_compression()
+
+    def speed(after: float) -> Speed:
+        clock[0] += after
+        found = speed_of(engine, DEFAULT_RUNTIME)
+        (kept,) = (cache_with_tiny_model / "speeds").iterdir()
+        if kept.stat().st_mtime > now - 1:  # written at this moment of the real clock
+            os.utime(kept, (now - 10, now - 10))
+            clock[0] = 0.0
+        return found
+
+    assert speed(0) == SPEED
+    assert speed(200) == SPEED  # for some minutes it counts
+    quickest = dataclasses.replace(SPEED, decoded_position=1e-6)
+    assert speed(400) == quickest  # of two that were disturbed, number by number
+    assert speed(400) == slow  # what was not disturbed counts alone
+    assert speed(80_000) == slow  # and for a day
+
+
+def test_a_thread_that_works_has_waited_for_less_than_all_its_time() -> None:
+    before = kept_speed._waits()
+    sum(range(10**6))
+    assert 0 <= kept_speed._share_waited(before, kept_speed._waits()) < 1
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
