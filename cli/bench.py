@@ -11,7 +11,7 @@ import click
 from llmzip.bench.picture import check_picture, picture_bytes
 from llmzip.bench.rows import Found
 from llmzip.bench.run import DEFAULT_CODECS, DEFAULT_LEVELS, DEFAULT_SECONDS, Bench, Wishes
-from llmzip.cli import environment, files, options, paths
+from llmzip.cli import files, options, paths
 from llmzip.cli.bar import Bar, can_be_shown
 from llmzip.cli.bench_table import FOOT, record, table
 from llmzip.cli.durations import parse_duration
@@ -66,9 +66,7 @@ def _run(
     Codes and decodes a sample, pieces from all over the file, and forecasts the whole from it.
     Nothing is written but what --output names. Ctrl-C ends it with what there is so far.
     """
-    runtime = options.make_runtime(
-        engine, device, environment.threads(threads), offline, download=True
-    )
+    runtime = options.runtime_of(offline, True, device, engine, threads)
     wishes = Wishes(
         levels=levels,
         codecs=() if codecs == (_NO_CODECS,) else codecs or DEFAULT_CODECS,

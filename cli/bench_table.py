@@ -9,11 +9,12 @@ from llmzip.bench.rows import Found, Row
 from llmzip.cli.durations import format_duration
 from llmzip.cli.sizes import format_size
 
-_COLUMNS = "{:<1} {:<18}  {:>10}  {:>7}  {:>9}  {:>8}  {:>10}  {:>9}  {:>9}"
+_COLUMNS = "{:<1} {:<18}  {:>10}{:<5} {:>7}  {:>9}  {:>8}  {:>10}  {:>9}  {:>9}"
 _TITLES = (
     "",
     "",
     "Compressed",
+    "",
     "Ratio",
     "bits/byte",
     "Compress",
@@ -36,8 +37,12 @@ def table(found: Found) -> str:
 
 FOOT = (
     "* no other row is at least as good in size and both times. Memory: what decoding takes, at\n"
-    "most, beside the model. Coded: how much of the file was measured; the rest is a forecast."
+    "most, beside the model. Coded: how much of the file was measured; the rest is a forecast. ±:\n"
+    "how far it is off in size, about (one standard deviation), where that is 10 % and more."
 )
+
+_TOLD_ERROR = 0.1
+"""From which relative error on a forecast shows it."""
 
 
 def record(found: Found) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def _line(row: Row, size: int) -> str:
         "*" if row.on_front else "",
         row.name,
         format_size(row.compressed_bytes),
+        f" ±{row.size_error:.0%}" if row.size_error >= _TOLD_ERROR else "",
         f"{size / max(1, row.compressed_bytes):.3f}",
         f"{8 * row.compressed_bytes / size:.3f}",
         format_duration(row.compression_seconds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 
 import llmzip
-from llmzip.bench.coded import Coded, code_with_codec
-from llmzip.bench.rows import Row, marked
+from llmzip.bench.coded import Coded, TokenCosts, code_at_level, code_with_codec
+from llmzip.bench.learning import learned, measured_power, usual
+from llmzip.bench.rows import Found, Row, marked
 from llmzip.bench.run import Bench, Wishes
+from llmzip.choosing.sample import Sample
 from llmzip.cli.bench import parse_levels
+from llmzip.cli.bench_table import table
 from llmzip.codecs.registry import get_codec
 from llmzip.corpora.builtin import logs
 from llmzip.engine_loader import EngineLoader
@@ -25,6 +29,7 @@ from llmzip.metrics.pareto import front
 from llmzip.model.integer_model import IntegerModel
 from tests.command import LLMZIP, folder, run, tree  # noqa: F401
 from tests.conftest import TINY_DIRECTORY
+from tests.test_limits import words
 
 
 @pytest.fixture
@@ -40,6 +45,11 @@ def found(*arguments: str) -> list[dict[str, Any]]:
     result = run("bench", "-q", "--json", *arguments)
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
+
+
+def english_like() -> bytes:
+    """A text that even the tiny model codes best: words that it has been trained on."""
+    return words(6000)
 
 
 def row(name: str, *costs: float) -> Row:
@@ -80,6 +90,50 @@ def test_the_whole_is_forecast_from_pieces(tiny_model: IntegerModel) -> None:
     assert by_level.compression_seconds > 2 * by_level.coded.compression_seconds
     assert by_level.memory is not None
     assert by_level.memory >= llmzip.get_frame_info(whole).memory
+
+
+def test_what_pieces_cost_among_the_others(tiny_model: IntegerModel) -> None:
+    data = english_like()
+    loader = EngineLoader.of(tiny_model)
+    costs = TokenCosts(tiny_model.spec)
+    coded = code_at_level(1, loader, data, costs=costs)
+    assert costs.of_text is not None
+    assert len(costs.of_text) == len(tiny_model.tokenizer.encode(data).ids)
+    assert costs.of_text.sum() / 8 == pytest.approx(coded.payload_bytes, abs=20)
+    sample = Sample(tuple(data[i : i + 1000] for i in range(0, len(data), 1000)), 40_000)
+    for level in (1, 6):
+        found = learned(level, loader, sample, costs)
+        assert 0 <= found.power <= 1.2
+        assert found.pieces_error > 0
+        assert found.error(0.8) > found.error(1.0) == found.pieces_error
+    assert learned(1, loader, sample, TokenCosts(tiny_model.spec)) == usual(1)
+
+
+@pytest.mark.parametrize(
+    ("zstd_gain", "gain", "low", "high"),
+    [
+        (0.999, 0.9, 0.6, 1.0),  # nothing to measure it by
+        (0.5, 0.5**0.64, 0.6399, 0.6401),
+        (0.5, 0.5**0.1, 0.1, 0.2),
+        (0.9, 1.0, 0.4, 0.6),
+        (0.5, 1.3, 0.0, 0.0),
+        (0.5, 0.01, 1.2, 1.2),
+    ],
+)
+def test_a_measured_power_counts_as_far_as_it_is_known(
+    zstd_gain: float, gain: float, low: float, high: float
+) -> None:
+    power, error = measured_power(0.64, zstd_gain, gain)
+    assert low <= power <= high
+    assert error >= 0.15
+    assert error >= abs(power - 0.64)
+
+
+def test_a_large_error_is_told() -> None:
+    sized = dataclasses.replace(row("llmzip -1", 100, 1, 1), size_error=0.123)
+    lines = table(Found("a", 1000, 100, 4, (sized, row("xz", 100, 1, 1)), ())).splitlines()
+    assert " 100 B ±12% " in lines[2]
+    assert "±" not in lines[3]
 
 
 def test_the_time_ends_it(text: bytes) -> None:

@@ -1,8 +1,8 @@
 """What the whole file takes at a level, from a sample that was coded.
 
 A longer text takes fewer bits a byte, as more of it has been seen; and a part may be easier than
-the whole. Both show in what a quick codec makes of the sample and of whole blocks, of which a model
-gains a part: it knows the language before the first byte. Times follow from what is known of the
+the whole. Both show in what a quick codec makes of the sample and of whole blocks (`gain`), and
+`learning` says what follows for a model. Times follow from what is known of the
 engine: a longer block has more streams in a step, or longer ones. docs/levels.md has how far
 forecasts were off.
 """
@@ -13,9 +13,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import BinaryIO
 
-import zstandard
-
 from llmzip.bench.coded import Coded
+from llmzip.bench.learning import Learning, zstd_rate
 from llmzip.bench.rows import Row
 from llmzip.blocks.options import DEFAULT_OPTIONS
 from llmzip.choosing.estimate import LevelEstimate, LevelEstimator, Work
@@ -26,11 +25,7 @@ from llmzip.levels import DEFAULT_LEVEL, LEVELS
 
 _SIZES = tuple(1 << bits for bits in range(13, 20))
 """Of samples, 8 KiB to 512 KiB."""
-_GAINED, _GAINED_LESS = 0.68, 0.04
-"""By which power of what zstd gains a model does, and how much less for each level: the longer its
-streams, the less it learns from other text (docs/notes/levels.md, "Estimates").
-"""
-_BLOCKS, _ZSTD_LEVEL = 4, 19
+_BLOCKS = 4
 """How many blocks zstd is tried on."""
 _BLOCK_BYTES, _FRAME_BYTES = 10, 24
 """What a block and a file add to the payloads, about."""
@@ -41,7 +36,7 @@ class Forecast:
 
     def __init__(self, known: Sample, loader: EngineLoader) -> None:
         """known: of the file, to see what kind of text it is. Loads the model, and measures the
-        engine where that was not done for a day.
+        engine where that was not done for a day (`kept_speed`).
         """
         self.loader = loader
         self._engine = loader.for_compression()
@@ -73,20 +68,31 @@ class Forecast:
         fitting = [
             size
             for size in _SIZES
-            if sum(
-                estimate.compression_seconds + estimate.decompression_seconds
-                for estimate in (self.of_part(level, size, share) for level in levels)
-            )
-            <= seconds
+            if sum(self.seconds(self.of_part(level, size, share)) for level in levels) <= seconds
         ]
         return fitting[-1] if fitting else _SIZES[0]
 
-    def row(self, name: str, level: int, coded: Coded, text_share: float, growth: float) -> Row:
-        """What the whole file takes, where this was coded of it."""
+    @staticmethod
+    def seconds(of_sample: LevelEstimate) -> float:
+        """How long a sample takes in both directions, where a third of it is coded once more."""
+        return 4 / 3 * of_sample.compression_seconds + of_sample.decompression_seconds
+
+    def row(
+        self,
+        name: str,
+        level: int,
+        coded: Coded,
+        text_share: float,
+        gain: float,
+        learning: Learning,
+    ) -> Row:
+        """What the whole file takes, where this was coded of it. gain: as the function of this
+        name gives it.
+        """
         whole, part = self.of_file(level), self.of_part(level, coded.bytes, text_share)
         size = self._work.size or 0
         scale = size / coded.bytes
-        payloads = coded.payload_bytes * scale * growth ** (_GAINED - _GAINED_LESS * level)
+        payloads = coded.payload_bytes * scale * learning.growth(gain)
         frames = _FRAME_BYTES + _BLOCK_BYTES * -(-size // LEVELS[level].block_size)
         return Row(
             name,
@@ -107,6 +113,7 @@ class Forecast:
                 scale,
             ),
             whole.memory,
+            learning.error(gain),
         )
 
     def _estimate(self, level: int, work: Work) -> LevelEstimate:
@@ -114,7 +121,7 @@ class Forecast:
         return estimator.estimate(level)
 
 
-def growth(sample: Sample, file: BinaryIO) -> float:
+def gain(sample: Sample, file: BinaryIO) -> float:
     """What zstd makes of whole blocks of a file, for each bit that it makes of a sample's byte."""
     if sample.is_whole:
         return 1.0
@@ -122,12 +129,7 @@ def growth(sample: Sample, file: BinaryIO) -> float:
     blocks = take_sample(file, _BLOCKS * block, block).pieces
     if len(blocks) == 1:  # of a file that is no longer than them
         blocks = tuple(blocks[0][i : i + block] for i in range(0, len(blocks[0]), block))
-    return _rate(blocks) / _rate([sample.data])
-
-
-def _rate(blocks: Sequence[bytes]) -> float:
-    coder = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
-    return sum(len(coder.compress(block)) for block in blocks) / sum(map(len, blocks))
+    return zstd_rate(blocks) / zstd_rate([sample.data])
 
 
 def _scaled(measured: float, part: float, whole: float, scale: float) -> float:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from llmzip.bench.coded import code_at_level, code_with_codec
-from llmzip.bench.forecast import Forecast, growth
+from llmzip.bench.coded import TokenCosts, code_at_level, code_with_codec
+from llmzip.bench.forecast import Forecast, gain
+from llmzip.bench.learning import learned, usual
 from llmzip.bench.rows import Found, Row, marked
 from llmzip.choosing.choose import known_of
 from llmzip.choosing.sample import take_sample
@@ -62,7 +63,7 @@ class Bench:
         self._begin = begin
         self._ends = time.monotonic() + wishes.seconds
         self._known = self._sample = known_of(file)
-        self._growth = 1.0
+        self._gain = 1.0
         self._rows: list[Row] = []
         self._left_out: list[str] = []
 
@@ -96,7 +97,7 @@ class Bench:
             self._sample = take_sample(
                 self._file, size, max(1, min(size // _LEAST_PIECES, _PIECE_BYTES))
             )
-            self._growth = growth(self._sample, self._file)
+            self._gain = gain(self._sample, self._file)
             for level in sorted(self._wishes.levels):
                 self._measure_level(level, forecast)
 
@@ -139,11 +140,14 @@ class Bench:
         name = f"llmzip -{level}" + (f" -m {forecast.model}" if several else "")
         size, text_share = len(self._sample.data), self._sample.text_share
         expected = forecast.of_part(level, size, text_share)
-        seconds = expected.compression_seconds + expected.decompression_seconds
+        seconds = forecast.seconds(expected)
         late = time.monotonic() + seconds - self._ends
         if late > 0 and any(row.level for row in self._rows):
             self._left_out.append(f"{name}: the time is too short by some {late:.0f} s")
             return
         progress = self._begin(name, 2 * size)
-        coded = code_at_level(level, forecast.loader, self._sample.data, progress)
-        self._rows.append(forecast.row(name, level, coded, text_share, self._growth))
+        loader, sample = forecast.loader, self._sample
+        costs = TokenCosts(loader.for_compression().model.spec)
+        coded = code_at_level(level, loader, sample.data, progress, costs)
+        learning = usual(level) if sample.is_whole else learned(level, loader, sample, costs)
+        self._rows.append(forecast.row(name, level, coded, text_share, self._gain, learning))

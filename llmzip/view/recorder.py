@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.arithmetic.constants import BUCKET_SIZE
 from llmzip.container.block import Block
 from llmzip.container.codec_ids import CodecId
 from llmzip.engine.base import Engine
@@ -18,6 +17,7 @@ from llmzip.model.vocabulary import Vocabulary
 from llmzip.predictor.schedule import Schedule
 from llmzip.scoring.integer_scorer import IntegerPredictions
 from llmzip.scoring.spans import LITERAL_BITS
+from llmzip.scoring.token_bits import SymbolBits, coding_order
 from llmzip.types import Float32Array, Float64Array, IdArray, Int64Array
 from llmzip.view.attribution import saved_bits
 
@@ -96,7 +96,7 @@ class Recorder:
         self._ranks: list[IdArray] = []
         self._choices: list[tuple[IdArray, Float32Array, Float32Array]] = []
         self._saved: list[Float32Array] = []
-        self._symbol_bits: deque[Float64Array] = deque()
+        self._symbol_bits = SymbolBits()
         # Steps of which the mixer's or the model's part is still to come.
         self._corrections: deque[_Correction] = deque()
         self._waiting = np.empty(0, np.int32), np.empty(0)
@@ -144,8 +144,7 @@ class Recorder:
         self, symbols: npt.NDArray[np.integer], frequencies: npt.NDArray[np.integer]
     ) -> None:
         """See `CodingObserver.symbols`."""
-        chosen = frequencies[np.arange(len(symbols)), symbols]
-        self._symbol_bits.append(np.log2(frequencies.sum(axis=1) / chosen))
+        self._symbol_bits.add(symbols, frequencies)
 
     def end_payload(self, parameters: bytes, coded: bytes) -> None:
         """See `CodingObserver.end_payload`."""
@@ -153,17 +152,12 @@ class Recorder:
         tokens, models, mixed = (
             np.concatenate([choice[i] for choice in self._choices]) for i in range(3)
         )
-        order = self._schedule.join(
-            np.resize(
-                np.arange(self._schedule.steps * self._schedule.streams, dtype=np.int32),
-                (self._schedule.steps, self._schedule.streams),
-            ).T
-        )  # where the text's tokens are in the order of coding
+        order = coding_order(self._schedule)
         self._last = CodedTokens(
             self._engine.model.vocabulary,
             self._schedule.streams,
             ids[order],
-            self._coded_bits(ids)[order],
+            self._symbol_bits.of_tokens(ids, self._schedule, self._engine.model.spec)[order],
             np.concatenate(self._model_bits)[order],
             np.concatenate(self._ranks)[order],
             np.concatenate(self._saved)[order],
@@ -180,21 +174,6 @@ class Recorder:
             assert self._last is not None
             self.payloads.append(self._last)
         self._last = None
-
-    def _coded_bits(self, ids: IdArray) -> Float64Array:
-        """What the tables made of each token, in the order of coding: of its bucket, where there
-        are several, of its slot and of its literal byte.
-        """
-        spec, bits = self._engine.model.spec, np.zeros(len(ids))
-        first = 0
-        for t in range(self._schedule.steps):
-            rows = slice(first, first := first + self._schedule.active(t))
-            for _ in range(1 + (spec.vocab > BUCKET_SIZE)):
-                bits[rows] += self._symbol_bits.popleft()
-            escaped = np.flatnonzero(ids[rows] == spec.escape_token)
-            if len(escaped):
-                bits[rows][escaped] += self._symbol_bits.popleft()
-        return bits
 
     def _explain(self) -> None:
         """Do the steps of which everything is known."""
