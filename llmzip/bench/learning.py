@@ -25,7 +25,7 @@ _GAINED, _GAINED_LESS = 0.68, 0.04
 """By which power of what zstd gains a model does, mostly, and how much less for each level: the
 longer its streams, the less it learns from other text (docs/notes/levels.md, "Estimates").
 """
-_POWER_ERROR = 0.15
+_POWER_ERROR = 0.25
 """How far off the power is, about, where nothing speaks against it."""
 _DOUBT = 0.04
 """The square of the gain [nats] from which on a measured power counts more than the usual one."""
