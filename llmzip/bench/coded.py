@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.block_encoder import CompressionOptions
+from llmzip.blocks.options import CompressionOptions
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.registry import FramedCodec
 from llmzip.compressor import LLMZipCompressor
