@@ -117,4 +117,6 @@ def _bits_of_pieces(
     if costs is None or len(pieces) < 2 or abs(sum(counts) - len(costs)) > 2 * len(pieces):
         return None
     ends = np.rint(np.cumsum(counts) * (len(costs) / sum(counts))).astype(int)
-    return np.diff(np.concatenate([[0], np.cumsum(costs)])[np.concatenate([[0], ends])])
+    begun = np.concatenate([[0], np.cumsum(costs)])  # bits before each token
+    bits: Float64Array = np.diff(begun[np.concatenate([[0], ends])])
+    return bits
