@@ -9,7 +9,7 @@ from llmzip.bench.rows import Found, Row
 from llmzip.cli.durations import format_duration
 from llmzip.cli.sizes import format_size
 
-_COLUMNS = "{:<1} {:<18}  {:>10}{:<5} {:>7}  {:>9}  {:>8}  {:>10}  {:>9}  {:>9}"
+_COLUMNS = "{:<1} {:<17}  {:>10}{:<5} {:>6}  {:>9}  {:>8}  {:>10}  {:>8}  {:>8}"
 _TITLES = (
     "",
     "",
