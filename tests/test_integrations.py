@@ -119,7 +119,7 @@ def test_fsspec_urls() -> None:
     assert pathlib.Path("x.txt.llmz").read_bytes() == llmzip.compress(
         LINES, block_size=1024, **PLAIN
     )
-    fs, path = fsspec.url_to_fs(url)
+    fs, path = fsspec.core.url_to_fs(url)
     assert fs.ls("") == [{"name": "x.txt", "size": len(LINES), "type": "file"}]
     assert fs.info(path) == fs.ls("")[0]
     assert fs.glob("*.txt") == ["x.txt"]

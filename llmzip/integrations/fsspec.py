@@ -61,7 +61,9 @@ class LLMZipFileSystem(fsspec.archive.AbstractArchiveFileSystem):  # type: ignor
         self.fo = str(fo)
         self._open_content = opener(**options)
         protocol = {"protocol": target_protocol} if target_protocol else {}
-        self._target, self._path = fsspec.url_to_fs(self.fo, **protocol, **(target_options or {}))
+        self._target, self._path = fsspec.core.url_to_fs(
+            self.fo, **protocol, **(target_options or {})
+        )
         self.name = posixpath.splitext(posixpath.basename(self._path))[0]
         self.dir_cache: dict[str, dict[str, Any]] = {}
 
