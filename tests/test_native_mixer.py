@@ -30,6 +30,7 @@ from llmzip.mixing.base import (
     TOP_TOKENS,
     ContextMixer,
 )
+from llmzip.mixing.in_turn import MixersInTurn
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.mixing.token_classes import CLASSES
 from llmzip.model.integer_model import IntegerModel
@@ -348,6 +349,69 @@ def test_a_mixer_outlives_its_engine_s_name() -> None:
     spec = engine.model.spec
     del engine
     advance(mixers, Text(np.random.default_rng(6), spec.d_model, spec.vocab), 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_mixers_are_as_each_alone(threads: int) -> None:
+    """Rows between the parts are nobody's; mixers come and go from step to step."""
+    engine = engine_of("smallest", threads=threads)
+    spec = engine.model.spec
+    text = Text(np.random.default_rng(threads), spec.d_model, spec.vocab)
+    streams = [9, 1, 12, 4]
+    firsts = [0, 11, 12, 30]
+    together, alone = ([both(engine, 8)[0] for _ in streams] for _ in range(2))
+    for mixer, other, count in zip(together, alone, streams, strict=True):
+        mixer.start(count, NO_CONTEXT)
+        other.start(count, NO_CONTEXT)
+    for step in range(12):
+        live = [i for i in range(4) if (step + i) % 5]
+        parts = [slice(firsts[i], firsts[i] + streams[i] - step % streams[i]) for i in live]
+        joined = together[live[0]].beside([together[i] for i in live[1:]])
+        in_turn = MixersInTurn([alone[i] for i in live])
+        weights = text.weights(34)
+        totals = weights.sum(axis=1, dtype=np.int64)
+        top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
+        vectors, came = text.vectors(34), text.some_tokens(34)
+        top[9:11] = vectors[9:11] = -9  # nobody looks at them
+        found = [m.recall(parts, vectors, top) for m in (joined, in_turn)]
+        np.testing.assert_array_equal(*found, strict=True)
+        of_them = np.take_along_axis(weights, np.maximum(found[0], 0), axis=1)
+        mixed = [m.mix(parts, of_them, totals) for m in (joined, in_turn)]
+        np.testing.assert_array_equal(*mixed, strict=True)
+        outside = np.ones(34, bool)
+        for part in parts:
+            outside[part] = False
+        assert (found[0][outside] == NO_TOKEN).all()
+        assert not mixed[0][outside].any()
+        learning = joined, in_turn
+        if len(live) > 2:  # one has failed meanwhile
+            parts, live = parts[1:], live[1:]
+            learning = (
+                together[live[0]].beside([together[i] for i in live[1:]]),
+                MixersInTurn([alone[i] for i in live]),
+            )
+        for m in learning:
+            m.learn(parts, came, weights[np.arange(34), came])
+
+
+def test_several_mixers_refuse_parts_that_do_not_fit() -> None:
+    engine = engine_of("smallest")
+    mixers = [engine.mixer(8), engine.mixer(8)]
+    for mixer in mixers:
+        mixer.start(2, NO_CONTEXT)
+    vectors = np.ones((4, engine.model.spec.d_model), np.int8)
+    top = np.zeros((4, 1), np.int32)
+    joined = mixers[0].beside(mixers[1:])
+    for wrong in ([(0, 2), (1, 3)], [(2, 4), (0, 2)], [(0, 2), (3, 5)], [(0, 3), (3, 4)]):
+        with pytest.raises(ValueError, match="arguments"):
+            joined.recall([slice(*part) for part in wrong], vectors, top)
+    with pytest.raises(ValueError, match="parts"):
+        joined.recall([slice(0, 2)], vectors, top)
+    tokens = joined.recall([slice(0, 2), slice(2, 4)], vectors, top)
+    with pytest.raises(ValueError, match="recalled"):
+        joined.mix(
+            [slice(0, 2), slice(2, 3)], np.ones(tokens.shape, np.int32), np.ones(4, np.int64)
+        )
 
 
 def test_bad_arguments() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.torch_session import TorchSession
 from llmzip.errors import LLMZipError
 from llmzip.mixing.base import NO_TOKEN
+from llmzip.mixing.in_turn import MixersInTurn
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokens
 from llmzip.predictor import speculation
@@ -127,6 +129,10 @@ class _Source:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._mixer, name)
+
+    def beside(self, others: list[Any]) -> MixersInTurn:
+        mixers: list[Any] = [self, *others]
+        return MixersInTurn(mixers)
 
     def learn(self, tokens: IdArray, weights: IdArray) -> None:
         self._step += 1

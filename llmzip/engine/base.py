@@ -126,7 +126,7 @@ class Batches:
     wanted: a step takes little longer for them than for one.
     """
     threads: int = 1
-    """How many threads work on several blocks, beside the model: mixers, drafts."""
+    """How many threads work beside the model: on mixing, on what other codecs make of blocks."""
     idle: float = 0.0
     """Which part of a step's rows may have ended before they are left out: where steps are
     recorded, another number of rows costs a new recording.

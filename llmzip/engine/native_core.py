@@ -53,6 +53,7 @@ class Spec(ctypes.Structure):
 
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
+_PARTS = _POINTER, _POINTER, _POINTER, _INT  # mixers, their first rows and numbers of rows
 SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "kernels": (ctypes.c_char_p, ctypes.c_char_p),
     "engine_new": (
@@ -85,11 +86,11 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "mixer_free": (None, _POINTER),
     "mixer_start": (_INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
     "mixer_columns": (_INT,),
-    "mixer_recall": (_INT, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER),
-    "mixer_mix": (None, _POINTER, _POINTER, _POINTER, _POINTER),
+    "mixers_recall": (_INT, *_PARTS, _POINTER, _POINTER, _INT, _INT, _POINTER),
+    "mixers_mix": (_INT, *_PARTS, _POINTER, _POINTER, _INT, _INT, _POINTER),
+    "mixers_learn": (_INT, *_PARTS, _POINTER, _POINTER, _INT),
     "mixer_evidence": (None, _POINTER, _POINTER),
     "mixer_experts": (_INT,),
-    "mixer_learn": (_INT, _POINTER, _POINTER, _POINTER),
     "mixer_follow": (_INT, _POINTER, _POINTER),
     "mixer_draft": (_INT, _POINTER, _INT, _INT, _POINTER, _POINTER),
     "mixer_select": (_INT, _POINTER, _POINTER, _INT),

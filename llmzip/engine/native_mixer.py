@@ -1,10 +1,11 @@
 """The mixer in C (native/mixing*.c): docs/arithmetic.md, section 6, one call per step of recall,
-mix and learn.
+mix and learn, for one mixer or for several.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,15 @@ import numpy.typing as npt
 from llmzip.engine.native_core import address, check
 from llmzip.engine.native_handle import MixingHandle
 from llmzip.exclusive import new_lock
-from llmzip.mixing.base import MAX_CAPACITY_BITS, MIN_CAPACITY_BITS, MIXING_VERSION
+from llmzip.mixing.base import (
+    MAX_CAPACITY_BITS,
+    MIN_CAPACITY_BITS,
+    MIXING_VERSION,
+    ContextMixer,
+    ContextMixers,
+    Parts,
+)
+from llmzip.mixing.in_turn import MixersInTurn
 
 MAX_VOCAB = 2**24 - 1
 """The matches' slots hold token + 1 in 24 bits."""
@@ -79,49 +88,13 @@ class NativeContextMixer:
         self, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.int32]:
         """See `ContextMixer.recall`."""
-        rows = len(vectors)
-        if (
-            vectors.shape != (rows, self._handle.spec.d_model)
-            or top_tokens.ndim != 2
-            or len(top_tokens) != rows
-        ):
-            raise ValueError(
-                f"head inputs of shape {vectors.shape} and top tokens of shape {top_tokens.shape}"
-            )
-        vectors, top_tokens = (
-            np.ascontiguousarray(vectors, np.int8),
-            np.ascontiguousarray(top_tokens, np.int32),
-        )
-        tokens = np.empty(rows * self._core.mixer_columns(), np.int32)
-        with self._lock:
-            columns = self._core.mixer_recall(
-                self._pointer,
-                address(vectors),
-                address(top_tokens),
-                *top_tokens.shape,
-                address(tokens),
-            )
-            check(min(columns, 0))
-            self._shape = rows, columns
-        return tokens[: rows * columns].reshape(rows, columns)
+        return _NativeMixers([self]).recall([slice(0, len(vectors))], vectors, top_tokens)
 
     def mix(
         self, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """See `ContextMixer.mix`."""
-        weights, totals = (
-            np.ascontiguousarray(weights, np.int32),
-            np.ascontiguousarray(totals, np.int64),
-        )
-        mixed = np.empty(weights.shape, np.int64)
-        with self._lock:
-            if weights.shape != self._shape or totals.shape != self._shape[:1]:
-                raise ValueError(
-                    f"weights of shape {weights.shape} for {totals.shape} rows: "
-                    f"recalled are {self._shape}"
-                )
-            self._core.mixer_mix(self._pointer, address(weights), address(totals), address(mixed))
-        return mixed
+        return _NativeMixers([self]).mix([slice(0, len(weights))], weights, totals)
 
     def evidence(self) -> npt.NDArray[np.float32]:
         """See `ContextMixer.evidence`."""
@@ -132,17 +105,7 @@ class NativeContextMixer:
 
     def learn(self, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.learn`."""
-        tokens, weights = (
-            np.ascontiguousarray(tokens, np.int32),
-            np.ascontiguousarray(weights, np.int32),
-        )
-        with self._lock:
-            if tokens.shape != self._shape[:1] or weights.shape != tokens.shape:
-                raise ValueError(
-                    f"{tokens.shape} tokens with {weights.shape} weights: "
-                    f"recalled are {self._shape} rows"
-                )
-            check(self._core.mixer_learn(self._pointer, address(tokens), address(weights)))
+        _NativeMixers([self]).learn([slice(0, len(tokens))], tokens, weights)
 
     def follow(self, tokens: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.follow`."""
@@ -184,3 +147,131 @@ class NativeContextMixer:
         )
         copied._group = group
         return copied
+
+    def beside(self, others: Sequence[ContextMixer]) -> ContextMixers:
+        """See `ContextMixer.beside`."""
+        natives = [mixer for mixer in others if isinstance(mixer, NativeContextMixer)]
+        if len(natives) == len(others) and all(m._group is self._group for m in natives):
+            return _NativeMixers([self, *natives])
+        return MixersInTurn([self, *others])
+
+
+class _NativeMixers:
+    """See `ContextMixers`: the rows of all are spread over the threads, whosever they are."""
+
+    def __init__(self, mixers: Sequence[NativeContextMixer]) -> None:
+        """mixers: different ones, which compute with the same threads."""
+        self._mixers = mixers
+        self._core = mixers[0]._core
+        self._lock = mixers[0]._lock if len(mixers) == 1 else _Locks(mixers)
+        pointers = np.array([mixer._pointer for mixer in mixers], np.uintp)
+        self._parts: list[slice] = []
+        self._arrays = pointers, *np.zeros((2, len(mixers)), np.int32)  # first rows, how many
+        self._places = (*map(address, self._arrays), len(mixers))
+        """What the C core's functions begin with."""
+
+    def recall(
+        self, parts: Parts, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
+        """See `ContextMixers.recall`."""
+        rows = len(vectors)
+        if (
+            vectors.shape != (rows, self._mixers[0]._handle.spec.d_model)
+            or top_tokens.ndim != 2
+            or len(top_tokens) != rows
+        ):
+            raise ValueError(
+                f"head inputs of shape {vectors.shape} and top tokens of shape {top_tokens.shape}"
+            )
+        vectors, top_tokens = (
+            np.ascontiguousarray(vectors, np.int8),
+            np.ascontiguousarray(top_tokens, np.int32),
+        )
+        tokens = np.empty(rows * self._core.mixer_columns(), np.int32)
+        with self._lock:
+            self._place(parts)
+            columns = self._core.mixers_recall(
+                *self._places,
+                address(vectors),
+                address(top_tokens),
+                *top_tokens.shape,
+                address(tokens),
+            )
+            check(min(columns, 0))
+            for mixer, part in zip(self._mixers, parts, strict=True):
+                mixer._shape = part.stop - part.start, columns
+        return tokens[: rows * columns].reshape(rows, columns)
+
+    def mix(
+        self, parts: Parts, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """See `ContextMixers.mix`."""
+        weights, totals = (
+            np.ascontiguousarray(weights, np.int32),
+            np.ascontiguousarray(totals, np.int64),
+        )
+        if weights.ndim != 2 or totals.shape != weights.shape[:1]:
+            raise ValueError(f"weights of shape {weights.shape} for totals of {totals.shape}")
+        mixed = np.empty(weights.shape, np.int64)
+        with self._lock:
+            self._place(parts)
+            self._compare(weights.shape[1:])
+            check(
+                self._core.mixers_mix(
+                    *self._places, address(weights), address(totals), *weights.shape, address(mixed)
+                )
+            )
+        return mixed
+
+    def learn(
+        self, parts: Parts, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]
+    ) -> None:
+        """See `ContextMixers.learn`."""
+        tokens, weights = (
+            np.ascontiguousarray(tokens, np.int32),
+            np.ascontiguousarray(weights, np.int32),
+        )
+        if tokens.ndim != 1 or weights.shape != tokens.shape:
+            raise ValueError(f"tokens of shape {tokens.shape} with weights of {weights.shape}")
+        with self._lock:
+            self._place(parts)
+            self._compare()
+            check(
+                self._core.mixers_learn(
+                    *self._places, address(tokens), address(weights), len(tokens)
+                )
+            )
+
+    def _place(self, parts: Parts) -> None:
+        """Say which rows each mixer has."""
+        if parts == self._parts:
+            return
+        if len(parts) != len(self._mixers):
+            raise ValueError(f"{len(parts)} parts for {len(self._mixers)} mixers")
+        _, firsts, counts = self._arrays
+        firsts[:] = [part.start for part in parts]
+        counts[:] = [part.stop - part.start for part in parts]
+        self._parts = list(parts)
+
+    def _compare(self, columns: tuple[int, ...] = ()) -> None:
+        """Raise ValueError for other rows, or columns, than those that each mixer has recalled."""
+        for mixer, part in zip(self._mixers, self._parts, strict=True):
+            shape = part.stop - part.start, *columns
+            if shape != mixer._shape[: len(shape)]:
+                raise ValueError(f"shape {shape}, but recalled are {mixer._shape}")
+
+
+class _Locks:
+    """The locks of several mixers, as one."""
+
+    def __init__(self, mixers: Sequence[NativeContextMixer]) -> None:
+        # In the same order for all threads.
+        self._locks = [mixer._lock for mixer in sorted(mixers, key=id)]
+
+    def __enter__(self) -> None:
+        for lock in self._locks:
+            lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        for lock in self._locks:
+            lock.release()

@@ -8,6 +8,7 @@ section 6, fixes every number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,10 @@ MATCH_SLOTS_BITS = 3
 
 BIAS_SLOTS_BITS = 2
 """Slots of the biases' table per position, as a power of two."""
+
+
+Parts = Sequence[slice]
+"""For each of several mixers its rows in a step, in ascending order."""
 
 
 class ContextMixer(Protocol):
@@ -103,6 +108,36 @@ class ContextMixer(Protocol):
 
     def copy(self) -> ContextMixer:
         """An independent mixer that has learned the same."""
+        ...
+
+    def beside(self, others: Sequence[ContextMixer]) -> ContextMixers:
+        """This mixer and others of the same engine, all different, as one for the rows of all."""
+        ...
+
+
+class ContextMixers(Protocol):
+    """The steps of several mixers at once: see the methods of `ContextMixer`.
+
+    Arrays have the rows A of a step, of which each mixer has a part; what lies between the parts
+    is skipped, and filled up in results.
+    """
+
+    def recall(
+        self, parts: Parts, vectors: npt.NDArray[np.int8], top_tokens: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.int32]:
+        """Head inputs [A, d_model] and most likely tokens [A, TOP_TOKENS] -> candidates [A, C]."""
+        ...
+
+    def mix(
+        self, parts: Parts, weights: npt.NDArray[np.int32], totals: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Weights [A, C] of what was recalled and totals [A] -> corrected weights [A, C]."""
+        ...
+
+    def learn(
+        self, parts: Parts, tokens: npt.NDArray[np.int32], weights: npt.NDArray[np.int32]
+    ) -> None:
+        """Learn from the observed tokens [A] and the model's weights of them [A]."""
         ...
 
 

@@ -9,10 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.arithmetic.powers import quotient
-from llmzip.mixing.base import EXPERTS, MIXING_VERSION, NO_TOKEN
+from llmzip.mixing.base import (
+    EXPERTS,
+    MIXING_VERSION,
+    NO_TOKEN,
+    ContextMixer,
+    ContextMixers,
+)
 from llmzip.mixing.biases import Biases
 from llmzip.mixing.calibration import Calibration
 from llmzip.mixing.experts import Expert
+from llmzip.mixing.in_turn import MixersInTurn
 from llmzip.mixing.matches import HISTORY, Matches
 from llmzip.mixing.mixer import Mixer
 from llmzip.mixing.neighbors import Neighbors
@@ -130,6 +137,10 @@ class ReferenceContextMixer:
     def copy(self) -> ReferenceContextMixer:
         """See `ContextMixer.copy`."""
         return copy.deepcopy(self)
+
+    def beside(self, others: Sequence[ContextMixer]) -> ContextMixers:
+        """See `ContextMixer.beside`."""
+        return MixersInTurn([self, *others])
 
 
 def _without_repeats(tokens: IdArray) -> IdArray:

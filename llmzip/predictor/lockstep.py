@@ -12,7 +12,6 @@ but the model's evaluation. The longest lies first, so that the rows that have e
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -155,40 +154,40 @@ def _encode(
     chunk = max(1, min(engine.batches.encode // total, steps))
     group = max(1, engine.batches.tables // total)
     session = begin.session(total, _window(blocks), steps, chunk)
-    with _corrections(engine, blocks, placed, begin, observer) as corrections:
-        width = total
-        for origin in range(0, steps, chunk):
-            live = max(block.stop for block in placed if block.schedule.steps > origin)
-            width = _fed(engine, width, live)
-            head = session.advance(inputs[:width, origin : origin + chunk])
-            for first in range(origin, min(origin + chunk, steps), group):
-                span = range(first, min(first + group, origin + chunk, steps))
-                vectors, scales = head.steps(span.start - origin, span.stop - origin)
-                distributions = engine.distributions(vectors, scales)
-                if observer:
-                    coded = placed[0].done(span.stop) - placed[0].done(span.start)
-                    observer.predictions(
-                        vectors[:coded],
-                        scales[:coded],
-                        ids[:, span.start : span.stop].T.flatten()[:coded],
-                    )
-                for i, t in enumerate(span):
-                    parts, row = [block.part(t) for block in placed], i * width
-                    corrections.correct(parts, vectors[row : row + width], distributions, row)
-                    weights = corrections.weights(parts, ids[:width, t], distributions, row)
-                    corrections.learn(parts, ids[:width, t], weights)
-                buckets = ids[:width, span.start : span.stop].T.flatten() >> BUCKET_BITS
-                tables = (
-                    distributions.bucket_frequencies(),
-                    distributions.token_frequencies(buckets),
+    corrections = _corrections(blocks, placed, begin, observer)
+    width = total
+    for origin in range(0, steps, chunk):
+        live = max(block.stop for block in placed if block.schedule.steps > origin)
+        width = _fed(engine, width, live)
+        head = session.advance(inputs[:width, origin : origin + chunk])
+        for first in range(origin, min(origin + chunk, steps), group):
+            span = range(first, min(first + group, origin + chunk, steps))
+            vectors, scales = head.steps(span.start - origin, span.stop - origin)
+            distributions = engine.distributions(vectors, scales)
+            if observer:
+                coded = placed[0].done(span.stop) - placed[0].done(span.start)
+                observer.predictions(
+                    vectors[:coded],
+                    scales[:coded],
+                    ids[:, span.start : span.stop].T.flatten()[:coded],
                 )
-                for i, t in enumerate(span):
-                    for block in placed:
-                        part = block.part(t)
-                        if part.stop > part.start:
-                            rows = slice(i * width + part.start, i * width + part.stop)
-                            block.encode(t, tables[0][rows], tables[1][rows])
-                progress(sum(block.done(span.stop) for block in placed))
+            for i, t in enumerate(span):
+                parts, row = [block.part(t) for block in placed], i * width
+                corrections.correct(parts, vectors[row : row + width], distributions, row)
+                weights = corrections.weights(parts, ids[:width, t], distributions, row)
+                corrections.learn(parts, ids[:width, t], weights)
+            buckets = ids[:width, span.start : span.stop].T.flatten() >> BUCKET_BITS
+            tables = (
+                distributions.bucket_frequencies(),
+                distributions.token_frequencies(buckets),
+            )
+            for i, t in enumerate(span):
+                for block in placed:
+                    part = block.part(t)
+                    if part.stop > part.start:
+                        rows = slice(i * width + part.start, i * width + part.stop)
+                        block.encode(t, tables[0][rows], tables[1][rows])
+            progress(sum(block.done(span.stop) for block in placed))
     coded_blocks = {block.number: block.coder.finish() for block in placed}
     return [coded_blocks[number] for number in range(len(blocks))]
 
@@ -298,36 +297,36 @@ def _decode(
     session = begin.session(total, _window(blocks), steps, 1 + drafts.most)
     evaluated = SpeculativeSteps(engine, session, drafts)
     width = _fed(engine, total, _width(placed, 0))
-    with _corrections(engine, blocks, placed, begin, observer) as corrections:
-        evaluated.feed(np.full(width, begin.last_token, np.int32), steps - 1)
-        for t in range(steps):
-            vectors, scales, distributions = evaluated.predicted()
-            parts = [block.part(t) for block in placed]
-            corrections.correct(parts, vectors, distributions)
-            buckets, tables = np.zeros(len(vectors), np.int32), distributions.bucket_frequencies()
-            for block, part in zip(placed, parts, strict=True):
-                buckets[part] = block.buckets(tables[part])
-            tables = distributions.token_frequencies(buckets)
-            ids = np.zeros(len(vectors), np.int32)
-            for block, part in zip(placed, parts, strict=True):
-                if part.stop > part.start:
-                    block.tokens(t, buckets[part], tables[part], spec.vocab, spec.escape_token)
-                    ids[part] = block.ids[: part.stop - part.start, t]
-            parts = [block.part(t) for block in placed]  # without those that have failed
-            if observer:
-                observer.predictions(vectors[parts[0]], scales[parts[0]], ids[parts[0]])
-            weights = corrections.weights(parts, ids, distributions)
-            del distributions  # before the next step's are made: they are megabytes
-            if all(block.error for block in placed):
-                break
-            if drafts.most:  # which are of what the mixer has learned
-                corrections.learn(parts, ids, weights)
-            if t + 1 < steps:
-                width = _fed(engine, width, _width(placed, t + 1))
-                evaluated.feed(ids[:width], steps - 2 - t)
-            if not drafts.most:  # a device computes meanwhile
-                corrections.learn(parts, ids, weights)
-            progress(sum(block.done(t + 1) for block in placed))
+    corrections = _corrections(blocks, placed, begin, observer)
+    evaluated.feed(np.full(width, begin.last_token, np.int32), steps - 1)
+    for t in range(steps):
+        vectors, scales, distributions = evaluated.predicted()
+        parts = [block.part(t) for block in placed]
+        corrections.correct(parts, vectors, distributions)
+        buckets, tables = np.zeros(len(vectors), np.int32), distributions.bucket_frequencies()
+        for block, part in zip(placed, parts, strict=True):
+            buckets[part] = block.buckets(tables[part])
+        tables = distributions.token_frequencies(buckets)
+        ids = np.zeros(len(vectors), np.int32)
+        for block, part in zip(placed, parts, strict=True):
+            if part.stop > part.start:
+                block.tokens(t, buckets[part], tables[part], spec.vocab, spec.escape_token)
+                ids[part] = block.ids[: part.stop - part.start, t]
+        parts = [block.part(t) for block in placed]  # without those that have failed
+        if observer:
+            observer.predictions(vectors[parts[0]], scales[parts[0]], ids[parts[0]])
+        weights = corrections.weights(parts, ids, distributions)
+        del distributions  # before the next step's are made: they are megabytes
+        if all(block.error for block in placed):
+            break
+        if drafts.most:  # which are of what the mixer has learned
+            corrections.learn(parts, ids, weights)
+        if t + 1 < steps:
+            width = _fed(engine, width, _width(placed, t + 1))
+            evaluated.feed(ids[:width], steps - 2 - t)
+        if not drafts.most:  # a device computes meanwhile
+            corrections.learn(parts, ids, weights)
+        progress(sum(block.done(t + 1) for block in placed))
     found = {block.number: block.result(spec.escape_token) for block in placed}
     return [found[number] for number in range(len(blocks))]
 
@@ -369,18 +368,17 @@ def _window(blocks: Sequence[TokenBlock] | Sequence[CodedBlock]) -> int:
 
 
 def _corrections(
-    engine: Engine,
     blocks: Sequence[TokenBlock] | Sequence[CodedBlock],
     placed: Sequence[_Rows],
     begin: Start,
     observer: CodingObserver | None,
-) -> contextlib.AbstractContextManager[Corrections]:
+) -> Corrections:
     """The blocks' mixers in the order of their rows, ready for the first step."""
     mixers = [blocks[block.number].mixer for block in placed]
     for mixer, block in zip(mixers, placed, strict=True):
         if mixer:
             mixer.start(block.schedule.streams, begin.context)
-    return Corrections.of(mixers, engine.batches.threads, observer)
+    return Corrections(mixers, observer)
 
 
 def _literal_values(tokens: Tokens, escape_token: int) -> IdArray:

@@ -105,30 +105,30 @@ def _encode(
     session = start.session(rows, len(start.context) + steps, steps, chunk)
     if mixer:
         mixer.start(rows, start.context)
-    with Corrections.of([mixer], 1) as corrections:
-        for origin in range(0, steps, chunk):
-            width = int((lengths > origin).sum())
-            span = inputs[:width, origin : origin + chunk]
-            head = session.advance(np.ascontiguousarray(span))
-            for t in range(origin, origin + span.shape[1]):
-                active = int((lengths > t).sum())
-                vectors = np.ascontiguousarray(head.vectors[:active, t - origin])
-                scales = np.ascontiguousarray(head.scales[:active, t - origin])
-                distributions = engine.distributions(vectors, scales)
-                corrections.correct([slice(0, active)], vectors, distributions)
-                if mixer:
-                    mixer.follow(ids[:active, t])
-                buckets = ids[:active, t] >> BUCKET_BITS
-                slots = ids[:active, t] & (BUCKET_SIZE - 1)
-                of_buckets = distributions.bucket_frequencies()
-                of_slots = distributions.token_frequencies(buckets)
-                for r in range(active):
-                    own = slice(r, r + 1)
-                    coders[r].encode(buckets[own], of_buckets[own])
-                    coders[r].encode(slots[own], of_slots[own])
-                    if ids[r, t] == escape:
-                        literal = np.array([next(literals[r])], np.int32)
-                        coders[r].encode(literal, _LITERAL_TABLE)
+    corrections = Corrections([mixer])
+    for origin in range(0, steps, chunk):
+        width = int((lengths > origin).sum())
+        span = inputs[:width, origin : origin + chunk]
+        head = session.advance(np.ascontiguousarray(span))
+        for t in range(origin, origin + span.shape[1]):
+            active = int((lengths > t).sum())
+            vectors = np.ascontiguousarray(head.vectors[:active, t - origin])
+            scales = np.ascontiguousarray(head.scales[:active, t - origin])
+            distributions = engine.distributions(vectors, scales)
+            corrections.correct([slice(0, active)], vectors, distributions)
+            if mixer:
+                mixer.follow(ids[:active, t])
+            buckets = ids[:active, t] >> BUCKET_BITS
+            slots = ids[:active, t] & (BUCKET_SIZE - 1)
+            of_buckets = distributions.bucket_frequencies()
+            of_slots = distributions.token_frequencies(buckets)
+            for r in range(active):
+                own = slice(r, r + 1)
+                coders[r].encode(buckets[own], of_buckets[own])
+                coders[r].encode(slots[own], of_slots[own])
+                if ids[r, t] == escape:
+                    literal = np.array([next(literals[r])], np.int32)
+                    coders[r].encode(literal, _LITERAL_TABLE)
     return [
         padded(coder.finish(), int(length)) for coder, length in zip(coders, lengths, strict=True)
     ]
@@ -231,38 +231,38 @@ def _decode(
         mixer.start(len(rows), start.context)
     ids = np.full(len(rows), start.last_token, np.int32)
     step = 0
-    with Corrections.of([mixer], 1) as corrections:
-        while True:
-            head = session.advance(ids[:, None])
-            step += 1
-            vectors, scales = head.vectors[:, 0], head.scales[:, 0]
-            distributions = engine.distributions(vectors, scales)
-            corrections.correct([slice(0, len(rows))], vectors, distributions)
-            tables = distributions.bucket_frequencies()
-            live = [r for r, record in enumerate(rows) if not record.has_ended]
-            buckets = np.zeros(len(rows), np.int32)
-            for r in live:
-                buckets[r] = rows[r].bucket(tables[r : r + 1])
-            tables = distributions.token_frequencies(buckets)
-            ids = np.zeros(len(rows), np.int32)
-            for r in live:
-                ids[r] = rows[r].token(
-                    int(buckets[r]), tables[r : r + 1], spec.vocab, spec.escape_token
-                )
-            if mixer:
-                mixer.follow(ids)
-            yield from (rows[r] for r in live if rows[r].has_ended)
-            live = [r for r in live if not rows[r].has_ended]
-            if not live:
-                return
-            if step == room:
-                room = min(2 * room, most_tokens(engine, known))
-                live = live[: _rows(engine, known, room, memory)]
-            elif len(live) >= len(rows) * (1 - _MOST_ENDED):
-                # Those at the end are left out without a copy.
-                rows, ids = rows[: live[-1] + 1], ids[: live[-1] + 1]
-                continue
-            session = session.fork(live, len(start.context) + room, 1)
-            if mixer:
-                mixer.select(np.array(live, np.int32))
-            rows, ids = [rows[r] for r in live], ids[live]
+    corrections = Corrections([mixer])
+    while True:
+        head = session.advance(ids[:, None])
+        step += 1
+        vectors, scales = head.vectors[:, 0], head.scales[:, 0]
+        distributions = engine.distributions(vectors, scales)
+        corrections.correct([slice(0, len(rows))], vectors, distributions)
+        tables = distributions.bucket_frequencies()
+        live = [r for r, record in enumerate(rows) if not record.has_ended]
+        buckets = np.zeros(len(rows), np.int32)
+        for r in live:
+            buckets[r] = rows[r].bucket(tables[r : r + 1])
+        tables = distributions.token_frequencies(buckets)
+        ids = np.zeros(len(rows), np.int32)
+        for r in live:
+            ids[r] = rows[r].token(
+                int(buckets[r]), tables[r : r + 1], spec.vocab, spec.escape_token
+            )
+        if mixer:
+            mixer.follow(ids)
+        yield from (rows[r] for r in live if rows[r].has_ended)
+        live = [r for r in live if not rows[r].has_ended]
+        if not live:
+            return
+        if step == room:
+            room = min(2 * room, most_tokens(engine, known))
+            live = live[: _rows(engine, known, room, memory)]
+        elif len(live) >= len(rows) * (1 - _MOST_ENDED):
+            # Those at the end are left out without a copy.
+            rows, ids = rows[: live[-1] + 1], ids[: live[-1] + 1]
+            continue
+        session = session.fork(live, len(start.context) + room, 1)
+        if mixer:
+            mixer.select(np.array(live, np.int32))
+        rows, ids = [rows[r] for r in live], ids[live]

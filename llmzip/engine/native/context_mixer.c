@@ -27,7 +27,7 @@ struct context_mixer {
     int32_t start_token;
     int64_t fed;
     size_t streams, active; /* active: the rows of this step */
-    size_t columns;         /* the largest number of candidates of a row */
+    size_t columns;         /* the largest number of candidates of a row of the step */
     struct matches matches;
     struct neighbors neighbors;
     struct biases biases;
@@ -218,25 +218,90 @@ static size_t add_candidate(struct candidates *candidates, struct candidate_tabl
 /* Fewer are done before another thread has woken, which on a busy machine takes long. */
 #define MIN_SHARED_ROWS 16
 
+/* Rows of several mixers as one sequence; see native.h. */
+struct parts {
+    struct context_mixer *const *mixers;
+    const int32_t *firsts, *counts;
+    size_t count; /* of mixers */
+};
+
 struct recall_step {
-    struct context_mixer *mixer;
+    struct parts parts;
     const int8_t *vectors;
     const int32_t *top; /* [rows][top_tokens] */
     int top_tokens;
-    atomic_size_t next; /* row */
+    atomic_size_t next; /* row among those of all mixers */
 };
+
+struct mix_step {
+    struct parts parts;
+    const int32_t *weights; /* [rows][columns] */
+    const int64_t *totals;
+    size_t columns;
+    int64_t *mixed; /* [rows][columns] */
+    atomic_size_t next;
+};
+
+struct learn_step {
+    struct parts parts;
+    const int32_t *tokens, *weights;
+    atomic_size_t next; /* mixer */
+};
+
+/* Whether the parts lie in order in `rows` rows. */
+static int parts_fit(const struct parts *parts, int rows)
+{
+    int64_t end = 0;
+    for (size_t i = 0; i < parts->count; i++) {
+        if (parts->counts[i] < 0 || parts->firsts[i] < end)
+            return 0;
+        end = (int64_t)parts->firsts[i] + parts->counts[i];
+    }
+    return parts->count > 0 && end <= rows;
+}
+
+static size_t rows_of(const struct parts *parts)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < parts->count; i++)
+        rows += (size_t)parts->counts[i];
+    return rows;
+}
+
+/* The mixer of row `next` among those of all, and the row in it and in the step; NULL behind the
+ * last. */
+static struct context_mixer *mixer_of(const struct parts *parts, size_t next, size_t *own,
+                                      size_t *row)
+{
+    for (size_t i = 0; i < parts->count; next -= (size_t)parts->counts[i++])
+        if (next < (size_t)parts->counts[i]) {
+            *own = next;
+            *row = (size_t)parts->firsts[i] + next;
+            return parts->mixers[i];
+        }
+    return NULL;
+}
+
+/* Calls work(step, rank) on every thread, or on this one alone where there is little to share. */
+static int share(const struct parts *parts, int is_much, void (*work)(void *, int), void *step)
+{
+    if (is_much)
+        return pool_run(parts->mixers[0]->engine->pool, work, step) ? LLMZIP_NO_MEMORY : LLMZIP_OK;
+    work(step, 0);
+    return LLMZIP_OK;
+}
 
 /* The candidates of a row: the most likely tokens, the match model's successor, and what the
  * neighbors vote for. */
-static void collect_candidates(const struct recall_step *step, size_t r, const struct votes *votes)
+static void collect_candidates(struct context_mixer *m, size_t r, const int32_t *top,
+                               int top_tokens, const struct votes *votes)
 {
-    struct candidates *candidates = &step->mixer->candidates[r];
-    const int32_t *top = step->top + r * (size_t)step->top_tokens;
-    int32_t successor = step->mixer->match_rows[r].successor;
+    struct candidates *candidates = &m->candidates[r];
+    int32_t successor = m->match_rows[r].successor;
     struct candidate_table table = {0};
     size_t voted[NEIGHBORS];
     candidates->count = 0;
-    for (int i = 0; i < step->top_tokens; i++)
+    for (int i = 0; i < top_tokens; i++)
         if (top[i] >= 0)
             add_candidate(candidates, &table, top[i]);
     candidates->tops = candidates->count;
@@ -245,24 +310,24 @@ static void collect_candidates(const struct recall_step *step, size_t r, const s
     for (size_t i = 0; i < votes->count; i++)
         voted[i] = add_candidate(candidates, &table, votes->tokens[i]);
     for (size_t i = 0; i < candidates->count; i++)
-        candidates->classes[i] = step->mixer->classes[candidates->tokens[i]];
-    neighbors_count_votes(&step->mixer->neighbor_rows[r], votes, voted, candidates->count);
+        candidates->classes[i] = m->classes[candidates->tokens[i]];
+    neighbors_count_votes(&m->neighbor_rows[r], votes, voted, candidates->count);
 }
 
-static void recall_row(const struct recall_step *step, size_t r, struct search *search)
+static void recall_row(struct context_mixer *m, size_t r, const int8_t *vector, const int32_t *top,
+                       int top_tokens, struct search *search)
 {
-    struct context_mixer *m = step->mixer;
     const int32_t *history = m->histories[r].tokens;
     uint64_t *signature = m->signatures + r * m->neighbors.words;
     struct votes votes;
     matches_hash(&m->matches, history, &m->match_rows[r]);
-    neighbors_sign(&m->neighbors, step->vectors + r * m->neighbors.width, history, signature);
+    neighbors_sign(&m->neighbors, vector, history, signature);
     m->neighbor_rows[r].last = history[0];
-    m->neighbor_rows[r].top = step->top[r * (size_t)step->top_tokens];
+    m->neighbor_rows[r].top = top[0];
     neighbors_recall(&m->neighbors, m->engine->kernels, search, signature, &m->neighbor_rows[r],
                      &votes);
     m->mixer_rows[r].contexts[EXPERT_MATCHES] = matches_recall(&m->matches, &m->match_rows[r]);
-    collect_candidates(step, r, &votes);
+    collect_candidates(m, r, top, top_tokens, &votes);
     biases_recall(&m->biases, history, m->neighbor_rows[r].top, &m->candidates[r],
                   &m->bias_rows[r]);
 }
@@ -270,15 +335,19 @@ static void recall_row(const struct recall_step *step, size_t r, struct search *
 static void recall_rows(void *context, int rank)
 {
     struct recall_step *step = context;
-    struct context_mixer *m = step->mixer;
-    struct search *search = (struct search *)(void *)(m->searches + (size_t)rank * m->search_bytes);
-    search->histogram = (uint32_t *)(void *)(search + 1);
-    for (size_t r; (r = atomic_fetch_add(&step->next, 1)) < m->active;)
-        recall_row(step, r, search);
+    struct context_mixer *m;
+    size_t own, row;
+    while ((m = mixer_of(&step->parts, atomic_fetch_add(&step->next, 1), &own, &row))) {
+        char *scratch = m->searches + (size_t)rank * m->search_bytes;
+        struct search *search = (struct search *)(void *)scratch;
+        search->histogram = (uint32_t *)(void *)(search + 1);
+        recall_row(m, own, step->vectors + row * m->neighbors.width,
+                   step->top + row * (size_t)step->top_tokens, step->top_tokens, search);
+    }
 }
 
 static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weights, int64_t total,
-                    int64_t *mixed)
+                    size_t columns, int64_t *mixed)
 {
     struct candidates *candidates = &m->candidates[r];
     struct mixer_row *row = &m->mixer_rows[r];
@@ -291,54 +360,87 @@ static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weig
         candidates->bits[i] = log2_of(candidates->probabilities[i]);
     }
     matches_features(&m->matches, &m->match_rows[r], candidates, row->features[FEATURE_MATCH]);
-    row->contexts[EXPERT_NEIGHBORS] =
-        neighbors_features(&m->neighbors, &m->neighbor_rows[r], candidates,
-                           &row->features[FEATURE_SHARE]);
+    row->contexts[EXPERT_NEIGHBORS] = neighbors_features(&m->neighbors, &m->neighbor_rows[r],
+                                                         candidates, &row->features[FEATURE_SHARE]);
     biases_features(&m->biases, &m->bias_rows[r], candidates, &row->features[FEATURE_BIAS]);
     row->contexts[EXPERT_BIASES] = 0;
     if (m->version >= 2)
         calibration_features(&m->calibration, candidates, &row->features[FEATURE_ONE]);
     row->contexts[EXPERT_CALIBRATION] = m->classes[m->histories[r].tokens[0]];
     mixer_mix(&m->mixer, candidates, row);
-    for (size_t i = 0; i < m->columns; i++)
+    for (size_t i = 0; i < columns; i++)
         mixed[i] = i < candidates->count ? row->mixed[i] : 0;
 }
 
-int llmzip_mixer_recall(struct context_mixer *m, const int8_t *vectors, const int32_t *top,
-                        int rows, int top_tokens, int32_t *tokens)
+static void mix_rows(void *context, int rank)
 {
-    int64_t start = engine_clock();
-    if (rows < 0 || (size_t)rows > m->streams || top_tokens < 1 || top_tokens > LLMZIP_TOP_TOKENS)
-        return LLMZIP_BAD_ARGUMENT;
-    for (int i = 0; i < rows * top_tokens; i++)
-        if (!is_token(m, top[i]) && (top[i] != -1 || i % top_tokens == 0))
-            return LLMZIP_BAD_ARGUMENT;
-    m->active = (size_t)rows;
-    matches_begin_step(&m->matches, m->fed);
-    struct recall_step step = {
-        .mixer = m, .vectors = vectors, .top = top, .top_tokens = top_tokens};
-    int status = LLMZIP_OK;
-    if (rows < MIN_SHARED_ROWS)
-        recall_rows(&step, 0);
-    else if (pool_run(m->engine->pool, recall_rows, &step))
-        status = LLMZIP_NO_MEMORY;
-    m->columns = 0;
-    for (size_t r = 0; r < m->active; r++)
-        m->columns = m->candidates[r].count > m->columns ? m->candidates[r].count : m->columns;
-    for (size_t r = 0; r < m->active; r++)
-        for (size_t i = 0; i < m->columns; i++)
-            *tokens++ = i < m->candidates[r].count ? m->candidates[r].tokens[i] : -1;
-    m->engine->profile[PHASE_RECALL] += engine_clock() - start;
-    return status == LLMZIP_OK ? (int)m->columns : status;
+    struct mix_step *step = context;
+    const struct context_mixer *m;
+    size_t own, row;
+    (void)rank;
+    while ((m = mixer_of(&step->parts, atomic_fetch_add(&step->next, 1), &own, &row)))
+        mix_row(m, own, step->weights + row * step->columns, step->totals[row], step->columns,
+                step->mixed + row * step->columns);
 }
 
-void llmzip_mixer_mix(struct context_mixer *m, const int32_t *weights, const int64_t *totals,
-                      int64_t *mixed)
+int llmzip_mixers_recall(struct context_mixer *const *mixers, const int32_t *firsts,
+                         const int32_t *counts, int parts, const int8_t *vectors,
+                         const int32_t *top, int rows, int top_tokens, int32_t *tokens)
 {
     int64_t start = engine_clock();
-    for (size_t r = 0; r < m->active; r++)
-        mix_row(m, r, weights + r * m->columns, totals[r], mixed + r * m->columns);
-    m->engine->profile[PHASE_MIX] += engine_clock() - start;
+    struct recall_step step = {.parts = {mixers, firsts, counts, (size_t)parts},
+                               .vectors = vectors,
+                               .top = top,
+                               .top_tokens = top_tokens};
+    if (!parts_fit(&step.parts, rows) || top_tokens < 1 || top_tokens > LLMZIP_TOP_TOKENS)
+        return LLMZIP_BAD_ARGUMENT;
+    for (size_t i = 0; i < step.parts.count; i++) {
+        if ((size_t)counts[i] > mixers[i]->streams)
+            return LLMZIP_BAD_ARGUMENT;
+        const int32_t *own = top + (ptrdiff_t)firsts[i] * top_tokens;
+        for (int j = 0; j < counts[i] * top_tokens; j++)
+            if (!is_token(mixers[i], own[j]) && (own[j] != -1 || j % top_tokens == 0))
+                return LLMZIP_BAD_ARGUMENT;
+    }
+    for (size_t i = 0; i < step.parts.count; i++) {
+        mixers[i]->active = (size_t)counts[i];
+        matches_begin_step(&mixers[i]->matches, mixers[i]->fed);
+    }
+    int status = share(&step.parts, rows_of(&step.parts) >= MIN_SHARED_ROWS, recall_rows, &step);
+    size_t columns = 0, own, row;
+    for (size_t i = 0; i < step.parts.count; i++)
+        for (size_t r = 0; r < mixers[i]->active; r++)
+            columns = larger(columns, mixers[i]->candidates[r].count);
+    for (size_t i = 0; i < step.parts.count; i++)
+        mixers[i]->columns = columns;
+    memset(tokens, -1, (size_t)rows * columns * sizeof *tokens);
+    const struct context_mixer *m;
+    for (size_t r = 0; (m = mixer_of(&step.parts, r, &own, &row)); r++)
+        memcpy(tokens + row * columns, m->candidates[own].tokens,
+               m->candidates[own].count * sizeof *tokens);
+    mixers[0]->engine->profile[PHASE_RECALL] += engine_clock() - start;
+    return status == LLMZIP_OK ? (int)columns : status;
+}
+
+int llmzip_mixers_mix(struct context_mixer *const *mixers, const int32_t *firsts,
+                      const int32_t *counts, int parts, const int32_t *weights,
+                      const int64_t *totals, int rows, int columns, int64_t *mixed)
+{
+    int64_t start = engine_clock();
+    struct mix_step step = {.parts = {mixers, firsts, counts, (size_t)parts},
+                            .weights = weights,
+                            .totals = totals,
+                            .columns = (size_t)columns,
+                            .mixed = mixed};
+    if (!parts_fit(&step.parts, rows))
+        return LLMZIP_BAD_ARGUMENT;
+    for (size_t i = 0; i < step.parts.count; i++)
+        if ((size_t)counts[i] != mixers[i]->active || (size_t)columns != mixers[i]->columns)
+            return LLMZIP_BAD_ARGUMENT;
+    memset(mixed, 0, (size_t)rows * (size_t)columns * sizeof *mixed);
+    int status = share(&step.parts, rows_of(&step.parts) >= MIN_SHARED_ROWS, mix_rows, &step);
+    mixers[0]->engine->profile[PHASE_MIX] += engine_clock() - start;
+    return status;
 }
 
 int llmzip_mixer_experts(void) { return EXPERT_COUNT; }
@@ -365,13 +467,10 @@ static void note(struct context_mixer *m, const int32_t *tokens)
     m->fed++;
 }
 
-int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
+static void learn(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
 {
-    int64_t start = engine_clock();
     for (size_t r = 0; r < m->active; r++) {
         const struct candidates *candidates = &m->candidates[r];
-        if (!is_token(m, tokens[r]))
-            return LLMZIP_BAD_ARGUMENT;
         float weight = (float)(weights[r] > 1 ? weights[r] : 1);
         m->observations[r] = (struct observation){tokens[r], -1, weight / (float)candidates->total};
         for (size_t i = 0; i < candidates->count; i++)
@@ -386,8 +485,37 @@ int llmzip_mixer_learn(struct context_mixer *m, const int32_t *tokens, const int
     if (m->version >= 2)
         calibration_learn(&m->calibration, m->candidates, m->observations, m->active);
     note(m, tokens);
-    m->engine->profile[PHASE_LEARN] += engine_clock() - start;
-    return LLMZIP_OK;
+}
+
+static void learn_parts(void *context, int rank)
+{
+    struct learn_step *step = context;
+    (void)rank;
+    for (size_t i; (i = atomic_fetch_add(&step->next, 1)) < step->parts.count;)
+        learn(step->parts.mixers[i], step->tokens + step->parts.firsts[i],
+              step->weights + step->parts.firsts[i]);
+}
+
+int llmzip_mixers_learn(struct context_mixer *const *mixers, const int32_t *firsts,
+                        const int32_t *counts, int parts, const int32_t *tokens,
+                        const int32_t *weights, int rows)
+{
+    int64_t start = engine_clock();
+    struct learn_step step = {
+        .parts = {mixers, firsts, counts, (size_t)parts}, .tokens = tokens, .weights = weights};
+    if (!parts_fit(&step.parts, rows))
+        return LLMZIP_BAD_ARGUMENT;
+    for (size_t i = 0; i < step.parts.count; i++) {
+        if ((size_t)counts[i] != mixers[i]->active)
+            return LLMZIP_BAD_ARGUMENT;
+        for (int32_t r = 0; r < counts[i]; r++)
+            if (!is_token(mixers[i], tokens[firsts[i] + r]))
+                return LLMZIP_BAD_ARGUMENT;
+    }
+    int is_much = parts > 1 && rows_of(&step.parts) >= MIN_SHARED_ROWS;
+    int status = share(&step.parts, is_much, learn_parts, &step);
+    mixers[0]->engine->profile[PHASE_LEARN] += engine_clock() - start;
+    return status;
 }
 
 int llmzip_mixer_follow(struct context_mixer *m, const int32_t *tokens)

@@ -167,23 +167,29 @@ EXPORT void llmzip_mixer_free(struct context_mixer *mixer);
  * `engine`: the mixer's own, or one that shares its model; it must outlive what follows. */
 EXPORT int llmzip_mixer_start(struct context_mixer *mixer, struct engine *engine, int streams,
                               const int32_t *context, int count);
+/* The steps of several mixers, different ones that compute with the threads of the same engine, in
+ * one call: mixer i has the `counts[i]` rows from `firsts[i]` on, in ascending order, of all `rows`
+ * of a step. What lies between them is skipped, or filled up where it is a result. */
 /* Finds the candidates of rows with head inputs [rows, d_model] and most likely tokens [rows,
  * top_tokens] (-1 where there are fewer). Returns the columns of the result [rows, columns], which
  * is filled up with -1 and has at most llmzip_mixer_columns(); or a negative status. */
-EXPORT int llmzip_mixer_recall(struct context_mixer *mixer, const int8_t *vectors,
-                               const int32_t *top, int rows, int top_tokens, int32_t *tokens);
+EXPORT int llmzip_mixers_recall(struct context_mixer *const *mixers, const int32_t *firsts,
+                                const int32_t *counts, int parts, const int8_t *vectors,
+                                const int32_t *top, int rows, int top_tokens, int32_t *tokens);
 EXPORT int llmzip_mixer_columns(void);
-/* From the candidates' weights [rows, columns] and the totals of all weights [rows] to corrected
- * weights [rows, columns], 0 at -1. */
-EXPORT void llmzip_mixer_mix(struct context_mixer *mixer, const int32_t *weights,
-                             const int64_t *totals, int64_t *mixed);
+/* From the candidates' weights [rows, columns], of as many columns as were found, and the totals of
+ * all weights [rows] to corrected weights [rows, columns], 0 at -1. */
+EXPORT int llmzip_mixers_mix(struct context_mixer *const *mixers, const int32_t *firsts,
+                             const int32_t *counts, int parts, const int32_t *weights,
+                             const int64_t *totals, int rows, int columns, int64_t *mixed);
+/* Learns from the observed tokens [rows] and the model's weights of them [rows]. */
+EXPORT int llmzip_mixers_learn(struct context_mixer *const *mixers, const int32_t *firsts,
+                               const int32_t *counts, int parts, const int32_t *tokens,
+                               const int32_t *weights, int rows);
 /* Between mix and learn, for who explains a file: the bits that each expert adds to the logarithm
  * of each candidate's weight, [rows, columns, llmzip_mixer_experts()], 0 at -1. */
 EXPORT void llmzip_mixer_evidence(const struct context_mixer *mixer, float *evidence);
 EXPORT int llmzip_mixer_experts(void);
-/* Learns from the observed tokens [rows] and the model's weights of them [rows]. */
-EXPORT int llmzip_mixer_learn(struct context_mixer *mixer, const int32_t *tokens,
-                              const int32_t *weights);
 /* Notes the observed tokens [rows] and learns nothing. */
 EXPORT int llmzip_mixer_follow(struct context_mixer *mixer, const int32_t *tokens);
 /* Between learn and recall: the tokens that the matches expect in the first rows, [rows, most], -1
