@@ -151,6 +151,7 @@ def test_fsspec_file_system_of_contents() -> None:
     assert fs.find("/contents") == sorted(sizes)
     assert fs.cat("/contents/a.llmz") == LINES
     assert fs.tail("/contents/a.llmz", 30) == LINES[-30:]
+    assert fs.cat_file("/contents/a.llmz", -30, -10) == LINES[-30:-10]  # by the file's `size`
     assert fs.isdir("/contents")
     with pytest.raises(FileNotFoundError):
         fs.info("/contents/c.llmz")

@@ -340,6 +340,13 @@ def test_the_command_says_which_claim_fails_and_by_how_much(
         (("--command", "echo no"), 1, "line 1 is no JSON"),
         (("--command", f"echo {'[' * 100_000}"), 1, "line 1 is no JSON"),
         (("--command", "echo []"), 1, "line 1 is neither a step"),
+        (("--command", """echo '{"begin": 0, "end": 1}'"""), 1, "line 1 is neither a step"),
+        (("--command", """echo '{"begin": 0, "bits": 1}'"""), 1, "line 1 is neither a step"),
+        (
+            ("--command", """echo '{"begin": 0, "end": 1, "bits": 1, "probabilities": [1]}'"""),
+            1,
+            "symbol beside probabilities",
+        ),
         (("--command", "true"), 1, "spans of shape"),
         (("--scorer", "a:b", "--command", "c"), 2, "one of them"),
         (("--scorer", "tests.scorers:function", "--decode", "setup.py"), 1, "cannot decode"),

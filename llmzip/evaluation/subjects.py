@@ -14,7 +14,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
@@ -175,10 +175,10 @@ class CommandSubject:
                 line = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise LLMZipError(f"{self.name}: line {number} is no JSON: {error}") from error
-            if not isinstance(line, dict) or not {"begin", "bits_per_byte"} & line.keys():
+            if not isinstance(line, dict) or not _is_known(line.keys()):
                 raise LLMZipError(
-                    f"{self.name}: line {number} is neither a step (begin, end, logprob or bits) "
-                    "nor bits_per_byte"
+                    f"{self.name}: line {number} is neither a step (begin, end, logprob or bits, "
+                    "symbol beside probabilities) nor bits_per_byte"
                 )
             lines.append(line)
         return lines
@@ -190,6 +190,14 @@ def _distribution(probabilities: npt.ArrayLike, symbol: SupportsIndex) -> Distri
     if shown.ndim != 1:
         raise ValueError(f"probabilities of shape {shown.shape} where [V] is wanted")
     return shown, operator.index(symbol)
+
+
+def _is_known(names: Set[str]) -> bool:
+    """Whether a line has what a step has, or what is published."""
+    if "begin" not in names:
+        return "bits_per_byte" in names
+    has_symbol = "symbol" in names or "probabilities" not in names
+    return "end" in names and bool({"bits", "logprob"} & names) and has_symbol
 
 
 def _bits(line: dict[str, Any]) -> float:

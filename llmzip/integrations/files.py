@@ -19,6 +19,9 @@ class WholeFile(LLMZipFile):
     bytes: so a file that is written has the bytes that `llmzip.compress` makes.
     """
 
+    size: int | None = None
+    """The content's bytes, where a library has looked at its end: fsspec asks for it."""
+
     def flush(self) -> None:
         """Raise ValueError where the file is closed, and else do nothing, as in bz2 and lzma."""
         self._check_open()

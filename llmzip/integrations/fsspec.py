@@ -73,8 +73,8 @@ class LLMZipFileSystem(fsspec.archive.AbstractArchiveFileSystem):  # type: ignor
 
     def _get_dirs(self) -> None:
         with self._open(self.name) as content:
-            size = content.seek(0, 2) if content.seekable() else None
-        self.dir_cache = {self.name: {"name": self.name, "size": size, "type": "file"}}
+            found = {"name": self.name, "size": content.size, "type": "file"}
+        self.dir_cache = {self.name: found}
 
     def _open(self, path: str, mode: str = "rb", **ignored: Any) -> WholeFile:
         if self._strip_protocol(path) != self.name:
@@ -115,8 +115,7 @@ class ContentFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]
         if _is_compressed(path) and info["type"] == "file":
             info["size"] = None
             with contextlib.suppress(LLMZipError), self._open(path) as content:
-                if content.seekable():
-                    info["size"] = content.seek(0, 2)
+                info["size"] = content.size
         return info
 
     def modified(self, path: str) -> Any:
@@ -142,7 +141,19 @@ def _opened(fs: Any, path: str, mode: str, opened: Any) -> WholeFile:
     except BaseException:
         file.close()
         raise
+    if mode.startswith("r"):
+        content.size = _size(content)
     return content.owning()
+
+
+def _size(content: WholeFile) -> int | None:
+    """The bytes of a content; None where that is not known, as of a damaged file."""
+    with contextlib.suppress(LLMZipError):
+        if content.seekable():
+            size = content.seek(0, 2)
+            content.seek(0)
+            return size
+    return None
 
 
 register()
