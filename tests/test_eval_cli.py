@@ -381,7 +381,7 @@ def test_limits_and_progress_of_sub_commands(tmp_path: pathlib.Path) -> None:
         (["damage", "--contexts", "100000"], 1, "do not fit"),
         (["damage", "--contexts", "512"], 1, "do not fit into a model of 512 positions"),
         (["damage", "--contexts", "4"], 1, "the first 4 are never evicted"),
-        (["damage", "--contexts", "64", "--bits", "8,99"], 1, "there are 2 to 16"),
+        (["damage", "--contexts", "64", "--bits", "8,99"], 2, "there are 2 to 16"),
         (["--data", "/dev/null"], 1, "neither a file nor a folder"),
         (["--data", __file__, "--ic-bias", "nan"], 2, "'nan' is not a finite number"),
         (["--data", __file__, "--ic-bias", "inf"], 2, "'inf' is not a finite number"),

@@ -93,7 +93,7 @@ def damage(
     from llmzip.evaluation import plots
 
     with needing("eval", "damaging key/value caches"):
-        from llmzip.evaluation.cache_damage import measure_damage
+        from llmzip.evaluation.cache_damage import MAX_BITS, measure_damage
 
     try:
         lengths, widths = [int(c) for c in contexts.split(",")], [int(b) for b in bits.split(",")]
@@ -102,6 +102,8 @@ def damage(
         raise click.UsageError(f"lists are numbers separated by commas: {error}") from error
     if not all(0 <= fraction <= 1 for fraction in fractions):
         raise click.UsageError("fractions are 0 to 1")
+    if not all(2 <= width <= MAX_BITS for width in widths):
+        raise click.UsageError(f"--bits: there are 2 to {MAX_BITS}")
     text = work.texts(data)[0]
     scorer = work.scorer()
     points = measure_damage(
