@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 from llmzip.compressor import LLMZipCompressor
 from llmzip.decompressor import LLMZipDecompressor
+from llmzip.errors import LLMZipError
 from llmzip.file import LLMZipFile, PathOrFile
 
 EXTENSION = "llmz"
@@ -19,8 +21,18 @@ class WholeFile(LLMZipFile):
     bytes: so a file that is written has the bytes that `llmzip.compress` makes.
     """
 
-    size: int | None = None
-    """The content's bytes, where a library has looked at its end: fsspec asks for it."""
+    @functools.cached_property
+    def size(self) -> int | None:
+        """The content's bytes, which fsspec asks for, or sets; None where they are not known, as of
+        a damaged file.
+        """
+        with contextlib.suppress(LLMZipError):
+            if self.seekable():
+                position = self.tell()
+                size = self.seek(0, 2)
+                self.seek(position)
+                return size
+        return None
 
     def flush(self) -> None:
         """Raise ValueError where the file is closed, and else do nothing, as in bz2 and lzma."""

@@ -141,19 +141,7 @@ def _opened(fs: Any, path: str, mode: str, opened: Any) -> WholeFile:
     except BaseException:
         file.close()
         raise
-    if mode.startswith("r"):
-        content.size = _size(content)
     return content.owning()
-
-
-def _size(content: WholeFile) -> int | None:
-    """The bytes of a content; None where that is not known, as of a damaged file."""
-    with contextlib.suppress(LLMZipError):
-        if content.seekable():
-            size = content.seek(0, 2)
-            content.seek(0)
-            return size
-    return None
 
 
 register()
