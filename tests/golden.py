@@ -10,7 +10,7 @@ from typing import Any
 
 DATA = pathlib.Path(__file__).parent / "data"
 FOLDER = DATA / "golden"
-OF_VERSIONS = {4: DATA / "golden-4", 3: DATA / "golden-3"}
+OF_VERSIONS = {5: DATA / "golden-5", 4: DATA / "golden-4", 3: DATA / "golden-3"}
 """The same cases as earlier versions wrote them."""
 OF_FAMILIES = DATA / "golden-families"
 """Frames of decoders with features, made with the models of `tiny_families`."""

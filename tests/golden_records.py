@@ -12,6 +12,8 @@ from llmzip.records import RecordWriter
 from tests import golden
 
 FOLDER = golden.DATA / "golden-records"
+OF_VERSION_1 = golden.DATA / "golden-records-1"
+"""The same cases as version 1 wrote them."""
 
 
 def event(number: int) -> bytes:
@@ -34,9 +36,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def path(name: str) -> pathlib.Path:
+def path(name: str, folder: pathlib.Path = FOLDER) -> pathlib.Path:
     """Where the archive of a case lies."""
-    return FOLDER / f"{name}.llmr"
+    return folder / f"{name}.llmr"
 
 
 def make(name: str, model: IntegerModel) -> bytes:

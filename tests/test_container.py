@@ -69,7 +69,7 @@ def test_headers_come_back(single: bool, code: int, names: tuple[bytes, bytes, b
         (b"PK\x03\x04....", "not an llmzip file"),
         (b"\x8cLZ\x04\x00", "version 1"),
         (b"\x8cLZ\x08\x00", "version 2"),
-        (b"\x8cLZ\x18\x00", "version 6"),
+        (b"\x8cLZ\x1c\x00", "version 7"),
         (b"\x8cLZ\x3c\x00", "version 15"),
         (b"\x8cLZ\x00\x00", "version 0"),
         (b"\x8cLZ\x4c\x00", "names no model"),

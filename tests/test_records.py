@@ -639,3 +639,32 @@ def test_golden_archives_decode_and_are_reproduced(name: str) -> None:
     data = golden_records.path(name).read_bytes()
     assert list(reader_of(data)) == golden_records.RECORDS
     assert golden_records.make(name, tiny()) == data
+
+
+@pytest.mark.parametrize("name", golden_records.CASES)
+def test_archives_of_version_1_decode_and_grow(name: str, tmp_path: pathlib.Path) -> None:
+    data = golden_records.path(name, golden_records.OF_VERSION_1).read_bytes()
+    reader = reader_of(data)
+    assert reader.header.version == 1
+    assert list(reader) == golden_records.RECORDS
+    reference = reference_model(tiny())
+    assert decode_archive(data, reference, SAMPLES)[0] == golden_records.RECORDS
+    path = tmp_path / "archive.llmr"
+    path.write_bytes(data)
+    with appending(path, model=tiny(), dictionary=SAMPLES) as writer:
+        writer.write(EVENTS[0])
+    grown = path.read_bytes()
+    assert reader_of(grown).header.version == 1
+    assert list(reader_of(grown)) == [*golden_records.RECORDS, EVENTS[0]]
+    assert decode_archive(grown, reference, SAMPLES)[0][-1] == EVENTS[0]
+
+
+def test_codecs_of_two_versions_differ_in_their_digests() -> None:
+    dictionary = RecordDictionary(SAMPLES)
+    codecs = [RecordCodec(dictionary, model=tiny(), version=version) for version in (1, 2)]
+    messages = [codec.compress(EVENTS[0]) for codec in codecs]
+    assert messages[0] != messages[1]
+    assert codecs[0].digest != codecs[1].digest
+    assert [c.decompress(m) for c, m in zip(codecs, messages, strict=True)] == [EVENTS[0]] * 2
+    with pytest.raises(ValueError, match="version 3 of records: there are 1, 2"):
+        RecordCodec(dictionary, model=tiny(), version=3)

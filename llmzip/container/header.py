@@ -8,9 +8,9 @@ from llmzip.container.varint import ByteReader
 from llmzip.errors import FormatError
 
 MAGIC = b"\x8cLZ"
-VERSION = 5
+VERSION = 6
 """The version that is written."""
-VERSIONS = (3, 4, 5)
+VERSIONS = (3, 4, 5, 6)
 """The versions that are read."""
 FINGERPRINT_PREFIX = 8
 DICTIONARY_ID_BYTES = 4
@@ -63,7 +63,7 @@ class FrameHeader:
     @property
     def mixing_version(self) -> int:
         """By which version of docs/arithmetic.md, section 6, the frame's blocks are mixed."""
-        return 2 if self.version >= 5 else 1
+        return max(1, self.version - 3)
 
     def to_bytes(self) -> bytes:
         """The header as it is written."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-MIXING_VERSION = 2
+MIXING_VERSION = 3
 """The version of section 6 that is written; frames say by their format version which they have."""
 
 TOP_TOKENS = 8
@@ -156,5 +156,5 @@ def mixer_bytes(capacity_bits: int, d_model: int, vocab: int, version: int = MIX
         position += 8  # context in the signature
     # Slots of 9 bytes (in C 8), pairs of counts.
     tables = (9 << MATCH_SLOTS_BITS) + (16 << BIAS_SLOTS_BITS)
-    # The last summand: a pair of counts and the newest positions of each token.
-    return (position + tables << capacity_bits) + 32 * vocab
+    # A pair of counts and the newest positions of each token; the curvatures of all weights.
+    return (position + tables << capacity_bits) + 32 * vocab + (1 << 16 if version >= 3 else 0)

@@ -2,8 +2,8 @@
 learned weights).
 
 The gradient of the code length by a feature's weight is (its expectation under the corrected
-distribution) − (its value for the observed token). Sums are of integers, so that their order is
-free.
+distribution) − (its value for the observed token); its curvature, as it is taken here, the
+expectation of each candidate's p·(1 − p)·f². Sums are of integers, so that their order is free.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmzip.arithmetic.powers import exp2, quotient
+from llmzip.mixing.descent import GradientDescent
 from llmzip.mixing.experts import Expert
+from llmzip.mixing.newton import NewtonSteps
 from llmzip.mixing.step import Candidates, Observation
 from llmzip.mixing.token_classes import CLASSES
 from llmzip.types import Float32Array, Int64Array
@@ -22,7 +24,8 @@ WEIGHT_UNIT = 1 << 20
 WEIGHT_LIMIT = 8 << 20
 GRADIENT_UNIT = np.float32(1 << 20)
 MAX_BITS = np.float32(20)
-RATE, EXTRA_RATE, RATE_STEPS = np.float32(0.001), np.float32(0.2), np.float32(20)
+FEATURE_UNIT, FEATURE_LIMIT = np.float32(1 << 8), np.float32(127)
+SPREAD_UNIT = np.float32(1 << 16)
 
 
 class Mixer:
@@ -30,20 +33,16 @@ class Mixer:
     class of tokens; the sets of a row's contexts and of a candidate's class are added up.
     """
 
-    def __init__(self, experts: Sequence[Expert], has_classes: bool) -> None:
-        """The initial weights stand in the first expert's sets; the others start at 0.
-
-        has_classes: whether sets of classes learn; else they stay 0.
-        """
+    def __init__(self, experts: Sequence[Expert], version: int) -> None:
+        """The initial weights stand in the first expert's sets; the others start at 0."""
         initial = [
             round(weight * WEIGHT_UNIT) for expert in experts for weight in expert.initial_weights
         ]
-        self._weights = [np.zeros((expert.contexts, len(initial)), np.int64) for expert in experts]
-        self._weights[0][:] = initial
-        self._seen = [np.zeros(expert.contexts, np.int64) for expert in experts]
-        self._has_classes = has_classes
-        self._class_weights = np.zeros((CLASSES, len(initial)), np.int64)
-        self._class_seen = np.zeros(CLASSES, np.int64)
+        steps = NewtonSteps if version >= 3 else GradientDescent
+        self._sets = [_WeightSets(expert.contexts, len(initial), steps) for expert in experts]
+        self._sets[0].weights[:] = initial
+        self._of_classes = _WeightSets(CLASSES, len(initial), steps)
+        self._has_classes = version >= 2  # else they stay 0
 
     def mix(
         self,
@@ -64,19 +63,19 @@ class Mixer:
 
     def bits(self, candidates: Candidates) -> Float32Array:
         """What each feature adds to the logarithms of the candidates' weights: [A, F, C]."""
-        sets = [
-            weights[context] for weights, context in zip(self._weights, self._contexts, strict=True)
+        of_rows = [
+            sets.weights[context] for sets, context in zip(self._sets, self._contexts, strict=True)
         ]
-        of_classes = np.moveaxis(self._class_weights[candidates.classes], 2, 1)  # [A, F, C]
-        chosen: Int64Array = np.sum(sets, axis=0)[:, :, None] + of_classes
+        of_classes = np.moveaxis(self._of_classes.weights[candidates.classes], 2, 1)  # [A, F, C]
+        chosen: Int64Array = np.sum(of_rows, axis=0)[:, :, None] + of_classes
         scale: Float32Array = chosen.astype(np.float32) * np.float32(1 / WEIGHT_UNIT)
         return scale * np.stack(self._features, axis=1)
 
     def learn(
         self, candidates: Candidates, observation: Observation, model_weights: Int64Array
     ) -> None:
-        """One step of gradient descent; model_weights: of the candidates, as the model gave them,
-        [A, C].
+        """One step against the slope of the code length; model_weights: of the candidates, as the
+        model gave them, [A, C].
         """
         real = candidates.tokens >= 0
         totals = candidates.totals + ((self._mixed - model_weights) * real).sum(axis=1)
@@ -85,20 +84,47 @@ class Mixer:
         # [A, C, F]
         gradients = np.stack([np.rint(error * f * GRADIENT_UNIT) for f in self._features], axis=-1)
         of_each = gradients.astype(np.int64) * real[:, :, None]
-        for weights, seen, context in zip(self._weights, self._seen, self._contexts, strict=True):
-            _descend(weights, seen, context, of_each.sum(axis=1))
+        curvatures = np.zeros((*of_each.shape, 0), np.int64)
+        if self._of_classes.steps.needs_curvatures:
+            curvatures = _curvatures(self._features, expected) * real[:, :, None, None]
+        for sets, context in zip(self._sets, self._contexts, strict=True):
+            sets.learn(context, of_each.sum(axis=1), curvatures.sum(axis=1))
         if self._has_classes:
             classes = candidates.classes[real].astype(np.int64)
-            _descend(self._class_weights, self._class_seen, classes, of_each[real])
+            self._of_classes.learn(classes, of_each[real], curvatures[real])
 
 
-def _descend(
-    weights: Int64Array, seen: Int64Array, sets: Int64Array, gradients: Int64Array
-) -> None:
-    """Move weights [n, F], of which the sets [m] have the gradients [m, F]."""
-    total = np.zeros_like(weights)
-    np.add.at(total, sets, gradients)
-    rate = RATE + EXTRA_RATE / (RATE_STEPS + seen.astype(np.float32))
-    change = np.rint(rate[:, None] * total.astype(np.float32)).astype(np.int64)
-    np.clip(weights + change, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=weights)
-    np.add.at(seen, sets, 1)
+class _WeightSets:
+    """Weights of all features for each of several contexts."""
+
+    def __init__(
+        self, contexts: int, features: int, steps: type[NewtonSteps] | type[GradientDescent]
+    ) -> None:
+        self.weights = np.zeros((contexts, features), np.int64)
+        self.steps = steps(contexts, features)
+
+    def learn(self, contexts: Int64Array, gradients: Int64Array, curvatures: Int64Array) -> None:
+        """Move the weights of the contexts [m] with the gradients [m, F] and curvatures
+        [m, F, F].
+        """
+        counts = np.zeros(len(self.weights), np.int64)
+        slope, curvature = (
+            np.zeros((len(self.weights), *part.shape[1:]), np.int64)
+            for part in (gradients, curvatures)
+        )
+        for total, part in ((counts, np.int64(1)), (slope, gradients), (curvature, curvatures)):
+            np.add.at(total, contexts, part)
+        change = self.steps.changes(counts, slope, curvature)
+        np.clip(self.weights + change, -WEIGHT_LIMIT, WEIGHT_LIMIT, out=self.weights)
+
+
+def _curvatures(features: Sequence[Float32Array], expected: Float32Array) -> Int64Array:
+    """How fast the slopes rise, by the features [A, C] and the expectation [A, C] of each
+    candidate: [A, C, F, F].
+    """
+    probable = np.minimum(expected, np.float32(1))
+    spread = np.rint(probable * (np.float32(1) - probable) * SPREAD_UNIT).astype(np.int64)
+    limited = np.clip(np.stack(features, axis=-1), -FEATURE_LIMIT, FEATURE_LIMIT)
+    whole = np.rint(limited * FEATURE_UNIT).astype(np.int64)
+    found: Int64Array = spread[:, :, None, None] * whole[:, :, :, None] * whole[:, :, None, :]
+    return found

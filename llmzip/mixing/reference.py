@@ -59,7 +59,7 @@ class ReferenceContextMixer:
         all_experts = EXPERTS if version >= 2 else FIRST_EXPERTS
         self._names = experts or all_experts
         self._experts = [known[name]() for name in self._names]
-        self._mixer = Mixer(self._experts, has_classes=version >= 2)
+        self._mixer = Mixer(self._experts, version)
         self.start(1, np.empty(0, np.int32))
 
     def start(self, streams: int, context: IdArray) -> None:

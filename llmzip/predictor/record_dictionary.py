@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,11 @@ all of it before the first record.
 """
 MAX_CONTEXT_TOKENS = 1 << 15
 
-_LABEL = b"llmzip records 1"
+RECORDS_VERSION = 2
+"""The version of docs/format.md, "Records", that is written."""
+MIXING_VERSIONS = {1: 2, 2: 3}
+"""Each version's mixing."""
+
 _END_BYTES: tuple[int, ...] = (0x0A, 0x00, *range(1, 10), *range(11, 256))
 """The bytes that may end records, the first choice first."""
 
@@ -67,7 +72,12 @@ class PreparedRecordDictionary(PreparedDictionary):
     """A records' dictionary as one engine knows it."""
 
     def __init__(
-        self, samples: Sequence[bytes], engine: Engine, context_tokens: int, rules: str | None
+        self,
+        samples: Sequence[bytes],
+        engine: Engine,
+        context_tokens: int,
+        rules: str | None,
+        version: int,
     ) -> None:
         words = engine.model.vocabulary
         self.words = RecordTokens(words, tokenizer_by(engine, rules), _end_byte(words, samples))
@@ -75,7 +85,8 @@ class PreparedRecordDictionary(PreparedDictionary):
         parts = [self.words.split(sample) for sample in samples]
         ids = np.concatenate([np.empty(0, np.int32), *(part.ids for part in parts)])
         tokens = Tokens(ids, b"".join(part.literals for part in parts))
-        super().__init__(tokens, engine, _LABEL, context_tokens)
+        self._mixing_version = MIXING_VERSIONS[version]
+        super().__init__(tokens, engine, b"llmzip records %d" % version, context_tokens)
 
     @property
     def capacity_bits(self) -> int:
@@ -84,7 +95,9 @@ class PreparedRecordDictionary(PreparedDictionary):
 
     def frozen_mixer(self) -> ContextMixer | None:
         """A mixer that has learned the samples; None where there are none."""
-        return self.mixer(self.capacity_bits) if self.capacity_bits else None
+        if not self.capacity_bits:
+            return None
+        return self.mixer(self.capacity_bits, self._mixing_version)
 
 
 class RecordDictionary:
@@ -112,24 +125,29 @@ class RecordDictionary:
                 f"a dictionary of {size} bytes: {MAX_DICTIONARY_BYTES} are the most; "
                 "`llmzip dictionary train` chooses the samples that save most"
             )
-        self._kept: KeptPreparation[PreparedRecordDictionary] = KeptPreparation(self._prepare)
+        self._kept: dict[int, KeptPreparation[PreparedRecordDictionary]] = {
+            version: KeptPreparation(functools.partial(self._prepare, version))
+            for version in MIXING_VERSIONS
+        }
 
     def __reduce__(self) -> tuple[object, ...]:
         """A copy or pickle is the samples: what an engine has read stays here."""
         return _restored, (self.samples, self.context)
 
-    def on(self, engine: Engine) -> PreparedRecordDictionary:
-        """The dictionary as this engine knows it; the last engine's is kept."""
-        return self._kept.on(engine)
+    def on(self, engine: Engine, version: int = RECORDS_VERSION) -> PreparedRecordDictionary:
+        """The dictionary as this engine knows it, for a version of records; the last engine's is
+        kept.
+        """
+        return self._kept[version].on(engine)
 
     def split_otherwise(
-        self, engine: Engine, digest: bytes, rules_of: RulesOf
+        self, engine: Engine, digest: bytes, rules_of: RulesOf, version: int
     ) -> PreparedRecordDictionary | None:
         """The dictionary split so that it has this digest, by other rules for the same weights."""
-        return self._kept.split_otherwise(engine, digest, rules_of)
+        return self._kept[version].split_otherwise(engine, digest, rules_of)
 
-    def _prepare(self, engine: Engine, rules: str | None) -> PreparedRecordDictionary:
-        return PreparedRecordDictionary(self.samples, engine, self.context, rules)
+    def _prepare(self, version: int, engine: Engine, rules: str | None) -> PreparedRecordDictionary:
+        return PreparedRecordDictionary(self.samples, engine, self.context, rules, version)
 
 
 def _restored(samples: Sequence[bytes], context: int) -> RecordDictionary:

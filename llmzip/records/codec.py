@@ -7,7 +7,11 @@ from collections.abc import Iterable, Sequence
 from llmzip.buffers import Buffer, flat
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.errors import IntegrityError, LimitError, LLMZipError
-from llmzip.predictor.record_dictionary import RecordDictionary
+from llmzip.predictor.record_dictionary import (
+    MIXING_VERSIONS,
+    RECORDS_VERSION,
+    RecordDictionary,
+)
 from llmzip.records.coder import RecordCoder
 from llmzip.runtime import Runtime
 
@@ -28,23 +32,27 @@ class RecordCodec:
         *,
         model: ModelLike | None = None,
         check: int = 0,
+        version: int = RECORDS_VERSION,
         max_memory: int | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         """dictionary: samples of the records. check: how many bytes of each message tell whether it
-        came whole: 0, 1, 2 or 4.
+        came whole: 0, 1, 2 or 4. version: 1 for what llmzip wrote before version 2 of records.
 
         Raises ModelNotFoundError where the model is not installed.
         """
         self.dictionary = as_dictionary(dictionary)
         """The samples."""
         engine = EngineLoader.of(model, runtime=runtime).for_compression()
-        known = self.dictionary.on(engine)
-        self.digest = known.sha256
+        if version not in MIXING_VERSIONS:
+            known = ", ".join(map(str, MIXING_VERSIONS))
+            raise ValueError(f"version {version} of records: there are {known}")
+        prepared = self.dictionary.on(engine, version)
+        self.digest = prepared.sha256
         """SHA-256 of model and dictionary: codecs with the same digest, context and check
         understand each other.
         """
-        self._coder = RecordCoder(engine, known, check, runtime, max_memory)
+        self._coder = RecordCoder(engine, prepared, check, runtime, max_memory)
 
     def compress(self, record: Buffer) -> bytes:
         """The message of one record."""

@@ -14,13 +14,16 @@ from llmzip.one_shot import compress, decompress
 from llmzip.predictor.record_dictionary import (
     MAX_CONTEXT_TOKENS,
     MAX_DICTIONARY_BYTES,
+    MIXING_VERSIONS,
+    RECORDS_VERSION,
     RecordDictionary,
 )
 from llmzip.records.coder import CHECK_SIZES
 from llmzip.records.framing import FRAMINGS, join, split
 
 MAGIC = FRAME_MAGIC + bytes([RECORDS_BYTE])
-VERSION = 1
+VERSIONS = tuple(MIXING_VERSIONS)
+"""Of archives, which are those of the records in them."""
 FINGERPRINT_BYTES, DIGEST_BYTES = 8, 8
 
 _NAMES = {number: name for name, number in FRAMINGS.items()}
@@ -42,10 +45,11 @@ class RecordsHeader:
     """How the records lay in the file that was packed."""
     dictionary: bytes
     """The frame of the dictionary; empty: it is not inside, or has no samples."""
+    version: int = RECORDS_VERSION
 
     def to_bytes(self) -> bytes:
         """The header as it is written."""
-        head = MAGIC + bytes([VERSION, self.check, FRAMINGS[self.framing]])
+        head = MAGIC + bytes([self.version, self.check, FRAMINGS[self.framing]])
         head += self.fingerprint + self.digest + varint(self.context)
         head += varint(len(self.dictionary)) + self.dictionary
         return head + zlib.crc32(head).to_bytes(4, "little")
@@ -60,10 +64,10 @@ class RecordsHeader:
         if magic != MAGIC:
             reader.miss(len(MAGIC) - len(magic), "the header")
         version = reader.byte("the header")
-        if version != VERSION:
+        if version not in VERSIONS:
             raise FormatError(
-                f"version {version} of records archives; this program reads version {VERSION}: "
-                "update llmzip"
+                f"version {version} of records archives; this program reads versions "
+                f"{VERSIONS[0]} to {VERSIONS[-1]}: update llmzip"
             )
         check, framing = reader.read(2, "the header")
         fingerprint = reader.read(FINGERPRINT_BYTES, "the header")
@@ -83,7 +87,7 @@ class RecordsHeader:
                 "header at byte 0: checksum mismatch: the file is damaged; "
                 "copy or download it again"
             )
-        return cls(fingerprint, digest, context, check, _NAMES[framing], dictionary)
+        return cls(fingerprint, digest, context, check, _NAMES[framing], dictionary, version)
 
     def inner_dictionary(self) -> RecordDictionary | None:
         """The dictionary that is inside. Raises LLMZipError where it is none."""

@@ -285,9 +285,10 @@ class RecordReader(Sequence[bytes]):
                 if dictionary.context == header.context
                 else RecordDictionary(dictionary.samples, context=header.context)
             )
-            known = given.on(engine)
+            known = given.on(engine, header.version)
             if not known.sha256.startswith(header.digest):
-                other = given.split_otherwise(engine, header.digest, ModelStore().tokenizer_rules)
+                rules = ModelStore().tokenizer_rules
+                other = given.split_otherwise(engine, header.digest, rules, header.version)
                 if other is None:
                     continue
                 known = other

@@ -12,7 +12,7 @@ from tests.reference_decoder.byte_reader import ByteReader
 from tests.reference_decoder.errors import DecodeError
 
 MAGIC, INDEX_MAGIC = b"\x8cLZ", b"\x8cLZi"
-VERSIONS = (3, 4, 5)
+VERSIONS = (3, 4, 5, 6)
 RAW, ZSTD, LLM, XZ, META_TOKEN, MATCHES = range(1, 7)
 MODEL_CODECS = (LLM, META_TOKEN)
 MAX_BLOCK, MAX_EXPANSION, SHORT = 1 << 26, 64, 1 << 16
@@ -20,7 +20,7 @@ MAX_BLOCK, MAX_EXPANSION, SHORT = 1 << 26, 64, 1 << 16
 
 def mixing_version(version: int) -> int:
     """By which version of docs/arithmetic.md, section 6, frames of a format version are mixed."""
-    return 1 if version < 5 else 2
+    return max(1, version - 3)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,7 +210,7 @@ def decode_llm(
     carried: Mixing | None = None,
     solid: bool = False,
     progress: Progress | None = None,
-    mixing_version: int = 2,
+    mixing_version: int = 3,
 ) -> tuple[bytes, Mixing | None]:
     """The `size` bytes of a payload, and the mixing for the next block of a solid frame.
 

@@ -13,14 +13,13 @@ from tests.reference_decoder.float32 import F, exp2, round_to_int
 from tests.reference_decoder.match_model import Match, MatchModel
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.nearest_neighbors import NearestNeighbors, Vote
+from tests.reference_decoder.newton import Key, Newton, curvature
 from tests.reference_decoder.row import Row
 from tests.reference_decoder.token_classes import token_classes
 
-FIRST_WEIGHTS = {
-    1: (0.1, 0.9, 0.1, 0.3, 0.3, 0.1),
-    2: (0.1, 0.9, 0.1, 0.2, 0.3, 0.3, 0.1, 0.1, 0.0, 0.0, 0.2),
-}
-"""By version: of the matches, neighbors, biases, calibration."""
+FIRST_WEIGHTS = (0.1, 0.9, 0.1, 0.2, 0.3, 0.3, 0.1, 0.1, 0.0, 0.0, 0.2)
+"""Of the matches, neighbors, biases, calibration."""
+FIRST_WEIGHTS_OF_VERSION_1 = (0.1, 0.9, 0.1, 0.3, 0.3, 0.1)
 MATCHES, NEIGHBORS, BIASES, CALIBRATION, CLASSES = range(5)
 """What has sets of weights: the experts, and the classes of tokens."""
 LARGEST_WEIGHT = 8 << 20
@@ -37,7 +36,7 @@ class Observation:
     """Of each candidate."""
     corrected: list[int]
     """The weights of all tokens."""
-    mixer_contexts: Sequence[tuple[int, int]]
+    mixer_contexts: Sequence[Key]
     """Which weights of the mixer apply: the expert's number and its context."""
 
 
@@ -51,13 +50,15 @@ class Mixing:
         self._neighbors = NearestNeighbors(capacity_bits, model.spec.d_model, version)
         self._biases = Biases(capacity_bits, version)
         self._calibration = Calibration()
-        first = [round(2**20 * weight) for weight in FIRST_WEIGHTS[version]]
+        weights = FIRST_WEIGHTS_OF_VERSION_1 if version == 1 else FIRST_WEIGHTS
+        first = [round(2**20 * weight) for weight in weights]
         self._features = len(first)
         self._weights: list[defaultdict[int, list[int]]] = [
             defaultdict(lambda: [0] * self._features) for _ in range(5)
         ]
         self._weights[MATCHES] = defaultdict(lambda: first)
-        self._seen: Counter[tuple[int, int]] = Counter()
+        self._seen: Counter[Key] = Counter()
+        self._newton = Newton(self._features)
         self._observed: list[Observation] = []
 
     def correct(self, rows: Sequence[Row]) -> list[list[int]]:
@@ -68,7 +69,7 @@ class Mixing:
     def _observe(self, row: Row) -> Observation:
         match, vote = self._matches.observe(row), self._neighbors.observe(row)
         contexts = [(MATCHES, match.mixer_context), (NEIGHBORS, vote.mixer_context), (BIASES, 0)]
-        if self._version == 2:
+        if self._version > 1:
             contexts.append((CALIBRATION, self._classes[row.last(1)]))
         observation = Observation(row, match, vote, {}, list(row.predicted.weights), contexts)
         for token in {*row.top_tokens} | match.candidates | vote.candidates:
@@ -77,7 +78,7 @@ class Mixing:
                 *self._neighbors.features(row, vote, token),
                 *self._biases.features(row, token),
             ]
-            if self._version == 2:
+            if self._version > 1:
                 features += self._calibration.features(row, token)
             mixed = [self._weights[kind][n] for kind, n in self._sets(observation, token)]
             omegas = [F(sum(of_kinds)) * F(2.0**-20) for of_kinds in zip(*mixed, strict=True)]
@@ -89,9 +90,9 @@ class Mixing:
             observation.corrected[token] = round_to_int(F(row.weight(token)) * factor)
         return observation
 
-    def _sets(self, observation: Observation, token: int) -> list[tuple[int, int]]:
+    def _sets(self, observation: Observation, token: int) -> list[Key]:
         """The sets of weights for a candidate."""
-        of_class = [(CLASSES, self._classes[token])] if self._version == 2 else []
+        of_class = [(CLASSES, self._classes[token])] if self._version > 1 else []
         return [*observation.mixer_contexts, *of_class]
 
     def learn(self, tokens: Sequence[int]) -> None:
@@ -107,25 +108,31 @@ class Mixing:
             self._calibration.learn(row, of_row, token)
 
     def _descend(self, tokens: Sequence[int]) -> None:
-        """One step of gradient descent on the mixer's weights (6.6)."""
-        slopes: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * self._features)
-        seen: Counter[tuple[int, int]] = Counter()
+        """One step against the slopes of the code length (6.6)."""
+        slopes: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * self._features)
+        curvatures: defaultdict[Key, Counter[tuple[int, int]]] = defaultdict(Counter)
+        counts: Counter[Key] = Counter()
         for observation, token in zip(self._observed, tokens, strict=True):
             total = F(sum(observation.corrected))
             for candidate, features in observation.features.items():
-                error = F(candidate == token) - F(observation.corrected[candidate]) / total
+                expected = F(observation.corrected[candidate]) / total
+                error = F(candidate == token) - expected
                 steps = [round_to_int(error * feature * F(2**20)) for feature in features]
+                curved = curvature(features, expected) if self._version > 2 else {}
                 for key in self._sets(observation, candidate):
                     slopes[key] = [a + b for a, b in zip(slopes[key], steps, strict=True)]
-                seen.update(self._sets(observation, candidate)[-1:] if self._version == 2 else ())
-            seen.update(observation.mixer_contexts)
-        for (kind, number), slope in slopes.items():
-            rate = F(0.001) + F(0.2) / (F(20) + F(self._seen[kind, number]))
-            moved = [
-                weight + round_to_int(rate * F(step))
-                for weight, step in zip(self._weights[kind][number], slope, strict=True)
-            ]
+                    curvatures[key].update(curved)
+                counts.update(self._sets(observation, candidate)[-1:] if self._version > 1 else ())
+            counts.update(observation.mixer_contexts)
+        for key, slope in slopes.items():
+            if self._version > 2:
+                moves = self._newton.moves(key, counts[key], slope, curvatures[key])
+            else:
+                rate = F(0.001) + F(0.2) / (F(20) + F(self._seen[key]))
+                moves = [round_to_int(rate * F(step)) for step in slope]
+            kind, number = key
             self._weights[kind][number] = [
-                min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT) for weight in moved
+                min(max(weight + move, -LARGEST_WEIGHT), LARGEST_WEIGHT)
+                for weight, move in zip(self._weights[kind][number], moves, strict=True)
             ]
-        self._seen.update(seen)
+        self._seen.update(counts)

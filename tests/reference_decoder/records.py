@@ -27,6 +27,7 @@ from tests.reference_decoder.model import Model
 from tests.reference_decoder.range_decoder import BYTES, RangeDecoder, cumulative_frequencies
 
 MAGIC = b"\x8cLZr"
+VERSIONS = (1, 2)
 RECORDS, LINES, NULL, LENGTHS = range(4)
 CHECKS = (0, 1, 2, 4)
 LONG = 255
@@ -50,16 +51,18 @@ class Samples:
     literals: bytes
     end: int
     """The token that ends each record."""
+    version: int
+    """Of the records behind them."""
 
     def digest(self, model: Model) -> bytes:
-        digest = hashlib.sha256(b"llmzip records 1")
+        digest = hashlib.sha256(b"llmzip records %d" % self.version)
         ids = b"".join(token.to_bytes(4, "little") for token in self.tokens)
         for part in (model.fingerprint, ids, self.literals):
             digest.update(len(part).to_bytes(8, "little") + part)
         return digest.digest()
 
 
-def read_samples(samples: Sequence[bytes], model: Model) -> Samples:
+def read_samples(samples: Sequence[bytes], model: Model, version: int) -> Samples:
     """The tokens of samples, each followed by the end."""
     order = (0x0A, 0x00, *range(0x01, 0x0A), *range(0x0B, 0x100))
     known = [byte for byte in order if bytes([byte]) in model.token_bytes]
@@ -80,7 +83,7 @@ def read_samples(samples: Sequence[bytes], model: Model) -> Samples:
                 literals.append(byte)
             tokens.append(escape if token == end else token)
         tokens.append(end)
-    return Samples(tuple(tokens), bytes(literals), end)
+    return Samples(tuple(tokens), bytes(literals), end, version)
 
 
 class RecordDecoder:
@@ -94,7 +97,7 @@ class RecordDecoder:
         self._mixing = None
         if count:
             bits = usual_capacity_bits(count)
-            self._mixing = mixing_that_read(samples.tokens, bits, model, 2)
+            self._mixing = mixing_that_read(samples.tokens, bits, model, samples.version + 1)
 
     def decode(self, payload: bytes) -> bytes:
         """One record."""
@@ -126,7 +129,8 @@ def decode_archive(
     reader = ByteReader(data)
     if reader.read(4, "the header") != MAGIC:
         raise DecodeError("this is no records archive")
-    if reader.byte("the header") != 1:
+    version = reader.byte("the header")
+    if version not in VERSIONS:
         raise DecodeError("another version of records archives")
     check, framing = reader.byte("the header"), reader.byte("the header")
     if check not in CHECKS or framing not in (RECORDS, LINES, NULL, LENGTHS):
@@ -139,7 +143,7 @@ def decode_archive(
         raise DecodeError(f"it needs the model of fingerprint {fingerprint.hex()}…")
     if inside:
         dictionary = split_lengths(decode_file(inside))
-    samples = read_samples(dictionary, model)
+    samples = read_samples(dictionary, model, version)
     if not samples.digest(model).startswith(digest):
         raise DecodeError("another dictionary")
     decoder = RecordDecoder(samples, context, model)

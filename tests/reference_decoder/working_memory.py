@@ -41,7 +41,11 @@ def llm_bytes(
     mixing = 0
     if layout.capacity_bits:
         of_each = 8 * -(-spec.d_model // 64) + (188 if mixing_version == 1 else 196)
-        mixing = (of_each << layout.capacity_bits) + 32 * spec.vocab
+        mixing = (
+            (of_each << layout.capacity_bits)
+            + 32 * spec.vocab
+            + (2**16 if mixing_version > 2 else 0)
+        )
     return (
         layout.streams * _rounded_up(seen) * position
         + layout.streams * (2**17 + 1088 * buckets)

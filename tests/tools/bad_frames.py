@@ -36,7 +36,7 @@ from tests.reference_decoder.range_decoder import RangeDecoder, cumulative_frequ
 from tests.tools.random_frames.symbols import Chooser, RangeEncoder
 
 FOLDER = golden.DATA / "bad"
-VERSION, MEMORY = 5, 120
+VERSION, MEMORY = 6, 120
 """What headers say unless that is the point."""
 SINGLE, NAMES_MODEL, HAS_DICTIONARY, SOLID = 1, 2, 64, 128
 
@@ -240,7 +240,7 @@ def brackets(model: Model) -> bytes:
 def unsupported() -> Iterator[tuple[str, bytes]]:
     """What another version may bring."""
     text = body(RAW, 5, b"hello")
-    for version in (2, 6, 15):
+    for version in (2, 7, 15):
         yield f"unsupported-version-{version}", short_frame(header(version=version), text, b"hello")
     yield "unsupported-codec-7", one(7, 5, b"hello")
 

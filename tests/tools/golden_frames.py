@@ -4,7 +4,7 @@
 
 Only a change of a version number (docs/format.md, docs/arithmetic.md) or of the tiny model is a
 reason to do so: a frame that changes for any other reason is a fault. Before a new version is
-written, copy the old folder, as golden-4 is a copy of what version 4 wrote. --families: only the
+written, copy the old folder, as golden-5 is a copy of what version 5 wrote. --families: only the
 frames of decoders with features. --default: also the frame of the default model, which must be
 installed.
 """

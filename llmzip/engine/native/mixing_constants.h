@@ -67,9 +67,20 @@
 #define WEIGHT_LIMIT (8 << 20)
 #define GRADIENT_UNIT 0x1p20f
 #define MAX_BITS 20.0f
+#define FEATURE_UNIT 0x1p8f
+#define FEATURE_LIMIT 127.0f
+#define SPREAD_UNIT 0x1p16f
+
+/* descent.py */
 #define RATE 0.001f
 #define EXTRA_RATE 0.2f
 #define RATE_STEPS 20.0f
+
+/* newton.py */
+#define CURVATURE_UNIT 0x1p32
+#define STEP 0.4
+#define MEMORY 1024.0
+#define RIDGE 64.0
 
 /* reference.py: the experts in their order, and their features one after the other. Version 1 has
  * no calibration; features that it does not have are 0. */

@@ -9,6 +9,7 @@ static const double initial_weights[FEATURE_COUNT] = INITIAL_WEIGHTS;
 
 void mixer_new(struct mixer *mixer, int version) /* the other experts' weights start at 0 */
 {
+    mixer->version = version;
     mixer->experts = version >= 2 ? EXPERT_COUNT : EXPERT_CALIBRATION;
     mixer->has_classes = version >= 2;
     for (int c = 0; c < MAX_CONTEXT_COUNT; c++)
@@ -64,54 +65,62 @@ void mixer_evidence(const struct mixer *mixer, const struct candidates *candidat
     }
 }
 
-/* What a step adds to the weights. */
-struct gradients {
-    struct gradient_sets {
-        int64_t sums[MAX_CONTEXT_COUNT][FEATURE_COUNT], seen[MAX_CONTEXT_COUNT];
-    } of_experts[EXPERT_COUNT], of_classes;
+/* What a step says about all sets. */
+struct mixer_sums {
+    struct step_sums of_experts[EXPERT_COUNT], of_classes;
 };
+
+/* How fast the slopes of a candidate that is expected so much rise: added to `own` and to
+ * `of_class`. */
+static void add_curvature(const struct mixer_row *row, size_t i, float expected, int64_t *own,
+                          int64_t *of_class)
+{
+    int32_t features[FEATURE_COUNT];
+    float probable = smaller_of(expected, 1.0f);
+    int32_t spread = (int32_t)lrintf(probable * (1.0f - probable) * SPREAD_UNIT);
+    for (int k = 0; k < FEATURE_COUNT; k++) {
+        float f = smaller_of(larger_of(row->features[k][i], -FEATURE_LIMIT), FEATURE_LIMIT);
+        features[k] = (int32_t)lrintf(f * FEATURE_UNIT);
+    }
+    for (int k = 0, n = 0; k < FEATURE_COUNT; k++) {
+        int32_t spread_feature = spread * features[k];
+        for (int l = 0; l <= k; l++, n++) {
+            int64_t product = (int64_t)spread_feature * features[l];
+            own[n] += product;
+            of_class[n] += product;
+        }
+    }
+}
 
 static void add_row(const struct mixer *mixer, const struct mixer_row *row,
                     const struct candidates *candidates, const struct observation *observation,
-                    struct gradients *gradients)
+                    struct mixer_sums *sums)
 {
-    int64_t own[FEATURE_COUNT] = {0}, total = candidates->total;
+    int64_t slope[FEATURE_COUNT] = {0}, curvature[CURVATURE_COUNT] = {0}, total = candidates->total;
     for (size_t i = 0; i < candidates->count; i++)
         total += row->mixed[i] - row->model_weights[i];
     for (size_t i = 0; i < candidates->count; i++) {
-        int64_t *of_class = gradients->of_classes.sums[candidates->classes[i]];
+        int class = candidates->classes[i];
+        int64_t *of_class = sums->of_classes.slopes[class];
         float expected = (float)row->mixed[i] / (float)total;
         float error = (observation->index == (int)i ? 1.0f : 0.0f) - expected;
-        gradients->of_classes.seen[candidates->classes[i]]++;
+        sums->of_classes.counts[class]++;
         for (int k = 0; k < FEATURE_COUNT; k++) {
             int64_t gradient = llrintf(error * row->features[k][i] * GRADIENT_UNIT);
-            own[k] += gradient;
+            slope[k] += gradient;
             of_class[k] += gradient;
         }
+        if (mixer->version >= 3)
+            add_curvature(row, i, expected, curvature, sums->of_classes.curvatures[class]);
     }
     for (int e = 0; e < mixer->experts; e++) {
-        struct gradient_sets *sets = &gradients->of_experts[e];
-        sets->seen[row->contexts[e]]++;
+        struct step_sums *of_expert = &sums->of_experts[e];
+        int context = row->contexts[e];
+        of_expert->counts[context]++;
         for (int k = 0; k < FEATURE_COUNT; k++)
-            sets->sums[row->contexts[e]][k] += own[k];
-    }
-}
-
-static int64_t clamp(int64_t weight)
-{
-    return weight > WEIGHT_LIMIT ? WEIGHT_LIMIT : weight < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : weight;
-}
-
-static void descend(struct weight_sets *sets, const struct gradient_sets *gradients)
-{
-    for (int c = 0; c < MAX_CONTEXT_COUNT; c++) {
-        if (!gradients->seen[c])
-            continue;
-        float rate = RATE + EXTRA_RATE / (RATE_STEPS + (float)sets->seen[c]);
-        for (int k = 0; k < FEATURE_COUNT; k++)
-            sets->weights[c][k] =
-                clamp(sets->weights[c][k] + llrintf(rate * (float)gradients->sums[c][k]));
-        sets->seen[c] += gradients->seen[c];
+            of_expert->slopes[context][k] += slope[k];
+        for (int k = 0; mixer->version >= 3 && k < CURVATURE_COUNT; k++)
+            of_expert->curvatures[context][k] += curvature[k];
     }
 }
 
@@ -119,11 +128,13 @@ void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
                  const struct candidates *candidates, const struct observation *observations,
                  size_t rows_count)
 {
-    struct gradients gradients = {0};
+    void (*learn)(struct weight_sets *, const struct step_sums *) =
+        mixer->version >= 3 ? weights_newton : weights_descend;
+    struct mixer_sums sums = {0};
     for (size_t r = 0; r < rows_count; r++)
-        add_row(mixer, &rows[r], &candidates[r], &observations[r], &gradients);
+        add_row(mixer, &rows[r], &candidates[r], &observations[r], &sums);
     for (int e = 0; e < mixer->experts; e++)
-        descend(&mixer->of_experts[e], &gradients.of_experts[e]);
+        learn(&mixer->of_experts[e], &sums.of_experts[e]);
     if (mixer->has_classes)
-        descend(&mixer->of_classes, &gradients.of_classes);
+        learn(&mixer->of_classes, &sums.of_classes);
 }

@@ -3,15 +3,10 @@
 #define LLMZIP_MIXING_MIXER_H
 
 #include "mixing_step.h"
-
-/* Weights for the mixer contexts of an expert, or for classes of tokens. */
-struct weight_sets {
-    int64_t weights[MAX_CONTEXT_COUNT][FEATURE_COUNT];
-    int64_t seen[MAX_CONTEXT_COUNT];
-};
+#include "mixing_weights.h"
 
 struct mixer {
-    int experts; /* one less in version 1 */
+    int version, experts; /* one expert less in version 1 */
     int has_classes;
     struct weight_sets of_experts[EXPERT_COUNT], of_classes;
 };
@@ -32,7 +27,7 @@ void mixer_mix(const struct mixer *mixer, const struct candidates *candidates,
  * mixer_mix raises 2 to, before it is bounded. */
 void mixer_evidence(const struct mixer *mixer, const struct candidates *candidates,
                     const struct mixer_row *row, float *evidence);
-/* One step of gradient descent over all rows. */
+/* One step against the slope of the code length, over all rows. */
 void mixer_learn(struct mixer *mixer, const struct mixer_row *rows,
                  const struct candidates *candidates, const struct observation *observations,
                  size_t rows_count);
