@@ -22,10 +22,12 @@ from llmzip.mixing import (
     biases,
     calibration,
     counts,
+    descent,
     hashing,
     matches,
     mixer,
     neighbors,
+    newton,
     reference,
     token_classes,
 )
@@ -34,7 +36,7 @@ from tests import native_sources as native
 
 MIXING_MODULES = (
     *(base, hashing, counts, token_classes),
-    *(matches, neighbors, biases, calibration, mixer),
+    *(matches, neighbors, biases, calibration, mixer, descent, newton),
 )
 
 KINDS = {
@@ -49,7 +51,7 @@ ONLY_PYTHON = {
     "FREQUENCY_TOTAL",  # 1 << FREQUENCY_BITS
     "INT8_MAX",  # stdint.h has them
     "INT16_MAX",
-    "MIXING_VERSION",  # C compares with 2
+    "MIXING_VERSION",  # C compares with 2 and 3
     "NO_TOKEN",  # -1 in native.h
     "EXPERTS",  # names: enum expert, tested below
     "TOP_TOKENS",  # native.h: LLMZIP_TOP_TOKENS

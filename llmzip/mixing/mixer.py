@@ -24,7 +24,7 @@ WEIGHT_UNIT = 1 << 20
 WEIGHT_LIMIT = 8 << 20
 GRADIENT_UNIT = np.float32(1 << 20)
 MAX_BITS = np.float32(20)
-FEATURE_UNIT, FEATURE_LIMIT = np.float32(1 << 8), np.float32(127)
+EVIDENCE_UNIT, EVIDENCE_LIMIT = np.float32(1 << 8), np.float32(127)
 SPREAD_UNIT = np.float32(1 << 16)
 
 
@@ -124,7 +124,7 @@ def _curvatures(features: Sequence[Float32Array], expected: Float32Array) -> Int
     """
     probable = np.minimum(expected, np.float32(1))
     spread = np.rint(probable * (np.float32(1) - probable) * SPREAD_UNIT).astype(np.int64)
-    limited = np.clip(np.stack(features, axis=-1), -FEATURE_LIMIT, FEATURE_LIMIT)
-    whole = np.rint(limited * FEATURE_UNIT).astype(np.int64)
+    limited = np.clip(np.stack(features, axis=-1), -EVIDENCE_LIMIT, EVIDENCE_LIMIT)
+    whole = np.rint(limited * EVIDENCE_UNIT).astype(np.int64)
     found: Int64Array = spread[:, :, None, None] * whole[:, :, :, None] * whole[:, :, None, :]
     return found

@@ -16,7 +16,7 @@ from llmzip.container.checks import CHECK_BYTES, SHORT_CHECK_BYTES, is_short
 from llmzip.container.header import (
     DICTIONARY_ID_BYTES,
     FINGERPRINT_PREFIX,
-    VERSION,
+    VERSIONS,
     FrameHeader,
     fingerprint_bytes,
     memory_code,
@@ -27,16 +27,19 @@ from llmzip.salvage.search import Words, combined
 
 NOTHING_STATED = FrameHeader(False, 0, is_guess=True)
 """Stands for a lost header."""
-_MIXED_ALIKE = (VERSION, 4)
+_OF_MIXING = {FrameHeader(False, 0, version=v).mixing_version: v for v in VERSIONS}
+_MIXED_ALIKE = sorted(_OF_MIXING.values(), reverse=True)
 """A version for each version of the mixing, the newest first."""
 
 MAX_HEADER_BYTES = 5 + FINGERPRINT_PREFIX + DICTIONARY_ID_BYTES
 
 _MIN_CODE = memory_code(block_bytes(1, False))
-_CODES = {3: range(256), 4: range(_MIN_CODE, 256), 5: range(_MIN_CODE, 256)}
+_CODES = {version: range(_MIN_CODE if version >= 4 else 0, 256) for version in VERSIONS}
 """By version: the memory codes that frames which name a model can have."""
 _WITHOUT_MODEL = range(_MIN_CODE, memory_code(block_bytes(MAX_BLOCK_SIZE, True)) + 1)
-_CODES_WITHOUT_MODEL = {3: range(1), 4: _WITHOUT_MODEL, 5: _WITHOUT_MODEL}
+_CODES_WITHOUT_MODEL = {
+    version: _WITHOUT_MODEL if version >= 4 else range(1) for version in VERSIONS
+}
 _MAX_WRONG = 4
 """Bytes of a short frame's header that may be wrong or absent: its check alone is too weak a
 witness.

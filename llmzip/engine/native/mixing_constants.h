@@ -67,8 +67,8 @@
 #define WEIGHT_LIMIT (8 << 20)
 #define GRADIENT_UNIT 0x1p20f
 #define MAX_BITS 20.0f
-#define FEATURE_UNIT 0x1p8f
-#define FEATURE_LIMIT 127.0f
+#define EVIDENCE_UNIT 0x1p8f
+#define EVIDENCE_LIMIT 127.0f
 #define SPREAD_UNIT 0x1p16f
 
 /* descent.py */

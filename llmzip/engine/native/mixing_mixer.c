@@ -79,8 +79,8 @@ static void add_curvature(const struct mixer_row *row, size_t i, float expected,
     float probable = smaller_of(expected, 1.0f);
     int32_t spread = (int32_t)lrintf(probable * (1.0f - probable) * SPREAD_UNIT);
     for (int k = 0; k < FEATURE_COUNT; k++) {
-        float f = smaller_of(larger_of(row->features[k][i], -FEATURE_LIMIT), FEATURE_LIMIT);
-        features[k] = (int32_t)lrintf(f * FEATURE_UNIT);
+        float f = smaller_of(larger_of(row->features[k][i], -EVIDENCE_LIMIT), EVIDENCE_LIMIT);
+        features[k] = (int32_t)lrintf(f * EVIDENCE_UNIT);
     }
     for (int k = 0, n = 0; k < FEATURE_COUNT; k++) {
         int32_t spread_feature = spread * features[k];

@@ -4,12 +4,13 @@
 
 #include "mixing_constants.h"
 
-#define CURVATURE_COUNT (FEATURE_COUNT * (FEATURE_COUNT + 1) / 2) /* the lower triangle, by rows */
+#define CURVATURE_COUNT (FEATURE_COUNT * (FEATURE_COUNT + 1) / 2) /* the lower triangle, by rows \
+                                                                   */
 
 /* For the mixer contexts of an expert, or for classes of tokens. */
 struct weight_sets {
     int64_t weights[MAX_CONTEXT_COUNT][FEATURE_COUNT];
-    int64_t seen[MAX_CONTEXT_COUNT];                      /* until version 2 */
+    int64_t seen[MAX_CONTEXT_COUNT];                       /* until version 2 */
     double curvatures[MAX_CONTEXT_COUNT][CURVATURE_COUNT]; /* from version 3 on */
 };
 
