@@ -14,7 +14,7 @@ from benchmarks.long_distance import tar_of
 from llmzip.container.block import Block
 from llmzip.container.header import FrameHeader, memory_code
 from llmzip.container.varint import varint
-from llmzip.engine.torch_engine import TorchEngine
+from llmzip.engine_loader import EngineLoader
 from llmzip.model.adapter import Adapter
 from llmzip.model.download import fetch_registered
 from llmzip.model.float_model import FloatModel
@@ -85,7 +85,7 @@ def test_a_folder_that_an_archive_holds_twice(default_model: IntegerModel) -> No
 @pytest.mark.parametrize("name", CORPUS_FILES)
 def test_corpus_files(default_model: IntegerModel, name: str) -> None:
     data = corpus(name, 4_000)
-    packed = llmzip.compress(data, 3, model=default_model, runtime=ALONE)
+    packed = llmzip.compress(data, 1, model=default_model, runtime=ALONE)
     assert llmzip.decompress(packed, model=default_model, runtime=ALONE) == data
 
 
@@ -101,7 +101,7 @@ def test_english_is_coded_well_below_what_classical_compressors_reach(
 
 
 def test_both_engines_make_the_same_file(default_model: IntegerModel, english: bytes) -> None:
-    data = english[5_000:7_000]
+    data = english[5_000:5_800]
     assert llmzip.compress(
         data, 1, model=default_model, runtime=llmzip.Runtime(engine="torch")
     ) == llmzip.compress(data, 1, model=default_model)
@@ -133,14 +133,14 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
 def test_integers_cost_less_than_half_a_percent(
     default_model: IntegerModel, float_model: FloatModel, english: bytes, tmp_path: pathlib.Path
 ) -> None:
-    """The code length of two 1024-token segments against float32 transformers on the same
-    tokens.
+    """The code length of two segments of 512 tokens against float32 transformers on the same
+    tokens; the engine of this machine, as the reference takes minutes for them on some.
     """
     import torch
 
     from tests.float_reference import load
 
-    ids = Tokenizer(default_model.vocabulary).encode(english[20_000:]).ids[:2048].reshape(2, 1024)
+    ids = Tokenizer(default_model.vocabulary).encode(english[20_000:]).ids[:1024].reshape(2, 512)
     start = np.full((2, 1), default_model.spec.start_token, np.int32)
     inputs = np.concatenate([start, ids[:, :-1]], axis=1)
     with torch.inference_mode():
@@ -148,10 +148,10 @@ def test_integers_cost_less_than_half_a_percent(
         costs = torch.log_softmax(logits, -1).gather(2, torch.from_numpy(ids).long()[..., None])
     float_bits = -costs.sum().item() / np.log(2)
 
-    engine = TorchEngine(default_model)
+    engine = EngineLoader.of(default_model).for_compression()
     bits = 0.0
-    session = engine.session(2, 1024, 64)
-    for t in range(0, 1024, 64):
+    session = engine.session(2, 512, 64)
+    for t in range(0, 512, 64):
         head = session.advance(inputs[:, t : t + 64])
         weights = engine.token_weights(
             head.vectors.reshape(128, -1), head.scales.reshape(-1)

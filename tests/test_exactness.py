@@ -5,6 +5,7 @@ one of their own.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -88,6 +89,11 @@ def process_of(name: str) -> tuple[object, ...]:
     return job["engine"], threads, environment
 
 
+def str_of_process(name: str) -> str:
+    """The same, to sort by."""
+    return repr(process_of(name))
+
+
 def run(
     folder: pathlib.Path, names: Sequence[str], given: pathlib.Path | None, job: dict[str, object]
 ) -> dict[str, bytes]:
@@ -166,21 +172,24 @@ def test_every_switch_gives_the_same_file(
 def test_every_switch_gives_the_same_file_with_the_default_model(
     tmp_path: pathlib.Path, default_model: object, english: bytes
 ) -> None:
-    """All switches, and each decodes what the one before has made."""
+    """All switches, and each decodes what another one has made. A short text: where processors
+    multiply no bytes, torch takes a second for each of its tokens.
+    """
     try:
-        data = corpus("eips2026a.md", 800)
+        data = corpus("eips2026a.md", 200)
     except pytest.skip.Exception:
-        data = english[:800]
+        data = english[:200]
     (tmp_path / "text").write_bytes(data)
     job: dict[str, object] = {"model": DEFAULT_MODEL, "level": 1, "input": str(tmp_path / "text")}
     digests = {}
     given = None
-    for name in SWITCHES:
+    groups = itertools.groupby(sorted(SWITCHES, key=str_of_process), key=str_of_process)
+    for names in [list(group) for _, group in groups]:
         try:
-            frame = run(tmp_path, [name], given, job)[name]
+            frames = run(tmp_path, names, given, job)
         except pytest.skip.Exception:
             continue
-        given = tmp_path / f"{name}.llmz"
-        digests[name] = hashlib.sha256(frame).hexdigest()
+        given = tmp_path / f"{names[-1]}.llmz"
+        digests.update((name, hashlib.sha256(frame).hexdigest()) for name, frame in frames.items())
     assert len(digests) >= 12
     assert len(set(digests.values())) == 1, digests

@@ -19,6 +19,7 @@ from llmzip.engine.base import Engine
 from llmzip.engine.native_engine import NativeEngine, kernel_names, native_is_available
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import UnsupportedModelError
+from llmzip.mixing.base import MIXING_VERSION
 from llmzip.model.convert import convert
 from llmzip.model.features import Features
 from llmzip.model.integer_model import IntegerModel
@@ -197,7 +198,7 @@ def test_their_memory_is_counted() -> None:
     assert counted[0] - counted[1] == 4 * 2 * (9 * 32 + 5 * 64)
     layout = StreamLayout(500, 4, 128, 8)
     spec = reference_model(model).spec
-    documented = documented_bytes(layout, spec, 0, False, 2)
+    documented = documented_bytes(layout, spec, 0, False, MIXING_VERSION)
     slots = 4 * 96  # of 80 positions
     assert documented == llm_bytes(500, 4, slots, 8, model.spec, False)
 

@@ -33,7 +33,7 @@ from llmzip.engine_loader import EngineLoader
 from llmzip.errors import FormatError, IntegrityError, LimitError, TruncatedError
 from llmzip.levels import LEVELS
 from llmzip.limits import FREE_OUTPUT
-from llmzip.mixing.base import capacity_bits_for, mixer_bytes
+from llmzip.mixing.base import MIXING_VERSION, capacity_bits_for, mixer_bytes
 from llmzip.mixing.reference import ReferenceContextMixer
 from llmzip.mixing.token_classes import token_classes
 from llmzip.model.integer_model import IntegerModel
@@ -331,7 +331,7 @@ def documented_need(size: int, payload: bytes, dictionary_tokens: int) -> int:
     spec = reference_model(tiny()).spec
     context = len(context_of(range(dictionary_tokens), spec))
     layout = read_layout(ReferenceReader(payload), size, spec, context, dictionary_tokens, False)
-    need = working_memory.llm_bytes(layout, spec, context, bool(dictionary_tokens), 2)
+    need = working_memory.llm_bytes(layout, spec, context, bool(dictionary_tokens), MIXING_VERSION)
     return working_memory.block_bytes(size, False) + need
 
 
