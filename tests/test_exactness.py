@@ -5,7 +5,6 @@ one of their own.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -78,7 +77,7 @@ SWITCHES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
 }
 
 
-def process_of(name: str) -> tuple[object, ...]:
+def process_of(name: str) -> str:
     """What must be alike for two switches to share a process: starting one takes longer than the
     job.
     """
@@ -86,12 +85,13 @@ def process_of(name: str) -> tuple[object, ...]:
     job = {**DEFAULT, **changes}
     # Torch's threads are the process's, not the engine's.
     threads = job["threads"] if job["engine"] == "torch" else None
-    return job["engine"], threads, environment
+    return repr((job["engine"], threads, environment))
 
 
-def str_of_process(name: str) -> str:
-    """The same, to sort by."""
-    return repr(process_of(name))
+PROCESSES: dict[str, list[str]] = {}
+"""The switches that share each process; "plain" is the first, and alone."""
+for _name in SWITCHES:
+    PROCESSES.setdefault(process_of(_name), []).append(_name)
 
 
 def run(
@@ -150,11 +150,7 @@ def frame_of(folder: pathlib.Path, tiny_frame: pathlib.Path) -> Callable[[str], 
 
     def frame(name: str) -> bytes:
         if name not in made:
-            together = [
-                other
-                for other in SWITCHES
-                if other != "plain" and process_of(other) == process_of(name)
-            ]
+            together = PROCESSES[process_of(name)]
             made.update(run(folder, together, tiny_frame, tiny_job(folder)))
         return made[name]
 
@@ -183,8 +179,7 @@ def test_every_switch_gives_the_same_file_with_the_default_model(
     job: dict[str, object] = {"model": DEFAULT_MODEL, "level": 1, "input": str(tmp_path / "text")}
     digests = {}
     given = None
-    groups = itertools.groupby(sorted(SWITCHES, key=str_of_process), key=str_of_process)
-    for names in [list(group) for _, group in groups]:
+    for names in PROCESSES.values():
         try:
             frames = run(tmp_path, names, given, job)
         except pytest.skip.Exception:

@@ -41,12 +41,12 @@ class RecordCodec:
 
         Raises ModelNotFoundError where the model is not installed.
         """
-        self.dictionary = as_dictionary(dictionary)
-        """The samples."""
-        engine = EngineLoader.of(model, runtime=runtime).for_compression()
         if version not in MIXING_VERSIONS:
             known = ", ".join(map(str, MIXING_VERSIONS))
             raise ValueError(f"version {version} of records: there are {known}")
+        self.dictionary = as_dictionary(dictionary)
+        """The samples."""
+        engine = EngineLoader.of(model, runtime=runtime).for_compression()
         prepared = self.dictionary.on(engine, version)
         self.digest = prepared.sha256
         """SHA-256 of model and dictionary: codecs with the same digest, context and check

@@ -4,8 +4,8 @@
 
 #include "mixing_constants.h"
 
-#define CURVATURE_COUNT (FEATURE_COUNT * (FEATURE_COUNT + 1) / 2) /* the lower triangle, by rows \
-                                                                   */
+/* Of each two features: the lower triangle, by rows. */
+#define CURVATURE_COUNT (FEATURE_COUNT * (FEATURE_COUNT + 1) / 2)
 
 /* For the mixer contexts of an expert, or for classes of tokens. */
 struct weight_sets {
