@@ -76,7 +76,7 @@ class Clock:
 def timed_methods(engine: TorchEngine) -> list[tuple[Any, str]]:
     """What a step's time goes into."""
     from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-    from llmzip.engine.native_mixer import NativeContextMixer
+    from llmzip.engine.native_mixer import _NativeMixers
 
     session: Any = type(engine.session(1, 64, 1))
     vectors = np.zeros((1, engine.model.spec.d_model), np.int8)
@@ -88,9 +88,9 @@ def timed_methods(engine: TorchEngine) -> list[tuple[Any, str]]:
         (tables, "replace"),
         (tables, "bucket_frequencies"),
         (tables, "token_frequencies"),
-        (NativeContextMixer, "recall"),
-        (NativeContextMixer, "mix"),
-        (NativeContextMixer, "learn"),
+        (_NativeMixers, "recall"),
+        (_NativeMixers, "mix"),
+        (_NativeMixers, "learn"),
         (correction.Corrections, "correct"),
         (correction.Corrections, "weights"),
         (correction.Corrections, "learn"),
