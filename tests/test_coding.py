@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip.arithmetic.frequencies import frequencies
-from llmzip.coding import constriction_coder, plain_coder, range_coder
+from llmzip.coding import constriction_coder, native_coder, plain_coder, range_coder
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
+from llmzip.engine.native_core import native_is_available
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.errors import IntegrityError
 from llmzip.model.integer_model import IntegerModel
@@ -20,6 +21,10 @@ from llmzip.predictor.schedule import Schedule
 from llmzip.predictor.stream_layout import StreamLayout
 from tests import golden
 from tests.reference_decoder import range_decoder
+
+CODERS = {"constriction": constriction_coder, "plain": plain_coder}
+if native_is_available():
+    CODERS["native"] = native_coder
 
 
 def test_golden_code_words() -> None:
@@ -49,7 +54,7 @@ def test_symbols_come_back_and_cost_what_they_should(data: st.DataObject) -> Non
 
 
 @given(st.integers(0, 300), st.integers(2, 60), st.integers(0, 999), st.booleans())
-def test_the_plain_coder_writes_and_reads_the_same(
+def test_all_coders_write_and_read_the_same(
     count: int, size: int, seed: int, carries: bool
 ) -> None:
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -63,26 +68,55 @@ def test_the_plain_coder_writes_and_reads_the_same(
         )
         decoded = constriction_coder.Decoder(words.astype(np.uint32)).decode(tables)
         symbols = symbols if decoded is None else decoded
-    encoders = plain_coder.Encoder(), constriction_coder.Encoder()
-    for part in (slice(0, 100), slice(100, None)):
-        for encoder in encoders:
+    parts = slice(0, 100), slice(100, None)
+    intervals = {}
+    for name, coder in CODERS.items():
+        encoder = coder.Encoder()
+        for part in parts:
             encoder.encode(symbols[part], tables[part])
-    lower, width, length = encoders[0].interval()
-    assert (lower, width, length) == encoders[1].interval()
+        intervals[name] = encoder.interval()
+    assert len(set(intervals.values())) == 1
+    lower, _, length = intervals["plain"]
     words = np.frombuffer(lower.to_bytes(length, "big"), ">u4").astype(np.uint32)
-    for decoder in (plain_coder.Decoder(words), constriction_coder.Decoder(words)):
-        for part in (slice(0, 100), slice(100, None)):
+    for coder in CODERS.values():
+        decoder = coder.Decoder(words)
+        for part in parts:
             decoded = decoder.decode(tables[part])
             assert decoded is not None
             assert decoded.tolist() == symbols[part].tolist()
 
 
-def test_without_constriction_the_files_are_the_same(
-    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint32])
+def test_tables_of_any_kind_and_layout(kind: type[np.integer]) -> None:
+    """Those of a device are int32, the torch engine's int64, the C core's uint32."""
+    tables = frequencies(np.random.default_rng(0).integers(0, 1000, (90, 300)))
+    symbols = np.random.default_rng(1).integers(0, 300, 90)
+    expected = RangeEncoder()
+    expected.encode(symbols, tables)
+    wide = np.zeros((90, 600), kind)
+    wide[:, ::2] = tables
+    coder = RangeEncoder()
+    coder.encode(symbols.astype(np.int16), wide[:, ::2])
+    assert coder.finish() == expected.finish()
+    decoder = RangeDecoder(coder.finish())
+    found = [decoder.decode(wide[rows : rows + 30, ::2]) for rows in (0, 30, 60)]
+    assert np.concatenate(found).tolist() == symbols.tolist()
+
+
+@pytest.mark.skipif(not native_is_available(), reason="the C core was not built")
+@pytest.mark.parametrize("symbols", [[-1], [4], [0, 0], [[0]]], ids=str)
+def test_symbols_outside_their_table_are_an_error(symbols: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"outside|shape"):
+        RangeEncoder().encode(np.array(symbols), np.full((1, 4), 1 << 22))
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_with_each_coder_the_files_are_the_same(
+    tiny_model: IntegerModel, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     data, frame = golden.TEXT, golden.frame_path("text").read_bytes()
-    monkeypatch.setattr(range_coder, "Encoder", plain_coder.Encoder)
-    monkeypatch.setattr(range_coder, "Decoder", plain_coder.Decoder)
+    monkeypatch.setattr(range_coder, "Encoder", CODERS[name].Encoder)
+    monkeypatch.setattr(range_coder, "Decoder", CODERS[name].Decoder)
     assert llmzip.compress(data, model=tiny_model) == frame
     assert llmzip.decompress(frame, model=tiny_model) == data
     with pytest.raises(IntegrityError, match="damaged"):

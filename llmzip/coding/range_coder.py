@@ -1,8 +1,9 @@
 """Symbols with integer frequencies <-> bytes.
 
-docs/format.md, "Range coder", describes the coder so that it can be rewritten. It is constriction's
-(32-bit words, 64-bit state), or the same in plain Python where PyPI has no constriction, as on
-Linux on ARM64. The words are stored big-endian without trailing zero bytes, which decoding supplies
+docs/format.md, "Range coder", describes the coder so that it can be rewritten: constriction's, with
+32-bit words and a state of 64 bits. The C core's is the quickest; where that is not built, the
+library's own serves, and where PyPI has none of it (Linux on ARM64), plain Python: the bytes are
+the same. The words are stored big-endian without trailing zero bytes, which decoding supplies
 again.
 """
 
@@ -15,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.coding.observer import CodingObserver
+from llmzip.engine.native_core import native_is_available
 from llmzip.errors import IntegrityError
 
-if TYPE_CHECKING or importlib.util.find_spec("constriction"):
+if TYPE_CHECKING or native_is_available():
+    from llmzip.coding.native_coder import Decoder, Encoder
+elif importlib.util.find_spec("constriction"):
     from llmzip.coding.constriction_coder import Decoder, Encoder
 else:
     from llmzip.coding.plain_coder import Decoder, Encoder

@@ -94,6 +94,8 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "mixer_follow": (_INT, _POINTER, _POINTER),
     "mixer_draft": (_INT, _POINTER, _INT, _INT, _POINTER, _POINTER),
     "mixer_select": (_INT, _POINTER, _POINTER, _INT),
+    "range_encode": (_INT, *[_POINTER] * 4, _INT, _INT),
+    "range_decode": (_INT, _POINTER, _POINTER, _INT, _POINTER, _INT, _INT, _POINTER),
     "product": (_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER),
     "peak": (_INT, _POINTER, _INT, _POINTER),
     "read": (_INT, _POINTER, _POINTER, _INT),

@@ -199,6 +199,16 @@ EXPORT int llmzip_mixer_draft(struct context_mixer *mixer, int rows, int most, i
 /* From now on the streams are these of the former ones, [streams], in ascending order. */
 EXPORT int llmzip_mixer_select(struct context_mixer *mixer, const int32_t *from, int streams);
 
+/* The range coder of docs/format.md. state: [4], the lower end and the range, how many words there
+ * are so far, and the point of a decoder. Tables [rows, count] of at least 1 that sum to 2^24.
+ * words: of an encoder with room for one a row; of a decoder `length`, beyond which zeros follow.
+ * Decoding returns how many symbols [rows] are known: fewer than `rows` where the words cannot have
+ * come from these tables. */
+EXPORT int llmzip_range_encode(uint64_t *state, uint32_t *words, const int32_t *symbols,
+                               const uint32_t *frequencies, int rows, int count);
+EXPORT int llmzip_range_decode(uint64_t *state, const uint32_t *words, int length,
+                               const uint32_t *frequencies, int rows, int count, int32_t *symbols);
+
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 64] ->
  * [rows, N rounded up to 32]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,
