@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
+from tests.reference_decoder.float32 import F, Flags, Integers, Vector, exp2, hadamard, quantize
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.transformer import ONE, Prediction, Transformer, rounded
 
@@ -210,11 +210,12 @@ class FeaturedTransformer(Transformer):
         """The scores of the visible positions."""
         return self.capped(products, self.features["attention_cap"])
 
-    def visible(self) -> list[int]:
-        """The positions that the present one sees in this layer."""
+    def visible(self) -> Flags:
+        """Whether the present position sees each in this layer."""
         windows = self.features["layer_window"]
-        window = windows[self.layer] if windows else 0
-        return [j for j in super().visible() if not window or j > self.position - window]
+        window = (windows[self.layer] if windows else 0) or self.position + 1
+        seen: Flags = super().visible() & (np.arange(self.position + 1) > self.position - window)
+        return seen
 
     def mlp(self, layer: int, q: Integers, s: np.float32) -> Vector:
         """The MLP, or the experts."""

@@ -16,6 +16,7 @@ F = np.float32
 
 Vector = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def round_to_int(x: np.float32) -> int:

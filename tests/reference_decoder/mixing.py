@@ -4,12 +4,16 @@ section 6)."""
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from tests.reference_decoder.biases import Biases
 from tests.reference_decoder.calibration import Calibration
-from tests.reference_decoder.float32 import F, exp2, round_to_int
+from tests.reference_decoder.float32 import F, Integers, Vector, exp2, round_to_int
 from tests.reference_decoder.match_model import Match, MatchModel
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.nearest_neighbors import NearestNeighbors, Vote
@@ -32,7 +36,7 @@ class Observation:
     row: Row
     match: Match
     vote: Vote
-    features: dict[int, list[F]]
+    features: dict[int, Vector]
     """Of each candidate."""
     corrected: list[int]
     """The weights of all tokens."""
@@ -51,10 +55,10 @@ class Mixing:
         self._biases = Biases(capacity_bits, version)
         self._calibration = Calibration()
         weights = FIRST_WEIGHTS_OF_VERSION_1 if version == 1 else FIRST_WEIGHTS
-        first = [round(2**20 * weight) for weight in weights]
+        first = np.array([round(2**20 * weight) for weight in weights])
         self._features = len(first)
-        self._weights: list[defaultdict[int, list[int]]] = [
-            defaultdict(lambda: [0] * self._features) for _ in range(5)
+        self._weights: list[defaultdict[int, Integers]] = [
+            defaultdict(lambda: 0 * first) for _ in range(5)
         ]
         self._weights[MATCHES] = defaultdict(lambda: first)
         self._seen: Counter[Key] = Counter()
@@ -80,13 +84,11 @@ class Mixing:
             ]
             if self._version > 1:
                 features += self._calibration.features(row, token)
-            mixed = [self._weights[kind][n] for kind, n in self._sets(observation, token)]
-            omegas = [F(sum(of_kinds)) * F(2.0**-20) for of_kinds in zip(*mixed, strict=True)]
-            exponent = omegas[0] * features[0]
-            for omega, feature in zip(omegas[1:], features[1:], strict=True):
-                exponent = exponent + omega * feature
+            sets = [self._weights[kind][n] for kind, n in self._sets(observation, token)]
+            omegas = sum(sets[1:], sets[0]).astype(F) * F(2.0**-20)
+            exponent = functools.reduce(operator.add, omegas * np.array(features, F))
             factor = exp2(min(max(exponent, F(-20)), F(20)))
-            observation.features[token] = features
+            observation.features[token] = np.array(features, F)
             observation.corrected[token] = round_to_int(F(row.weight(token)) * factor)
         return observation
 
@@ -109,19 +111,20 @@ class Mixing:
 
     def _descend(self, tokens: Sequence[int]) -> None:
         """One step against the slopes of the code length (6.6)."""
-        slopes: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * self._features)
-        curvatures: defaultdict[Key, Counter[tuple[int, int]]] = defaultdict(Counter)
+        size = self._features
+        slopes: defaultdict[Key, Integers] = defaultdict(lambda: np.zeros(size, np.int64))
+        curvatures = defaultdict[Key, Integers](lambda: np.zeros((size, size), np.int64))
         counts: Counter[Key] = Counter()
         for observation, token in zip(self._observed, tokens, strict=True):
             total = F(sum(observation.corrected))
             for candidate, features in observation.features.items():
                 expected = F(observation.corrected[candidate]) / total
                 error = F(candidate == token) - expected
-                steps = [round_to_int(error * feature * F(2**20)) for feature in features]
-                curved = curvature(features, expected) if self._version > 2 else {}
+                slope = np.rint(error * features * F(2**20)).astype(np.int64)
+                curved = curvature(features, expected)
                 for key in self._sets(observation, candidate):
-                    slopes[key] = [a + b for a, b in zip(slopes[key], steps, strict=True)]
-                    curvatures[key].update(curved)
+                    slopes[key] += slope
+                    curvatures[key] += curved
                 counts.update(self._sets(observation, candidate)[-1:] if self._version > 1 else ())
             counts.update(observation.mixer_contexts)
         for key, slope in slopes.items():
@@ -129,10 +132,8 @@ class Mixing:
                 moves = self._newton.moves(key, counts[key], slope, curvatures[key])
             else:
                 rate = F(0.001) + F(0.2) / (F(20) + F(self._seen[key]))
-                moves = [round_to_int(rate * F(step)) for step in slope]
+                moves = np.rint(rate * slope.astype(F)).astype(np.int64)
             kind, number = key
-            self._weights[kind][number] = [
-                min(max(weight + move, -LARGEST_WEIGHT), LARGEST_WEIGHT)
-                for weight, move in zip(self._weights[kind][number], moves, strict=True)
-            ]
+            moved = self._weights[kind][number] + moves
+            self._weights[kind][number] = np.clip(moved, -LARGEST_WEIGHT, LARGEST_WEIGHT)
         self._seen.update(counts)

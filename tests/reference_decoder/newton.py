@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 
-from tests.reference_decoder.float32 import F, round_to_int
+import numpy as np
+import numpy.typing as npt
+
+from tests.reference_decoder.float32 import F, Integers, Vector, round_to_int
 
 Key = tuple[int, int]
 """Names a set of weights: whose, and which of them."""
-Matrix = list[list[float]]
+Float64s = npt.NDArray[np.float64]
 
 
-def curvature(features: Sequence[F], expected: F) -> dict[tuple[int, int], int]:
-    """What one candidate adds to the curvature, for each two features, the first not the lower."""
+def curvature(features: Vector, expected: F) -> Integers:
+    """What one candidate adds to the curvature, for each two features."""
     probable = min(expected, F(1))
     spread = round_to_int(probable * (F(1) - probable) * F(2**16))
-    whole = [round_to_int(min(max(feature, F(-127)), F(127)) * F(2**8)) for feature in features]
-    pairs = [(k, m) for k in range(len(whole)) for m in range(k + 1)]
-    return {(k, m): spread * whole[k] * whole[m] for k, m in pairs}
+    whole = np.rint(np.clip(features, F(-127), F(127)) * F(2**8)).astype(np.int64)
+    return spread * np.outer(whole, whole)
 
 
 class Newton:
-    """The curvatures that sets of weights remember. Python's floats are binary64."""
+    """The curvatures that sets of weights remember."""
 
     def __init__(self, features: int) -> None:
-        self._features = features
-        self._remembered: defaultdict[Key, Matrix] = defaultdict(
-            lambda: [[0.0] * (k + 1) for k in range(features)]
+        self._ridge = np.diag([64.0] * features)
+        self._remembered: defaultdict[Key, Float64s] = defaultdict(
+            lambda: np.zeros((features, features))
         )
 
-    def moves(
-        self, key: Key, count: int, slope: Sequence[int], curved: Mapping[tuple[int, int], int]
-    ) -> list[int]:
+    def moves(self, key: Key, count: int, slope: Integers, curved: Integers) -> Integers:
         """What is added to the weights of a set."""
-        matrix = self._remembered[key]
         kept = 1024.0 / (1024.0 + count)
-        for k, row in enumerate(matrix):
-            for m in range(k + 1):
-                row[m] = row[m] * kept + float(curved.get((k, m), 0)) * 2.0**-32
-        with_ridge = [[*row[:-1], row[-1] + 64.0] for row in matrix]
-        return [round(0.4 * x) for x in solved(with_ridge, [float(step) for step in slope])]
+        matrix = self._remembered[key] * kept + curved.astype(np.float64) * 2.0**-32
+        self._remembered[key] = matrix
+        x = solved(matrix + self._ridge, slope.astype(np.float64))
+        return np.rint(0.4 * x).astype(np.int64)
 
 
-def solved(a: Matrix, b: list[float]) -> list[float]:
-    """The x of A x = b, where A's lower triangle is given; the order of all steps counts."""
+def solved(a: Float64s, b: Float64s) -> Float64s:
+    """The x of A x = b, where A's lower triangle counts; both are changed on the way. The order of
+    all that happens to one number counts."""
     size = len(b)
     for j in range(size):
-        column = [a[i][j] for i in range(j, size)]
-        for i in range(j + 1, size):
-            ratio = column[i - j] / column[0]
-            for m in range(j + 1, i + 1):
-                a[i][m] -= ratio * column[m - j]
-            b[i] -= ratio * b[j]
+        below = slice(j + 1, size)
+        ratios = a[below, j] / a[j, j]
+        a[below, below] -= np.outer(ratios, a[below, j])  # also above the diagonal, never read
+        b[below] -= ratios * b[j]
     for i in reversed(range(size)):
-        for j in range(i + 1, size):
-            b[i] -= a[j][i] * b[j]
-        b[i] /= a[i][i]
+        known = a[i + 1 :, i] * b[i + 1 :]
+        b[i] = functools.reduce(operator.sub, known, b[i]) / a[i, i]
     return b

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from tests.reference_decoder.float32 import F, Integers, Vector, exp2, hadamard, quantize
+from tests.reference_decoder.float32 import F, Flags, Integers, Vector, exp2, hadamard, quantize
 from tests.reference_decoder.model import Model
 
 ONE = F(1)
@@ -17,15 +17,25 @@ SINK_TOKENS = 4
 """A stream's first positions are seen however small the window is."""
 
 
-@dataclasses.dataclass
-class KVCache:
-    """The keys and values of one key/value head in one layer, a row for each position, each with
-    its scale."""
+class Rows:
+    """Vectors of integers, a row for each position, each with its scale."""
 
-    keys: list[Integers] = dataclasses.field(default_factory=list)
-    key_scales: list[np.float32] = dataclasses.field(default_factory=list)
-    values: list[Integers] = dataclasses.field(default_factory=list)
-    value_scales: list[np.float32] = dataclasses.field(default_factory=list)
+    def __init__(self, length: int) -> None:
+        self.integers = np.empty((0, length), np.int64)
+        self.scales = np.empty(0, F)
+
+    def append(self, integers: Integers, scale: np.float32) -> None:
+        """The row of the next position. Arrays are never changed, so that copies may share them."""
+        self.integers = np.concatenate([self.integers, integers[None]])
+        self.scales = np.append(self.scales, scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class KVCache:
+    """The keys and values of one key/value head in one layer."""
+
+    keys: Rows
+    values: Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +62,19 @@ class Transformer:
     def __init__(self, model: Model, window: int) -> None:
         self.model, self.spec, self.window = model, model.spec, window
         self.position = 0
+        size = self.spec.head_dim
         self.caches = [
-            [KVCache() for _ in range(self.spec.kv_heads)] for _ in range(self.spec.layers)
+            [KVCache(Rows(size), Rows(size)) for _ in range(self.spec.kv_heads)]
+            for _ in range(self.spec.layers)
         ]
 
     def copy(self) -> Transformer:
         """Another stream that has read the same."""
         twin = copy.copy(self)
-        twin.caches = copy.deepcopy(self.caches)
+        twin.caches = [
+            [KVCache(copy.copy(cache.keys), copy.copy(cache.values)) for cache in of_layer]
+            for of_layer in self.caches
+        ]
         return twin
 
     def predict(self, token: int) -> Prediction:
@@ -95,30 +110,30 @@ class Transformer:
         return q, F(1) / root
 
     def rope(self, y: Vector) -> Vector:
-        """Rotary position embedding: each pair of entries turned by the position's angle (4.3)."""
+        """Rotary position embedding of each head: each pair of entries turned by the position's
+        angle (4.3)."""
         return self.turned(y, "rope")
 
     def turned(self, y: Vector, table: str) -> Vector:
         """The same by a table."""
-        half = len(y) // 2
+        half = y.shape[-1] // 2
         cosine, sine = self.model.tensors[table][self.position].astype(F) / F(2**14)
-        a, b = y[:half], y[half:]
-        return np.concatenate([a * cosine - b * sine, b * cosine + a * sine])
+        a, b = y[..., :half], y[..., half:]
+        return np.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1)
 
     def attention(self, layer: int, q: Integers, s: np.float32) -> Vector:
         """Grouped-query attention over the window (4.3 to 4.5)."""
         spec, caches = self.spec, self.caches[layer]
-        keys = [self.rope(y) for y in self.heads(layer, "k", q)]
+        keys = self.rope(self.heads(layer, "k", q))
         for cache, key, value in zip(caches, keys, self.heads(layer, "v", q), strict=True):
-            for (integers, scale), rows, scales in (
-                (self.rounded_key(key), cache.keys, cache.key_scales),
-                (rounded(value), cache.values, cache.value_scales),
+            for (integers, scale), rows in (
+                (self.rounded_key(key), cache.keys),
+                (rounded(value), cache.values),
             ):
-                rows.append(integers)
-                scales.append(scale * s)
+                rows.append(integers, scale * s)
         outputs = []
-        for h, y in enumerate(self.heads(layer, "q", q)):
-            query, scale = self.rounded_key(self.rope(y))
+        for h, y in enumerate(self.rope(self.heads(layer, "q", q))):
+            query, scale = self.rounded_key(y)
             cache = caches[h * spec.kv_heads // spec.heads]
             outputs.append(self.attend(query, scale * s, cache))
         return self.output(f"layers.{layer}.o", np.concatenate(outputs))
@@ -140,12 +155,12 @@ class Transformer:
     def attend(self, query: Integers, scale: np.float32, cache: KVCache) -> Vector:
         """What one query finds in a cache (4.5)."""
         seen = self.visible()
-        keys, values = np.array(cache.keys)[seen], np.array(cache.values)[seen]
-        key_scales, value_scales = np.array(cache.key_scales, F), np.array(cache.value_scales, F)
-        scores = self.scores((keys @ query).astype(F) * key_scales[seen] * scale)
+        keys, values = cache.keys.integers[seen], cache.values.integers[seen]
+        key_scales, value_scales = cache.keys.scales[seen], cache.values.scales[seen]
+        scores = self.scores((keys @ query).astype(F) * key_scales * scale)
         softmax = np.rint(exp2(np.maximum(scores - scores.max(), F(-30))) * F(2**15))
-        total, largest = F(int(softmax.sum(dtype=np.float64))), value_scales.max()
-        weights = np.rint(softmax * value_scales[seen] * (F(2**16) / (total * largest)))
+        total, largest = F(int(softmax.sum(dtype=np.float64))), cache.values.scales.max()
+        weights = np.rint(softmax * value_scales * (F(2**16) / (total * largest)))
         sums: Integers = weights.astype(np.int64) @ values
         output: Vector = sums.astype(F) * (largest * F(2**-16))
         return output
@@ -154,10 +169,11 @@ class Transformer:
         """The scores of the visible positions; a decoder with features may cap them (4.9)."""
         return products
 
-    def visible(self) -> list[int]:
-        """The positions that the present one sees (4.4)."""
-        p = self.position
-        return [j for j in range(p + 1) if j > p - self.window or j < SINK_TOKENS]
+    def visible(self) -> Flags:
+        """Whether the present position sees each (4.4)."""
+        j = np.arange(self.position + 1)
+        seen: Flags = (j > self.position - self.window) | (j < SINK_TOKENS)
+        return seen
 
     def mlp(self, layer: int, q: Integers, s: np.float32) -> Vector:
         """The MLP with SiLU gates; its inner vector is rotated, to be rounded more finely (4.6)."""
