@@ -133,6 +133,33 @@ def test_the_self_test_refuses_a_saturating_kernel() -> None:
         gemm.select_int8_kernel(torch.device("cpu"), [saturating])
 
 
+@pytest.mark.parametrize(("int8", "float32", "slow"), [(0.9, 0.1, True), (0.2, 0.1, False)])
+def test_slow_int8_products_come_last(
+    monkeypatch: pytest.MonkeyPatch, int8: float, float32: float, slow: bool
+) -> None:
+    """Where torch multiplies int8 in a plain loop; a clock stands still but for products."""
+    clock = [0.0]
+
+    def lasting(seconds: float) -> Callable[..., torch.Tensor]:
+        def multiply(kernel: object, x: torch.Tensor, weight: torch.Tensor, n: int) -> torch.Tensor:
+            clock[0] += seconds
+            return torch.mm(x.double(), weight.double()).float()
+
+        return multiply
+
+    monkeypatch.setattr(gemm.IntegerKernel, "multiply", lasting(int8))
+    monkeypatch.setattr(gemm.FloatKernel, "multiply", lasting(float32))
+    monkeypatch.setattr(gemm.time, "perf_counter", lambda: clock[0])
+    gemm.int8_products_are_slow.cache_clear()
+    try:
+        assert gemm.int8_products_are_slow() is slow
+        cpu = torch.device("cpu")
+        assert gemm.select_int8_kernel(cpu).name == ("float32" if slow else "int8")
+        assert gemm.select_int8_kernel(cpu, [gemm.IntegerKernel()]).name == "int8"
+    finally:
+        gemm.int8_products_are_slow.cache_clear()
+
+
 def bfloat16(x: torch.Tensor) -> torch.Tensor:
     return x.bfloat16().float()
 

@@ -1,13 +1,15 @@
 """Exact integer matrix products in torch, and the self-test that decides which kernel may serve.
 
-Every kernel returns the same integers; they differ in speed and in where they are right.
-`torch._int_mm` saturates on CPUs without VNNI, low-precision float modes drop bits, so a kernel is
-used only after it has reproduced known answers with extreme operands on the very device and
-settings at hand.
+Every kernel returns the same integers; they differ in speed and in where they are right. On CPUs
+without VNNI `torch._int_mm` saturates, or is a plain loop, as the version and the settings have it;
+low-precision float modes drop bits. So a kernel is used only after it has reproduced known answers
+with extreme operands on the very device and settings at hand.
 """
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -103,11 +105,12 @@ class FloatKernel(Int8Kernel):
         return total.to(torch.float32)
 
 
+@functools.cache
 def _known_operands(
     rows: int, columns: int, depth: int, low: int, high: int
 ) -> tuple[Tensor, Tensor]:
     """Operands that overflow every short accumulator somewhere: constant extremes, alternating
-    signs, a mixed part.
+    signs, a mixed part. Kept, as each engine is tested: not to be changed.
     """
     span = high - low + 1
     x = torch.full((rows, depth), high, dtype=torch.int64, device="cpu")
@@ -121,6 +124,13 @@ def _known_operands(
     return x, w
 
 
+@functools.cache
+def _known_products(rows: int, columns: int, depth: int) -> Tensor:
+    """Of operands between -127 and 127, as float32."""
+    x, w = _known_operands(rows, columns, depth, -127, 127)
+    return (x @ w.t()).to(torch.float32)
+
+
 def int8_kernel_is_exact(kernel: Int8Kernel, device: torch.device) -> bool:
     """Whether a kernel reproduces the int64 product of extreme operands, for narrow, odd and wide
     shapes.
@@ -128,7 +138,7 @@ def int8_kernel_is_exact(kernel: Int8Kernel, device: torch.device) -> bool:
     for rows in (1, 3, 16, 33):
         for depth in (64, 576, 1536):
             x, w = _known_operands(rows, 96, depth, -127, 127)
-            expected = (x @ w.t()).to(torch.float32)
+            expected = _known_products(rows, 96, depth)
             try:
                 got = kernel.multiply(
                     x.to(device, torch.int8), kernel.prepare(w.to(device, torch.int8)), len(w)
@@ -146,21 +156,55 @@ def int8_kernels(device: torch.device) -> tuple[Int8Kernel, ...]:
     return integer, FloatKernel(torch.float32), FloatKernel(torch.float64)
 
 
+@functools.cache
+def int8_products_are_slow() -> bool:
+    """Whether this CPU multiplies int8 several times slower than float32: the plain loop that torch
+    has where there is no instruction for it takes 10 to 70 times as long, a fast one less time and
+    a quarter of the memory.
+    """
+    x, w = (a.to(torch.int8) for a in _known_operands(16, 512, 576, -127, 127))
+    fastest = []
+    for kernel in (IntegerKernel(), FloatKernel(torch.float32)):
+        weight, seconds = kernel.prepare(w), []
+        for _ in range(3):  # other programs may take the processor meanwhile
+            start = time.perf_counter()
+            kernel.multiply(x, weight, len(w))
+            seconds.append(time.perf_counter() - start)
+        fastest.append(min(seconds))
+    return fastest[0] > 4 * fastest[1]
+
+
 def select_int8_kernel(
     device: torch.device, kernels: Sequence[Int8Kernel] | None = None
 ) -> Int8Kernel:
-    """The first kernel that passes the self-test on this device.
+    """The first kernel that passes the self-test on this device; int8 products come last on a CPU
+    where they are slow.
 
     Raises LLMZipError if none does (a broken device or math library): better no answer than a wrong
     one.
     """
-    for kernel in kernels or int8_kernels(device):
+
+    def is_slow(kernel: Int8Kernel) -> bool:
+        return kernel.name == "int8" and device.type == "cpu" and int8_products_are_slow()
+
+    for kernel in sorted(kernels or int8_kernels(device), key=is_slow):
         if int8_kernel_is_exact(kernel, device):
             return kernel
     raise LLMZipError(
         f"no matrix product on {device} returns exact integers; "
         "set float32 matmul precision to 'highest'"
     )
+
+
+@functools.cache
+def _known_float_products() -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Two operands and their product: of scores, 127 * 127 * 64 < 2**20, and of outputs, whose
+    weights are up to 2**16, 2**24 in total.
+    """
+    x, w = _known_operands(33, 64, 1000, -131, 131)
+    x, w = x.clone(), w.clamp(-127, 127)
+    x[0, 0], x[0, 1:] = 65535, 1
+    return [(x, w, x @ w.t()) for x, w in (_known_operands(33, 64, 64, -127, 127), (x, w))]
 
 
 def select_float_type(device: torch.device) -> torch.dtype:
@@ -173,16 +217,10 @@ def select_float_type(device: torch.device) -> torch.dtype:
     (15 bits), so one factor of 65535 finds them out.
     """
     for dtype in (torch.float32, torch.float64):
-        # Scores: 127 * 127 * 64 < 2**20; outputs: weights of up to 2**16, 2**24 in total.
-        for depth in (64, 1000):
-            largest = 127 if depth == 64 else (1 << 17) // depth
-            x, w = _known_operands(33, 64, depth, -largest, largest)
-            if depth == 1000:
-                x[0, 0], x[0, 1:] = 65535, 1
-                w = w.clamp(-127, 127)
+        for x, w, expected in _known_float_products():
             a, b = x.to(device, dtype), w.to(device, dtype).t()
             if any(
-                not torch.equal(y.to("cpu", torch.int64), x @ w.t())
+                not torch.equal(y.to("cpu", torch.int64), expected)
                 for y in (torch.bmm(a[None], b[None])[0], torch.matmul(a, b))
             ):
                 break
