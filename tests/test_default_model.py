@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dbm
+import ctypes.macholib
+import io
 import pathlib
 import time
 
@@ -68,23 +69,24 @@ def test_nasty_strings(default_model: IntegerModel, data: bytes) -> None:
 
 
 def test_a_folder_that_an_archive_holds_twice(default_model: IntegerModel) -> None:
-    folder = pathlib.Path(dbm.__file__).parent
-    once, twice = tar_of(folder, ("dbm",)), tar_of(folder, ("dbm", "dbm"))
+    folder = pathlib.Path(ctypes.macholib.__file__).parent  # short files
     sizes, seconds = [], []
-    for data in (once, twice):
+    for names in (("macholib",), ("macholib", "macholib")):
+        data = tar_of(folder, names).rstrip(b"\0")  # zeros to the next 10 KiB, which zstd is for
         start = time.process_time()
         packed = llmzip.compress(data, 1, model=default_model, runtime=ALONE)
         middle = time.process_time()
         assert llmzip.decompress(packed, model=default_model, runtime=ALONE) == data
+        assert "llm" in llmzip.list_frames(io.BytesIO(packed))[0].codecs[0]
         sizes.append(len(packed))
         seconds.append((middle - start, time.process_time() - middle))
-    assert sizes[1] < 1.01 * sizes[0]
+    assert sizes[1] < sizes[0] + 24
     assert all(pair < 1.3 * single for single, pair in zip(*seconds, strict=True))
 
 
 @pytest.mark.parametrize("name", CORPUS_FILES)
 def test_corpus_files(default_model: IntegerModel, name: str) -> None:
-    data = corpus(name, 4_000)
+    data = corpus(name, 1_500)
     packed = llmzip.compress(data, 1, model=default_model, runtime=ALONE)
     assert llmzip.decompress(packed, model=default_model, runtime=ALONE) == data
 
@@ -94,7 +96,7 @@ def test_english_is_coded_well_below_what_classical_compressors_reach(
 ) -> None:
     import lzma
 
-    data = english[:5_000]
+    data = english[:2_500]
     packed = llmzip.compress(data, model=default_model, runtime=ALONE)
     assert llmzip.decompress(packed, model=default_model, runtime=ALONE) == data
     assert len(packed) < 0.5 * len(lzma.compress(data, preset=9))

@@ -43,8 +43,8 @@ from tests.reference_decoder.llm import decode_llm
 from tests.reference_decoder.token_classes import token_classes as documented_classes
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
-BLOCK = 400
-REFERENCE, MESSAGE = b"".join(LINES[:12]), b"".join(LINES[12:18])
+BLOCK = 200
+REFERENCE, MESSAGE = b"".join(LINES[:6]), b"".join(LINES[12:15])
 
 
 @pytest.fixture(autouse=True)
@@ -253,8 +253,8 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 # ---- several blocks ------------------------------------------------------------------------------
 
 # Too short for matches.
-LONG = TEXT[:400] + MESSAGE + TEXT[250:400] + TEXT[100:250]
-SEEKS = [(len(LONG) - 5, 100), (0, 50), (BLOCK - 4, 10), (2 * BLOCK + 50, 100)]
+LONG = TEXT[:200] + TEXT[50:200] + MESSAGE + TEXT[20:150]
+SEEKS = [(len(LONG) - 5, 100), (0, 50), (BLOCK - 4, 10), (2 * BLOCK + 5, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
 
