@@ -9,8 +9,8 @@ with extreme operands on the very device and settings at hand.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -167,9 +167,9 @@ def int8_products_are_slow() -> bool:
     for kernel in (IntegerKernel(), FloatKernel(torch.float32)):
         weight, seconds = kernel.prepare(w), []
         for _ in range(3):  # other programs may take the processor meanwhile
-            start = time.perf_counter()
+            start = perf_counter()
             kernel.multiply(x, weight, len(w))
-            seconds.append(time.perf_counter() - start)
+            seconds.append(perf_counter() - start)
         fastest.append(min(seconds))
     return fastest[0] > 4 * fastest[1]
 
