@@ -351,34 +351,39 @@ def test_a_mixer_outlives_its_engine_s_name() -> None:
     advance(mixers, Text(np.random.default_rng(6), spec.d_model, spec.vocab), 1)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("streams", [[9, 1, 12, 4], [70, 1, 130, 33]], ids=["few", "many"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_several_mixers_are_as_each_alone(threads: int) -> None:
-    """Rows between the parts are nobody's; mixers come and go from step to step."""
-    engine = engine_of("smallest", threads=threads)
+def test_several_mixers_are_as_each_alone(threads: int, streams: list[int], version: int) -> None:
+    """Rows between the parts are nobody's; mixers come and go from step to step, and one has no
+    rows in some. What many rows say is summed by several threads.
+    """
+    engine, single = engine_of("smallest", threads=threads), engine_of("smallest")
     spec = engine.model.spec
     text = Text(np.random.default_rng(threads), spec.d_model, spec.vocab)
-    streams = [9, 1, 12, 4]
-    firsts = [0, 11, 12, 30]
-    together, alone = ([both(engine, 8)[0] for _ in streams] for _ in range(2))
+    firsts = np.add([0, 2, 2, 8], [0, *np.cumsum(streams[:3])]).tolist()
+    rows = firsts[3] + streams[3]
+    together, alone = ([both(which, 8, version)[0] for _ in streams] for which in (engine, single))
     for mixer, other, count in zip(together, alone, streams, strict=True):
         mixer.start(count, NO_CONTEXT)
         other.start(count, NO_CONTEXT)
     for step in range(12):
         live = [i for i in range(4) if (step + i) % 5]
-        parts = [slice(firsts[i], firsts[i] + streams[i] - step % streams[i]) for i in live]
+        counts = [streams[i] - step % (streams[i] + 1) for i in live]
+        parts = [slice(firsts[i], firsts[i] + n) for i, n in zip(live, counts, strict=True)]
         joined = together[live[0]].beside([together[i] for i in live[1:]])
         in_turn = MixersInTurn([alone[i] for i in live])
-        weights = text.weights(34)
+        weights = text.weights(rows)
         totals = weights.sum(axis=1, dtype=np.int64)
         top = np.argsort(-weights, axis=1, kind="stable")[:, :TOP_TOKENS].astype(np.int32)
-        vectors, came = text.vectors(34), text.some_tokens(34)
-        top[9:11] = vectors[9:11] = -9  # nobody looks at them
+        vectors, came = text.vectors(rows), text.some_tokens(rows)
+        top[streams[0] : firsts[1]] = vectors[streams[0] : firsts[1]] = -9  # nobody looks at them
         found = [m.recall(parts, vectors, top) for m in (joined, in_turn)]
         np.testing.assert_array_equal(*found, strict=True)
         of_them = np.take_along_axis(weights, np.maximum(found[0], 0), axis=1)
         mixed = [m.mix(parts, of_them, totals) for m in (joined, in_turn)]
         np.testing.assert_array_equal(*mixed, strict=True)
-        outside = np.ones(34, bool)
+        outside = np.ones(rows, bool)
         for part in parts:
             outside[part] = False
         assert (found[0][outside] == NO_TOKEN).all()
@@ -391,7 +396,7 @@ def test_several_mixers_are_as_each_alone(threads: int) -> None:
                 MixersInTurn([alone[i] for i in live]),
             )
         for m in learning:
-            m.learn(parts, came, weights[np.arange(34), came])
+            m.learn(parts, came, weights[np.arange(rows), came])
 
 
 def test_several_mixers_refuse_parts_that_do_not_fit() -> None:

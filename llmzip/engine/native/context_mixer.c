@@ -36,8 +36,10 @@ struct context_mixer {
     uint8_t *classes; /* of tokens, [vocab] */
     char *tables;     /* of the experts, and the classes */
     size_t table_bytes;
-    char *searches; /* [threads] of search_bytes: a search and its histogram */
-    size_t search_bytes;
+    char *scratch; /* [threads] of scratch_bytes: a search and its histogram, or sums of rows */
+    size_t scratch_bytes;
+    size_t sum_count;        /* how many of the threads' sums learning takes */
+    atomic_size_t sums_left; /* that are not complete yet */
 
     /* The rows: one of each kind for each stream. */
     char *rows;
@@ -90,16 +92,16 @@ static int allocate_tables(struct context_mixer *m)
 
 /* Scratch for the threads of an engine in the place of what was before; 0 when there is no memory,
  * and nothing has changed. */
-static int allocate_searches(struct context_mixer *m, struct engine *engine)
+static int allocate_scratch(struct context_mixer *m, struct engine *engine)
 {
-    size_t bytes =
-        round_up(sizeof(struct search) + (64 * m->neighbors.words + 1) * sizeof(uint32_t), 64) + 64;
-    char *searches = alloc_huge(bytes * (size_t)pool_threads(engine->pool));
-    if (!searches)
+    size_t search = sizeof(struct search) + (64 * m->neighbors.words + 1) * sizeof(uint32_t);
+    size_t bytes = round_up(larger(search, sizeof(struct mixer_sums)), 64) + 64;
+    char *scratch = alloc_huge(bytes * (size_t)pool_threads(engine->pool));
+    if (!scratch)
         return 0;
-    free_huge(m->searches);
-    m->searches = searches;
-    m->search_bytes = bytes;
+    free_huge(m->scratch);
+    m->scratch = scratch;
+    m->scratch_bytes = bytes;
     m->engine = engine;
     return 1;
 }
@@ -151,7 +153,7 @@ void llmzip_mixer_free(struct context_mixer *m)
     if (!m)
         return;
     free_huge(m->rows);
-    free_huge(m->searches);
+    free_huge(m->scratch);
     free_huge(m->tables);
     free(m);
 }
@@ -162,8 +164,8 @@ struct context_mixer *llmzip_mixer_copy(const struct context_mixer *from)
     if (!m)
         return NULL;
     *m = *from;
-    m->rows = m->searches = NULL;
-    if (allocate_tables(m) && allocate_searches(m, from->engine) &&
+    m->rows = m->scratch = NULL;
+    if (allocate_tables(m) && allocate_scratch(m, from->engine) &&
         allocate_rows(m, from->streams)) {
         memcpy(m->tables, from->tables, m->table_bytes);
         memcpy(m->rows, from->rows, m->row_bytes);
@@ -186,7 +188,7 @@ int llmzip_mixer_start(struct context_mixer *m, struct engine *engine, int strea
     for (int i = 0; i < count; i++)
         if (!is_token(m, context[i]))
             return LLMZIP_BAD_ARGUMENT;
-    if (!allocate_searches(m, engine) || !allocate_rows(m, (size_t)streams))
+    if (!allocate_scratch(m, engine) || !allocate_rows(m, (size_t)streams))
         return LLMZIP_NO_MEMORY;
     for (size_t r = 0; r < m->streams; r++)
         for (int i = 0; i < HISTORY; i++)
@@ -244,8 +246,8 @@ struct mix_step {
 
 struct learn_step {
     struct parts parts;
-    const int32_t *tokens, *weights;
-    atomic_size_t next; /* mixer */
+    size_t sum_count;   /* the largest of a mixer */
+    atomic_size_t next; /* mixer, or lesson */
 };
 
 /* Whether the parts lie in order in `rows` rows. */
@@ -332,14 +334,18 @@ static void recall_row(struct context_mixer *m, size_t r, const int8_t *vector, 
                   &m->bias_rows[r]);
 }
 
+static void *scratch_of(const struct context_mixer *m, size_t rank)
+{
+    return m->scratch + rank * m->scratch_bytes;
+}
+
 static void recall_rows(void *context, int rank)
 {
     struct recall_step *step = context;
     struct context_mixer *m;
     size_t own, row;
     while ((m = mixer_of(&step->parts, atomic_fetch_add(&step->next, 1), &own, &row))) {
-        char *scratch = m->searches + (size_t)rank * m->search_bytes;
-        struct search *search = (struct search *)(void *)scratch;
+        struct search *search = scratch_of(m, (size_t)rank);
         search->histogram = (uint32_t *)(void *)(search + 1);
         recall_row(m, own, step->vectors + row * m->neighbors.width,
                    step->top + row * (size_t)step->top_tokens, step->top_tokens, search);
@@ -351,23 +357,26 @@ static void mix_row(const struct context_mixer *m, size_t r, const int32_t *weig
 {
     struct candidates *candidates = &m->candidates[r];
     struct mixer_row *row = &m->mixer_rows[r];
+    const struct kernels *kernels = m->engine->kernels;
     /* Of a model within its bounds it is 2^23 at least. */
     candidates->total = total > 0 ? total : 1;
     for (size_t i = 0; i < candidates->count; i++) {
         row->model_weights[i] = weights[i];
         candidates->weights[i] = weights[i] > 1 ? weights[i] : 1;
         candidates->probabilities[i] = (float)candidates->weights[i] / (float)total;
-        candidates->bits[i] = log2_of(candidates->probabilities[i]);
+        candidates->bits[i] = candidates->probabilities[i];
     }
+    kernels->log2(candidates->bits, candidates->count);
     matches_features(&m->matches, &m->match_rows[r], candidates, row->features[FEATURE_MATCH]);
-    row->contexts[EXPERT_NEIGHBORS] = neighbors_features(&m->neighbors, &m->neighbor_rows[r],
-                                                         candidates, &row->features[FEATURE_SHARE]);
-    biases_features(&m->biases, &m->bias_rows[r], candidates, &row->features[FEATURE_BIAS]);
+    row->contexts[EXPERT_NEIGHBORS] = neighbors_features(
+        &m->neighbors, kernels, &m->neighbor_rows[r], candidates, &row->features[FEATURE_SHARE]);
+    biases_features(&m->biases, kernels, &m->bias_rows[r], candidates,
+                    &row->features[FEATURE_BIAS]);
     row->contexts[EXPERT_BIASES] = 0;
     if (m->version >= 2)
-        calibration_features(&m->calibration, candidates, &row->features[FEATURE_ONE]);
+        calibration_features(&m->calibration, kernels, candidates, &row->features[FEATURE_ONE]);
     row->contexts[EXPERT_CALIBRATION] = m->classes[m->histories[r].tokens[0]];
-    mixer_mix(&m->mixer, candidates, row);
+    mixer_mix(&m->mixer, kernels, candidates, row);
     for (size_t i = 0; i < columns; i++)
         mixed[i] = i < candidates->count ? row->mixed[i] : 0;
 }
@@ -467,7 +476,7 @@ static void note(struct context_mixer *m, const int32_t *tokens)
     m->fed++;
 }
 
-static void learn(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
+static void observe(struct context_mixer *m, const int32_t *tokens, const int32_t *weights)
 {
     for (size_t r = 0; r < m->active; r++) {
         const struct candidates *candidates = &m->candidates[r];
@@ -477,23 +486,74 @@ static void learn(struct context_mixer *m, const int32_t *tokens, const int32_t 
             if (candidates->tokens[i] == tokens[r])
                 m->observations[r].index = (int)i;
     }
-    mixer_learn(&m->mixer, m->mixer_rows, m->candidates, m->observations, m->active);
-    matches_learn(&m->matches, m->match_rows, m->observations, m->active);
-    neighbors_learn(&m->neighbors, m->neighbor_rows, m->candidates, m->observations, m->signatures,
-                    m->active);
-    biases_learn(&m->biases, m->bias_rows, m->candidates, m->observations, m->active);
-    if (m->version >= 2)
-        calibration_learn(&m->calibration, m->candidates, m->observations, m->active);
-    note(m, tokens);
 }
 
-static void learn_parts(void *context, int rank)
+/* Sums a part of the rows. Whoever completes the last sum adds all, and the mixer learns. */
+static void learn_weights(struct context_mixer *m, size_t part)
+{
+    const struct kernels *kernels = m->engine->kernels;
+    size_t parts = m->sum_count, first = m->active * part / parts,
+           end = m->active * (part + 1) / parts;
+    struct mixer_sums *sums = scratch_of(m, part);
+    mixer_begin_sums(sums);
+    mixer_sum(&m->mixer, kernels, m->mixer_rows + first, m->candidates + first,
+              m->observations + first, end - first, sums);
+    if (atomic_fetch_sub(&m->sums_left, 1) > 1)
+        return;
+    sums = scratch_of(m, 0);
+    for (size_t i = 1; i < parts; i++)
+        mixer_add_sums(&m->mixer, sums, scratch_of(m, i));
+    mixer_learn(&m->mixer, kernels, sums);
+}
+
+/* The experts learn different tables from the same observations, so in any order or at once. */
+enum lesson { LESSON_BIASES, LESSON_NEIGHBORS, LESSON_MATCHES, LESSON_COUNT };
+
+static void learn(struct context_mixer *m, enum lesson lesson)
+{
+    switch (lesson) {
+    case LESSON_BIASES:
+        biases_learn(&m->biases, m->bias_rows, m->candidates, m->observations, m->active);
+        break;
+    case LESSON_NEIGHBORS:
+        neighbors_learn(&m->neighbors, m->neighbor_rows, m->candidates, m->observations,
+                        m->signatures, m->active);
+        break;
+    default:
+        matches_learn(&m->matches, m->match_rows, m->observations, m->active);
+        if (m->version >= 2)
+            calibration_learn(&m->calibration, m->candidates, m->observations, m->active);
+    }
+}
+
+/* Mixers as a whole. */
+static void learn_mixers(void *context, int rank)
 {
     struct learn_step *step = context;
     (void)rank;
-    for (size_t i; (i = atomic_fetch_add(&step->next, 1)) < step->parts.count;)
-        learn(step->parts.mixers[i], step->tokens + step->parts.firsts[i],
-              step->weights + step->parts.firsts[i]);
+    for (size_t i; (i = atomic_fetch_add(&step->next, 1)) < step->parts.count;) {
+        struct context_mixer *m = step->parts.mixers[i];
+        for (size_t part = 0; part < m->sum_count; part++)
+            learn_weights(m, part);
+        for (enum lesson lesson = 0; lesson < LESSON_COUNT; lesson++)
+            learn(m, lesson);
+    }
+}
+
+/* Lessons of all mixers; first the sums, of which some thread must wait for the last. */
+static void learn_lessons(void *context, int rank)
+{
+    struct learn_step *step = context;
+    size_t mixers = step->parts.count, sums = mixers * step->sum_count;
+    (void)rank;
+    for (size_t i; (i = atomic_fetch_add(&step->next, 1)) < sums + mixers * LESSON_COUNT;)
+        if (i < sums) {
+            struct context_mixer *m = step->parts.mixers[i / step->sum_count];
+            if (i % step->sum_count < m->sum_count)
+                learn_weights(m, i % step->sum_count);
+        } else {
+            learn(step->parts.mixers[(i - sums) % mixers], (enum lesson)((i - sums) / mixers));
+        }
 }
 
 int llmzip_mixers_learn(struct context_mixer *const *mixers, const int32_t *firsts,
@@ -501,8 +561,7 @@ int llmzip_mixers_learn(struct context_mixer *const *mixers, const int32_t *firs
                         const int32_t *weights, int rows)
 {
     int64_t start = engine_clock();
-    struct learn_step step = {
-        .parts = {mixers, firsts, counts, (size_t)parts}, .tokens = tokens, .weights = weights};
+    struct learn_step step = {.parts = {mixers, firsts, counts, (size_t)parts}};
     if (!parts_fit(&step.parts, rows))
         return LLMZIP_BAD_ARGUMENT;
     for (size_t i = 0; i < step.parts.count; i++) {
@@ -512,8 +571,21 @@ int llmzip_mixers_learn(struct context_mixer *const *mixers, const int32_t *firs
             if (!is_token(mixers[i], tokens[firsts[i] + r]))
                 return LLMZIP_BAD_ARGUMENT;
     }
-    int is_much = parts > 1 && rows_of(&step.parts) >= MIN_SHARED_ROWS;
-    int status = share(&step.parts, is_much, learn_parts, &step);
+    size_t threads = (size_t)pool_threads(mixers[0]->engine->pool);
+    for (size_t i = 0; i < step.parts.count; i++) {
+        struct context_mixer *m = mixers[i];
+        size_t most = larger(m->active / MIN_SHARED_ROWS, 1);
+        m->sum_count = most < threads ? most : threads;
+        atomic_store(&m->sums_left, m->sum_count);
+        step.sum_count = larger(step.sum_count, m->sum_count);
+        observe(m, tokens + firsts[i], weights + firsts[i]);
+    }
+    /* Whole mixers where they are small: their rows stay in the cache of one thread. */
+    int is_much = (parts > 1 || step.sum_count > 1) && rows_of(&step.parts) >= MIN_SHARED_ROWS;
+    int status =
+        share(&step.parts, is_much, step.sum_count > 1 ? learn_lessons : learn_mixers, &step);
+    for (size_t i = 0; status == LLMZIP_OK && i < step.parts.count; i++)
+        note(mixers[i], tokens + firsts[i]);
     mixers[0]->engine->profile[PHASE_LEARN] += engine_clock() - start;
     return status;
 }

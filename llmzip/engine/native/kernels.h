@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "arithmetic_constants.h"
+#include "mixing_layout.h"
 #include "native.h"
 
 #if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0)
@@ -222,7 +223,20 @@ struct kernels {
     int64_t (*weight_sum)(const float *x, size_t n, float scale, float maximum);
     /* Section 6.3: adds Hamming distances of signatures [..., words] at `slots` to `own`. */
     void (*distances)(const uint64_t *signatures, size_t words, const uint64_t *own,
-                      const uint32_t *slots, size_t count, uint32_t *sums);
+                      const uint32_t *slots, size_t count, int32_t *sums);
+    /* Section 6 for many numbers; see kernels_mixing.h. */
+    void (*exp2_within)(float *x, size_t n, float least, float most);
+    void (*log2)(float *x, size_t n);
+    size_t (*at_most)(const int32_t *x, size_t first, size_t end, int32_t limit, uint32_t *indices);
+    /* Section 6.6, learning: adds the slopes and curvatures of `count` candidates to two sums,
+     * EVIDENCE_SUMS numbers, in the order of mixing_weights.h; their features have 0 for those that
+     * there are not. */
+    void (*sum_evidence)(const float (*features)[EVIDENCE_STRIDE], const float *errors,
+                         const float *spreads, size_t count, int has_curvature, int64_t *own,
+                         int64_t *others);
+    /* The x of A x = b of several sets: the lower triangle of A by rows; x takes the place of b,
+     * and A is lost. */
+    void (*solve)(double (*triangle)[SOLVED_TOGETHER], double (*right)[SOLVED_TOGETHER]);
     /* The dot product on registers; returns the number of multiply-adds. */
     int64_t (*peak)(size_t rounds);
     void (*read_through)(const uint8_t *from, size_t bytes);

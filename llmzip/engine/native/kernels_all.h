@@ -21,6 +21,7 @@
 
 #include "kernels_attention.h"
 #include "kernels_ceiling.h"
+#include "kernels_mixing.h"
 #include "kernels_signatures.h"
 #include "kernels_weights.h"
 
@@ -44,6 +45,11 @@ const struct kernels KERNELS_TABLE = {
     .weights = weights,
     .weight_sum = weight_sum,
     .distances = distances,
+    .exp2_within = exp2_within,
+    .log2 = log2_of_all,
+    .at_most = at_most,
+    .sum_evidence = sum_evidence,
+    .solve = solve,
     .peak = peak,
     .read_through = read_through,
 };

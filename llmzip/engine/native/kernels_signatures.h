@@ -3,29 +3,36 @@
 /* Prefetched before they are needed: their slots are scattered over the memory. */
 #define SIGNATURES_AHEAD 48
 
-static inline void add_distances(const uint64_t *signatures, size_t words, const uint64_t *own,
-                                 const uint32_t *slots, size_t count, uint32_t *sums)
+static inline __attribute__((always_inline)) void add_distances(const uint64_t *signatures,
+                                                                size_t words, const uint64_t *own,
+                                                                const uint32_t *slots, size_t count,
+                                                                int32_t *sums)
 {
+    size_t ahead = count < SIGNATURES_AHEAD ? count : SIGNATURES_AHEAD, end = count - ahead;
+    for (size_t i = 0; i < ahead; i++)
+        __builtin_prefetch(signatures + slots[i] * words);
     for (size_t i = 0; i < count; i++) {
         const uint64_t *signature = signatures + slots[i] * words;
-        size_t ahead = i + SIGNATURES_AHEAD < count ? i + SIGNATURES_AHEAD : count - 1;
-        __builtin_prefetch(signatures + slots[ahead] * words);
+        if (i < end)
+            __builtin_prefetch(signatures + slots[i + SIGNATURES_AHEAD] * words);
         uint32_t sum = 0;
         for (size_t w = 0; w < words; w++)
             sum += ones_of(signature[w] ^ own[w]);
-        sums[i] += sum;
+        sums[i] += (int32_t)sum;
     }
 }
 
-/* The compiler makes a straight line of a full slice, and of the single word that 576 dimensions
- * leave. */
+/* The compiler makes a straight line of a full slice, and of what 576 dimensions leave: a word, and
+ * one for contexts. */
 static void distances(const uint64_t *signatures, size_t words, const uint64_t *own,
-                      const uint32_t *slots, size_t count, uint32_t *sums)
+                      const uint32_t *slots, size_t count, int32_t *sums)
 {
     if (words == SLICE_WORDS)
         add_distances(signatures, SLICE_WORDS, own, slots, count, sums);
     else if (words == 1)
         add_distances(signatures, 1, own, slots, count, sums);
+    else if (words == 2)
+        add_distances(signatures, 2, own, slots, count, sums);
     else
         add_distances(signatures, words, own, slots, count, sums);
 }

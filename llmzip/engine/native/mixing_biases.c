@@ -30,14 +30,17 @@ void biases_recall(const struct biases *biases, const int32_t *history, int32_t 
     }
 }
 
-void biases_features(const struct biases *biases, const struct bias_row *row,
-                     const struct candidates *candidates, float (*features)[MAX_CANDIDATES])
+void biases_features(const struct biases *biases, const struct kernels *kernels,
+                     const struct bias_row *row, const struct candidates *candidates,
+                     float (*features)[CANDIDATES_ROOM])
 {
-    for (size_t i = 0; i < candidates->count; i++) {
-        features[0][i] = excess(biases->alone[candidates->tokens[i]]);
-        for (int k = 0; k < biases->hashed_features; k++)
-            features[1 + k][i] = excess(biases->hashed[row->slots[k][i]]);
-    }
+    for (size_t i = 0; i < candidates->count; i++)
+        features[0][i] = ratio_of(biases->alone[candidates->tokens[i]]);
+    for (int k = 0; k < biases->hashed_features; k++)
+        for (size_t i = 0; i < candidates->count; i++)
+            features[1 + k][i] = ratio_of(biases->hashed[row->slots[k][i]]);
+    for (int k = 0; k <= biases->hashed_features; k++)
+        kernels->log2(features[k], candidates->count);
 }
 
 void biases_learn(struct biases *biases, const struct bias_row *rows,

@@ -11,13 +11,13 @@
 
 struct biases {
     int shift;
-    int hashed_features;            /* one less in version 1 */
+    int hashed_features;           /* one less in version 1 */
     struct counts *alone, *hashed; /* [vocab], [4 * 2^c] */
 };
 
 /* One stream's step. */
 struct bias_row {
-    uint32_t slots[BIAS_FEATURES - 1][MAX_CANDIDATES];
+    uint32_t slots[BIAS_FEATURES - 1][CANDIDATES_ROOM];
 };
 
 void biases_take(struct biases *biases, struct arena *arena, int capacity_bits, size_t vocab);
@@ -26,8 +26,9 @@ void biases_new(struct biases *biases, int version);
  * first; top: the most likely token. */
 void biases_recall(const struct biases *biases, const int32_t *history, int32_t top,
                    const struct candidates *candidates, struct bias_row *row);
-void biases_features(const struct biases *biases, const struct bias_row *row,
-                     const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
+void biases_features(const struct biases *biases, const struct kernels *kernels,
+                     const struct bias_row *row, const struct candidates *candidates,
+                     float (*features)[CANDIDATES_ROOM]);
 void biases_learn(struct biases *biases, const struct bias_row *rows,
                   const struct candidates *candidates, const struct observation *observations,
                   size_t rows_count);

@@ -2,6 +2,7 @@
 #ifndef LLMZIP_MIXING_CALIBRATION_H
 #define LLMZIP_MIXING_CALIBRATION_H
 
+#include "kernels.h"
 #include "mixing_counts.h"
 
 struct calibration {
@@ -9,8 +10,8 @@ struct calibration {
 };
 
 /* FEATURE_ONE, FEATURE_BITS, FEATURE_RANK. */
-void calibration_features(const struct calibration *calibration,
-                          const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
+void calibration_features(const struct calibration *calibration, const struct kernels *kernels,
+                          const struct candidates *candidates, float (*features)[CANDIDATES_ROOM]);
 void calibration_learn(struct calibration *calibration, const struct candidates *candidates,
                        const struct observation *observations, size_t rows_count);
 

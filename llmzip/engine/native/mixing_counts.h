@@ -10,10 +10,10 @@ struct counts {
     int64_t observed, expected;
 };
 
-/* How much more often than expected. */
-static inline float excess(struct counts counts)
+/* How much more often than expected: log2 of it is the excess. */
+static inline float ratio_of(struct counts counts)
 {
-    return log2_of((float)(counts.observed + OCCURRENCE) / (float)(counts.expected + OCCURRENCE));
+    return (float)(counts.observed + OCCURRENCE) / (float)(counts.expected + OCCURRENCE);
 }
 
 /* What the model expects of candidate i. */

@@ -11,12 +11,14 @@
 /* EXP2_MIN <= x <= EXP2_MAX. */
 static inline float exp2_of(float x)
 {
-    float whole = floorf(x);
-    float r = x - whole;
+    /* The floor by an integer: floorf is a call where the processor has no instruction for it. */
+    int32_t below = (int32_t)x;
+    below -= (float)below > x;
+    float r = x - (float)below;
     float y = ((EXP2_C3 * r + EXP2_C2) * r + EXP2_C1) * r + 1.0f;
     uint32_t bits;
     memcpy(&bits, &y, 4);
-    bits += (uint32_t)(int32_t)whole << 23;
+    bits += (uint32_t)below << 23;
     memcpy(&y, &bits, 4);
     return y;
 }

@@ -41,13 +41,27 @@ static uint64_t sign_contexts(const int32_t *history)
     return word;
 }
 
+/* Bit i of the result: whether the byte i of 8 is positive. */
+static uint64_t positive_bytes(const int8_t *bytes)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t x = 0;
+    for (int i = 0; i < 8; i++) /* one load */
+        x |= (uint64_t)(uint8_t)bytes[i] << 8 * i;
+    uint64_t positive = ((x & 0x7f * ones) + 0x7f * ones) & ~x & 0x80 * ones;
+    return (positive >> 7) * 0x0102040810204080 >> 56; /* no two bits meet */
+}
+
 void neighbors_sign(const struct neighbors *n, const int8_t *vector, const int32_t *history,
                     uint64_t *signature)
 {
     for (size_t w = 0; w < n->sign_words; w++) {
         size_t bits = n->width - 64 * w < 64 ? n->width - 64 * w : 64;
         uint64_t word = 0;
-        for (size_t i = 0; i < bits; i++)
+        size_t i = 0;
+        for (; i + 8 <= bits; i += 8)
+            word |= positive_bytes(vector + 64 * w + i) << i;
+        for (; i < bits; i++)
             word |= (uint64_t)(vector[64 * w + i] > 0) << i;
         signature[w] = word;
     }
@@ -67,40 +81,69 @@ static uint64_t *slice(const struct neighbors *n, size_t first)
     return n->signatures + first * (n->mask + 1);
 }
 
-/* Moves the nearest of `first` and then `second` slots, both newest first, to the front; returns
- * how many. */
-static size_t select_nearest(const struct neighbors *n, struct search *search, size_t first,
-                             size_t second)
+/* The `limit` up to which there are `wanted` of `count` distances, but not below it; `below`: how
+ * many there are below it. The distances are those of `indices`. */
+static int32_t find_limit(const struct neighbors *n, const struct search *search,
+                          const uint32_t *indices, size_t count, size_t wanted, size_t *below)
 {
-    size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, below = 0,
-           kept = 0;
-    uint32_t limit = 0;
-    memset(search->histogram, 0, (64 * n->words + 1) * sizeof *search->histogram);
+    uint32_t *histogram = search->histogram;
+    int32_t limit = 0;
+    memset(histogram, 0, (64 * n->words + 1) * sizeof *histogram);
     for (size_t i = 0; i < count; i++)
-        search->histogram[search->distances[i]]++;
-    while (wanted && below + search->histogram[limit] < wanted)
-        below += search->histogram[limit++];
+        histogram[search->distances[indices[i]]]++;
+    for (*below = 0; wanted && *below + histogram[limit] < wanted; limit++)
+        *below += histogram[limit];
+    return limit;
+}
 
-    /* Of the equally distant ones at the limit, the newest of both lists. */
-    size_t newest = (size_t)(n->count - 1), a = 0, b = first;
-    uint32_t ties[NEIGHBORS];
-    for (size_t t = 0; t < wanted - below; t++) {
-        while (a < first && search->distances[a] != limit)
-            a++;
-        while (b < count && search->distances[b] != limit)
-            b++;
-        int is_first = b == count || (a < first && ((newest - search->slots[a]) & n->mask) <
-                                                       ((newest - search->slots[b]) & n->mask));
-        ties[t] = search->slots[is_first ? a++ : b++];
+/* One of so many distances tells roughly where the nearest end. */
+#define SAMPLED 16
+#define MIN_SAMPLED (SAMPLED * NEIGHBORS)
+#define SAMPLES_WANTED (4 * NEIGHBORS / SAMPLED)
+
+/* A distance that most likely some more than NEIGHBORS do not exceed. */
+static int32_t guess_limit(const struct neighbors *n, struct search *search, size_t count)
+{
+    if (count < MIN_SAMPLED)
+        return INT32_MAX;
+    size_t samples = 0, below;
+    for (size_t i = 0; i < count; i += SAMPLED)
+        search->indices[samples++] = (uint32_t)i;
+    return find_limit(n, search, search->indices, samples, SAMPLES_WANTED, &below);
+}
+
+/* Finds the nearest of `first` and then `second` slots, both newest first; returns how many. */
+static size_t select_nearest(const struct neighbors *n, const struct kernels *kernels,
+                             struct search *search, size_t first, size_t second)
+{
+    size_t count = first + second, wanted = count < NEIGHBORS ? count : NEIGHBORS, found, end;
+    const int32_t *distances = search->distances;
+    uint32_t *indices = search->indices;
+    int32_t limit = guess_limit(n, search, count);
+    for (;; limit = INT32_MAX) {
+        found = kernels->at_most(distances, 0, first, limit, indices);
+        end = found + kernels->at_most(distances, first, count, limit, indices + found);
+        if (end >= wanted)
+            break;
     }
-    for (size_t i = 0; kept < below; i++)
-        if (search->distances[i] < limit) {
-            search->slots[kept] = search->slots[i];
-            search->distances[kept++] = search->distances[i];
-        }
-    for (size_t t = 0; kept < wanted; t++) {
-        search->slots[kept] = ties[t];
-        search->distances[kept++] = limit;
+    size_t below, kept = 0, newest = (size_t)(n->count - 1), a = 0, b = found;
+    limit = find_limit(n, search, indices, end, wanted, &below);
+    for (size_t i = 0; kept < below; i++) {
+        search->near_slots[kept] = search->slots[indices[i]];
+        search->near_distances[kept] = distances[indices[i]];
+        kept += distances[indices[i]] < limit;
+    }
+    /* Of the equally distant ones at the limit, the newest of both lists. */
+    while (kept < wanted) {
+        while (a < found && distances[indices[a]] != limit)
+            a++;
+        while (b < end && distances[indices[b]] != limit)
+            b++;
+        int is_first =
+            b == end || (a < found && ((newest - search->slots[indices[a]]) & n->mask) <
+                                          ((newest - search->slots[indices[b]]) & n->mask));
+        search->near_slots[kept] = search->slots[indices[is_first ? a++ : b++]];
+        search->near_distances[kept++] = limit;
     }
     return wanted;
 }
@@ -122,17 +165,21 @@ void neighbors_recall(const struct neighbors *n, const struct kernels *kernels,
     for (size_t w = 0; w < n->words; w += SLICE_WORDS)
         kernels->distances(slice(n, w), slice_words(n, w), signature + w, search->slots,
                            first + second, search->distances);
-    votes->count = row->found = select_nearest(n, search, first, second);
+    votes->count = row->found = select_nearest(n, kernels, search, first, second);
     row->nearest = 0;
     for (size_t i = 0; i < votes->count; i++)
-        if (i == 0 || search->distances[i] < row->nearest)
-            row->nearest = search->distances[i];
+        if (i == 0 || search->near_distances[i] < row->nearest)
+            row->nearest = search->near_distances[i];
+    float bits[NEIGHBORS] = {0}, scale = kernel_scale(n);
+    for (size_t i = 0; i < votes->count; i++) {
+        int64_t distance = search->near_distances[i];
+        bits[i] = scale * (float)(row->nearest * row->nearest - distance * distance);
+    }
+    kernels->exp2_within(bits, votes->count, MIN_KERNEL_LOG2, 0.0f);
     row->near_total = row->nearer_total = 0;
     for (size_t i = 0; i < votes->count; i++) {
-        struct position position = n->positions[search->slots[i]];
-        int64_t distance = search->distances[i];
-        float bits = kernel_scale(n) * (float)(row->nearest * row->nearest - distance * distance);
-        float y = exp2_of(larger_of(bits, MIN_KERNEL_LOG2));
+        struct position position = n->positions[search->near_slots[i]];
+        float y = bits[i];
         votes->tokens[i] = position.token;
         votes->near[i] = (int32_t)llrintf(y * (float)(1 << VOTE_BITS));
         votes->nearer[i] = (int32_t)llrintf(y * y * (float)(1 << VOTE_BITS));
@@ -158,14 +205,18 @@ void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* By how many votes it has and how likely it is: how often such a candidate came. */
-static void voted_features(const struct neighbors *n, struct neighbor_row *row,
-                           const struct candidates *candidates, float *features)
+static void voted_features(const struct neighbors *n, const struct kernels *kernels,
+                           struct neighbor_row *row, const struct candidates *candidates,
+                           float *features)
 {
-    for (size_t i = 0; n->words > n->sign_words && i < candidates->count; i++) {
+    if (n->words == n->sign_words)
+        return;
+    for (size_t i = 0; i < candidates->count; i++) {
         int doubt = (int)smaller_of(-candidates->bits[i], DOUBT_BINS - 1);
         row->doubt_bins[i] = (uint8_t)(doubt > 0 ? doubt : 0);
-        features[i] = excess(n->voted[row->voted_bins[i]][row->doubt_bins[i]]);
+        features[i] = ratio_of(n->voted[row->voted_bins[i]][row->doubt_bins[i]]);
     }
+    kernels->log2(features, candidates->count);
 }
 
 static void learn_voted(struct neighbors *n, const struct neighbor_row *row,
@@ -176,15 +227,16 @@ static void learn_voted(struct neighbors *n, const struct neighbor_row *row,
               expectation(candidates, i));
 }
 
-int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
-                       const struct candidates *candidates, float (*features)[MAX_CANDIDATES])
+int neighbors_features(const struct neighbors *n, const struct kernels *kernels,
+                       struct neighbor_row *row, const struct candidates *candidates,
+                       float (*features)[CANDIDATES_ROOM])
 {
     float *shares = features[0], *surprises = features[1];
     memset(row->voted_bins, 0, candidates->count);
     if (!row->found) {
         memset(shares, 0, candidates->count * sizeof *shares);
         memset(surprises, 0, candidates->count * sizeof *surprises);
-        voted_features(n, row, candidates, features[2]);
+        voted_features(n, kernels, row, candidates, features[2]);
         return 0;
     }
     int64_t best = 0;
@@ -204,14 +256,16 @@ int neighbors_features(const struct neighbors *n, struct neighbor_row *row,
         float evidence =
             (float)row->surprises[i] * (1.0f / (1 << (VOTE_BITS + SURPRISE_BITS))) * closeness;
         row->share[i] = (near + nearer) * 0.5f;
-        shares[i] = log2_of(1.0f + row->odds * row->share[i] / candidates->probabilities[i]);
-        surprises[i] = log2_of(1.0f + SURPRISE_FACTOR * evidence);
+        shares[i] = 1.0f + row->odds * row->share[i] / candidates->probabilities[i];
+        surprises[i] = 1.0f + SURPRISE_FACTOR * evidence;
         int voted = (int)(row->share[i] * (float)VOTED_SCALE);
         row->voted_bins[i] =
             (uint8_t)(row->share[i] > 0.0f ? 2 + (voted < VOTED_SCALE ? voted : VOTED_SCALE - 1)
                                            : 1);
     }
-    voted_features(n, row, candidates, features[2]);
+    kernels->log2(shares, candidates->count);
+    kernels->log2(surprises, candidates->count);
+    voted_features(n, kernels, row, candidates, features[2]);
     return 1 + (int)smaller(AGREEMENT_BINS * best / row->near_total, AGREEMENT_BINS - 1);
 }
 
@@ -254,8 +308,8 @@ void neighbors_learn(struct neighbors *n, const struct neighbor_row *rows,
                 n,
                 w - w % SLICE_WORDS)[slot * slice_words(n, w - w % SLICE_WORDS) + w % SLICE_WORDS] =
                 signatures[r * n->words + w];
-        n->by_last.tokens[slot] = rows[r].last;
-        n->by_top.tokens[slot] = rows[r].top;
+        postings_add(&n->by_last, n->count, rows[r].last);
+        postings_add(&n->by_top, n->count, rows[r].top);
         n->positions[slot] = (struct position){observations[r].token, (int32_t)llrintf(surprise)};
     }
     postings_update(&n->by_last, n->by_last.tokens, n->count);

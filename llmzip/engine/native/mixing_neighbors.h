@@ -13,8 +13,8 @@ struct neighbors {
     size_t sign_words;  /* of a signature, the signs of the head input */
     size_t words;       /* of a signature; the last is for contexts, but in version 1 */
     int kernel;
-    int64_t count;             /* positions so far */
-    uint64_t *signatures;      /* [slices][2^c][words of the slice] */
+    int64_t count;        /* positions so far */
+    uint64_t *signatures; /* [slices][2^c][words of the slice] */
     struct postings by_last, by_top;
     struct position {
         int32_t token;
@@ -26,7 +26,11 @@ struct neighbors {
 
 /* Scratch of one thread. */
 struct search {
-    uint32_t slots[2 * SCANNED], distances[2 * SCANNED];
+    uint32_t slots[2 * SCANNED];
+    int32_t distances[2 * SCANNED];
+    uint32_t indices[2 * SCANNED];
+    uint32_t near_slots[NEIGHBORS];
+    int32_t near_distances[NEIGHBORS];
     uint32_t *histogram; /* [bits of a signature + 1] */
 };
 
@@ -42,10 +46,10 @@ struct neighbor_row {
     size_t found;
     int64_t nearest; /* distance */
     /* A_i, B_i, U_i. */
-    int64_t near[MAX_CANDIDATES], nearer[MAX_CANDIDATES], surprises[MAX_CANDIDATES];
+    int64_t near[CANDIDATES_ROOM], nearer[CANDIDATES_ROOM], surprises[CANDIDATES_ROOM];
     int64_t near_total, nearer_total;
-    float share[MAX_CANDIDATES], odds;
-    uint8_t voted_bins[MAX_CANDIDATES], doubt_bins[MAX_CANDIDATES];
+    float share[CANDIDATES_ROOM], odds;
+    uint8_t voted_bins[CANDIDATES_ROOM], doubt_bins[CANDIDATES_ROOM];
     int distance_bin, share_bin;
 };
 
@@ -63,8 +67,9 @@ void neighbors_recall(const struct neighbors *neighbors, const struct kernels *k
 void neighbors_count_votes(struct neighbor_row *row, const struct votes *votes, const size_t *voted,
                            size_t count);
 /* FEATURE_SHARE, FEATURE_SURPRISE, FEATURE_VOTED of each candidate; returns the mixer context. */
-int neighbors_features(const struct neighbors *neighbors, struct neighbor_row *row,
-                       const struct candidates *candidates, float (*features)[MAX_CANDIDATES]);
+int neighbors_features(const struct neighbors *neighbors, const struct kernels *kernels,
+                       struct neighbor_row *row, const struct candidates *candidates,
+                       float (*features)[CANDIDATES_ROOM]);
 void neighbors_learn(struct neighbors *neighbors, const struct neighbor_row *rows,
                      const struct candidates *candidates, const struct observation *observations,
                      const uint64_t *signatures, size_t rows_count);

@@ -14,11 +14,17 @@ struct postings {
     uint32_t *sorted; /* [2^c]: positions - first, by token and then by age */
     int32_t *others;  /* [2^c], in the same order, or NULL */
     uint32_t *starts; /* [vocab + 2]: where a token's positions start in `sorted` */
+    /* Those from `end` on: chains of the positions whose tokens have the same low bits. */
+    size_t chain_mask;
+    uint32_t *newest; /* [chains]: the chain's newest position + 1, modulo 2^32 */
+    uint32_t *before; /* [2^c], by slot: how far before it the chain's next one is, less 1 */
 };
 
 void postings_take(struct postings *postings, struct arena *arena, int capacity_bits, size_t vocab,
                    int has_others);
-/* After positions have been added to `tokens`; others [2^c], by slot. */
+/* Position `e`, the one after the last. */
+void postings_add(struct postings *postings, int64_t e, int32_t token);
+/* After positions have been added; others [2^c], by slot. */
 void postings_update(struct postings *postings, const int32_t *others, int64_t count);
 /* The slots of the newest SCANNED positions with this token, less those among them whose other
  * token is `except`. */

@@ -5,18 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mixing_constants.h"
+#include "mixing_layout.h"
 
 /* The tokens whose weights may be corrected, with the model's predictions. */
 struct candidates {
     size_t count;
     size_t tops; /* the first so many are the most likely tokens, in their order */
-    int32_t tokens[MAX_CANDIDATES];
-    int32_t weights[MAX_CANDIDATES]; /* the model's, at least 1 */
-    float probabilities[MAX_CANDIDATES];
-    float bits[MAX_CANDIDATES];     /* log2 of them */
-    uint8_t classes[MAX_CANDIDATES]; /* of the tokens */
-    int64_t total; /* of all tokens' weights */
+    int32_t tokens[CANDIDATES_ROOM];
+    int32_t weights[CANDIDATES_ROOM]; /* the model's, at least 1 */
+    float probabilities[CANDIDATES_ROOM];
+    float bits[CANDIDATES_ROOM];      /* log2 of them */
+    uint8_t classes[CANDIDATES_ROOM]; /* of the tokens */
+    int64_t total;                    /* of all tokens' weights */
 };
 
 /* The token that a stream has coded. */
