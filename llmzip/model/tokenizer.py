@@ -103,25 +103,32 @@ class Tokenizer:
 
     def decode(self, tokens: Tokens) -> bytes:
         """Join tokens. Raises IntegrityError if they are not what `encode` can produce."""
-        escape = self._vocabulary.escape_token
-        literals = iter(tokens.literals)
+        known, literals = self._vocabulary.token_bytes, iter(tokens.literals)
         out = bytearray()
-        for i in numbers_of(tokens.ids):
-            if i == escape:
-                out.append(next(literals))
-            else:
-                piece = (
-                    self._vocabulary.token_bytes[i]
-                    if i < len(self._vocabulary.token_bytes)
-                    else b""
-                )
-                if not piece:
-                    raise IntegrityError(f"token {i} stands for no text; the block is damaged")
-                out += piece
+        for part in _parts(tokens.ids):
+            are_known = max(part) < len(known)
+            pieces = list(map(known.__getitem__, part)) if are_known else [b""] * len(part)
+            if not all(pieces):
+                for i, piece in enumerate(pieces):
+                    pieces[i] = piece or self._piece(part[i], literals)
+            out += b"".join(pieces)
         return bytes(out)
+
+    def _piece(self, token: int, literals: Iterator[int]) -> bytes:
+        """What a token stands for: an escape token for the next literal."""
+        if token == self._vocabulary.escape_token:
+            return bytes([next(literals)])
+        known = self._vocabulary.token_bytes
+        piece = known[token] if token < len(known) else b""
+        if not piece:
+            raise IntegrityError(f"token {token} stands for no text; the block is damaged")
+        return piece
 
 
 def numbers_of(ids: npt.NDArray[np.integer]) -> Iterator[int]:
     """Ids [n] as Python's numbers, which are ten times as large, not all at once."""
-    parts = (ids[start : start + _AT_ONCE].tolist() for start in range(0, len(ids), _AT_ONCE))
-    return itertools.chain.from_iterable(parts)
+    return itertools.chain.from_iterable(_parts(ids))
+
+
+def _parts(ids: npt.NDArray[np.integer]) -> Iterator[list[int]]:
+    return (ids[start : start + _AT_ONCE].tolist() for start in range(0, len(ids), _AT_ONCE))

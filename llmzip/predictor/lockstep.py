@@ -22,7 +22,7 @@ import numpy.typing as npt
 from llmzip.arithmetic.constants import BUCKET_BITS, BUCKET_SIZE, FREQUENCY_TOTAL
 from llmzip.coding.observer import CodingObserver
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
-from llmzip.engine.base import Engine
+from llmzip.engine.base import Engine, HeadInput
 from llmzip.errors import IntegrityError
 from llmzip.mixing.base import ContextMixer
 from llmzip.model.tokenizer import Tokens
@@ -155,13 +155,18 @@ def _encode(
     group = max(1, engine.batches.tables // total)
     session = begin.session(total, _window(blocks), steps, chunk)
     corrections = _corrections(blocks, placed, begin, observer)
-    width = total
-    for origin in range(0, steps, chunk):
+
+    def fed(origin: int, before: int) -> tuple[int, HeadInput]:
+        """Feed a chunk: how many rows, and their head inputs."""
         live = max(block.stop for block in placed if block.schedule.steps > origin)
-        width = _fed(engine, width, live)
-        head = session.advance(inputs[:width, origin : origin + chunk])
-        for first in range(origin, min(origin + chunk, steps), group):
-            span = range(first, min(first + group, origin + chunk, steps))
+        width = _fed(engine, before, live)
+        return width, session.advance(inputs[:width, origin : origin + chunk])
+
+    width, head = fed(0, total)
+    for origin in range(0, steps, chunk):
+        end = min(origin + chunk, steps)
+        for first in range(origin, end, group):
+            span = range(first, min(first + group, end))
             vectors, scales = head.steps(span.start - origin, span.stop - origin)
             distributions = engine.distributions(vectors, scales)
             if observer:
@@ -175,17 +180,22 @@ def _encode(
                 parts, row = [block.part(t) for block in placed], i * width
                 corrections.correct(parts, vectors[row : row + width], distributions, row)
                 weights = corrections.weights(parts, ids[:width, t], distributions, row)
-                corrections.learn(parts, ids[:width, t], weights)
+                if i + 1 < len(span):
+                    corrections.learn(parts, ids[:width, t], weights)
             buckets = ids[:width, span.start : span.stop].T.flatten() >> BUCKET_BITS
             tables = (
                 distributions.bucket_frequencies(),
                 distributions.token_frequencies(buckets),
             )
+            fed_width = width
+            if span.stop == end < steps:  # a device computes it while the rest is done
+                width, head = fed(end, width)
+            corrections.learn(parts, ids[:fed_width, t], weights)
             for i, t in enumerate(span):
                 for block in placed:
                     part = block.part(t)
                     if part.stop > part.start:
-                        rows = slice(i * width + part.start, i * width + part.stop)
+                        rows = slice(i * fed_width + part.start, i * fed_width + part.stop)
                         block.encode(t, tables[0][rows], tables[1][rows])
             progress(sum(block.done(span.stop) for block in placed))
     coded_blocks = {block.number: block.coder.finish() for block in placed}

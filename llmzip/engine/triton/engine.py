@@ -21,7 +21,7 @@ from llmzip.model.integer_model import IntegerModel
 MIN_CAPABILITY = (8, 0)
 """Triton compiles int8 products for no older device."""
 
-_BATCHES = Batches(encode=2048, tables=512, rows=2048, idle=0.25, lanes=2)
+_BATCHES = Batches(encode=1023, tables=512, rows=4096, idle=0.25, lanes=2)
 
 _MAX_SLOTS = 1 << 16  # 2**15 times as much fits int32
 _MAX_HEAD_DIM = 256
