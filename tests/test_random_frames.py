@@ -7,6 +7,7 @@ import io
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
@@ -27,28 +28,33 @@ def model() -> Model:
     return read_model(golden.DATA / "tiny")
 
 
-def check(count: int, seed: int, model: Model, tiny_model: IntegerModel) -> None:
-    for number, (data, text) in enumerate(random_files(count, seed, model)):
+@pytest.fixture(scope="module")
+def files(model: Model) -> list[tuple[bytes, bytes]]:
+    return list(random_files(60, SEED, model))
+
+
+def check(
+    files: Iterable[tuple[bytes, bytes]], seed: int, model: Model, tiny_model: IntegerModel
+) -> None:
+    for number, (data, text) in enumerate(files):
         where = f"python -m tests.tools.random_frames --seed {seed}, file {number}"
         assert llmzip.decompress(data, model=tiny_model, dictionary=DICTIONARY) == text, where
         assert decode_file(data, model, DICTIONARY) == text, where
 
 
-def test_both_decoders_read_random_frames(model: Model, tiny_model: IntegerModel) -> None:
-    check(60, SEED, model, tiny_model)
+def test_both_decoders_read_random_frames(
+    files: list[tuple[bytes, bytes]], model: Model, tiny_model: IntegerModel
+) -> None:
+    check(files, SEED, model, tiny_model)
 
 
 @pytest.mark.slow
 def test_both_decoders_read_many_random_frames(model: Model, tiny_model: IntegerModel) -> None:
-    check(400, SEED + 1, model, tiny_model)
+    check(random_files(150, SEED + 1, model), SEED + 1, model, tiny_model)
 
 
-def test_random_frames_have_all_features(model: Model) -> None:
-    frames = [
-        info
-        for data, _ in random_files(60, SEED, model)
-        for info in llmzip.list_frames(io.BytesIO(data))
-    ]
+def test_random_frames_have_all_features(files: list[tuple[bytes, bytes]]) -> None:
+    frames = [info for data, _ in files for info in llmzip.list_frames(io.BytesIO(data))]
     codecs = {codec for info in frames for codec in info.codecs}
     assert {"raw", "zstd", "llm", "xz", "meta-token"} <= codecs
     assert sum("(" in codec for codec in codecs) >= 4  # matches around other codecs
