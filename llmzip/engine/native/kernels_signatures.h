@@ -11,7 +11,18 @@ static inline __attribute__((always_inline)) void add_distances(const uint64_t *
     size_t ahead = count < SIGNATURES_AHEAD ? count : SIGNATURES_AHEAD, end = count - ahead;
     for (size_t i = 0; i < ahead; i++)
         __builtin_prefetch(signatures + slots[i] * words);
-    for (size_t i = 0; i < count; i++) {
+    size_t i = 0;
+#if defined(HAS_VECTOR_POPCOUNT)
+    for (; words == SLICE_WORDS && i + ONES_TOGETHER <= end; i += ONES_TOGETHER) {
+        const uint64_t *four[ONES_TOGETHER];
+        for (size_t j = 0; j < ONES_TOGETHER; j++) {
+            four[j] = signatures + slots[i + j] * SLICE_WORDS;
+            __builtin_prefetch(signatures + slots[i + j + SIGNATURES_AHEAD] * SLICE_WORDS);
+        }
+        add_ones(four, own, sums + i);
+    }
+#endif
+    for (; i < count; i++) {
         const uint64_t *signature = signatures + slots[i] * words;
         if (i < end)
             __builtin_prefetch(signatures + slots[i + SIGNATURES_AHEAD] * words);

@@ -109,3 +109,33 @@ static inline vi vi_hadamard(vi x)
 }
 
 static inline uint32_t ones_of(uint64_t x) { return (uint32_t)_mm_popcnt_u64(x); }
+
+#define HAS_VECTOR_POPCOUNT
+#define ONES_TOGETHER 4
+
+/* How many ones each byte has (Mula's method: a table of half bytes). */
+static inline __m256i ones_of_bytes(__m256i x)
+{
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m256i half = _mm256_set1_epi8(15);
+    __m256i low = _mm256_and_si256(x, half);
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);
+    return _mm256_add_epi8(_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high));
+}
+
+/* Adds to each of four sums how many of 512 bits differ from `own`. */
+static inline void add_ones(const uint64_t *const *bits, const uint64_t *own, int32_t *sums)
+{
+    vi a = vi_load(own), b = vi_load(own + 4), all = _mm256_setzero_si256();
+    for (int i = 0; i < ONES_TOGETHER; i++) { /* sums of all words fit in 16 bits */
+        __m256i ones = _mm256_add_epi8(ones_of_bytes(_mm256_xor_si256(a, vi_load(bits[i]))),
+                                       ones_of_bytes(_mm256_xor_si256(b, vi_load(bits[i] + 4))));
+        ones = _mm256_sad_epu8(ones, _mm256_setzero_si256());
+        all = _mm256_or_si256(all, _mm256_slli_epi64(ones, 16 * i));
+    }
+    __m128i x = _mm_add_epi64(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    x = _mm_cvtepu16_epi32(_mm_add_epi64(x, _mm_unpackhi_epi64(x, x)));
+    x = _mm_add_epi32(x, _mm_loadu_si128((const __m128i *)(const void *)sums));
+    _mm_storeu_si128((__m128i *)(void *)sums, x);
+}
