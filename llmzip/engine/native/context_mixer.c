@@ -488,22 +488,24 @@ static void observe(struct context_mixer *m, const int32_t *tokens, const int32_
     }
 }
 
+static void sum_rows(const struct context_mixer *m, size_t first, size_t end,
+                     struct mixer_sums *sums)
+{
+    mixer_begin_sums(sums);
+    mixer_sum(&m->mixer, m->engine->kernels, m->mixer_rows + first, m->candidates + first,
+              m->observations + first, end - first, sums);
+}
+
 /* Sums a part of the rows. Whoever completes the last sum adds all, and the mixer learns. */
 static void learn_weights(struct context_mixer *m, size_t part)
 {
-    const struct kernels *kernels = m->engine->kernels;
-    size_t parts = m->sum_count, first = m->active * part / parts,
-           end = m->active * (part + 1) / parts;
-    struct mixer_sums *sums = scratch_of(m, part);
-    mixer_begin_sums(sums);
-    mixer_sum(&m->mixer, kernels, m->mixer_rows + first, m->candidates + first,
-              m->observations + first, end - first, sums);
+    size_t parts = m->sum_count;
+    sum_rows(m, m->active * part / parts, m->active * (part + 1) / parts, scratch_of(m, part));
     if (atomic_fetch_sub(&m->sums_left, 1) > 1)
         return;
-    sums = scratch_of(m, 0);
     for (size_t i = 1; i < parts; i++)
-        mixer_add_sums(&m->mixer, sums, scratch_of(m, i));
-    mixer_learn(&m->mixer, kernels, sums);
+        mixer_add_sums(&m->mixer, scratch_of(m, 0), scratch_of(m, i));
+    mixer_learn(&m->mixer, m->engine->kernels, scratch_of(m, 0));
 }
 
 /* The experts learn different tables from the same observations, so in any order or at once. */
@@ -526,15 +528,15 @@ static void learn(struct context_mixer *m, enum lesson lesson)
     }
 }
 
-/* Mixers as a whole. */
+/* Mixers as a whole, with sums that stay in the cache from one to the next. */
 static void learn_mixers(void *context, int rank)
 {
     struct learn_step *step = context;
-    (void)rank;
+    struct mixer_sums *sums = scratch_of(step->parts.mixers[0], (size_t)rank);
     for (size_t i; (i = atomic_fetch_add(&step->next, 1)) < step->parts.count;) {
         struct context_mixer *m = step->parts.mixers[i];
-        for (size_t part = 0; part < m->sum_count; part++)
-            learn_weights(m, part);
+        sum_rows(m, 0, m->active, sums);
+        mixer_learn(&m->mixer, m->engine->kernels, sums);
         for (enum lesson lesson = 0; lesson < LESSON_COUNT; lesson++)
             learn(m, lesson);
     }
