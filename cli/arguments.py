@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmzip.cli.files import SUFFIX
 from llmzip.cli.spans import Span
 from llmzip.runtime import DEFAULT_RUNTIME, Runtime
+
+if TYPE_CHECKING:
+    from llmzip.blocks.options import CompressionOptions
 
 
 class Action(enum.Enum):
@@ -64,6 +67,15 @@ class Arguments:
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of compressed files; the first one is that of new ones."""
         return tuple(dict.fromkeys((self.suffix, SUFFIX)))
+
+    @property
+    def options(self) -> CompressionOptions:
+        """What decides the bytes. Raises ValueError for options that exclude each other or are out
+        of range.
+        """
+        from llmzip.blocks.options import CompressionOptions  # decompression does without
+
+        return CompressionOptions(**self.compression)
 
     @property
     def has_target(self) -> bool:

@@ -24,6 +24,7 @@ from llmzip.cli.restore import decode, dictionary, file_bytes, restore, shows_ba
 from llmzip.cli.targets import with_level
 
 if TYPE_CHECKING:
+    from llmzip.blocks.local_encoder import KnownTexts
     from llmzip.cli.short_files import ShortFiles
     from llmzip.compressor import LLMZipCompressor
     from llmzip.streams import Totals
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 # without.
 
 
-def compress(source: Source, arguments: Arguments) -> None:
+def compress(source: Source, arguments: Arguments, short: ShortFiles) -> None:
     """Compress one input."""
     with reading(source) as reader, _output(source, reader, arguments) as sink:
         read = os.fstat(reader.fileno())
         begun = time.monotonic()
-        totals = _encode(reader, sink, source.label, arguments)
-        seconds = time.monotonic() - begun
+        totals = _encode(reader, sink, source.label, arguments, short.known_texts)
+        seconds = time.monotonic() - begun + short.seconds_of(source)
         if arguments.remove and source.path is not None and sink.draft is not None:
             _verify(reader, sink.draft, arguments)
     _remove(source, read, arguments)
@@ -74,26 +75,31 @@ def test(source: Source, arguments: Arguments, short: ShortFiles) -> None:
     _finish(source, totals, seconds, arguments)
 
 
-def compressor(arguments: Arguments, progress: FileProgress | None = None) -> LLMZipCompressor:
-    """A compressor as the command line asks for it.
+def compressor(
+    arguments: Arguments,
+    progress: FileProgress | None = None,
+    known: KnownTexts | None = None,
+) -> LLMZipCompressor:
+    """A compressor as the command line asks for it; known: short contents that it may be given.
 
     Raises ValueError for options that exclude each other or are out of range.
     """
-    from llmzip.blocks.options import CompressionOptions
     from llmzip.compressor import LLMZipCompressor
 
     shown = progress or FileProgress(None, None)
     return LLMZipCompressor.with_options(
-        CompressionOptions(**arguments.compression),
+        arguments.options,
         model=arguments.model,
         dictionary=dictionary(arguments),
         runtime=dataclasses.replace(arguments.runtime, download_progress=shown.download),
         progress=shown.advance,
+        known=known,
     )
 
 
-def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) -> Totals:
-    from llmzip.blocks.options import CompressionOptions
+def _encode(
+    reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments, known_texts: KnownTexts
+) -> Totals:
     from llmzip.cli import resume
     from llmzip.streams import compress_with
 
@@ -102,14 +108,14 @@ def _encode(reader: BinaryIO, sink: BinaryIO, label: str, arguments: Arguments) 
     work = sampled_work(reader, size) if bar else None
     with file_progress(label, size, bar=bar, quiet=arguments.quiet, work=work) as progress:
         arguments = with_level(reader, label, arguments, progress)
-        made = compressor(arguments, progress)
+        made = compressor(arguments, progress, known_texts)
         if not arguments.resume:
             return compress_with(made, reader, sink)
         assert isinstance(sink, resume.PartialSink)
         known = dictionary(arguments)
         return resume.compress(
             made,
-            dataclasses.asdict(CompressionOptions(**arguments.compression)),
+            dataclasses.asdict(arguments.options),
             known.content if known else None,
             reader,
             sink,

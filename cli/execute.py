@@ -56,10 +56,9 @@ def _convert(arguments: Arguments) -> int:
         restore.dictionary(arguments)
     with cluster.connected(arguments.ray, arguments.runtime) as runtime:
         arguments = dataclasses.replace(arguments, runtime=runtime)
-        if arguments.action is Action.COMPRESS:
-            return run_each(arguments, functools.partial(convert.compress, arguments=arguments))
         short = ShortFiles(arguments)
-        work = convert.test if arguments.action is Action.TEST else convert.decompress
+        works = {Action.COMPRESS: convert.compress, Action.TEST: convert.test}
+        work = works.get(arguments.action, convert.decompress)
         return run_each(
             arguments, functools.partial(work, arguments=arguments, short=short), short.look_ahead
         )

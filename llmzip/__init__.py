@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llmzip.file import LLMZipFile
     from llmzip.generation import generate
     from llmzip.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
-    from llmzip.many import decompress_many
+    from llmzip.many import compress_many, decompress_many
     from llmzip.model.integer_model import IntegerModel
     from llmzip.one_shot import compress, decompress
     from llmzip.open_file import open
@@ -75,6 +75,7 @@ __all__ = [
     "__version__",
     "choose_level",
     "compress",
+    "compress_many",
     "compress_stream",
     "decompress",
     "decompress_many",
@@ -108,7 +109,7 @@ _NAMES = {
     "file": ("LLMZipFile",),
     "generation": ("generate",),
     "levels": ("DEFAULT_LEVEL", "MAX_LEVEL", "MIN_LEVEL"),
-    "many": ("decompress_many",),
+    "many": ("compress_many", "decompress_many"),
     "model.integer_model": ("IntegerModel",),
     "one_shot": ("compress", "decompress"),
     "open_file": ("open",),

@@ -9,6 +9,7 @@ from typing import Final
 
 from llmzip import levels
 from llmzip.blocks.encoder import BlockEncoder
+from llmzip.blocks.local_encoder import KnownTexts
 from llmzip.blocks.options import CompressionOptions
 from llmzip.buffers import Buffer, flat
 from llmzip.codecs.encoded_block import BlockObserver
@@ -100,11 +101,16 @@ class LLMZipCompressor(NotCopyable):
         runtime: Runtime | None = None,
         progress: Progress | None = None,
         observer: BlockObserver | None = None,
+        known: KnownTexts | None = None,
     ) -> LLMZipCompressor:
-        """A compressor whose options for blocks are one value, as the command line has them."""
+        """A compressor whose options for blocks are one value, as the command line has them.
+
+        known: what `llmzip.many.encode_together` has made of short contents, of which this may be
+        one.
+        """
         compressor = cls.__new__(cls)
         loader = EngineLoader.of(model, dictionary, runtime)
-        compressor._start(options, loader, progress, observer)
+        compressor._start(options, loader, progress, observer, known)
         return compressor
 
     def _start(
@@ -113,9 +119,11 @@ class LLMZipCompressor(NotCopyable):
         loader: EngineLoader,
         progress: Progress | None,
         observer: BlockObserver | None,
+        known: KnownTexts | None = None,
     ) -> None:
         self._progress_counter = ProgressCounter(progress)
-        self._encoder = BlockEncoder(loader, options, self._progress_counter.report, observer)
+        report = self._progress_counter.report
+        self._encoder = BlockEncoder(loader, options, report, observer, known)
         self._observer = observer
         self._pending = bytearray()
         self._frame: FrameWriter | None = None

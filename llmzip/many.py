@@ -1,34 +1,122 @@
-"""Short compressed streams, many at a time: the model decodes their blocks side by side, as one
-stream alone leaves it waiting for the memory.
+"""Short contents and streams, many at a time: the model codes their blocks side by side, as one
+alone leaves a processor waiting for the memory, and a device for the host.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmzip.blocks.decoder import BlockDecoder
+from llmzip.blocks.encoder import BlockEncoder
 from llmzip.blocks.local_decoder import KnownBlocks
+from llmzip.blocks.local_encoder import KnownTexts
+from llmzip.blocks.options import CompressionOptions
 from llmzip.buffers import Buffer, flat
+from llmzip.codecs.llm import LLMCodec
+from llmzip.compressor import LLMZipCompressor
 from llmzip.container.block import Block
 from llmzip.container.frame_reader import read_frames
 from llmzip.container.header import FrameHeader
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.errors import LimitError, LLMZipError
+from llmzip.levels import chosen_level
 from llmzip.runtime import Runtime
 from llmzip.streams import decompress_with
 from llmzip.types import Progress
 
 SHORT_BYTES = 1 << 16
-"""A compressed stream of at most so many bytes is short."""
+"""A content, or a compressed stream, of at most so many bytes is short."""
 GROUP_STREAMS = 128
-"""Short streams that are looked through at once, at most; and of `GROUP_BYTES` together."""
+"""Short ones that are looked through at once, at most; and of so many bytes together:"""
 GROUP_BYTES = 1 << 17
-"""So that the first of them is not long in coming, and an interruption loses minutes of work at
-most: what is decoded ahead of its turn is nowhere yet.
+"""Streams: so that the first of them is not long in coming, and an interruption loses minutes of
+work at most, as what is decoded ahead of its turn is nowhere yet.
 """
+GROUP_CONTENT_BYTES = 1 << 20
+"""Contents, for the same reason."""
+
+
+def compress_many(
+    contents: Iterable[Buffer],
+    level: int | None = None,
+    *,
+    model: ModelLike | None = None,
+    dictionary: DictionaryLike | None = None,
+    block_size: int | None = None,
+    block_lines: int | None = None,
+    codec: str | None = None,
+    mixing: bool = True,
+    solid: bool = False,
+    runtime: Runtime | None = None,
+) -> Iterator[bytes]:
+    """Compress several contents, each into a stream of its own, the one that `llmzip.compress`
+    makes of it; short ones side by side, where the engine gains by that (on a GPU). In order.
+
+    Some contents are read ahead of what is returned. The arguments and the errors are those of
+    `llmzip.compress`.
+
+    >>> list(map(llmzip.decompress, llmzip.compress_many([b"To be, ", b"or not"])))
+    [b'To be, ', b'or not']
+    """
+    options = CompressionOptions(
+        level=chosen_level(level),
+        block_size=block_size,
+        block_lines=block_lines,
+        codec=codec,
+        mixing=mixing,
+        solid=solid,
+    )
+    loader = EngineLoader.of(model, dictionary, runtime)
+    pieces = (flat(data, "compress_many") for data in contents)
+    return _streams(pieces, options, loader)
+
+
+def _streams(
+    contents: Iterator[memoryview], options: CompressionOptions, loader: EngineLoader
+) -> Iterator[bytes]:
+    for group in _groups(contents, GROUP_CONTENT_BYTES):
+        known = encode_together(group, options, loader)
+        for data in group:
+            compressor = LLMZipCompressor.with_options(
+                options,
+                model=loader.model,
+                dictionary=loader.dictionary,
+                runtime=loader.runtime,
+                known=known,
+            )
+            yield compressor.compress(data) + compressor.flush()
+
+
+def encode_together(
+    contents: Sequence[Buffer],
+    options: CompressionOptions,
+    loader: EngineLoader,
+    *,
+    progress: Progress | None = None,
+) -> KnownTexts:
+    """The blocks of short contents of one block, encoded side by side as far as the engine gains by
+    that. Each is what a compressor with the same options makes of it, and may be given to one.
+    """
+    is_apart = not options.solid and options.block_lines is None and loader.runtime.pool is None
+    if not is_apart or options.codec not in (None, LLMCodec.name):
+        return {}
+    encoder = BlockEncoder(loader, options, progress or (lambda size, tokens: None))
+    most = min(SHORT_BYTES, encoder.block_size)
+    short = {bytes(data) for data in contents if 0 < len(data) <= most}
+    # Contents of one length end together, and leave no rows of a step empty.
+    pieces = sorted(short, key=lambda data: (-len(data), data))
+    if len(pieces) < 2:
+        return {}
+    blocks = zip(pieces, encoder.encode_apart(pieces, reaches_back=True), strict=True)
+    return {
+        data: dataclasses.replace(block, mixer=None)
+        for data, block in blocks
+        if block.size == len(data)
+    }
 
 
 def decompress_many(
@@ -64,7 +152,8 @@ class _Contents(Iterator[bytes]):
         max_memory: int | None,
         max_output: int | None,
     ) -> None:
-        self._groups = _groups(flat(data, "decompress_many") for data in streams)
+        pieces = (flat(data, "decompress_many") for data in streams)
+        self._groups = _groups(pieces, GROUP_BYTES)
         self._loader = loader
         self._max_memory = max_memory
         self._max_output = max_output
@@ -135,12 +224,14 @@ def _blocks(
     return found
 
 
-def _groups(streams: Iterable[memoryview]) -> Iterator[list[memoryview]]:
-    """The streams in order, as many at a time as are looked through at once."""
+def _groups(streams: Iterable[memoryview], most: int) -> Iterator[list[memoryview]]:
+    """The streams in order, as many at a time as are looked through at once: of so many bytes at
+    most, or one.
+    """
     group: list[memoryview] = []
     size = 0
     for data in streams:
-        if group and (len(group) == GROUP_STREAMS or size + len(data) > GROUP_BYTES):
+        if group and (len(group) == GROUP_STREAMS or size + len(data) > most):
             yield group
             group, size = [], 0
         group.append(data)

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmzip
-from llmzip import compressor, levels, open_file
+from llmzip import compressor, levels, many, open_file
 from llmzip.blocks.options import CompressionOptions
 from llmzip.engine.base import Engine
 from llmzip.engine.torch_engine import TorchEngine
@@ -58,6 +58,7 @@ def test_any_buffer_is_accepted(tiny_model: IntegerModel, kind) -> None:  # type
 COMPRESSING: dict[str, Callable[..., object]] = {
     "LLMZipCompressor": llmzip.LLMZipCompressor,
     "compress": lambda **given: llmzip.compress(b"", **given),
+    "compress_many": lambda **given: list(llmzip.compress_many([], **given)),
     "compress_stream": lambda **given: llmzip.compress_stream(io.BytesIO(), io.BytesIO(), **given),
     "LLMZipFile": lambda **given: llmzip.LLMZipFile(io.BytesIO(), "w", **given),
     "open": lambda **given: llmzip.open(io.BytesIO(), "w", **given),
@@ -72,7 +73,8 @@ def test_no_level_is_the_default_one(function: str, monkeypatch: pytest.MonkeyPa
         given.append(options["level"])
         return CompressionOptions(**options)
 
-    monkeypatch.setattr(compressor, "CompressionOptions", note)
+    for module in (compressor, many):
+        monkeypatch.setattr(module, "CompressionOptions", note)
     COMPRESSING[function](level=None)
     COMPRESSING[function]()
     assert given == [llmzip.DEFAULT_LEVEL] * 2
@@ -92,7 +94,8 @@ class TestEachFieldOfTheOptions:
         def receive(**given: object) -> CompressionOptions:
             raise ReceivedError(given[option.name])
 
-        monkeypatch.setattr(compressor, "CompressionOptions", receive)
+        for module in (compressor, many):
+            monkeypatch.setattr(module, "CompressionOptions", receive)
         value = another(option.default)
         with pytest.raises(ReceivedError) as received:
             COMPRESSING[function](**{option.name: value})

@@ -1,5 +1,5 @@
-"""Short streams that are decoded side by side: contents, order, errors and limits are as of one
-after the other.
+"""Short contents and streams that are coded side by side: bytes, order, errors and limits are as of
+one after the other.
 """
 
 from __future__ import annotations
@@ -209,3 +209,100 @@ def test_long_files_between_short_ones(
     assert code == 0, said
     assert sum(together) == 9
     assert max(together) > 1
+
+
+@pytest.fixture
+def encoded_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many blocks were encoded side by side, each time."""
+    counts: list[int] = []
+
+    def noted(engine: object, blocks: list[object], *more: object) -> object:
+        counts.append(len(blocks))
+        return lockstep.encode_blocks(engine, blocks, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("llmzip.codecs.llm.encode_blocks", noted)
+    yield counts
+
+
+LANES = Runtime(engine="native", threads=4, jobs=4)
+CONTENTS = [*TEXTS[:9], b"", bytes(range(256)) * 3, TEXTS[3], TEXT, TEXT[:2000], b"x"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"codec": "llm"},
+        {"codec": "llm", "mixing": False, "level": 1},
+        {"codec": "zstd"},
+        {"dictionary": TEXT[:300]},
+        {"solid": True},
+        {"block_lines": 2},
+        {"block_size": 70},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("runtime", [NATIVE, LANES], ids=["alone", "lanes"])
+def test_streams_are_those_of_single_calls(
+    options: dict[str, object], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels, "MIN_BLOCK_SIZE", 50)
+    monkeypatch.setattr(many, "SHORT_BYTES", 2000)
+    given: dict[str, object] = {"model": tiny(), "runtime": runtime, **options}
+    found = list(llmzip.compress_many(CONTENTS, **given))  # type: ignore[arg-type]
+    assert found == [llmzip.compress(data, **given) for data in CONTENTS]  # type: ignore[arg-type]
+
+
+def test_contents_side_by_side_where_that_pays(encoded_together: list[int]) -> None:
+    streams = llmzip.compress_many(TEXTS[:8], model=tiny(), codec="llm", runtime=LANES)
+    assert list(streams) == all_packed()[:8]
+    assert encoded_together == [4, 4]
+    encoded_together.clear()
+    streams = llmzip.compress_many(TEXTS[:8], model=tiny(), codec="llm", runtime=NATIVE)
+    assert list(streams) == all_packed()[:8]
+    assert encoded_together == [1] * 8
+
+
+def test_contents_are_read_a_group_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "GROUP_CONTENT_BYTES", sum(map(len, TEXTS[:3])))
+    read: list[int] = []
+
+    def contents() -> Iterator[bytes]:
+        for number, data in enumerate(TEXTS[:8]):
+            read.append(number)
+            yield data
+
+    found = llmzip.compress_many(contents(), model=tiny(), codec="llm", runtime=NATIVE)
+    assert next(found) == all_packed()[0]
+    assert len(read) == 4
+    assert list(found) == all_packed()[1:8]
+    with pytest.raises(TypeError, match=r"compress_many\(\) takes bytes"):
+        list(llmzip.compress_many([TEXTS[0], "text"], model=tiny()))  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="level"):
+        llmzip.compress_many([], 10)
+
+
+def test_files_of_one_call_are_encoded_together(
+    tmp_path: Path,
+    cache_with_tiny_model: Path,
+    encoded_together: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a device, of which there is none here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("llmzip.cli.short_files.encodes_ahead", lambda arguments: True)
+    monkeypatch.setattr(many, "SHORT_BYTES", 500)
+    contents = [*TEXTS[:6], TEXT[:900], TEXTS[7]]
+    names = [f"{number}" for number in range(len(contents))]
+    for name, data in zip(names, contents, strict=True):
+        Path(name).write_bytes(data)
+    Path("2.llmz").write_bytes(b"stays")
+    done = run_with_output("-T4", "-j4", "--codec", "llm", *names)
+    assert done.returncode == 1
+    assert b"2.llmz" in done.stderr
+    assert Path("2.llmz").read_bytes() == b"stays"
+    assert max(encoded_together) > 1
+    assert sum(encoded_together) == len(contents) - 1
+    for name, data in zip(names, contents, strict=True):
+        if name != "2":
+            assert Path(f"{name}.llmz").read_bytes() == packed(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmzip.blocks.elsewhere import EncoderElsewhere
 from llmzip.blocks.encode_job import EncodeJob
-from llmzip.blocks.local_encoder import LocalBlockEncoder
+from llmzip.blocks.local_encoder import KnownTexts, LocalBlockEncoder
 from llmzip.blocks.options import CompressionOptions
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.llm import LLMCodec
@@ -26,9 +26,10 @@ class BlockEncoder(LocalBlockEncoder):
         options: CompressionOptions,
         progress: Progress,
         observer: CodingObserver | None = None,
+        known: KnownTexts | None = None,
     ) -> None:
         """As of `LocalBlockEncoder`."""
-        super().__init__(loader, options, progress, observer)
+        super().__init__(loader, options, progress, observer, known)
         pool = None if self._solid or observer else loader.runtime.pool
         self._elsewhere = EncoderElsewhere(pool) if pool else None
         self._jobs: dict[bool, EncodeJob] = {}

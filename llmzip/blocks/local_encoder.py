@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llmzip import accounting, levels
 from llmzip.blocks.ahead import EncoderAhead
@@ -29,6 +29,9 @@ from llmzip.mixing.base import ContextMixer
 from llmzip.model.integer_model import IntegerModel
 from llmzip.types import Progress
 
+KnownTexts = Mapping[bytes, EncodedBlock]
+"""Blocks that hold the whole of short contents, encoded beside those of others."""
+
 
 class LocalBlockEncoder:
     """Encodes blocks here: chooses codecs, loads the model when the first text needs it, and keeps
@@ -41,9 +44,10 @@ class LocalBlockEncoder:
         options: CompressionOptions,
         progress: Progress,
         observer: CodingObserver | None = None,
+        known: KnownTexts | None = None,
     ) -> None:
         """loader: finds the model, when a block needs it. progress, observer: as of
-        `LLMZipCompressor`.
+        `LLMZipCompressor`. known: what `encode_apart` has made with the same loader and options.
         """
         self.loader = loader
         self._options = options
@@ -55,6 +59,7 @@ class LocalBlockEncoder:
         self._solid = options.solid and options.codec in (None, LLMCodec.name)
         self._progress = progress
         self._observer = observer
+        self._known = known or {}
         self._llm_codec: LLMCodec | None = None
         self._meta_token_codec: MetaTokenCodec | None = None
         self._frame: FrameHeader | None = None
@@ -90,6 +95,8 @@ class LocalBlockEncoder:
         bytes are no block yet.
         """
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
+            return
+        if bytes(pending[: self.block_size]) in self._known:
             return
         while self._ahead.wants(len(pending), kept):
             data = self.next_data(pending, self._ahead.size)
@@ -144,6 +151,8 @@ class LocalBlockEncoder:
         return [self.encode(data) for data in pieces]
 
     def _encode(self, data: bytes) -> EncodedBlock:
+        if data in self._known:
+            return self._known[data]
         if self._forced not in (None, LLMCodec.name):
             return encode_block_as(self._named(self._forced), data)
         self._ahead.encode()
