@@ -71,7 +71,7 @@ def compress_many(
         solid=solid,
     )
     loader = EngineLoader.of(model, dictionary, runtime)
-    pieces = (flat(data, "compress_many") for data in contents)
+    pieces = (_unchanging(flat(data, "compress_many")) for data in contents)
     return _streams(pieces, options, loader)
 
 
@@ -152,7 +152,7 @@ class _Contents(Iterator[bytes]):
         max_memory: int | None,
         max_output: int | None,
     ) -> None:
-        pieces = (flat(data, "decompress_many") for data in streams)
+        pieces = (_unchanging(flat(data, "decompress_many")) for data in streams)
         self._groups = _groups(pieces, GROUP_BYTES)
         self._loader = loader
         self._max_memory = max_memory
@@ -222,6 +222,13 @@ def _blocks(
                     names = header.fingerprint, header.dictionary_id, header.mixing_version
                     found[names] += blocks
     return found
+
+
+def _unchanging(data: memoryview) -> memoryview:
+    """The bytes as they are now: a caller may read the next ones into the same buffer, and what is
+    read ahead would change.
+    """
+    return data if data.readonly else memoryview(bytes(data))
 
 
 def _groups(streams: Iterable[memoryview], most: int) -> Iterator[list[memoryview]]:

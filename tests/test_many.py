@@ -5,6 +5,7 @@ one after the other.
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -251,6 +252,41 @@ def test_streams_are_those_of_single_calls(
     given: dict[str, object] = {"model": tiny(), "runtime": runtime, **options}
     found = list(llmzip.compress_many(CONTENTS, **given))  # type: ignore[arg-type]
     assert found == [llmzip.compress(data, **given) for data in CONTENTS]  # type: ignore[arg-type]
+
+
+def test_a_block_equals_a_short_content_in_a_frame_without_the_dictionary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the short one refers to the dictionary: no decoder could resolve that here."""
+    monkeypatch.setattr(levels, "MIN_BLOCK_SIZE", 50)
+    short, noise = TEXT[100:500], random.Random(1).randbytes(400)
+    given: dict[str, object] = {
+        "model": tiny(),
+        "runtime": NATIVE,
+        "dictionary": TEXT[:1000],
+        "block_size": 400,
+    }
+    contents = [short, TEXT[100:300], noise + short, short + noise + short]
+    found = list(llmzip.compress_many(contents, **given))  # type: ignore[arg-type]
+    assert found == [llmzip.compress(data, **given) for data in contents]  # type: ignore[arg-type]
+    assert unpacked(found, dictionary=TEXT[:1000]) == contents
+
+
+def test_a_buffer_may_be_used_again() -> None:
+    """What is read ahead is what it was when it was read."""
+
+    def in_one_buffer(pieces: list[bytes]) -> Iterator[bytearray]:
+        buffer = bytearray()
+        for data in pieces:
+            buffer[:] = data
+            yield buffer
+
+    found = llmzip.compress_many(
+        in_one_buffer(TEXTS[:5]), model=tiny(), codec="llm", runtime=NATIVE
+    )
+    assert list(found) == all_packed()[:5]
+    streams = in_one_buffer(all_packed()[:5])
+    assert list(llmzip.decompress_many(streams, model=tiny(), runtime=NATIVE)) == TEXTS[:5]
 
 
 def test_contents_side_by_side_where_that_pays(encoded_together: list[int]) -> None:

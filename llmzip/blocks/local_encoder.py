@@ -96,7 +96,7 @@ class LocalBlockEncoder:
         """
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
             return
-        if bytes(pending[: self.block_size]) in self._known:
+        if self._known_block(bytes(pending[: self.block_size])):
             return
         while self._ahead.wants(len(pending), kept):
             data = self.next_data(pending, self._ahead.size)
@@ -151,8 +151,8 @@ class LocalBlockEncoder:
         return [self.encode(data) for data in pieces]
 
     def _encode(self, data: bytes) -> EncodedBlock:
-        if data in self._known:
-            return self._known[data]
+        if known := self._known_block(data):
+            return known
         if self._forced not in (None, LLMCodec.name):
             return encode_block_as(self._named(self._forced), data)
         self._ahead.encode()
@@ -162,6 +162,13 @@ class LocalBlockEncoder:
         if not candidates.needs_model:
             return candidates.block(None)
         return candidates.block(self._llm().encode_block(candidates.text, self._carried))
+
+    def _known_block(self, data: bytes) -> EncodedBlock | None:
+        """What has been made of the data, unless it may refer to a dictionary, and this frame has
+        none.
+        """
+        has_same = bool(len(self._matches.history)) == bool(self.loader.dictionary_content)
+        return self._known.get(data) if has_same else None
 
     def _candidates(self, data: bytes) -> Candidates:
         return (
