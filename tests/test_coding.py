@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -108,6 +110,26 @@ def test_tables_of_any_kind_and_layout(kind: type[np.integer]) -> None:
 def test_symbols_outside_their_table_are_an_error(symbols: list[int]) -> None:
     with pytest.raises(ValueError, match=r"outside|shape"):
         RangeEncoder().encode(np.array(symbols), np.full((1, 4), 1 << 22))
+
+
+@pytest.mark.skipif(not native_is_available(), reason="the C core was not built")
+def test_threads_that_share_a_coder_wait_for_each_other() -> None:
+    """It leaves Python to the others meanwhile, and writes into memory that one call has made."""
+    tables, symbols = np.full((20_000, 4), 1 << 22), np.zeros(20_000, np.int32)
+    alone, shared = native_coder.Encoder(), native_coder.Encoder()
+    for _ in range(80):
+        alone.encode(symbols, tables)
+
+    def work() -> None:
+        for _ in range(20):
+            shared.encode(symbols, tables)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shared.interval() == alone.interval()
 
 
 @pytest.mark.parametrize("name", CODERS)

@@ -1,6 +1,6 @@
 """The range coder in C (engine/native/range_coder.c): it leaves Python to other threads meanwhile.
 
-It writes and reads the same bytes as `plain_coder`.
+It writes and reads the same bytes as `plain_coder`. Threads that share a coder wait for each other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.native_core import address, check, core
+from llmzip.exclusive import new_lock
 
 _WORD_BITS = 32
 _WHOLE = (1 << 64) - 1
@@ -30,7 +31,7 @@ class Encoder:
     """Symbols -> an interval."""
 
     def __init__(self) -> None:
-        self._core = core()
+        self._core, self._lock = core(), new_lock()
         self._state = _state()
         self._words = np.empty(256, np.uint32)
         self._places = address(self._state), address(self._words)
@@ -42,21 +43,23 @@ class Encoder:
         symbols, tables = np.ascontiguousarray(symbols, np.int32), _tables(frequencies)
         if symbols.shape != tables.shape[:1] or tables.ndim != 2:
             raise ValueError(f"symbols of shape {symbols.shape} for tables of {tables.shape}")
-        needed = int(self._state[2]) + len(symbols)
-        if needed > len(self._words):
-            more = np.empty(2 * needed, np.uint32)
-            more[: len(self._words)] = self._words
-            self._words = more
-            self._places = address(self._state), address(more)
-        arrays = address(symbols), address(tables)
-        check(self._core.range_encode(*self._places, *arrays, *tables.shape))
+        with self._lock:
+            needed = int(self._state[2]) + len(symbols)
+            if needed > len(self._words):
+                more = np.empty(2 * needed, np.uint32)
+                more[: len(self._words)] = self._words
+                self._words = more
+                self._places = address(self._state), address(more)
+            arrays = address(symbols), address(tables)
+            check(self._core.range_encode(*self._places, *arrays, *tables.shape))
 
     def interval(self) -> tuple[int, int, int]:
         """Its lower end, its width, and how many bytes those numbers have; the symbols are any
         number inside.
         """
-        lower, width, count, _ = self._state.tolist()
-        words = self._words[:count].astype(">u4").tobytes()
+        with self._lock:
+            lower, width, count, _ = self._state.tolist()
+            words = self._words[:count].astype(">u4").tobytes()
         return int.from_bytes(words, "big") << 64 | lower, width, len(words) + 8
 
 
@@ -65,7 +68,7 @@ class Decoder:
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         """words: at least two."""
-        self._core = core()
+        self._core, self._lock = core(), new_lock()
         self._words = np.ascontiguousarray(words, np.uint32)
         self._state = _state(int(words[0]) << _WORD_BITS | int(words[1]), 2)
         self._places = address(self._state), address(self._words), len(words)
@@ -77,5 +80,6 @@ class Decoder:
         tables = _tables(frequencies)
         symbols = np.empty(len(tables), np.int32)
         arrays = address(tables), *tables.shape, address(symbols)
-        known = self._core.range_decode(*self._places, *arrays)
+        with self._lock:
+            known = self._core.range_decode(*self._places, *arrays)
         return symbols if known == len(tables) else None
