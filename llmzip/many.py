@@ -100,6 +100,9 @@ def encode_together(
 ) -> KnownTexts:
     """The blocks of short contents of one block, encoded side by side as far as the engine gains by
     that. Each is what a compressor with the same options makes of it, and may be given to one.
+
+    Nothing where that fails, as where some need a model that is not there: a compressor tells what
+    is wrong with each.
     """
     is_apart = not options.solid and options.block_lines is None and loader.runtime.pool is None
     if not is_apart or options.codec not in (None, LLMCodec.name):
@@ -111,10 +114,13 @@ def encode_together(
     pieces = sorted(short, key=lambda data: (-len(data), data))
     if len(pieces) < 2:
         return {}
-    blocks = zip(pieces, encoder.encode_apart(pieces, reaches_back=True), strict=True)
+    try:
+        blocks = encoder.encode_apart(pieces, reaches_back=True)
+    except (LLMZipError, OSError, MemoryError):
+        return {}
     return {
         data: dataclasses.replace(block, mixer=None)
-        for data, block in blocks
+        for data, block in zip(pieces, blocks, strict=True)
         if block.size == len(data)
     }
 

@@ -115,13 +115,16 @@ def test_symbols_outside_their_table_are_an_error(symbols: list[int]) -> None:
 @pytest.mark.skipif(not native_is_available(), reason="the C core was not built")
 def test_threads_that_share_a_coder_wait_for_each_other() -> None:
     """It leaves Python to the others meanwhile, and writes into memory that one call has made."""
-    tables, symbols = np.full((20_000, 4), 1 << 22), np.zeros(20_000, np.int32)
+    rows = 1_000_000
+    tables, symbols = np.full((rows, 4), 1 << 22, np.uint32), np.zeros(rows, np.int32)
     alone, shared = native_coder.Encoder(), native_coder.Encoder()
-    for _ in range(80):
+    for _ in range(8):
         alone.encode(symbols, tables)
+    ready = threading.Barrier(4)
 
     def work() -> None:
-        for _ in range(20):
+        ready.wait()
+        for _ in range(2):
             shared.encode(symbols, tables)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

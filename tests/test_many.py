@@ -272,6 +272,14 @@ def test_a_block_equals_a_short_content_in_a_frame_without_the_dictionary(
     assert unpacked(found, dictionary=TEXT[:1000]) == contents
 
 
+def test_what_needs_no_model_does_not_miss_that_of_others(tmp_path: Path) -> None:
+    noise = [random.Random(seed).randbytes(90) for seed in (1, 2)]
+    found = llmzip.compress_many([noise[0], TEXTS[0], noise[1]], model=str(tmp_path / "none"))
+    assert llmzip.decompress(next(found)) == noise[0]
+    with pytest.raises(llmzip.LLMZipError, match="no model"):
+        next(found)
+
+
 def test_a_buffer_may_be_used_again() -> None:
     """What is read ahead is what it was when it was read."""
 
