@@ -75,7 +75,7 @@ class Clock:
 
 def timed_methods(engine: TorchEngine) -> list[tuple[Any, str]]:
     """What a step's time goes into."""
-    from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
+    from llmzip.coding.range_coder import RangeDecoders, RangeEncoder
     from llmzip.engine.native_mixer import _NativeMixers
 
     session: Any = type(engine.session(1, 64, 1))
@@ -95,7 +95,7 @@ def timed_methods(engine: TorchEngine) -> list[tuple[Any, str]]:
         (correction.Corrections, "weights"),
         (correction.Corrections, "learn"),
         (RangeEncoder, "encode"),
-        (RangeDecoder, "decode"),
+        (RangeDecoders, "decode"),
     ]
     return methods
 

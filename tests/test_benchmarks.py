@@ -335,7 +335,7 @@ def test_files_are_coded_and_compared(
     told = capsys.readouterr().out
     assert told.count("restored, ") == 2
     assert "the same tokens" in told
-    assert "RangeDecoder.decode" in told
+    assert "RangeDecoders.decode" in told
     assert engine.batches.rows == 1
 
     packed = iter(range(9))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip.arithmetic.frequencies import frequencies
-from llmzip.coding import constriction_coder, native_coder, plain_coder, range_coder
+from llmzip.coding import constriction_coder, in_turn, native_coder, plain_coder, range_coder
 from llmzip.coding.range_coder import RangeDecoder, RangeEncoder
 from llmzip.engine.native_core import native_is_available
 from llmzip.engine.torch_engine import TorchEngine
@@ -105,6 +105,38 @@ def test_tables_of_any_kind_and_layout(kind: type[np.integer]) -> None:
     assert np.concatenate(found).tolist() == symbols.tolist()
 
 
+@pytest.mark.parametrize("name", CODERS)
+def test_several_blocks_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its part of a step; one whose bytes do not fit harms no other."""
+    monkeypatch.setattr(range_coder, "Decoder", CODERS[name].Decoder)
+    monkeypatch.setattr(
+        range_coder, "Decoders", getattr(CODERS[name], "Decoders", in_turn.Decoders)
+    )
+    generator = np.random.default_rng(0)
+    parts = [slice(0, 7), slice(9, 9), slice(10, 30), slice(30, 31)]
+    tables = [frequencies(generator.integers(0, 1 << 20, (33, size))) for size in (2, 300)]
+    symbols = [generator.integers(0, table.shape[1], 33) for table in tables]
+    encoders = [RangeEncoder() for _ in parts]
+    for table, values in zip(tables, symbols, strict=True):
+        for encoder, part in zip(encoders, parts, strict=True):
+            encoder.encode(values[part], table[part])
+    coded = [encoder.finish() for encoder in encoders]
+    kept = np.zeros(33, bool)
+    for part in parts:
+        kept[part] = True
+    decoders = range_coder.RangeDecoders(coded)
+    for table, values in zip(tables, symbols, strict=True):
+        found, failed = decoders.decode(parts, table)
+        assert failed == []
+        assert found.tolist() == np.where(kept, values, 0).tolist()
+    decoders = range_coder.RangeDecoders([coded[0], coded[1], b"\xff" * 60, coded[3]])
+    kept[parts[2]] = False
+    for table, values in zip(tables, symbols, strict=True):
+        found, failed = decoders.decode(parts, table)
+        assert failed == [2]
+        assert found.tolist() == np.where(kept, values, 0).tolist()
+
+
 @pytest.mark.skipif(not native_is_available(), reason="the C core was not built")
 @pytest.mark.parametrize("symbols", [[-1], [4], [0, 0], [[0]]], ids=str)
 def test_symbols_outside_their_table_are_an_error(symbols: list[int]) -> None:
@@ -142,6 +174,9 @@ def test_with_each_coder_the_files_are_the_same(
     data, frame = golden.TEXT, golden.frame_path("text").read_bytes()
     monkeypatch.setattr(range_coder, "Encoder", CODERS[name].Encoder)
     monkeypatch.setattr(range_coder, "Decoder", CODERS[name].Decoder)
+    monkeypatch.setattr(
+        range_coder, "Decoders", getattr(CODERS[name], "Decoders", in_turn.Decoders)
+    )
     assert llmzip.compress(data, model=tiny_model) == frame
     assert llmzip.decompress(frame, model=tiny_model) == data
     with pytest.raises(IntegrityError, match="damaged"):

@@ -5,6 +5,8 @@ It writes and reads the same bytes as `plain_coder`. Threads that share a coder 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -83,3 +85,37 @@ class Decoder:
         with self._lock:
             known = self._core.range_decode(*self._places, *arrays)
         return symbols if known == len(tables) else None
+
+
+class Decoders:
+    """See `coding.in_turn.Decoders`: all of them in one call."""
+
+    def __init__(self, decoders: Sequence[Decoder]) -> None:
+        self._decoders = decoders  # who own what the addresses below are of
+        states, words, lengths = zip(*(decoder._places for decoder in decoders), strict=True)
+        self._core = core()
+        self._arrays = (
+            np.array(states, np.uintp),
+            np.array(words, np.uintp),
+            np.array(lengths, np.int32),
+            *np.zeros((2, len(decoders)), np.int32),  # first rows, how many
+        )
+        self._known = np.zeros(len(decoders), np.int32)
+        self._places = (*map(address, self._arrays), len(decoders))
+
+    def decode(
+        self, parts: Sequence[slice], frequencies: npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.int32], list[int]]:
+        """See `coding.in_turn.Decoders.decode`."""
+        tables = _tables(frequencies)
+        symbols = np.zeros(len(tables), np.int32)
+        *_, firsts, counts = self._arrays
+        firsts[:] = [part.start for part in parts]
+        counts[:] = [part.stop - part.start for part in parts]
+        self._core.range_decode_parts(
+            *self._places, address(tables), tables.shape[1], address(symbols), address(self._known)
+        )
+        failed: list[int] = np.flatnonzero(self._known != counts).tolist()
+        for number in failed:
+            symbols[parts[number]] = 0
+        return symbols, failed

@@ -10,6 +10,7 @@ again.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,14 @@ from llmzip.engine.native_core import native_is_available
 from llmzip.errors import IntegrityError
 
 if TYPE_CHECKING or native_is_available():
-    from llmzip.coding.native_coder import Decoder, Encoder
-elif importlib.util.find_spec("constriction"):
-    from llmzip.coding.constriction_coder import Decoder, Encoder
+    from llmzip.coding.native_coder import Decoder, Decoders, Encoder
 else:
-    from llmzip.coding.plain_coder import Decoder, Encoder
+    from llmzip.coding.in_turn import Decoders
+
+    if importlib.util.find_spec("constriction"):
+        from llmzip.coding.constriction_coder import Decoder, Encoder
+    else:
+        from llmzip.coding.plain_coder import Decoder, Encoder
 
 MOST_PER_BYTE = 1 << 10
 """Tokens or symbols for each coded byte, and for none: it bounds what a few bytes can claim
@@ -81,20 +85,42 @@ class RangeDecoder:
 
     def __init__(self, coded: bytes, observer: CodingObserver | None = None) -> None:
         """observer: is told all symbols and their tables."""
-        self._observer = observer
-        missing = -len(coded) % _WORD_BYTES + _STATE_WORDS * _WORD_BYTES
-        words = np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)
-        self._coder = Decoder(words)
+        self._several = RangeDecoders([coded], observer)
 
     def decode(self, frequencies: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-        """The next N symbols, given their tables [N, n]."""
-        if not len(frequencies) or frequencies.shape[1] == 1:
-            return np.zeros(len(frequencies), np.int32)
-        symbols = self._coder.decode(frequencies)
-        if symbols is None:
-            raise IntegrityError(
-                "the coded symbols do not fit the model's predictions; the block is damaged"
-            )
-        if self._observer is not None:
-            self._observer.symbols(symbols, frequencies)
+        """The next N symbols, given their tables [N, n]. Raises IntegrityError."""
+        symbols, failed = self._several.decode([slice(0, len(frequencies))], frequencies)
+        if failed:
+            raise IntegrityError(MISFIT)
         return symbols
+
+
+MISFIT = "the coded symbols do not fit the model's predictions; the block is damaged"
+
+
+class RangeDecoders:
+    """Reads the symbols of several blocks back, those of a step together."""
+
+    def __init__(self, coded: Sequence[bytes], observer: CodingObserver | None = None) -> None:
+        """observer: is told all symbols of a single block and their tables."""
+        self._observer = observer
+        self._decoders = Decoders([Decoder(_words(each)) for each in coded])
+
+    def decode(
+        self, parts: Sequence[slice], frequencies: npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.int32], list[int]]:
+        """The next symbols [N] of each block's part of the tables [N, n]; and the numbers of the
+        blocks whose bytes cannot have come from them. Theirs, and what lies between the parts, are
+        zeros.
+        """
+        if not len(frequencies) or frequencies.shape[1] == 1:
+            return np.zeros(len(frequencies), np.int32), []
+        symbols, failed = self._decoders.decode(parts, frequencies)
+        if self._observer is not None and not failed:
+            self._observer.symbols(symbols[parts[0]], frequencies[parts[0]])
+        return symbols, failed
+
+
+def _words(coded: bytes) -> npt.NDArray[np.uint32]:
+    missing = -len(coded) % _WORD_BYTES + _STATE_WORDS * _WORD_BYTES
+    return np.frombuffer(coded + bytes(missing), ">u4").astype(np.uint32)

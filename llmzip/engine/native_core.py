@@ -96,6 +96,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "mixer_select": (_INT, _POINTER, _POINTER, _INT),
     "range_encode": (_INT, *[_POINTER] * 4, _INT, _INT),
     "range_decode": (_INT, _POINTER, _POINTER, _INT, _POINTER, _INT, _INT, _POINTER),
+    "range_decode_parts": (None, *[_POINTER] * 5, _INT, _POINTER, _INT, _POINTER, _POINTER),
     "product": (_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER),
     "peak": (_INT, _POINTER, _INT, _POINTER),
     "read": (_INT, _POINTER, _POINTER, _INT),

@@ -209,6 +209,13 @@ EXPORT int llmzip_range_encode(uint64_t *state, uint32_t *words, const int32_t *
 EXPORT int llmzip_range_decode(uint64_t *state, const uint32_t *words, int length,
                                const uint32_t *frequencies, int rows, int count, int32_t *symbols);
 
+/* The same for several decoders: states, words and lengths of each, [parts]; the first and the
+ * number of its rows in tables and symbols; and, written, how many symbols of it are known. */
+EXPORT void llmzip_range_decode_parts(uint64_t *const *states, const uint32_t *const *words,
+                                      const int32_t *lengths, const int32_t *firsts,
+                                      const int32_t *counts, int parts, const uint32_t *frequencies,
+                                      int count, int32_t *symbols, int32_t *known);
+
 /* One product of a layer's tensor on uint8 rows, for benchmarks: [rows, K rounded up to 64] ->
  * [rows, N rounded up to 32]. */
 EXPORT int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,

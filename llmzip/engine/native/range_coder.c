@@ -87,3 +87,14 @@ int llmzip_range_decode(uint64_t *state, const uint32_t *words, int length,
     }
     return rows;
 }
+
+void llmzip_range_decode_parts(uint64_t *const *states, const uint32_t *const *words,
+                               const int32_t *lengths, const int32_t *firsts, const int32_t *counts,
+                               int parts, const uint32_t *frequencies, int count, int32_t *symbols,
+                               int32_t *known)
+{
+    for (int p = 0; p < parts; p++)
+        known[p] = llmzip_range_decode(states[p], words[p], lengths[p],
+                                       frequencies + (size_t)firsts[p] * (size_t)count, counts[p],
+                                       count, symbols + firsts[p]);
+}
