@@ -147,24 +147,31 @@ def test_symbols_outside_their_table_are_an_error(symbols: list[int]) -> None:
 @pytest.mark.skipif(not native_is_available(), reason="the C core was not built")
 def test_threads_that_share_a_coder_wait_for_each_other() -> None:
     """It leaves Python to the others meanwhile, and writes into memory that one call has made."""
-    rows = 1_000_000
-    tables, symbols = np.full((rows, 4), 1 << 22, np.uint32), np.zeros(rows, np.int32)
-    alone, shared = native_coder.Encoder(), native_coder.Encoder()
-    for _ in range(8):
+    rows = 500_000
+    tables, symbols = np.full((rows, 4), 1 << 22, np.uint32), np.full(rows, 3, np.int32)
+    alone, shared = RangeEncoder(), RangeEncoder()
+    for _ in range(16):
         alone.encode(symbols, tables)
+    decoder = RangeDecoder(alone.finish())
     ready = threading.Barrier(4)
+    found: list[int] = []
 
-    def work() -> None:
+    def work(count: int) -> None:
         ready.wait()
-        for _ in range(2):
+        for _ in range(4):
             shared.encode(symbols, tables)
+        ready.wait()
+        for _ in range(4):
+            found.append(int((decoder.decode(tables[:count]) == 3).sum()))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    counts = rows, 7, rows - 1, 1000
+    threads = [threading.Thread(target=work, args=[count]) for count in counts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert shared.interval() == alone.interval()
+    assert shared.finish() == alone.finish()
+    assert sorted(found) == sorted(4 * counts)
 
 
 @pytest.mark.parametrize("name", CODERS)

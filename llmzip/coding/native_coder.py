@@ -93,7 +93,7 @@ class Decoders:
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         self._decoders = decoders  # who own what the addresses below are of
         states, words, lengths = zip(*(decoder._places for decoder in decoders), strict=True)
-        self._core = core()
+        self._core, self._lock = core(), new_lock()
         self._arrays = (
             np.array(states, np.uintp),
             np.array(words, np.uintp),
@@ -109,13 +109,13 @@ class Decoders:
         """See `coding.in_turn.Decoders.decode`."""
         tables = _tables(frequencies)
         symbols = np.zeros(len(tables), np.int32)
-        *_, firsts, counts = self._arrays
-        firsts[:] = [part.start for part in parts]
-        counts[:] = [part.stop - part.start for part in parts]
-        self._core.range_decode_parts(
-            *self._places, address(tables), tables.shape[1], address(symbols), address(self._known)
-        )
-        failed: list[int] = np.flatnonzero(self._known != counts).tolist()
+        with self._lock:
+            *_, firsts, counts = self._arrays
+            firsts[:] = [part.start for part in parts]
+            counts[:] = [part.stop - part.start for part in parts]
+            arrays = address(tables), tables.shape[1], address(symbols), address(self._known)
+            self._core.range_decode_parts(*self._places, *arrays)
+            failed: list[int] = np.flatnonzero(self._known != counts).tolist()
         for number in failed:
             symbols[parts[number]] = 0
         return symbols, failed
