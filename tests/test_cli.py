@@ -331,6 +331,7 @@ def test_defaults(received: dict[str, Any]) -> None:
         "dictionary": None,
         "runtime": llmzip.Runtime(download=True),
         "progress": None,
+        "known": {},
     }
 
 
