@@ -32,6 +32,8 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, f"llmzip.{package}.{name}", raising=False)
         if parent := sys.modules.get(f"llmzip.{package}"):
             monkeypatch.delattr(parent, name, raising=False)
+    if found("scipy"):
+        importlib.import_module("scipy.stats")  # takes the None that stands for torch for a module
     for name in ("torch", "skdim", "skdim.id"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(
