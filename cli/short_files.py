@@ -48,8 +48,8 @@ class ShortFiles:
         return self._seconds.get(source, 0.0)
 
     def look_ahead(self, planned: Sequence[Source], number: int) -> None:
-        """Decode what the files from this number on have, which is to be decoded now, if it is
-        short and has not been.
+        """Code what the files from this number on have, which is to be coded now, if it is short
+        and has not been.
         """
         arguments = self._arguments
         if planned[number] in self._seconds or number + 1 == len(planned):

@@ -5,7 +5,6 @@ alone leaves a processor waiting for the memory, and a device for the host.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -118,11 +117,8 @@ def encode_together(
         blocks = encoder.encode_apart(pieces, reaches_back=True)
     except (LLMZipError, OSError, MemoryError):
         return {}
-    return {
-        data: dataclasses.replace(block, mixer=None)
-        for data, block in zip(pieces, blocks, strict=True)
-        if block.size == len(data)
-    }
+    whole = zip(pieces, blocks, strict=True)
+    return {data: block for data, block in whole if block.size == len(data)}
 
 
 def decompress_many(

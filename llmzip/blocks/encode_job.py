@@ -35,12 +35,11 @@ class EncodeJob:
             encoder = LocalBlockEncoder(
                 self._loader(runtime), self.options, lambda size, tokens: None
             )
-            blocks = encoder.encode_apart(pieces, self.reaches_back)
+            return list(encoder.encode_apart(pieces, self.reaches_back))
         except LLMZipError as error:
             if len(pieces) == 1:
                 return [error]
             return [done for piece in pieces for done in self([piece], runtime)]
-        return [dataclasses.replace(block, mixer=None) for block in blocks]
 
     def _loader(self, runtime: Runtime) -> EngineLoader:
         if not self.fingerprint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from llmzip import accounting, levels
@@ -96,7 +97,7 @@ class LocalBlockEncoder:
         """
         if self._solid or self._observer or self._forced not in (None, LLMCodec.name):
             return
-        if self._known_block(bytes(pending[: self.block_size])):
+        if self._known and self._known_block(self.next_data(pending)):
             return
         while self._ahead.wants(len(pending), kept):
             data = self.next_data(pending, self._ahead.size)
@@ -140,6 +141,7 @@ class LocalBlockEncoder:
 
     def encode_apart(self, pieces: Sequence[bytes], reaches_back: bool) -> list[EncodedBlock]:
         """A block of each piece, of which none follows another; side by side, where that pays.
+        Nothing builds on them, so they come without their mixers.
 
         reaches_back: whether they may refer to the dictionary.
         """
@@ -148,10 +150,10 @@ class LocalBlockEncoder:
         if self._forced in (None, LLMCodec.name):
             for data in pieces:
                 self._ahead.add(data, self._candidates(data), self._matches, self._llm)
-        return [self.encode(data) for data in pieces]
+        return [dataclasses.replace(self.encode(data), mixer=None) for data in pieces]
 
     def _encode(self, data: bytes) -> EncodedBlock:
-        if known := self._known_block(data):
+        if self._known and (known := self._known_block(data)):
             return known
         if self._forced not in (None, LLMCodec.name):
             return encode_block_as(self._named(self._forced), data)

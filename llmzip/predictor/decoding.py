@@ -76,11 +76,11 @@ def decode_rows(
         parts = [block.part(t) for block in placed]
         corrections.correct(parts, vectors, distributions)
         buckets, failed = coder.decode(parts, distributions.bucket_frequencies())
-        parts = _without(placed, failed, MISFIT, t)
+        _drop(placed, parts, failed, MISFIT)
         slots, failed = coder.decode(parts, distributions.token_frequencies(buckets))
-        parts = _without(placed, failed, MISFIT, t)
+        _drop(placed, parts, failed, MISFIT)
         ids = buckets << BUCKET_BITS | slots
-        parts = _noted(placed, coder, ids, t, spec.vocab, spec.escape_token)
+        _note(placed, parts, coder, ids, t, spec.vocab, spec.escape_token)
         if observer:
             observer.predictions(vectors[parts[0]], scales[parts[0]], ids[parts[0]])
         weights = corrections.weights(parts, ids, distributions)
@@ -99,37 +99,35 @@ def decode_rows(
     return [found[number] for number in range(len(blocks))]
 
 
-def _without(
-    placed: Sequence[_Decoding], failed: Iterable[int], why: str, step: int
-) -> list[slice]:
-    """The parts of a step without the blocks that have failed."""
+def _drop(placed: Sequence[_Decoding], parts: list[slice], failed: Iterable[int], why: str) -> None:
+    """Take the blocks that have failed out of the parts of a step, and of those to come."""
     for number in failed:
-        placed[number].error = IntegrityError(why)
-    return [block.part(step) for block in placed]
+        block = placed[number]
+        block.error, parts[number] = IntegrityError(why), slice(block.first, block.first)
 
 
-def _noted(
+def _note(
     placed: Sequence[_Decoding],
+    parts: list[slice],
     coder: RangeDecoders,
     ids: IdArray,
     step: int,
     vocab: int,
     escape: int,
-) -> list[slice]:
-    """Keep a step's tokens [A] and the literals behind them; the parts without the blocks that have
-    failed, whose tokens become zeros.
+) -> None:
+    """Keep a step's tokens [A] and the literals behind them. Blocks that fail are dropped, and
+    their tokens become zeros.
     """
-    parts = [block.part(step) for block in placed]
     if len(ids) and ids.max() >= vocab:
         failed = [i for i, part in enumerate(parts) if (ids[part] >= vocab).any()]
         why = "a decoded token lies outside the vocabulary; the block is damaged"
-        parts = _without(placed, failed, why, step)
+        _drop(placed, parts, failed, why)
     if (ids == escape).any():
         rows = [part.start + np.flatnonzero(ids[part] == escape) for part in parts]
         ends = np.cumsum([0, *map(len, rows)]).tolist()
         spans = [slice(*pair) for pair in itertools.pairwise(ends)]
         literals, failed = coder.decode(spans, LITERAL_TABLE.repeat(ends[-1], axis=0))
-        parts = _without(placed, failed, MISFIT, step)
+        _drop(placed, parts, failed, MISFIT)
         for block, own, span in zip(placed, rows, spans, strict=True):
             if len(own):
                 block.literals[own - block.first, step] = literals[span]
@@ -138,7 +136,6 @@ def _noted(
             block.ids[: part.stop - part.start, step] = ids[part]
         if block.error:
             ids[block.first : block.stop] = 0
-    return parts
 
 
 def _width(placed: Sequence[_Decoding], step: int) -> int:
