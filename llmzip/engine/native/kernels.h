@@ -29,7 +29,8 @@
 #endif
 #endif
 
-#define PANEL 32      /* columns of a packed panel */
+#define PANEL 32 /* columns of a packed panel */
+#define CACHE_LINE 64
 #define INPUT_UNIT 64 /* a product's inputs are padded to a multiple of it: a row of a tile */
 #define SINK_TOKENS 4 /* the first positions of a stream stay visible for ever */
 #define QUERY_TILE 8  /* queries that attention takes at a time, at most */
@@ -97,24 +98,28 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
                                 (int32_t *)(void *)(scales + 2 * PANEL)};
 }
 
-/* What will be read soon. Kernels ask for some lines of it between their own loads, so that the
+/* What will be read soon. Kernels ask for some bytes of it between their own loads, so that the
  * memory works while they compute: evenly, because the processor drops requests that come in
- * bursts, and into the second-level cache, whose queue is longer than that of the first. With no
- * lines left, `next` must still be an address. */
+ * bursts, and into the second-level cache, whose queue is longer than that of the first. With
+ * nothing left, `next` must still be an address. */
 struct prefetch {
-    const char *next;
-    size_t lines;
+    const char *next, *end;
 };
 
-/* Asks for `count` lines, a constant after inlining; for none if fewer are left. */
-static inline __attribute__((always_inline)) void prefetch_lines(struct prefetch *wanted,
-                                                                 size_t count)
+/* `bytes` from there on. */
+static inline struct prefetch behind(const void *from, size_t bytes)
 {
-    size_t step = wanted->lines < count ? 0 : 64;
-    for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(wanted->next + i * step, 0, 2);
-    wanted->next += count * step;
-    wanted->lines -= step ? count : 0;
+    return (struct prefetch){from, (const char *)from + bytes};
+}
+
+/* Asks for `bytes`, a constant after inlining; for none if fewer are left. Less than a line asks
+ * for the same one several times, which costs no more than an instruction. */
+static inline __attribute__((always_inline)) void request(struct prefetch *wanted, size_t bytes)
+{
+    size_t step = (size_t)(wanted->end - wanted->next) < bytes ? 0 : bytes;
+    for (size_t i = 0; i < bytes; i += CACHE_LINE)
+        __builtin_prefetch(wanted->next + (step ? i : 0), 0, 2);
+    wanted->next += step;
 }
 
 /* The slots of a step's new positions, and the positions that they see; the same for all streams,
@@ -165,6 +170,7 @@ struct attention_scratch {
 /* Attention of one stream and one key/value head. */
 struct head_rows {
     struct head_cache cache;
+    int fresh; /* whether nobody has asked for the cache (struct prefetch) */
     size_t group;
     const float *qkv; /* [T, qkv_stride] */
     size_t qkv_stride;

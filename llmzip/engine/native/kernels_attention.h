@@ -112,15 +112,16 @@ static inline void hide(const struct view *view, size_t t, float *scores)
                                 : -FLT_MAX;
 }
 
-#if !defined(HAS_TILES)
-/* Lines that are asked for per vector: as many as have time to come while it is computed. */
-enum { POWER_LINES = 3, WEIGHT_LINES = 2 };
-#endif
-
 #if defined(HAS_WORDS)
 #include "kernels_words.h"
 #else
 #define LIMB_BYTES 1 /* from one position to the next */
+#if !defined(HAS_TILES)
+/* Bytes that are asked for per vector: as many as have time to come while it is computed. */
+#define POWER_REQUEST (3 * CACHE_LINE)
+#define WEIGHT_REQUEST (2 * CACHE_LINE)
+#define ASKS_FOR_OWN(heads, start, queries) 0
+#endif
 /* Weights from position j on, of a row of n positions: low bytes, then high bytes. */
 static inline void store_weights(uint8_t *limbs, size_t n, size_t j, vi w)
 {
@@ -155,7 +156,7 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
             vi power = vi_round(vf_mul(exp2_clamped(t), vf_set((float)(1 << ATTENTION_ONE_BITS))));
             total = vi_add(total, power);
             vi_store(powers + i, power);
-            prefetch_lines(&ahead, POWER_LINES);
+            request(&ahead, POWER_REQUEST);
         }
     }
     vf factor = vf_set((float)(1 << ATTENTION_TOTAL_BITS) / ((float)vi_reduce_add(total) * bound));
@@ -167,7 +168,7 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
             vi w = vi_round(vf_mul(vf_mul(power, vf_load(value_scales + i)), factor));
             largest = vi_max(largest, w);
             store_weights(limbs, slots, j + i, w);
-            prefetch_lines(&ahead, WEIGHT_LINES);
+            request(&ahead, WEIGHT_REQUEST);
         }
     }
     *wanted = ahead;
@@ -183,18 +184,18 @@ static inline ptrdiff_t softmax(float *scores, size_t n, float scale,
 #define QUERIES_AT_ONCE 6
 #define DIMENSIONS_AT_ONCE PANEL
 
-/* Scores without the queries' scales of some queries and all positions in use. `once`: there are no
- * others of this head. */
-static inline void scores_of(struct rows queries, int once, const struct head_cache *cache,
+/* Scores without the queries' scales of some queries and all positions in use. `own`: asks for this
+ * head itself, some positions ahead, instead of what is wanted. */
+static inline void scores_of(struct rows queries, int own, const struct head_cache *cache,
                              size_t size, size_t used, float *scores, size_t stride,
                              struct prefetch *wanted)
 {
-    (void)once;
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
         struct panel keys = {block.keys, (size + 3) / 4, 0};
+        struct prefetch next = behind(cache_block(cache, size, p + 1).keys, block_bytes(size));
         panel_product(queries, keys, block.key_sums, block.key_scales, scores + p * PANEL, stride,
-                      NULL, wanted);
+                      NULL, own && p + 1 < used / PANEL ? &next : wanted);
     }
 }
 
@@ -263,8 +264,8 @@ static void attend(const struct head_shape *shape, const struct view *view,
     for (size_t start = 0; start < queries; start += QUERIES_AT_ONCE) {
         size_t tile_size = queries - start < QUERIES_AT_ONCE ? queries - start : QUERIES_AT_ONCE;
         struct rows rows = {scratch->queries + start * padded, padded, tile_size};
-        scores_of(rows, queries <= QUERIES_AT_ONCE, cache, size, view->used, scratch->scores, slots,
-                  wanted);
+        scores_of(rows, ASKS_FOR_OWN(heads, start, queries), cache, size, view->used,
+                  scratch->scores, slots, wanted);
 
         ptrdiff_t alone[QUERIES_AT_ONCE];
         for (size_t r = 0; r < tile_size; r++) {

@@ -5,6 +5,8 @@
 
 #define VECTORS (PANEL / LANES)
 
+#define GROUP_REQUEST CACHE_LINE /* bytes that are asked for per group of a tile */
+
 /* The weights of a tile: groups of four k in runs of RUN, `gap` bytes between them. */
 struct panel {
     const int8_t *data;
@@ -13,8 +15,7 @@ struct panel {
 
 #define RUN 8 /* a block of the cache has 32 positions: 8 groups */
 
-/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). Asks for a wanted line per
- * group. */
+/* sums[r * VECTORS + v] of `rows` rows (a constant after inlining). Asks for what is wanted. */
 static inline __attribute__((always_inline)) void tile_sums(size_t rows, const uint8_t *a,
                                                             size_t stride, struct panel panel,
                                                             vi *sums, struct prefetch *wanted)
@@ -26,14 +27,14 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
         for (size_t v = 0; v < VECTORS; v++)
             sum[r][v] = vi_set(0);
     const int8_t *b = panel.data;
-    size_t ahead = wanted->lines < panel.groups ? 0 : 64;
     const char *line = wanted->next;
+    size_t step = (size_t)(wanted->end - line) < panel.groups * GROUP_REQUEST ? 0 : GROUP_REQUEST;
     for (size_t k = 0; k < panel.groups;) {
         for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end;
              k++, b += PANEL * 4) {
             vi weights[VECTORS];
             __builtin_prefetch(line, 0, 2);
-            line += ahead;
+            line += step;
 #pragma GCC unroll 16
             for (size_t v = 0; v < VECTORS; v++)
                 weights[v] = vi_load(b + v * LANES * 4);
@@ -48,7 +49,6 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
         b += panel.gap;
     }
     wanted->next = line;
-    wanted->lines -= ahead ? panel.groups : 0;
 #pragma GCC unroll 16
     for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 16
@@ -168,7 +168,7 @@ static void multiply(const struct matrix *w, struct rows a, size_t first, size_t
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = {(const char *)panel.data + bytes, p + 1 < last ? bytes / 64 : 0};
+        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
         panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, &next);
     }
 }

@@ -61,7 +61,7 @@ static inline void pair_sums(const uint8_t *const rows[PAIR_ROWS], struct panel 
 #pragma GCC unroll 16
             for (size_t c = 0; c < 2 * FOURS; c++)
                 sum[p][c] = pair_dot(sum[p][c], x[p], weights[c]);
-        prefetch_lines(&ahead, 2);
+        request(&ahead, 2 * CACHE_LINE);
     }
     *wanted = ahead;
 #pragma GCC unroll 16
@@ -86,7 +86,7 @@ static void multiply_by_pairs(const struct matrix *w, struct rows a, size_t firs
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = {(const char *)panel.data + bytes, p + 1 < last ? bytes / 64 : 0};
+        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
         for (size_t m = 0; m < a.count; m += PAIR_ROWS) {
             const uint8_t *rows[PAIR_ROWS];
             vi sums[PAIR_ROWS * VECTORS];

@@ -6,7 +6,7 @@
 #define BLOCK_ROWS (2 * TILE_SIDE)
 #define ROWS_PER_THREAD BLOCK_ROWS
 #define STEPS_AHEAD 2
-#define STEP_LINES 8 /* of the next panel: the other rows have time for all of it */
+#define STEP_REQUEST (8 * CACHE_LINE) /* of the next panel: other rows have time for all of it */
 
 /* Tiles 0 to 3 hold sums: [two of rows][two of columns]; 4 and 5 rows, 6 and 7 weights. With up to
  * 16 rows the lower ones are not used. */
@@ -49,7 +49,7 @@ static inline __attribute__((always_inline)) void put_pending(struct pending *p,
 /* Into the second-level cache. The addresses may lie behind what is there. */
 static inline __attribute__((always_inline)) void prefetch_all(const char *from, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i += 64)
+    for (size_t i = 0; i < bytes; i += CACHE_LINE)
         __builtin_prefetch(from + i, 0, 2);
 }
 
@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void tile_block(int lower, int firs
             prefetch_all((const char *)b + (k + STEPS_AHEAD * TILE_SIDE) * PANEL * 4,
                          TILE_SIDE * PANEL * 4);
         else
-            prefetch_lines(&ahead, STEP_LINES);
+            request(&ahead, STEP_REQUEST);
     }
     put_pending(&pending, pending.rows);
     TILE_STORE(0, sums, PANEL * 4);
@@ -115,7 +115,7 @@ static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t firs
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = {(const char *)panel.data + bytes, p + 1 < last ? bytes / 64 : 0};
+        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
         for (size_t m = 0; m < a.count; m += rows, turn = !turn) {
             /* All blocks have the same shape: the last one begins among the rows before it. */
             size_t start = m + rows <= a.count ? m : a.count - rows;
@@ -150,9 +150,13 @@ static inline void put_stored(const int32_t *sums, const int32_t *correction, co
 #define QUERIES_AT_ONCE (TILE_SIDE / 2)
 #define DIMENSIONS_AT_ONCE (4 * TILE_SIDE)
 
-/* Lines that are asked for per vector, and per block of positions, for the next head; most of a
+/* Bytes that are asked for per vector, and per block of positions, for the next head; most of a
  * head's lines are asked for in their order, some blocks before they are needed. */
-enum { POWER_LINES = 1, WEIGHT_LINES = 1, VALUE_LINES = 2, BLOCKS_AHEAD = 2 };
+#define POWER_REQUEST CACHE_LINE
+#define WEIGHT_REQUEST CACHE_LINE
+#define VALUES_REQUEST (2 * CACHE_LINE)
+#define BLOCKS_AHEAD 2
+#define ASKS_FOR_OWN(heads, start, queries) ((queries) <= QUERIES_AT_ONCE)
 
 /* Tiles 0 to 3 hold sums of `rows` rows; 4 and 5 rows of `inner` and `rest` bytes, 6 and 7 what
  * they are multiplied by. */
@@ -167,9 +171,8 @@ static inline void configure_attention(size_t rows, size_t inner, size_t rest)
     tiles_configure(&shapes);
 }
 
-/* Scores without the queries' scales of some queries and all positions in use. `once`: there are no
- * others of this head. */
-static inline void scores_of(struct rows queries, int once, const struct head_cache *cache,
+/* See kernels_attention.h. */
+static inline void scores_of(struct rows queries, int own, const struct head_cache *cache,
                              size_t size, size_t used, float *scores, size_t stride,
                              struct prefetch *wanted)
 {
@@ -179,7 +182,7 @@ static inline void scores_of(struct rows queries, int once, const struct head_ca
     configure_attention(queries.count, TILE_ROW_BYTES, rest ? rest : 4);
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
-        if (once)
+        if (own)
             prefetch_all((const char *)block.keys + BLOCKS_AHEAD * block_bytes(size),
                          block_bytes(size));
         TILE_ZERO(0);
@@ -233,7 +236,7 @@ static inline void weighted_sums(const uint8_t *limbs, size_t stride, size_t que
             TILE_LOAD(7, b + RUN * PANEL * 4 + TILE_ROW_BYTES, PANEL * 4);
             TILE_DOT(3, 4, 7);
         }
-        prefetch_lines(&ahead, VALUE_LINES);
+        request(&ahead, VALUES_REQUEST);
     }
     TILE_STORE(0, sums, DIMENSIONS_AT_ONCE * 4);
     TILE_STORE(1, sums + TILE_SIDE, DIMENSIONS_AT_ONCE * 4);

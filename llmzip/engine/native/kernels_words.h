@@ -3,6 +3,15 @@
 
 #define LIMB_BYTES 2 /* from one position to the next */
 
+/* Bytes that are asked for per vector of the softmax, and per group of values. Zen 3 drops what is
+ * asked for sooner than memory gives it, a line in 18 cycles at best. */
+#define POWER_REQUEST 32
+#define WEIGHT_REQUEST 32
+#define VALUES_REQUEST 96
+
+/* Of a head that nobody has asked for, the next block's keys. */
+#define ASKS_FOR_OWN(heads, start, queries) ((heads)->fresh && (start) == 0)
+
 /* Weights from position j on, less 2^15 so that they fit 16 bits with a sign, in the order 0, 2, 1,
  * 3 of each four: see `weighted_sums`. */
 static inline void store_weights(uint8_t *limbs, size_t n, size_t j, vi w)
@@ -47,8 +56,8 @@ static inline __attribute__((always_inline)) void word_sums(const uint8_t *limbs
     struct prefetch ahead = *wanted;
     const int8_t *b = panel.data;
     for (size_t k = 0; k < panel.groups; k += RUN, b += panel.gap) {
-        prefetch_lines(&ahead, RUN);
-        for (size_t i = k; i < k + RUN; i++, b += PANEL * 4)
+        for (size_t i = k; i < k + RUN; i++, b += PANEL * 4) {
+            request(&ahead, VALUES_REQUEST);
 #pragma GCC unroll 16
             for (size_t v = 0; v < VECTORS; v++) {
                 vi values = vi_load(b + v * LANES * 4);
@@ -58,6 +67,7 @@ static inline __attribute__((always_inline)) void word_sums(const uint8_t *limbs
                 for (size_t r = 0; r < queries; r++)
                     sum[r][v] = word_dot(sum[r][v], even, odd, limbs + r * stride + i * 8);
             }
+        }
     }
     *wanted = ahead;
 #pragma GCC unroll 16

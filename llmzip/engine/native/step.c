@@ -152,6 +152,7 @@ static struct head_rows head_rows(const struct worker *self, size_t layer, size_
     size_t stream = item / self->session->shape.groups, group = item % self->session->shape.groups,
            row = stream * count;
     return (struct head_rows){session_cache(self->session, layer, first + stream, group),
+                              1,
                               group,
                               self->team->qkv + row * stride,
                               stride,
@@ -207,8 +208,9 @@ static void attend_queries(struct worker *self, const void *context, size_t firs
         end = (i + 1) * count < last ? (i + 1) * count : last;
         struct head_rows head = head_rows(self, job->layer, job->first_stream, i);
         head.cache.blocks += job->view->skipped * block;
+        head.fresh = q == first;
         /* heads follow each other as items do */
-        struct prefetch wanted = {head.cache.blocks + s->head_bytes, end < last ? used / 64 : 0};
+        struct prefetch wanted = behind(head.cache.blocks + s->head_bytes, end < last ? used : 0);
         self->engine->kernels->attend(&s->shape, job->view, &head, q - i * count, end - i * count,
                                       self->scratch, &wanted);
     }
