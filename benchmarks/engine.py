@@ -62,11 +62,17 @@ class Ceiling:
 
     def __init__(self, engine: NativeEngine) -> None:
         self.engine = engine
-        rounds = 1000
-        while self._peak_seconds(rounds) < 0.02:
-            rounds *= 4
-        best = min(self._peak_seconds(rounds) for _ in range(20))
-        self.multiply_adds_per_second = engine.peak(1) * rounds / best
+        self.rounds = 1000
+        while self._peak_seconds(self.rounds) < 0.02:
+            self.rounds *= 4
+        self.multiply_adds_per_second = 0.0
+        self.measure()
+
+    def measure(self) -> None:
+        """The best so far: beside other programs a single measurement may miss it."""
+        seconds = min(self._peak_seconds(self.rounds) for _ in range(20))
+        rate = self.engine.peak(1) * self.rounds / seconds
+        self.multiply_adds_per_second = max(rate, self.multiply_adds_per_second)
 
     def _peak_seconds(self, rounds: int) -> float:
         return _seconds(lambda: self.engine.peak(rounds))
@@ -292,6 +298,7 @@ def main() -> None:
         timed: tuple[float, dict[str, float]],
     ) -> None:
         rows = streams * count
+        ceiling.measure()
         multiply, read = ceiling.seconds(streams, count, context)
         by_torch, native = products.torch_seconds(rows), products.native_seconds(rows)
         seconds, parts = timed

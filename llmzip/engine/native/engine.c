@@ -194,9 +194,9 @@ static void product_work(void *context, int rank)
     const struct product_job *job = context;
     int threads = pool_threads(job->engine->pool);
     size_t panels = job->matrix->columns / PANEL;
-    job->engine->kernels->multiply(job->matrix, job->rows, partition(panels, rank, threads),
-                                   partition(panels, rank + 1, threads), job->out,
-                                   job->matrix->columns, NULL);
+    size_t last = partition(panels, rank + 1, threads);
+    job->engine->kernels->multiply(job->matrix, job->rows, partition(panels, rank, threads), last,
+                                   last, job->out, job->matrix->columns, NULL);
 }
 
 int llmzip_product(struct engine *engine, int tensor, int layer, const uint8_t *x, int rows,

@@ -195,7 +195,7 @@ static void multiply_runs(struct worker *self, const void *context, size_t first
                              job->stack->has_lowest};
         struct rows rows = {scratch->bytes + run->first * sizes->bytes_stride, sizes->bytes_stride,
                             run->count};
-        self->engine->kernels->multiply(&own, rows, panel, panel + (end - i),
+        self->engine->kernels->multiply(&own, rows, panel, panel + (end - i), panel + (end - i),
                                         scratch->sums + run->first * sizes->sums_stride,
                                         sizes->sums_stride, NULL);
     }

@@ -38,8 +38,8 @@ static void sum_buckets(void *context, int rank)
     for (size_t b = partition(e->buckets, rank, threads);
          b < partition(e->buckets, rank + 1, threads); b++) {
         size_t first = b * (BUCKET_SIZE / PANEL), last = first + BUCKET_SIZE / PANEL;
-        e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, job->sums,
-                             job->stride, NULL);
+        e->kernels->multiply(&e->head, job->inputs, first, last < panels ? last : panels, last,
+                             job->sums, job->stride, NULL);
         for (size_t r = 0; r < job->rows; r++) {
             float *sums = job->sums + r * job->stride;
             if (e->finishes_head)

@@ -107,9 +107,16 @@ struct prefetch {
 };
 
 /* `bytes` from there on. */
-static inline struct prefetch behind(const void *from, size_t bytes)
+static inline struct prefetch bytes_from(const void *from, size_t bytes)
 {
     return (struct prefetch){from, (const char *)from + bytes};
+}
+
+static inline struct prefetch wanted_panel(const struct matrix *w, size_t panel)
+{
+    size_t bytes = w->groups * 4 * PANEL;
+    return panel < w->columns / PANEL ? bytes_from(w->packed + panel * bytes, bytes)
+                                      : bytes_from(w->packed, 0);
 }
 
 /* Asks for `bytes`, a constant after inlining; for none if fewer are left. Less than a line asks
@@ -186,9 +193,9 @@ struct kernels {
      * rather share a product than each have their own rows. */
     size_t rows_per_thread;
     /* out[m][n] = f32(sum) * scale[n] for the panels [first, last); with `row_scale`, out += that *
-     * row_scale[m]. */
-    void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
-                     size_t stride, const float *row_scale);
+     * row_scale[m]. `after`: the panel that is likely to be read then, if there is one. */
+    void (*multiply)(const struct matrix *w, struct rows a, size_t first, size_t last, size_t after,
+                     float *out, size_t stride, const float *row_scale);
     /* Row to uint8 q + 128; returns the row's maximum. n is a multiple of PANEL. */
     float (*quantize)(const float *x, size_t n, uint8_t *q);
     /* Section 4.2: returns s. */

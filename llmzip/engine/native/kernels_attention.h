@@ -193,7 +193,7 @@ static inline void scores_of(struct rows queries, int own, const struct head_cac
     for (size_t p = 0; p < used / PANEL; p++) {
         struct cache_block block = cache_block(cache, size, p);
         struct panel keys = {block.keys, (size + 3) / 4, 0};
-        struct prefetch next = behind(cache_block(cache, size, p + 1).keys, block_bytes(size));
+        struct prefetch next = bytes_from(cache_block(cache, size, p + 1).keys, block_bytes(size));
         panel_product(queries, keys, block.key_sums, block.key_scales, scores + p * PANEL, stride,
                       NULL, own && p + 1 < used / PANEL ? &next : wanted);
     }

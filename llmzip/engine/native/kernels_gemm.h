@@ -155,12 +155,12 @@ static inline void panel_product(struct rows a, struct panel panel, const int32_
 }
 
 #if !defined(HAS_TILES)
-static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, float *out,
-                     size_t stride, const float *row_scale)
+static void multiply(const struct matrix *w, struct rows a, size_t first, size_t last, size_t after,
+                     float *out, size_t stride, const float *row_scale)
 {
 #if defined(NARROW_WEIGHTS)
     if (w->has_lowest) { /* no model of ours: their weights are quantized to +-127 */
-        kernels_portable.multiply(w, a, first, last, out, stride, row_scale);
+        kernels_portable.multiply(w, a, first, last, after, out, stride, row_scale);
         return;
     }
 #endif
@@ -168,7 +168,7 @@ static void multiply(const struct matrix *w, struct rows a, size_t first, size_t
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
+        struct prefetch next = wanted_panel(w, p + 1 < last ? p + 1 : after);
         panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, &next);
     }
 }

@@ -76,17 +76,17 @@ static inline void pair_sums(const uint8_t *const rows[PAIR_ROWS], struct panel 
 
 /* A single row is half of a pair: the dot product has less to do. */
 static void multiply_by_pairs(const struct matrix *w, struct rows a, size_t first, size_t last,
-                              float *out, size_t stride, const float *row_scale)
+                              size_t after, float *out, size_t stride, const float *row_scale)
 {
     if (a.count < 2) {
-        multiply(w, a, first, last, out, stride, row_scale);
+        multiply(w, a, first, last, after, out, stride, row_scale);
         return;
     }
     size_t bytes = w->groups * 4 * PANEL; /* groups are even: see INPUT_UNIT */
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
+        struct prefetch next = wanted_panel(w, p + 1 < last ? p + 1 : after);
         for (size_t m = 0; m < a.count; m += PAIR_ROWS) {
             const uint8_t *rows[PAIR_ROWS];
             vi sums[PAIR_ROWS * VECTORS];

@@ -101,7 +101,7 @@ static inline __attribute__((always_inline)) void tile_block(int lower, int firs
 }
 
 static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t first, size_t last,
-                              float *out, size_t stride, const float *row_scale)
+                              size_t after, float *out, size_t stride, const float *row_scale)
 {
     if (a.count == 0)
         return;
@@ -115,7 +115,7 @@ static void multiply_by_tiles(const struct matrix *w, struct rows a, size_t firs
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
-        struct prefetch next = behind(panel.data + bytes, p + 1 < last ? bytes : 0);
+        struct prefetch next = wanted_panel(w, p + 1 < last ? p + 1 : after);
         for (size_t m = 0; m < a.count; m += rows, turn = !turn) {
             /* All blocks have the same shape: the last one begins among the rows before it. */
             size_t start = m + rows <= a.count ? m : a.count - rows;

@@ -63,6 +63,12 @@ void for_items(struct worker *self, size_t items, size_t per_thread, range_funct
     stage_wait(stage, number);
 }
 
+/* Where the next chunk of this thread begins, if the threads of its team take turns. */
+static size_t next_turn(const struct worker *self, size_t first, size_t last)
+{
+    return last + (last - first) * (size_t)(self->size - 1);
+}
+
 struct row_job {
     row_function *function;
     const float *x;
@@ -100,11 +106,12 @@ static void product_range(struct worker *self, const void *context, size_t first
         for (size_t r = 0; r < job->rows; r++)
             memset(job->out + r * job->stride + first * PANEL, 0,
                    (last - first) * PANEL * sizeof(float));
-    self->engine->kernels->multiply(job->matrix, rows, first, last, job->out, job->stride,
+    size_t after = next_turn(self, first, last);
+    self->engine->kernels->multiply(job->matrix, rows, first, last, after, job->out, job->stride,
                                     job->output == PRODUCT ? NULL : team->scales);
     if (job->wide)
-        self->engine->kernels->multiply(job->matrix, high, first, last, job->out, job->stride,
-                                        team->high_scales);
+        self->engine->kernels->multiply(job->matrix, high, first, last, after, job->out,
+                                        job->stride, team->high_scales);
 }
 
 /* A product of the team's quantized rows, and what is done with the rows then. A single row is the
@@ -184,7 +191,7 @@ static void quantize_row_wide(struct worker *self, const float *attended, size_t
 
 struct attention_job {
     const struct view *view;
-    size_t layer, first_stream;
+    size_t layer, first_stream, items;
 };
 
 static void insert_items(struct worker *self, const void *context, size_t first, size_t last)
@@ -208,9 +215,12 @@ static void attend_queries(struct worker *self, const void *context, size_t firs
         end = (i + 1) * count < last ? (i + 1) * count : last;
         struct head_rows head = head_rows(self, job->layer, job->first_stream, i);
         head.cache.blocks += job->view->skipped * block;
-        head.fresh = q == first;
+        head.fresh = head.cache.blocks != self->asked;
         /* heads follow each other as items do */
-        struct prefetch wanted = behind(head.cache.blocks + s->head_bytes, end < last ? used : 0);
+        size_t next = end < last ? i + 1 : next_turn(self, first, last) / count;
+        struct prefetch wanted = bytes_from(head.cache.blocks + (next - i) * s->head_bytes,
+                                            next < job->items ? used : 0);
+        self->asked = next < job->items ? wanted.next : NULL;
         self->engine->kernels->attend(&s->shape, job->view, &head, q - i * count, end - i * count,
                                       self->scratch, &wanted);
     }
@@ -227,7 +237,7 @@ void attention(struct worker *self, size_t layer, size_t first, size_t streams)
     struct session *s = self->session;
     size_t count = s->view.count, items = streams * s->shape.groups, rows = streams * count;
     const struct layer *w = &self->engine->layers[layer];
-    struct attention_job job = {&s->views[w->view], layer, first};
+    struct attention_job job = {&s->views[w->view], layer, first, items};
     row_function *quantized = is_wide(w, WIDE_O) ? quantize_row_wide : quantize_row,
                  *last = rows == 1 ? quantized : NULL;
     if (count > 1) {
@@ -300,6 +310,7 @@ static void work(void *context, int rank)
                           s,
                           &s->teams[team],
                           &s->attention[rank],
+                          NULL,
                           rank - leader,
                           end - leader,
                           0,

@@ -9,6 +9,7 @@ struct worker {
     struct session *session;
     struct team *team;
     struct attention_scratch *scratch;
+    const char *asked; /* the head that was asked for last (struct prefetch) */
     int rank, size;
     unsigned stage;   /* the number of the next one of this step */
     int64_t *profile; /* of the first thread, else NULL */
