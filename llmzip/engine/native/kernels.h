@@ -104,12 +104,13 @@ static inline struct cache_block cache_block(const struct head_cache *cache, siz
  * nothing left, `next` must still be an address. */
 struct prefetch {
     const char *next, *end;
+    size_t pace; /* bytes per group of four k of a tile */
 };
 
 /* `bytes` from there on. */
 static inline struct prefetch bytes_from(const void *from, size_t bytes)
 {
-    return (struct prefetch){from, (const char *)from + bytes};
+    return (struct prefetch){from, (const char *)from + bytes, CACHE_LINE};
 }
 
 static inline struct prefetch wanted_panel(const struct matrix *w, size_t panel)

@@ -5,8 +5,6 @@
 
 #define VECTORS (PANEL / LANES)
 
-#define GROUP_REQUEST CACHE_LINE /* bytes that are asked for per group of a tile */
-
 /* The weights of a tile: groups of four k in runs of RUN, `gap` bytes between them. */
 struct panel {
     const int8_t *data;
@@ -28,7 +26,7 @@ static inline __attribute__((always_inline)) void tile_sums(size_t rows, const u
             sum[r][v] = vi_set(0);
     const int8_t *b = panel.data;
     const char *line = wanted->next;
-    size_t step = (size_t)(wanted->end - line) < panel.groups * GROUP_REQUEST ? 0 : GROUP_REQUEST;
+    size_t step = (size_t)(wanted->end - line) < panel.groups * wanted->pace ? 0 : wanted->pace;
     for (size_t k = 0; k < panel.groups;) {
         for (size_t end = k + RUN < panel.groups ? k + RUN : panel.groups; k < end;
              k++, b += PANEL * 4) {
@@ -164,11 +162,14 @@ static void multiply(const struct matrix *w, struct rows a, size_t first, size_t
         return;
     }
 #endif
-    size_t bytes = w->groups * 4 * PANEL;
+    size_t bytes = w->groups * 4 * PANEL, tiles = (a.count + TILE_ROWS - 1) / TILE_ROWS;
+    /* So that a panel's lines come while all tiles of the one before it are computed. */
+    size_t pace = tiles * CACHE_LINE <= PANEL * 4 ? CACHE_LINE : larger(PANEL * 4 / tiles, 1);
     for (size_t p = first; p < last; p++) {
         size_t n = p * PANEL;
         struct panel panel = {w->packed + p * bytes, w->groups, 0};
         struct prefetch next = wanted_panel(w, p + 1 < last ? p + 1 : after);
+        next.pace = pace;
         panel_product(a, panel, w->correction + n, w->scale + n, out + n, stride, row_scale, &next);
     }
 }
