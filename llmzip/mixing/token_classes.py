@@ -25,21 +25,22 @@ _OF_BYTES = {
     11: b"\"'`",
 }
 """The classes of a token's first byte; letters behind a space have the next class."""
+_LETTERS = (4, 6)
 
 
 def token_classes(token_bytes: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-    """The class of each token, [vocab]; 0 where it stands for nothing."""
-    of_byte = [_OTHER] * 256
+    """The class of each token, [vocab]; 0 where it stands for nothing. A single space before
+    another byte is skipped.
+    """
+    of_byte = np.full(256, _OTHER, np.uint8)
     for number, members in _OF_BYTES.items():
-        for byte in members:
-            of_byte[byte] = number
-    return np.array([_class_of(text, of_byte) for text in token_bytes], np.uint8)
-
-
-def _class_of(text: bytes, of_byte: Sequence[int]) -> int:
-    """A single space before another byte is skipped."""
-    if not text:
-        return 0
-    behind_space = len(text) > 1 and text[0] == 0x20 != text[1]
-    first = text[behind_space]
-    return of_byte[first] + (behind_space and of_byte[first] in (4, 6))
+        of_byte[list(members)] = number
+    lengths = np.array([len(text) for text in token_bytes], np.int64)  # [vocab]
+    joined = np.frombuffer(b"".join(token_bytes) + bytes(2), np.uint8)
+    starts = np.cumsum(lengths) - lengths
+    first, second = joined[starts], joined[starts + 1]
+    behind_space = (lengths > 1) & (first == 0x20) & (second != 0x20)
+    classes: npt.NDArray[np.uint8] = of_byte[np.where(behind_space, second, first)]
+    classes += behind_space & ((classes == _LETTERS[0]) | (classes == _LETTERS[1]))
+    classes[lengths == 0] = 0
+    return classes

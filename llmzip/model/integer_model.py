@@ -151,7 +151,8 @@ def _fingerprint(spec: str, token_bytes: Sequence[bytes], tensors: Tensors) -> b
 
     field(b"llmzip arithmetic %d" % ARITHMETIC_VERSION)
     field(spec.encode("utf-8"))
-    field(b"".join(struct.pack("<I", len(t)) + t for t in token_bytes))
+    lengths = [struct.pack("<I", n) for n in range(1 + max(map(len, token_bytes), default=0))]
+    field(b"".join([lengths[len(t)] + t for t in token_bytes]))
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)

@@ -29,12 +29,15 @@ void matrix_put(struct matrix *m, size_t first, size_t columns, size_t width, co
         size_t n = first + i;
         const int8_t *row = weight + i * width;
         int8_t *to = m->packed + (n / PANEL * m->groups * PANEL + n % PANEL) * 4;
-        int32_t sum = 0;
+        int32_t sum = 0, least = 0;
         for (size_t k = 0; k < width; k++) {
-            to[k / 4 * PANEL * 4 + k % 4] = row[k];
             sum += row[k];
-            m->has_lowest |= row[k] == INT8_MIN;
+            least = row[k] < least ? row[k] : least;
         }
+        m->has_lowest |= least == INT8_MIN;
+        for (size_t k = 0; k < width / 4; k++)
+            memcpy(to + k * PANEL * 4, row + k * 4, 4);
+        memcpy(to + width / 4 * PANEL * 4, row + width / 4 * 4, width % 4);
         /* Sums wrap like those of the kernels: for wide rows only the corrected sum fits. */
         m->correction[n] = (int32_t)(0u - 128u * (uint32_t)sum);
         m->scale[n] = scale[i];
