@@ -43,14 +43,12 @@ PRODUCTS = {"q": "qkv", "o": "o", "gate": "gate+up", "down": "down"}
 
 
 def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
-    """Of the calls behind the first, which warms up; of that one where it alone takes longer, as
-    torch's products do on processors without VNNI.
+    """Of the calls behind the first, which warms up: at least three, or one where the first took
+    longer than the budget, as torch's products do on processors without VNNI.
     """
-    first = _seconds(call)
-    if first > budget:
-        return first
+    least = 1 if _seconds(call) > budget else 3
     times: list[float] = []
-    while sum(times) < budget or len(times) < 3:
+    while sum(times) < budget or len(times) < least:
         times.append(_seconds(call))
     return statistics.median(times)
 
