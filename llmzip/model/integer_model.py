@@ -151,7 +151,7 @@ def _fingerprint(spec: str, token_bytes: Sequence[bytes], tensors: Tensors) -> b
 
     field(b"llmzip arithmetic %d" % ARITHMETIC_VERSION)
     field(spec.encode("utf-8"))
-    lengths = [struct.pack("<I", n) for n in range(1 + max(map(len, token_bytes), default=0))]
+    lengths = {n: struct.pack("<I", n) for n in set(map(len, token_bytes))}
     field(b"".join([lengths[len(t)] + t for t in token_bytes]))
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
