@@ -41,6 +41,6 @@ def token_classes(token_bytes: Sequence[bytes]) -> npt.NDArray[np.uint8]:
     first, second = joined[starts], joined[starts + 1]
     behind_space = (lengths > 1) & (first == 0x20) & (second != 0x20)
     classes: npt.NDArray[np.uint8] = of_byte[np.where(behind_space, second, first)]
-    classes += behind_space & ((classes == _LETTERS[0]) | (classes == _LETTERS[1]))
+    classes += behind_space & np.isin(classes, _LETTERS)
     classes[lengths == 0] = 0
     return classes
