@@ -24,15 +24,12 @@ from llmzip.container.block import Block
 from llmzip.container.frame_reader import FrameReader
 from llmzip.container.varint import ByteReader
 from llmzip.engine import host_memory, native_handle
-from llmzip.engine.native_engine import (
-    BLOCK_THREADS,
-    NativeEngine,
-    native_is_available,
-    why_not_available,
-)
+from llmzip.engine.native_engine import NativeEngine, native_is_available, why_not_available
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LLMZipError
 from llmzip.predictor import lanes
+from llmzip.predictor.batch import fitting
+from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.runtime import Runtime
 from tests import golden, measured
 from tests.conftest import tiny
@@ -114,17 +111,50 @@ def test_solid_frames_and_single_blocks_have_all_threads(together: list[int]) ->
 
 
 def test_how_many_blocks_threads_are_for() -> None:
-    many = 2 * BLOCK_THREADS
     for threads, jobs, blocks in (
         (1, None, 1),
-        (many, None, 2),
-        (many, 1, 1),
+        (2, None, 2),
+        (8, None, 2),
+        (16, None, 4),
+        (8, 1, 1),
         (4, 3, 3),
         (4, 9, 4),
     ):
         assert NativeEngine(tiny(), threads, jobs=jobs).batches.blocks == blocks
     torch = EngineLoader(tiny(), runtime=Runtime(engine="torch", jobs=3)).for_compression()
     assert torch.batches.blocks == 3
+
+
+def layouts_of(blocks: list[tuple[int, int]]) -> list[StreamLayout]:
+    return [StreamLayout(tokens, streams, 256) for tokens, streams in blocks]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "blocks", "count"),
+    [
+        (None, [(9600, 48), (9600, 48)], 2),
+        (None, [(9600, 48), (8000, 40)], 2),
+        (None, [(9600, 48), (4800, 48)], 1),  # would end in half of the time
+        (None, [(9600, 48), (1600, 8)], 2),  # one lane: see below
+        (2, [(9600, 48), (1600, 8)], 1),
+        (4, [(9600, 48), (9600, 48), (9600, 48), (1600, 8)], 4),
+        (None, [(400, 2), (100, 1)], 2),  # the same
+    ],
+)
+def test_no_part_of_the_threads_is_idle_for_long(
+    jobs: int | None, blocks: list[tuple[int, int]], count: int
+) -> None:
+    engine = NativeEngine(tiny(), jobs or 2, jobs=jobs)
+    sized = [(layout, 1000) for layout in layouts_of(blocks)]
+    assert fitting(engine, sized, False, 1 << 40) == count
+
+
+def test_few_rows_have_all_threads() -> None:
+    engine = NativeEngine(tiny(), 2)
+    assert lanes.parts_for(engine, layouts_of([(500, 20), (500, 20)])) == [[0, 1]]
+    assert lanes.parts_for(engine, layouts_of([(500, 32), (500, 32)])) == [[0], [1]]
+    engine = NativeEngine(tiny(), 2, jobs=2)
+    assert lanes.parts_for(engine, layouts_of([(500, 1), (500, 1)])) == [[0], [1]]
 
 
 def test_each_lane_has_its_part_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,8 @@ class Batches:
     """
     lane_rows: int = 256
     """Fewer rows than these are no lane: a device would be idle more than it gained."""
+    divided: bool = False
+    """Whether each lane has its part of the processors, which is idle once the lane has ended."""
     draft_rows: int = 0
     """Up to so many rows a decoder's step is filled up with drafts of the steps that follow
     (`predictor/speculation.py`); 0: never, and sessions need not be rewound.

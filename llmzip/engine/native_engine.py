@@ -18,7 +18,12 @@ from llmzip.engine.base import Batches
 from llmzip.engine.native_core import kernel_names, native_is_available, why_not_available
 from llmzip.engine.native_distributions import ROWS_AT_ONCE, NativeDistributions
 from llmzip.engine.native_handle import NativeHandle
-from llmzip.engine.native_machine import CPU_VARIABLE, chosen_kernels, processors
+from llmzip.engine.native_machine import (
+    CPU_VARIABLE,
+    chosen_kernels,
+    processors,
+    useful_blocks,
+)
 from llmzip.engine.native_mixer import NativeContextMixer
 from llmzip.engine.native_session import NativeSession
 from llmzip.mixing.base import MIXING_VERSION
@@ -33,11 +38,6 @@ __all__ = [
     "why_not_available",
 ]
 
-BLOCK_THREADS = 4
-"""Threads of which one block makes good use (docs/notes/speed.md, "Many cores"): for each so many,
-one more goes side by side.
-"""
-
 DRAFT_ROWS = 8
 """Rows of a step that cost little beside its weights' way from memory (docs/notes/speed.md, "A
 single stream").
@@ -45,7 +45,7 @@ single stream").
 
 _FEW_ROWS, _THREAD_ROWS = 32, 16
 """Streams of short blocks that go together at least, and for each thread: more take as long for
-each row.
+each row. Fewer are no lane either: they share the weights' way from memory.
 """
 
 
@@ -75,14 +75,15 @@ class NativeEngine:
         self.threads = threads or processors()
         if self.threads < 0:
             raise ValueError(f"{threads} threads: 0 for all processors, or how many")
-        blocks = min(jobs or max(1, self.threads // BLOCK_THREADS), self.threads)
+        blocks = min(jobs or useful_blocks(self.threads), self.threads)
         self.batches = Batches(
             rows=sys.maxsize,
             blocks=blocks,
             few_rows=0 if jobs else max(_FEW_ROWS, self.threads * _THREAD_ROWS),
             threads=blocks,
             lanes=blocks,
-            lane_rows=1,
+            lane_rows=1 if jobs else _FEW_ROWS,
+            divided=True,
             draft_rows=DRAFT_ROWS,
         )
         self.kernels = chosen_kernels(cpu)

@@ -13,6 +13,7 @@ CPU_VARIABLE = "LLMZIP_CPU"
 """Environment variable that forces a set of kernels: amx, avx512vnni, avxvnni, avx2, i8mm,
 dotprod or portable.
 """
+_BLOCK_THREADS = 4
 
 
 def processors() -> int:
@@ -24,6 +25,14 @@ def processors() -> int:
     )
     quota = control_groups.cpu_quota()
     return count if quota is None else min(count, math.ceil(quota))
+
+
+def useful_blocks(threads: int) -> int:
+    """How many blocks side by side make good use of so many threads (docs/notes/speed.md, "Many
+    cores"): two from two threads on, since one block's products then go on while another's
+    attention waits for the memory, and one for every four.
+    """
+    return max(min(threads, 2), threads // _BLOCK_THREADS)
 
 
 def chosen_kernels(cpu: str | None) -> str:

@@ -8,12 +8,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmzip.engine.native_machine import useful_blocks
 from llmzip.runtime import Runtime
 
 MOST_THREADS = 16
 """Threads of a worker on CPUs, where nobody says: a process gains little by more (speed.md)."""
-_BLOCK_THREADS = 4
-"""By default, so many threads of a CPU get a block (`engine/native_engine.py`)."""
 _GPU_BLOCKS = 32
 """Blocks for a GPU at once: the engine makes parts of them that fill a step."""
 
@@ -76,5 +75,5 @@ def _slots_of_node(node: Mapping[str, Any], runtime: Runtime, gpus: bool) -> Ite
         return
     threads = min(cpus, runtime.threads or MOST_THREADS)
     for number in range(cpus // threads if threads else 0):
-        together = min(threads, runtime.jobs or max(1, threads // _BLOCK_THREADS))
+        together = min(threads, runtime.jobs or useful_blocks(threads))
         yield Slot(name, number, host, threads, False, together)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from llmzip.accounting import block_bytes
 from llmzip.engine.base import Engine
+from llmzip.predictor.lanes import are_balanced
 from llmzip.predictor.stream_layout import StreamLayout
 
 _Item = TypeVar("_Item")
@@ -51,7 +52,7 @@ def fitting(
         need += block_bytes(size, False, layout.decoder_bytes(engine.model.spec, has_dictionary))
         most = engine.batches
         are_few = len(layouts) <= most.blocks or (few and rows <= most.few_rows)
-        fits = rows <= most.rows and are_few and need <= memory
+        fits = rows <= most.rows and are_few and need <= memory and are_balanced(engine, layouts)
         if len(layouts) > 1 and not (fits and _see_alike(layouts)):
             return len(layouts) - 1
     return len(layouts)

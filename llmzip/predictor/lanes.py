@@ -18,6 +18,15 @@ _Result = TypeVar("_Result")
 _REPORT_SECONDS = 0.2
 """How often progress is reported once the first lane is done."""
 
+_LEAST_BUSY = 0.8
+"""Which part of the time of lanes side by side they must be busy: two of one thread each did 1.2
+times as much as one of two (docs/notes/speed.md, "Many cores").
+"""
+_WEIGHT_ROWS = 5
+"""The rows whose computation takes as long as what a step takes with any number of rows: between 3
+and 7 on the machines of docs/notes/speed.md.
+"""
+
 
 class StoppedError(Exception):
     """Another lane has failed."""
@@ -37,6 +46,20 @@ def parts_for(engine: Engine, layouts: Sequence[StreamLayout]) -> list[list[int]
         lanes[least].append(number)
         filled[least] += layouts[number].streams
     return [sorted(lane) for lane in lanes if lane]
+
+
+def are_balanced(engine: Engine, layouts: Sequence[StreamLayout]) -> bool:
+    """Whether blocks side by side end soon enough after each other: where lanes divide the
+    processors, those of a lane that has ended are idle, which costs more than lanes gain.
+    """
+    if not engine.batches.divided:
+        return True
+    times = [
+        max(layouts[number].positions for number in part)
+        * (_WEIGHT_ROWS + sum(layouts[number].streams for number in part))
+        for part in parts_for(engine, layouts)
+    ]
+    return sum(times) >= _LEAST_BUSY * max(times) * len(times)
 
 
 def run(
