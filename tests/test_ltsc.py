@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,6 +184,12 @@ def test_a_long_sequence_takes_seconds() -> None:
     assert len(made.to_ids()) < 0.5 * len(ids)
 
 
+@pytest.fixture(scope="module")
+def python_ids(default_model: IntegerModel) -> npt.NDArray[np.int32]:
+    """Python's library in the default model's tokens: splitting so much takes seconds."""
+    return default_model.tokenizer.encode(python_sources()).ids
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "least"),
@@ -191,9 +198,9 @@ def test_a_long_sequence_takes_seconds() -> None:
     [(1024, 0.156), (2048, 0.188), (4096, 0.205), (8192, 0.233)],
 )
 def test_reduction_on_pythons_library(
-    default_model: IntegerModel, length: int, least: float
+    default_model: IntegerModel, python_ids: npt.NDArray[np.int32], length: int, least: float
 ) -> None:
-    ids = default_model.tokenizer.encode(python_sources()).ids
+    ids = python_ids
     parts = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)][
         :: 65536 // length
     ]
