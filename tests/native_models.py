@@ -143,18 +143,18 @@ EXTREMES = (
 )
 
 
-def extreme_model(kind: str) -> IntegerModel:
+def extreme_model(kind: str, layers: int = 2) -> IntegerModel:
     """One of EXTREMES."""
     shape = "one key head, head size 64"
-    model = random_model(shape)
+    model = random_model(shape, layers=layers)
     if kind == "all +-127":
         return with_weights(model, value=127)
     if kind == "zero rows":
         return with_weights(model, zero_rows=True)
     if kind == "flat attention":
-        return random_model(shape, gain=1e-9)
+        return random_model(shape, layers=layers, gain=1e-9)
     if kind == "sharp attention":  # one position takes the whole weight 2**16
-        return random_model(shape, gain=3.0)
+        return random_model(shape, layers=layers, gain=3.0)
     if kind == "zero scales":
         return build(
             model.spec, {n: a * 0 if n.endswith("scale") else a for n, a in model.tensors.items()}

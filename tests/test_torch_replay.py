@@ -40,10 +40,15 @@ def few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fed(
-    engine: TorchEngine, streams: int, window: int, chunks: list[int], tokens: int = POSITIONS - 2
+    engine: TorchEngine,
+    streams: int,
+    window: int,
+    chunks: list[int],
+    tokens: int = POSITIONS - 2,
+    forked: int = 5,
 ) -> Result:
     """Everything that comes of feeding chunks, then single tokens, the last two to fewer streams;
-    then to a fork.
+    then so many to a fork.
     """
     ids = (
         np.random.default_rng(streams)
@@ -70,7 +75,7 @@ def fed(
         if fork is None and start <= window:
             fork = session.fork([0, 0], window, 1)
     if fork:
-        for t in range(5):
+        for t in range(forked):
             feed(fork, ids[:1, t : t + 1].repeat(2, axis=0))
     return results
 

@@ -40,34 +40,44 @@ def run(module: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+def interpreted(*cases: str) -> dict[str, list[str]]:
+    """What is said of each case; one process has several of them, as starting it takes seconds."""
+    out = run("tests.tools.interpreted_kernels", *cases, TRITON_INTERPRET="1")
+    said: dict[str, list[str]] = {}
+    for line in out.splitlines():
+        if line.startswith("["):
+            said[line.strip("[]")] = []
+        else:
+            said[list(said)[-1]].append(line)
+    assert list(said) == [*cases]
+    return said
+
+
 @needs_triton
 @pytest.mark.parametrize(
-    "case",
+    "cases",
     [
-        "odd",
-        "smallest",
-        "sixteen",
-        "one key head",
-        *(pytest.param(c, marks=pytest.mark.slow) for c in ("many rows", "many slots")),
+        ["odd", "smallest"],
+        ["sixteen", "one key head"],
+        pytest.param(["many rows", "many slots"], marks=pytest.mark.slow),
     ],
+    ids=" and ".join,
 )
-def test_every_kernel_gives_the_reference_bits(case: str) -> None:
-    out = run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
-    names = {line.partition(":")[0] for line in out.splitlines() if line.endswith(": equal")}
-    assert len(names) == 17, out
+def test_every_kernel_gives_the_reference_bits(cases: list[str]) -> None:
+    for case, lines in interpreted(*cases).items():
+        names = {line.partition(":")[0] for line in lines if line.endswith(": equal")}
+        assert len(names) == 17, case
 
 
 @needs_triton
-@pytest.mark.parametrize("case", ["slides", "chunks"])
-def test_whole_steps_give_the_reference_bits(case: str) -> None:
-    run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
+def test_whole_steps_give_the_reference_bits() -> None:
+    interpreted("slides", "chunks")
 
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [*EXTREMES, "all seen"])
-def test_whole_steps_of_extreme_models(case: str) -> None:
-    run("tests.tools.interpreted_kernels", case, TRITON_INTERPRET="1")
+def test_whole_steps_of_extreme_models() -> None:
+    interpreted(*EXTREMES, "all seen")
 
 
 @needs_triton
