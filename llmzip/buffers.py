@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import operator
 from typing import BinaryIO
 
@@ -30,10 +31,13 @@ def flat(data: Buffer, function: str) -> memoryview:
 
 
 def check_file(file: object, method: str, function: str) -> None:
-    """Raise TypeError for what is no binary file with that method: a path, for example.
+    """Raise TypeError for what is no binary file with that method: a path, for example, or a file
+    that is open in text mode.
 
     function: the one that the caller has called, for messages.
     """
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(f"{function}() takes a binary file, this one is open in text mode")
     if not hasattr(file, method):
         kind = type(file).__name__
         raise TypeError(f"{function}() takes an open binary file with {method}(), not {kind!r}")

@@ -29,6 +29,7 @@ from llmzip.model.integer_model import IntegerModel
 from llmzip.model.tokenizer import Tokenizer, Tokens
 from llmzip.predictor.lockstep import encode_tokens
 from llmzip.predictor.stream_layout import StreamLayout
+from llmzip.records import RecordReader
 from tests.conftest import TINY_DIRECTORY, tiny
 from tests.test_tokenizer import NASTY
 
@@ -176,6 +177,18 @@ def test_what_is_no_open_file_is_refused_by_the_name_of_the_function(file: Any) 
             use(file, io.BytesIO())
         with pytest.raises(TypeError, match=rf"^{use.__name__}\(\) .* with write\(\), not"):
             use(io.BytesIO(b"data"), file)
+
+
+def test_files_in_text_mode_are_refused() -> None:
+    text, data = io.StringIO("text"), io.BytesIO(b"data")
+    in_text_mode = r"^\w+\(\) takes a binary file, this one is open in text mode"
+    for use in (llmzip.compress_stream, llmzip.decompress_stream, llmzip.repair_stream):
+        for files in ((text, data), (data, text)):
+            with pytest.raises(TypeError, match=in_text_mode):
+                use(*files)  # type: ignore[arg-type]
+    for read in (llmzip.list_frames, RecordReader):
+        with pytest.raises(TypeError, match=in_text_mode):
+            read(text)  # type: ignore[arg-type]
 
 
 def test_pieces_of_any_size_give_the_same_bytes(tiny_model: IntegerModel, english: bytes) -> None:

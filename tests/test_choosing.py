@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import random
 import time
 
 import pytest
@@ -248,7 +249,7 @@ def test_targets_are_above_nothing(target: dict[str, float]) -> None:
         llmzip.choose_level(b"x", **target)
 
 
-@pytest.mark.parametrize("source", ["text", 5, None])
+@pytest.mark.parametrize("source", ["text", 5, None, io.StringIO("text")])
 def test_sources_are_bytes_or_files(source: object) -> None:
     with pytest.raises(TypeError, match=r"choose_level\(\) takes"):
         llmzip.choose_level(source, target_time=1.0)
@@ -262,6 +263,67 @@ def test_binary_data_needs_no_model(
     chosen = llmzip.choose_level(bytes(range(256)) * 50, target_time=1.0)
     assert chosen.level == llmzip.DEFAULT_LEVEL
     assert chosen.seconds == 0
+
+
+NOISE = random.Random(0).randbytes(70_000)  # segments enough that a block ends before them
+HARD = {
+    "letters of which none says anything of the next": bytes(97 + byte % 16 for byte in NOISE),
+    "nothing but x": b"x" * 70_000,
+    "noise": NOISE,
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_what_is_no_language_needs_no_model(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMZIP_CACHE", str(tmp_path))
+    monkeypatch.setenv("LLMZIP_MODEL", "no/such")
+    data = HARD[name]
+    chosen = llmzip.choose_level(data, target_time=1.0, target_memory=1 << 23)
+    assert chosen.seconds == 0
+    assert chosen.memory == llmzip.get_frame_info(llmzip.compress(data)).memory
+    assert take_sample(io.BytesIO(data), 1 << 15, 1 << 12).text == b""
+
+
+def test_text_before_noise_needs_the_model(tiny_model: IntegerModel, english: bytes) -> None:
+    data = english[:40_000] + NOISE
+    sample = take_sample(io.BytesIO(data), len(data), len(data))
+    assert english.startswith(sample.text) and len(sample.text) > 30_000
+    chosen = llmzip.choose_level(data, target_time=1e9, model=tiny_model)
+    assert chosen.seconds > 0
+    assert chosen.memory > 1 << 23
+
+
+def test_a_codec_that_is_asked_for_codes_what_is_no_text(
+    folder: pathlib.Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LLMZIP_MODEL", str(TINY_DIRECTORY))
+    data = bytes(random.Random(0).choices(range(8), k=3000))
+    pathlib.Path("binary").write_bytes(data)
+    free = int(llmzip.choose_level(data, target_memory=1 << 40).memory)
+    assert run("--codec=llm", "--target-memory", str(free), "binary").exit_code == 1
+    assert run("--codec=llm", "--target-memory=1G", "binary").exit_code == 0
+    stated = llmzip.get_frame_info(pathlib.Path("binary.llmz").read_bytes()).memory
+    assert run("-f", "--codec=llm", f"--target-memory={stated}", "binary").exit_code == 0
+
+
+def test_a_file_may_stand_behind_its_end(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"To be")
+    with path.open("rb") as file:
+        file.seek(100)
+        assert llmzip.choose_level(file, target_time=1.0).seconds == 0
+        assert file.tell() == 100
+
+
+@pytest.mark.parametrize(
+    "target", [{"target_time": "1min"}, {"target_memory": "1M"}, {"target_memory": 1e6}]
+)
+def test_targets_are_numbers(target: dict[str, float]) -> None:
+    with pytest.raises(TypeError, match=r"target_(time|memory) must be an? (number|integer)"):
+        llmzip.choose_level(b"x", **target)
 
 
 # ---- the command line ----------------------------------------------------------------------------

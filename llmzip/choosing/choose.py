@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import numbers
 from typing import BinaryIO, cast
 
 from llmzip import accounting, levels
 from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
-from llmzip.buffers import Buffer, check_file, flat
+from llmzip.buffers import Buffer, check_file, flat, whole_number
 from llmzip.choosing.estimate import UNKNOWN, LevelEstimate, LevelEstimator, Work
 from llmzip.choosing.kept_speed import speed_of
 from llmzip.choosing.sample import Sample, take_sample
@@ -53,9 +54,14 @@ def choose_level(
     kept for a day, on a busy machine for minutes; the other arguments are those of `compress`.
     Where no level is that quick, it is the quickest.
 
-    Raises ValueError for a time or memory that is not above 0, LimitError where no level needs so
-    little memory, ModelNotFoundError where the model is not installed.
+    Raises ValueError for a time or memory that is not above 0, TypeError for one that is no number
+    and for a source that is neither, LimitError where no level needs so little memory,
+    ModelNotFoundError where the model is not installed.
     """
+    if target_time is not None and not isinstance(target_time, numbers.Real):
+        raise TypeError(f"target_time must be a number of seconds, not {target_time!r}")
+    if target_memory is not None:
+        whole_number(target_memory, "target_memory")
     for what, target in (("time", target_time), ("memory", target_memory)):
         if target is not None and not target > 0:
             raise ValueError(f"a target {what} of {target}: it is above 0")
@@ -82,7 +88,7 @@ def choose(
     nobody knows the length.
     """
     sample = None if file is None else known_of(file, options)
-    if sample and sample.is_whole and not sample.text:  # no level matters, and no model is needed
+    if sample and _is_without_model(sample, options):  # no level matters, no model is needed
         estimates = [_without_model(sample, options)]
     else:
         estimates = _estimates(sample, loader, options, timed=target_time is not None)
@@ -106,7 +112,15 @@ def known_of(file: BinaryIO, options: CompressionOptions = DEFAULT_OPTIONS) -> S
     """
     block = levels.level_parameters(levels.DEFAULT_LEVEL, options.block_size).block_size
     whole = take_sample(file, min(block, _MOST_READ), min(block, _MOST_READ))
-    return whole if whole.is_whole else take_sample(file, _SAMPLE_BYTES, _PIECE_BYTES)
+    sample = whole if whole.is_whole else take_sample(file, _SAMPLE_BYTES, _PIECE_BYTES)
+    return dataclasses.replace(sample, is_for_model=options.codec is not None)
+
+
+def _is_without_model(sample: Sample, options: CompressionOptions) -> bool:
+    """Whether it is known that no model is asked: parts of the file may be text where it is none
+    as a whole.
+    """
+    return sample.is_whole and not sample.text and options.block_lines is None
 
 
 def _without_model(sample: Sample, options: CompressionOptions) -> LevelEstimate:

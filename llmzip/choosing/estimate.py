@@ -12,7 +12,7 @@ from llmzip.blocks.options import CompressionOptions
 from llmzip.choosing.sample import Sample
 from llmzip.choosing.speed import Speed
 from llmzip.codecs.llm import LLMCodec
-from llmzip.codecs.probe import Kind, leading_run
+from llmzip.codecs.probe import leading_run
 from llmzip.container.header import memory_code, memory_limit
 from llmzip.engine.base import Engine
 from llmzip.predictor.dictionary import PreparedDictionary
@@ -139,6 +139,8 @@ class LevelEstimator:
         if data is not None and self._is_one_block(data, level):
             of_text = _most_bytes(codec, level, self._tokens(data), self._dictionary is not None)
             need = min(need, accounting.block_bytes(len(data), self._options.solid, of_text))
+        elif data is not None and not self._work.text_bytes and self._options.block_lines is None:
+            need = min(need, accounting.block_bytes(len(data), self._options.solid))
         return memory_limit(memory_code(need))
 
     def _is_one_block(self, data: bytes, level: levels.Level) -> bool:
@@ -146,7 +148,8 @@ class LevelEstimator:
             len(data) <= level.block_size
             and self._options.block_lines is None
             and not self._options.solid
-            and leading_run(data) == (Kind.TEXT, len(data))
+            and self._work.text_bytes == len(data)
+            and (self._options.codec is not None or leading_run(data)[1] == len(data))
             and self._tokens(data) <= max_tokens(level, self._engine.model.spec, self._context)
         )
 

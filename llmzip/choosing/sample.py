@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from llmzip.codecs.probe import looks_like_text
+from llmzip.codecs.probe import Kind, leading_run, looks_like_text
 
 _CUT_SHARE = 4
 """A piece gives up at most one part of so many to begin and to end with a line."""
@@ -23,6 +24,8 @@ class Sample:
     pieces: tuple[bytes, ...]
     total: int
     """Bytes of the whole file."""
+    is_for_model: bool = False
+    """Whether a model was asked for, so that it codes all of the file, text or not."""
 
     @functools.cached_property
     def data(self) -> bytes:
@@ -36,8 +39,14 @@ class Sample:
 
     @functools.cached_property
     def text(self) -> bytes:
-        """The pieces that a model would code."""
-        return b"".join(piece for piece in self.pieces if looks_like_text(piece))
+        """What of the pieces a model would code."""
+        if self.is_for_model:
+            return self.data
+        if self.is_whole:
+            return b"".join(run for kind, run in _runs(self.data) if kind is Kind.TEXT)
+        text = b"".join(piece for piece in self.pieces if looks_like_text(piece))
+        # Letters that are no language: pieces by themselves are too short to tell.
+        return text if leading_run(text)[0] is Kind.TEXT else b""
 
     @property
     def text_share(self) -> float:
@@ -52,6 +61,8 @@ def take_sample(file: BinaryIO, size: int, piece: int) -> Sample:
     begin = file.tell()
     total = file.seek(0, os.SEEK_END) - begin
     try:
+        if total <= 0:  # a file's position may lie behind its end
+            return Sample((b"",), 0)
         if total <= size:
             file.seek(begin)
             return Sample((file.read(total),), total)
@@ -66,6 +77,14 @@ def take_sample(file: BinaryIO, size: int, piece: int) -> Sample:
         return Sample(tuple(pieces), total)
     finally:
         file.seek(begin)
+
+
+def _runs(data: bytes) -> Iterator[tuple[Kind, bytes]]:
+    """The data as an encoder divides it into blocks: runs of one kind."""
+    while data:
+        kind, size = leading_run(data)
+        yield kind, data[:size]
+        data = data[size:]
 
 
 def _cut(data: bytes, inside: bool) -> bytes:
