@@ -45,6 +45,14 @@ def parse_levels(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def parse_sample(text: str) -> int:
+    """Read the size of a sample."""
+    size = parse_size(text)
+    if not size:
+        raise click.BadParameter(f"{text!r}: a sample has a byte and more.")
+    return size
+
+
 def _run(
     files_: tuple[str, ...],
     levels: tuple[int, ...],
@@ -69,8 +77,10 @@ def _run(
     runtime = options.runtime_of(offline, True, device, engine, threads)
     wishes = Wishes(
         levels=levels,
-        codecs=() if codecs == (_NO_CODECS,) else codecs or DEFAULT_CODECS,
-        loaders=tuple(EngineLoader.of(name, runtime=runtime) for name in models or (None,)),
+        codecs=() if codecs == (_NO_CODECS,) else tuple(dict.fromkeys(codecs or DEFAULT_CODECS)),
+        loaders=tuple(
+            EngineLoader.of(name, runtime=runtime) for name in dict.fromkeys(models or (None,))
+        ),
         seconds=seconds,
         sample=sample,
     )
@@ -79,6 +89,8 @@ def _run(
         check_picture(target)
         if not force and paths.identity_of(target) is not None:
             raise files.exists_error(target)
+        if not target.parent.is_dir():  # not only after minutes
+            raise RefusalError(f"{paths.shown(output or '')}: there is no such folder")
     shown = _Shown(quiet)
     found: list[Found] = []
     code = 0
@@ -102,6 +114,10 @@ def _run(
 
 
 def _measure(name: str, wishes: Wishes, shown: _Shown, found: list[Found]) -> None:
+    if name == "-":
+        raise RefusalError(
+            "is standard input, which cannot be read anywhere: name a file (./- if so called)"
+        )
     path = paths.from_name(name)
     with path.open("rb") as file:
         if not path.is_file():
@@ -186,7 +202,7 @@ bench = click.Command(
         ),
         click.Option(
             ["--sample"],
-            type=parse_size,
+            type=parse_sample,
             metavar="SIZE",
             help="Bytes that each level codes; default: as many as the time allows.",
         ),

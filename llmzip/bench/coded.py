@@ -15,6 +15,7 @@ from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.registry import FramedCodec
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.codec_ids import CodecId
+from llmzip.container.frame_info import list_frames
 from llmzip.container.frame_reader import read_frames
 from llmzip.engine_loader import EngineLoader
 from llmzip.errors import LLMZipError
@@ -34,6 +35,10 @@ class Coded:
     """Compressed, without what frames and checks add."""
     compression_seconds: float
     decompression_seconds: float
+    file_bytes: int | None = None
+    """Of the file that they became; None where they became only payloads."""
+    memory: int | None = None
+    """Bytes that the file's header states."""
 
 
 def code_with_codec(codec: FramedCodec, data: bytes) -> Coded:
@@ -107,12 +112,21 @@ def code_at_level(
     costs: is told what was coded.
     """
     model = loader.for_compression().model  # loaded before the clock starts
-    return _round_trip(
+    packed = b""
+
+    def encode(data: bytes) -> bytes:
+        nonlocal packed
+        packed = _compressed(level, loader, data, progress, costs)
+        return packed
+
+    coded = _round_trip(
         data,
-        lambda data: _compressed(level, loader, data, progress, costs),
+        encode,
         lambda packed: decompress(packed, model=model, runtime=loader.runtime, progress=progress),
         _payload_bytes,
     )
+    memory = max(frame.memory for frame in list_frames(io.BytesIO(packed)))
+    return dataclasses.replace(coded, file_bytes=len(packed), memory=memory)
 
 
 def encode_at_level(level: int, loader: EngineLoader, data: bytes) -> int:

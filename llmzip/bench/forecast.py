@@ -94,12 +94,15 @@ class Forecast:
         scale = size / coded.bytes
         payloads = coded.payload_bytes * scale * learning.growth(gain)
         frames = _FRAME_BYTES + _BLOCK_BYTES * -(-size // LEVELS[level].block_size)
+        forecast, memory = round(payloads) + frames, whole.memory
+        if coded.bytes == size and coded.file_bytes and coded.memory:  # it is that file
+            forecast, memory = coded.file_bytes, coded.memory
         return Row(
             name,
             level,
             self.model,
             coded,
-            round(payloads) + frames,
+            forecast,
             _scaled(
                 coded.compression_seconds,
                 part.compression_seconds,
@@ -112,7 +115,7 @@ class Forecast:
                 whole.decompression_seconds,
                 scale,
             ),
-            whole.memory,
+            memory,
             learning.error(gain),
         )
 
