@@ -56,7 +56,7 @@ def compress_many(
     makes of it; short ones side by side, where the engine gains by that (on a GPU). In order.
 
     Some contents are read ahead of what is returned. The arguments and the errors are those of
-    `llmzip.compress`.
+    `llmzip.compress`; an error comes behind the streams of what was before it.
 
     >>> list(map(llmzip.decompress, llmzip.compress_many([b"To be, ", b"or not"])))
     [b'To be, ', b'or not']
@@ -235,15 +235,20 @@ def _unchanging(data: memoryview) -> memoryview:
 
 def _groups(streams: Iterable[memoryview], most: int) -> Iterator[list[memoryview]]:
     """The streams in order, as many at a time as are looked through at once: of so many bytes at
-    most, or one.
+    most, or one. Where the next one cannot be had, those before it come first.
     """
     group: list[memoryview] = []
     size = 0
-    for data in streams:
-        if group and (len(group) == GROUP_STREAMS or size + len(data) > most):
+    try:
+        for data in streams:
+            if group and (len(group) == GROUP_STREAMS or size + len(data) > most):
+                yield group
+                group, size = [], 0
+            group.append(data)
+            size += len(data)
+    except Exception:
+        if group:
             yield group
-            group, size = [], 0
-        group.append(data)
-        size += len(data)
+        raise
     if group:
         yield group

@@ -64,13 +64,15 @@ class Runtime:
     """
 
     def __post_init__(self) -> None:
-        if self.threads is not None and whole_number(self.threads, "threads") < 0:
-            raise ValueError(f"{self.threads} threads: 0 for all processors, or how many")
-        if self.jobs is not None and whole_number(self.jobs, "jobs") < 0:
-            raise ValueError(f"{self.jobs} jobs: 0 for as many as are useful, or how many")
+        threads = 0 if self.threads is None else whole_number(self.threads, "threads")
+        jobs = 0 if self.jobs is None else whole_number(self.jobs, "jobs")
+        if threads < 0:
+            raise ValueError(f"{threads} threads: 0 for all processors, or how many")
+        if jobs < 0:
+            raise ValueError(f"{jobs} jobs: 0 for as many as are useful, or how many")
         # One engine for both ways to say all.
-        object.__setattr__(self, "threads", self.threads or None)
-        object.__setattr__(self, "jobs", self.jobs or None)
+        object.__setattr__(self, "threads", threads or None)
+        object.__setattr__(self, "jobs", jobs or None)
         if self.engine not in ENGINE_NAMES:
             raise ValueError(f"engine {self.engine!r}: engines are {', '.join(ENGINE_NAMES)}")
         if not isinstance(self.device, str):

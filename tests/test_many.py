@@ -118,6 +118,21 @@ def test_what_is_wrong_comes_when_it_is_its_turn() -> None:
         unpacked([streams[1], "text"])  # type: ignore[list-item]
 
 
+def test_what_came_before_an_error_of_the_source_is_not_lost() -> None:
+    def source(pieces: list[bytes]) -> Iterator[bytes]:
+        yield from pieces
+        raise RuntimeError("of the source")
+
+    contents = llmzip.compress_many(source(TEXTS[:3]), model=tiny(), runtime=NATIVE)
+    streams = [next(contents) for _ in range(3)]
+    found = llmzip.decompress_many(source(streams), model=tiny(), runtime=NATIVE)
+    assert [next(found) for _ in range(3)] == TEXTS[:3]
+    for iterator in (contents, found):
+        with pytest.raises(RuntimeError, match="of the source"):
+            next(iterator)
+        assert list(iterator) == []
+
+
 def test_limits_hold_for_each_and_for_all_together(together: list[int]) -> None:
     streams = all_packed()[:8]
     need = max(llmzip.get_frame_info(data).memory for data in streams)

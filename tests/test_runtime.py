@@ -8,6 +8,7 @@ import inspect
 import pathlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 import llmzip
@@ -27,6 +28,12 @@ def test_every_field_has_a_line_of_documentation() -> None:
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
     assert documented == {field.name for field in dataclasses.fields(Runtime)}
+
+
+def test_numbers_of_any_kind_are_one_number() -> None:
+    given = Runtime(threads=np.int64(2), jobs=np.uint8(3))
+    assert given == Runtime(threads=2, jobs=3)
+    assert [type(given.threads), type(given.jobs)] == [int, int]
 
 
 NATIVE_ON_CUDA = {"device": "cuda", "engine": "native"}
