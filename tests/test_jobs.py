@@ -149,6 +149,13 @@ def test_no_part_of_the_threads_is_idle_for_long(
     assert fitting(engine, sized, False, 1 << 40) == count
 
 
+def test_short_ones_go_together_however_long_each_is() -> None:
+    engine = NativeEngine(tiny(), 16)
+    sized = [(layout, 1000) for layout in layouts_of([(500, 1)] * 30 + [(20, 1)] * 300)]
+    assert engine.batches.lanes > 1
+    assert fitting(engine, sized, False, 1 << 40, few=True) == engine.batches.few_rows == 256
+
+
 def test_few_rows_have_all_threads() -> None:
     engine = NativeEngine(tiny(), 2)
     assert lanes.parts_for(engine, layouts_of([(500, 20), (500, 20)])) == [[0, 1]]

@@ -51,8 +51,11 @@ def fitting(
         rows += layout.streams
         need += block_bytes(size, False, layout.decoder_bytes(engine.model.spec, has_dictionary))
         most = engine.batches
-        are_few = len(layouts) <= most.blocks or (few and rows <= most.few_rows)
-        fits = rows <= most.rows and are_few and need <= memory and are_balanced(engine, layouts)
+        if len(layouts) <= most.blocks:
+            is_useful = are_balanced(engine, layouts)
+        else:
+            is_useful = few and rows <= most.few_rows
+        fits = rows <= most.rows and is_useful and need <= memory
         if len(layouts) > 1 and not (fits and _see_alike(layouts)):
             return len(layouts) - 1
     return len(layouts)
