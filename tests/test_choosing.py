@@ -286,6 +286,14 @@ def test_what_is_no_language_needs_no_model(
     assert take_sample(io.BytesIO(data), 1 << 15, 1 << 12).text == b""
 
 
+@pytest.mark.parametrize("solid", [False, True])
+def test_without_a_model_the_memory_is_exact(solid: bool) -> None:
+    one, two = HARD["noise"], HARD["noise"] + HARD["nothing but x"]
+    for data in (one, two):  # what looks like text begins another block, though it is none
+        stated = llmzip.get_frame_info(llmzip.compress(data, solid=solid)).memory
+        assert llmzip.choose_level(data, target_memory=1 << 40, solid=solid).memory == stated
+
+
 def test_text_before_noise_needs_the_model(tiny_model: IntegerModel, english: bytes) -> None:
     data = english[:40_000] + NOISE
     sample = take_sample(io.BytesIO(data), len(data), len(data))

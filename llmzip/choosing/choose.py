@@ -7,10 +7,16 @@ import io
 import numbers
 from typing import BinaryIO, cast
 
-from llmzip import accounting, levels
+from llmzip import levels
 from llmzip.blocks.options import DEFAULT_OPTIONS, CompressionOptions
 from llmzip.buffers import Buffer, check_file, flat, whole_number
-from llmzip.choosing.estimate import UNKNOWN, LevelEstimate, LevelEstimator, Work
+from llmzip.choosing.estimate import (
+    UNKNOWN,
+    LevelEstimate,
+    LevelEstimator,
+    Work,
+    bytes_without_model,
+)
 from llmzip.choosing.kept_speed import speed_of
 from llmzip.choosing.sample import Sample, take_sample
 from llmzip.container.header import memory_code, memory_limit
@@ -124,7 +130,7 @@ def _is_without_model(sample: Sample, options: CompressionOptions) -> bool:
 
 
 def _without_model(sample: Sample, options: CompressionOptions) -> LevelEstimate:
-    need = accounting.block_bytes(sample.total, options.solid)
+    need = bytes_without_model(sample.data, options)
     return LevelEstimate(levels.DEFAULT_LEVEL, 0.0, 0.0, memory_limit(memory_code(need)))
 
 

@@ -140,7 +140,7 @@ class LevelEstimator:
             of_text = _most_bytes(codec, level, self._tokens(data), self._dictionary is not None)
             need = min(need, accounting.block_bytes(len(data), self._options.solid, of_text))
         elif data is not None and not self._work.text_bytes and self._options.block_lines is None:
-            need = min(need, accounting.block_bytes(len(data), self._options.solid))
+            need = min(need, bytes_without_model(data, self._options))
         return memory_limit(memory_code(need))
 
     def _is_one_block(self, data: bytes, level: levels.Level) -> bool:
@@ -155,6 +155,16 @@ class LevelEstimator:
 
     def _tokens(self, data: bytes) -> int:
         return round(len(data) * self._work.tokens_per_byte)
+
+
+def bytes_without_model(data: bytes, options: CompressionOptions) -> int:
+    """What the header of a file states that holds this data, no longer than a block, and of which
+    no model codes anything.
+    """
+    if leading_run(data)[1] == len(data):  # a single block, on which none builds
+        return accounting.block_bytes(len(data), False)
+    level = levels.level_parameters(levels.DEFAULT_LEVEL, options.block_size)
+    return accounting.block_bytes(level.block_size, options.solid)
 
 
 def _most_bytes(codec: LLMCodec, level: levels.Level, tokens: int, has_dictionary: bool) -> int:
