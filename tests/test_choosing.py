@@ -292,6 +292,19 @@ def test_without_a_model_the_memory_is_exact(solid: bool) -> None:
     for data in (one, two):  # what looks like text begins another block, though it is none
         stated = llmzip.get_frame_info(llmzip.compress(data, solid=solid)).memory
         assert llmzip.choose_level(data, target_memory=1 << 40, solid=solid).memory == stated
+    packed = llmzip.compress(one[:9000], solid=solid, block_size=2048)
+    said = llmzip.choose_level(one[:9000], target_memory=1 << 40, solid=solid, block_size=2048)
+    assert said.memory == llmzip.get_frame_info(packed).memory
+
+
+def test_a_block_of_text_in_a_file_that_is_none(tiny_model: IntegerModel, english: bytes) -> None:
+    data = NOISE[:8192] + english[:1024] + NOISE[:8192]
+    options = {"model": tiny_model, "block_size": 1024}
+    said = llmzip.choose_level(data, target_memory=1 << 40, **options)  # type: ignore[arg-type]
+    packed = llmzip.compress(data, said.level, **options)  # type: ignore[arg-type]
+    frames = llmzip.list_frames(io.BytesIO(packed))
+    assert any("llm" in frame.codecs for frame in frames)
+    assert max(frame.memory for frame in frames) <= said.memory
 
 
 def test_text_before_noise_needs_the_model(tiny_model: IntegerModel, english: bytes) -> None:

@@ -119,7 +119,7 @@ def known_of(file: BinaryIO, options: CompressionOptions = DEFAULT_OPTIONS) -> S
     block = levels.level_parameters(levels.DEFAULT_LEVEL, options.block_size).block_size
     whole = take_sample(file, min(block, _MOST_READ), min(block, _MOST_READ))
     sample = whole if whole.is_whole else take_sample(file, _SAMPLE_BYTES, _PIECE_BYTES)
-    return dataclasses.replace(sample, is_for_model=options.codec is not None)
+    return dataclasses.replace(sample, is_for_model=options.codec is not None, block_size=block)
 
 
 def _is_without_model(sample: Sample, options: CompressionOptions) -> bool:

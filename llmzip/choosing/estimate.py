@@ -158,13 +158,13 @@ class LevelEstimator:
 
 
 def bytes_without_model(data: bytes, options: CompressionOptions) -> int:
-    """What the header of a file states that holds this data, no longer than a block, and of which
-    no model codes anything.
+    """What the header of a file states that holds this data, and of which no model codes
+    anything.
     """
-    if leading_run(data)[1] == len(data):  # a single block, on which none builds
+    size = levels.level_parameters(levels.DEFAULT_LEVEL, options.block_size).block_size
+    if leading_run(data[:size])[1] == len(data):  # a single block, on which none builds
         return accounting.block_bytes(len(data), False)
-    level = levels.level_parameters(levels.DEFAULT_LEVEL, options.block_size)
-    return accounting.block_bytes(level.block_size, options.solid)
+    return accounting.block_bytes(size, options.solid)
 
 
 def _most_bytes(codec: LLMCodec, level: levels.Level, tokens: int, has_dictionary: bool) -> int:

@@ -26,6 +26,8 @@ class Sample:
     """Bytes of the whole file."""
     is_for_model: bool = False
     """Whether a model was asked for, so that it codes all of the file, text or not."""
+    block_size: int | None = None
+    """Bytes of the file's blocks, at most; None: all of it is no longer than one."""
 
     @functools.cached_property
     def data(self) -> bytes:
@@ -43,10 +45,19 @@ class Sample:
         if self.is_for_model:
             return self.data
         if self.is_whole:
-            return b"".join(run for kind, run in _runs(self.data) if kind is Kind.TEXT)
+            return b"".join(run for kind, run in self._runs() if kind is Kind.TEXT)
         text = b"".join(piece for piece in self.pieces if looks_like_text(piece))
         # Letters that are no language: pieces by themselves are too short to tell.
         return text if leading_run(text)[0] is Kind.TEXT else b""
+
+    def _runs(self) -> Iterator[tuple[Kind, bytes]]:
+        """The data as an encoder divides it into blocks: runs of one kind."""
+        begin = 0
+        while begin < len(self.data):
+            stop = len(self.data) if self.block_size is None else begin + self.block_size
+            kind, size = leading_run(self.data[begin:stop])
+            yield kind, self.data[begin : begin + size]
+            begin += size
 
     @property
     def text_share(self) -> float:
@@ -77,14 +88,6 @@ def take_sample(file: BinaryIO, size: int, piece: int) -> Sample:
         return Sample(tuple(pieces), total)
     finally:
         file.seek(begin)
-
-
-def _runs(data: bytes) -> Iterator[tuple[Kind, bytes]]:
-    """The data as an encoder divides it into blocks: runs of one kind."""
-    while data:
-        kind, size = leading_run(data)
-        yield kind, data[:size]
-        data = data[size:]
 
 
 def _cut(data: bytes, inside: bool) -> bytes:
