@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import pathlib
 import random
@@ -106,9 +107,18 @@ def test_an_engine_is_measured_once_a_day(
     assert measured.decoded_position >= 0 and measured.encoded_position >= 0
     assert speed_of(engine, DEFAULT_RUNTIME) == measured
     (kept,) = (cache_with_tiny_model / "speeds").iterdir()
-    for damaged in ("", "[]", '{"steps": [[1, 2]]}', json.dumps({"steps": [["a", 1]]})):
+    sound = json.loads(kept.read_text())
+    wrong: list[dict[str, object]] = [
+        {"steps": sound["steps"][:number]} | other
+        for number, other in ((0, {}), (1, {}), (4, {"waited": 2}), (4, {"waited": math.nan}))
+    ]
+    wrong += [{"steps": [*sound["steps"], sound["steps"][0]]}]
+    wrong += [{"steps": [[streams, math.nan] for streams, _ in sound["steps"]]}]
+    wrong += [{"encoded_token": 0.0}, {"encoded_position": -1.0}, {"decoded_position": math.inf}]
+    for damaged in ("", "[]", '{"steps": [[1, 2]]}', *(json.dumps(sound | one) for one in wrong)):
         kept.write_text(damaged)
         again = speed_of(engine, DEFAULT_RUNTIME)
+        assert kept.read_text() != damaged
         assert json.loads(kept.read_text())["encoded_token"] == again.encoded_token
     tomorrow = time.time() + 90_000
     monkeypatch.setattr(time, "time", lambda: tomorrow)

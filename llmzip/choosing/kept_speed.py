@@ -90,7 +90,8 @@ def _kept(path: pathlib.Path) -> _Kept | None:
             steps = tuple((int(streams), float(seconds)) for streams, seconds in said.pop("steps"))
             waited = float(said.pop("waited"))
             numbers = {name: float(said[name]) for name in said}
-            return _Kept(Speed(decoded_steps=steps, **numbers), waited, age)
+            speed = Speed(decoded_steps=steps, **numbers)
+            return _Kept(speed, waited, age) if speed.is_sound and 0 <= waited <= 1 else None
     return None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable
 
@@ -45,6 +46,18 @@ class Speed:
     """Streams, and the seconds of a step of so many that see nothing before them."""
     decoded_position: float
     """For each position that each stream sees."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these may be the numbers of a measurement: a file may be damaged."""
+        steps = [seconds for _, seconds in self.decoded_steps]
+        of_positions = self.encoded_position, self.decoded_position
+        return (
+            len(steps) > 1
+            and all(few < many for (few, _), (many, _) in itertools.pairwise(self.decoded_steps))
+            and all(0 < seconds < math.inf for seconds in (self.encoded_token, *steps))
+            and all(0 <= seconds < math.inf for seconds in of_positions)
+        )
 
     def encoding(self, layout: StreamLayout) -> float:
         """Seconds to encode a block."""
