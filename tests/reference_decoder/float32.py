@@ -7,6 +7,7 @@ hence exact.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ Flags = npt.NDArray[np.bool_]
 
 def round_to_int(x: np.float32) -> int:
     """To the nearest integer, ties to even."""
-    return int(np.rint(x))
+    return round(float(x))
 
 
 def quantize(x: Vector, limit: int = 127) -> tuple[Integers, np.float32]:
@@ -41,8 +42,8 @@ def exp2(x: Any) -> Any:
 def log2(x: np.float32) -> np.float32:
     """The binary logarithm, likewise (1.5)."""
     c1, c2, c3 = _LOG2
-    significand, exponent = np.frexp(x)  # in [1/2, 1), where the document has [1, 2)
-    r = significand * F(2) - F(1)
+    significand, exponent = math.frexp(x)  # in [1/2, 1), where the document has [1, 2)
+    r = F(significand) * F(2) - F(1)
     return F(F(exponent - 1) + ((c3 * r + c2) * r + c1) * r)
 
 

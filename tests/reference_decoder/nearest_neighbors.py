@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+
+import numpy as np
 
 from tests.reference_decoder.float32 import F, exp2, log2, round_to_int
 from tests.reference_decoder.occurrences import Occurrences
@@ -94,12 +97,13 @@ class NearestNeighbors:
         same_top = self._by_top[row.top_tokens[0]][-SEARCHED:]
         same_top = [e for e in same_top if self._positions[e].last != row.last(1)]
         here = signature(row, self._version)
-        distances = sorted(
+        distances = (
             ((self._positions[e].signature ^ here).bit_count(), -e)
             for e in same_last + same_top
             if e >= oldest
         )
-        return [(distance, self._positions[-e]) for distance, e in distances[:NEIGHBORS]]
+        nearest = heapq.nsmallest(NEIGHBORS, distances)
+        return [(distance, self._positions[-e]) for distance, e in nearest]
 
     def observe(self, row: Row) -> Vote:
         """Let the neighbors vote, the nearer ones with more weight."""
@@ -108,10 +112,11 @@ class NearestNeighbors:
             return Vote()
         nearest = neighbors[0][0]
         beta = F(148 if self._version == 1 else 120) / F(self._d_model * self._d_model)
+        squares = np.array([distance * distance for distance, _ in neighbors])
+        y = exp2(np.maximum(beta * (squares[0] - squares).astype(F), F(-15)))
+        weights, sharp = (np.rint(z * F(2**15)).astype(int).tolist() for z in (y, y * y))
         votes, sharp_votes, surprises = Counter[int](), Counter[int](), Counter[int]()
-        for distance, position in neighbors:
-            y = exp2(max(beta * F(nearest * nearest - distance * distance), F(-15)))
-            a, b = round_to_int(y * F(2**15)), round_to_int(y * y * F(2**15))
+        for (_, position), a, b in zip(neighbors, weights, sharp, strict=True):
             votes[position.token] += a
             sharp_votes[position.token] += b
             surprises[position.token] += a * position.surprise

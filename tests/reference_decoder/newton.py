@@ -20,8 +20,9 @@ def curvature(features: Vector, expected: F) -> Integers:
     """What one candidate adds to the curvature, for each two features."""
     probable = min(expected, F(1))
     spread = round_to_int(probable * (F(1) - probable) * F(2**16))
-    whole = np.rint(np.clip(features, F(-127), F(127)) * F(2**8)).astype(np.int64)
-    return spread * np.outer(whole, whole)
+    limited = np.minimum(np.maximum(features, F(-127)), F(127))
+    whole = np.rint(limited * F(2**8)).astype(np.int64)
+    return spread * whole * whole[:, None]
 
 
 class Newton:
@@ -49,7 +50,7 @@ def solved(a: Float64s, b: Float64s) -> Float64s:
     for j in range(size):
         below = slice(j + 1, size)
         ratios = a[below, j] / a[j, j]
-        a[below, below] -= np.outer(ratios, a[below, j])  # also above the diagonal, never read
+        a[below, below] -= ratios[:, None] * a[below, j]  # also above the diagonal, never read
         b[below] -= ratios * b[j]
     for i in reversed(range(size)):
         known = a[i + 1 :, i] * b[i + 1 :]

@@ -21,7 +21,8 @@ class Rows:
     """Vectors of integers, a row for each position, each with its scale."""
 
     def __init__(self, length: int) -> None:
-        self.integers = np.empty((0, length), np.int64)
+        # As float64, in which all sums of their products are exact.
+        self.integers = np.empty((0, length), np.float64)
         self.scales = np.empty(0, F)
 
     def append(self, integers: Integers, scale: np.float32) -> None:
@@ -154,14 +155,15 @@ class Transformer:
 
     def attend(self, query: Integers, scale: np.float32, cache: KVCache) -> Vector:
         """What one query finds in a cache (4.5)."""
-        seen = self.visible()
+        visible = self.visible()
+        seen = slice(None) if visible.all() else visible  # all, which copies nothing, or some
         keys, values = cache.keys.integers[seen], cache.values.integers[seen]
         key_scales, value_scales = cache.keys.scales[seen], cache.values.scales[seen]
         scores = self.scores((keys @ query).astype(F) * key_scales * scale)
         softmax = np.rint(exp2(np.maximum(scores - scores.max(), F(-30))) * F(2**15))
         total, largest = F(int(softmax.sum(dtype=np.float64))), cache.values.scales.max()
         weights = np.rint(softmax * value_scales * (F(2**16) / (total * largest)))
-        sums: Integers = weights.astype(np.int64) @ values
+        sums = weights.astype(np.float64) @ values
         output: Vector = sums.astype(F) * (largest * F(2**-16))
         return output
 
