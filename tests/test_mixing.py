@@ -43,7 +43,7 @@ from tests.reference_decoder.llm import decode_llm
 from tests.reference_decoder.token_classes import token_classes as documented_classes
 
 LINES = [b"%d: the request of user %d was refused\n" % (i * i % 89, i * i % 97) for i in range(40)]
-BLOCK = 200
+BLOCK = 120
 REFERENCE, MESSAGE = b"".join(LINES[:6]), b"".join(LINES[12:15])
 
 
@@ -152,18 +152,18 @@ def test_a_mixer_that_forgets_equals_the_document() -> None:
 
 @pytest.mark.slow
 def test_a_long_text_equals_the_document(english: bytes) -> None:
-    """The ring wraps some fourteen times; counts of matches are halved; corrections meet their
+    """The ring wraps some seven times; counts of matches are halved; corrections meet their
     limit.
     """
     check_against_the_document(
-        english[:4500] + english[:1500].replace(b"e", b"a") + b"a" * 1800, 12, 8
+        english[:1800] + english[:600].replace(b"e", b"a") + b"a" * 900, 12, 8
     )
 
 
 @pytest.mark.slow
 def test_a_monotonous_text_equals_the_document(english: bytes) -> None:
     """More positions of one token than are looked at, and a bin of trust that is halved."""
-    check_against_the_document(english[:900] + b"a" * 3600, 30, 12)
+    check_against_the_document(english[:300] + b"a" * 2700, 30, 12)
 
 
 def coded_sizes(data: bytes) -> tuple[int, int]:
@@ -253,7 +253,7 @@ def test_any_bytes_are_a_dictionary(reference: bytes, mixing: bool) -> None:
 # ---- several blocks ------------------------------------------------------------------------------
 
 # Too short for matches.
-LONG = TEXT[:200] + TEXT[50:200] + MESSAGE + TEXT[20:150]
+LONG = TEXT[:120] + TEXT[30:120] + MESSAGE + TEXT[10:40]
 SEEKS = [(len(LONG) - 5, 100), (0, 50), (BLOCK - 4, 10), (2 * BLOCK + 5, 100)]
 SOLID = [{"solid": True}, {"dictionary": REFERENCE}, {"solid": True, "dictionary": REFERENCE}]
 
