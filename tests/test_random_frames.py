@@ -15,10 +15,12 @@ import llmzip
 from llmzip.container.header import VERSIONS
 from llmzip.model.integer_model import IntegerModel
 from tests import golden
+from tests.reference_decoder import llm
 from tests.reference_decoder.decoder import decode_file
 from tests.reference_decoder.model import Model
 from tests.reference_decoder.published_model import read_model
 from tests.tools.random_frames.frames import DICTIONARY, random_files
+from tests.tools.random_frames.payloads import kept_mixing
 
 SEED = 12
 
@@ -26,6 +28,14 @@ SEED = 12
 @pytest.fixture(scope="module")
 def model() -> Model:
     return read_model(golden.DATA / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def learned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The educational decoder learns the dictionary once, not for each block: a quarter of its
+    time.
+    """
+    monkeypatch.setattr(llm, "mixing_that_read", kept_mixing)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import lzma
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import zstandard
@@ -162,7 +163,12 @@ def first_mixing(frame: Frame, capacity_bits: int) -> Mixing | None:
     if frame.mixing:
         return copy.deepcopy(frame.mixing)
     tokens, model, version = frame.dictionary_tokens, frame.model, frame.mixing_version
-    key = (model.fingerprint, tokens, capacity_bits, version)
+    return kept_mixing(tokens, capacity_bits, model, version)
+
+
+def kept_mixing(tokens: Sequence[int], capacity_bits: int, model: Model, version: int) -> Mixing:
+    """As `mixing_that_read`, which takes long, but each is learned once and copied."""
+    key = (model.fingerprint, tuple(tokens), capacity_bits, version)
     if key not in _read:
         _read[key] = mixing_that_read(tokens, capacity_bits, model, version)
     return copy.deepcopy(_read[key])
