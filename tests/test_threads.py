@@ -95,7 +95,7 @@ def test_codecs_and_functions_shared_by_threads() -> None:
         packed = [llmzip.compress(text, model=tiny(), dictionary=dictionary) for text in TEXTS]
 
         def work(i):
-            for text in range(i, i + 12):
+            for text in range(i, i + 5):
                 text %= len(TEXTS)
                 for codec, encoded in zip(codecs, alone):
                     assert codec.encode(TEXTS[text]) == encoded[text]
