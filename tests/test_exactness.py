@@ -182,9 +182,9 @@ def test_every_switch_gives_the_same_file_with_the_default_model(
 ) -> None:
     """All switches, and each decodes the beginning of a text that another one has made."""
     try:
-        data = corpus("eips2026a.md", 200)
+        data = corpus("eips2026a.md", 96)
     except pytest.skip.Exception:
-        data = english[:200]
+        data = english[:96]
     (tmp_path / "text").write_bytes(data)
     job: dict[str, object] = {
         "model": DEFAULT_MODEL,
