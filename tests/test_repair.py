@@ -7,11 +7,13 @@ import io
 import pathlib
 import random
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import llmzip
+from llmzip import levels
 from llmzip.container.block import MAX_BLOCK_SIZE, Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
@@ -24,8 +26,8 @@ from llmzip.salvage.report import RepairReport
 from llmzip.salvage.search import block_offsets
 from tests import golden
 
-BLOCK = 1024
-TEXT = (golden.TEXT * 9)[: 9 * BLOCK + 700]  # ten blocks
+BLOCK, LAST = 320, 218
+TEXT = (golden.TEXT * 9)[: 9 * BLOCK + LAST]  # ten blocks
 NOISE = random.Random(1)
 
 
@@ -45,6 +47,14 @@ class Sample:
         return self.blocks[block + 1].offset if block + 1 < len(self.blocks) else self.index - 5
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks() -> Iterator[None]:
+    """Smaller blocks than users may ask for: their text is decoded often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)
+        yield
+
+
 @pytest.fixture(scope="module")
 def ten(tiny_model: IntegerModel) -> Sample:
     """Ten blocks of text, with an index."""
@@ -55,7 +65,7 @@ def ten(tiny_model: IntegerModel) -> Sample:
 @pytest.fixture(scope="module")
 def stored() -> Sample:
     """Ten blocks that need no model."""
-    text = random.Random(2).randbytes(9 * BLOCK + 700)
+    text = random.Random(2).randbytes(9 * BLOCK + LAST)
     data = llmzip.compress(text, block_size=BLOCK)
     return Sample(data, text, SeekTable(io.BytesIO(data), 0).blocks)
 
@@ -223,7 +233,7 @@ def test_bytes_cut_out_and_put_in(tiny_model: IntegerModel, ten: Sample) -> None
     for data in (
         ten.data[: place + 3] + ten.data[place + 20 :],
         ten.data[:place] + ten.data[ten.end(4) :],
-        ten.data[: place + 100] + NOISE.randbytes(5000) + ten.data[place + 100 :],
+        ten.data[: place + 30] + NOISE.randbytes(5000) + ten.data[place + 30 :],
     ):
         out, report = repair(data, tiny_model)
         assert out == without(TEXT, 4)
@@ -390,7 +400,7 @@ def test_random_damage_never_fails(tiny_model: IntegerModel, stored: Sample) -> 
     for _ in range(100):
         data = bytearray(stored.data)
         for _ in range(source.randint(1, 6)):
-            place, size = source.randrange(len(data)), source.choice((1, 1, 4, 50, 700))
+            place, size = source.randrange(len(data)), source.choice((1, 1, 4, 50, LAST))
             kind = source.randrange(3)
             if kind == 0:
                 data[place : place + size] = source.randbytes(len(data[place : place + size]))
@@ -401,7 +411,7 @@ def test_random_damage_never_fails(tiny_model: IntegerModel, stored: Sample) -> 
         out, report = repair(bytes(data), join=True)
         sizes = [BLOCK] * (len(out) // BLOCK) + [len(out) % BLOCK] * bool(len(out) % BLOCK)
         assert report.recovered_bytes == len(out)
-        if 700 not in sizes or out.endswith(stored.text[-700:]):
+        if LAST not in sizes or out.endswith(stored.text[-LAST:]):
             assert all(out[i * BLOCK : i * BLOCK + size] in blocks for i, size in enumerate(sizes))
 
 
@@ -433,7 +443,7 @@ def test_blocks_are_found_in_files_on_disks_too(tmp_path: pathlib.Path) -> None:
 
 def test_many_damages_take_no_time_to_speak_of() -> None:
     text = random.Random(8).randbytes(1 << 20)
-    data = bytearray(llmzip.compress(text, block_size=BLOCK))
+    data = bytearray(llmzip.compress(text, block_size=1024))
     places = SeekTable(io.BytesIO(data), 0).blocks
     for place in places[::2]:
         data[place.offset + 1 : place.offset + 5] = b"\xff" * 4  # sizes
