@@ -56,8 +56,8 @@ def choose_level(
     `max_memory` counts them. `compress` with this level makes the file that the estimate is of.
 
     source: what is to be compressed, as bytes, or as a binary file that can be read anywhere, of
-    which a sample is read and whose position stays. The speed is measured, in some two seconds, and
-    kept for a day, on a busy machine for minutes; the other arguments are those of `compress`.
+    which a sample is read and whose position stays. The speed is measured, in seconds, and kept for
+    a day, on a busy machine for minutes; the other arguments are those of `compress`.
     Where no level is that quick, it is the quickest.
 
     Raises ValueError for a time or memory that is not above 0, TypeError for one that is no number
