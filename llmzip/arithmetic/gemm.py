@@ -87,7 +87,7 @@ class FloatKernel(Int8Kernel):
 
     def prepare(self, weight: Tensor) -> Tensor:
         """See `Int8Kernel.prepare`."""
-        return weight.t().to(self.dtype).contiguous()
+        return weight.t().contiguous().to(self.dtype)  # bytes are turned sooner than floats
 
     def multiply(self, x: Tensor, weight: Tensor, columns: int) -> Tensor:
         """See `Int8Kernel.multiply`."""
