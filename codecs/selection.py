@@ -15,6 +15,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import TypeVar
 
 from llmzip.codecs.base import PayloadCodec
 from llmzip.codecs.encoded_block import EncodedBlock
@@ -25,6 +26,8 @@ from llmzip.codecs.probe import Kind, leading_run
 from llmzip.container.block import MAX_EXPANSION
 from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FINGERPRINT_PREFIX
+
+_Result = TypeVar("_Result")
 
 _ALREADY_SMALL = 128
 """A model is not asked about a block that shrinks to this part without one: it would gain next to
@@ -100,8 +103,21 @@ def find_candidates(
         matches = finder.find(data)
     text = literals_of(data, matches) if kind is Kind.TEXT else b""
     work = functools.partial(_made_without_model, data, matches, kind)
-    made = threads.submit(work).result if threads else functools.cache(work)
+    made = _begun(threads, work) if threads else functools.cache(work)
     return Candidates(data, text, kind, matches, made)
+
+
+def _begun(threads: Executor, work: Callable[[], _Result]) -> Callable[[], _Result]:
+    """What gives the work's result: done by another thread, or, where none has begun it by then, by
+    the one that wants it. The threads may be gone: a file that nobody has closed is finished when
+    it is collected, and its executor with it, or when the interpreter ends.
+    """
+    here = functools.cache(work)
+    try:
+        future = threads.submit(work)
+    except RuntimeError:  # at the interpreter's end
+        return here
+    return lambda: here() if future.cancel() else future.result()
 
 
 def candidates_for_model(data: bytes, finder: MatchFinder) -> Candidates:

@@ -113,7 +113,7 @@ def test_solid_frames_and_single_blocks_have_all_threads(together: list[int]) ->
 def test_how_many_blocks_threads_are_for() -> None:
     for threads, jobs, blocks in (
         (1, None, 1),
-        (2, None, 2),
+        (2, None, 1),
         (8, None, 2),
         (16, None, 4),
         (8, 1, 1),
@@ -144,7 +144,7 @@ def layouts_of(blocks: list[tuple[int, int]]) -> list[StreamLayout]:
 def test_no_part_of_the_threads_is_idle_for_long(
     jobs: int | None, blocks: list[tuple[int, int]], count: int
 ) -> None:
-    engine = NativeEngine(tiny(), jobs or 2, jobs=jobs)
+    engine = NativeEngine(tiny(), jobs or 8, jobs=jobs)
     sized = [(layout, 1000) for layout in layouts_of(blocks)]
     assert fitting(engine, sized, False, 1 << 40) == count
 
@@ -157,7 +157,7 @@ def test_short_ones_go_together_however_long_each_is() -> None:
 
 
 def test_few_rows_have_all_threads() -> None:
-    engine = NativeEngine(tiny(), 2)
+    engine = NativeEngine(tiny(), 8)
     assert lanes.parts_for(engine, layouts_of([(500, 20), (500, 20)])) == [[0, 1]]
     assert lanes.parts_for(engine, layouts_of([(500, 32), (500, 32)])) == [[0], [1]]
     engine = NativeEngine(tiny(), 2, jobs=2)

@@ -140,13 +140,16 @@ class NativeHandle(MixingHandle):
         if count == 1:
             yield
             return
-        with self._lock:
-            if len(self._lanes) != count:  # other ones go with the last that computes with them
-                bounds = [i * self._threads // count for i in range(count + 1)]
-                sizes = [last - first for first, last in itertools.pairwise(bounds)]
-                self._lanes = [self._share(self._useful(size)) for size in sizes]
-            group = self._lanes[number]
-        self._here.group = group
+        lanes = self._lanes
+        if len(lanes) != count:  # other ones go with the last that computes with them
+            bounds = [i * self._threads // count for i in range(count + 1)]
+            sizes = [last - first for first, last in itertools.pairwise(bounds)]
+            lanes = [self._share(self._useful(size)) for size in sizes]
+            with self._lock:  # makes nothing: a collection of garbage may compute with lanes
+                if len(self._lanes) != count:
+                    self._lanes = lanes
+                lanes = self._lanes
+        self._here.group = lanes[number]
         try:
             yield
         finally:

@@ -98,7 +98,12 @@ def run(
     with futures.ThreadPoolExecutor(len(works) - 1, "llmzip lane") as pool:
         others: list[futures.Future[_Result]] = []
         try:
-            others += (pool.submit(guarded, lane) for lane in range(1, len(works)))
+            try:
+                others += (pool.submit(guarded, lane) for lane in range(1, len(works)))
+            except RuntimeError:  # at the interpreter's end no thread begins any more
+                if others:
+                    raise
+                return [guarded(lane) for lane in range(len(works))]
             first = guarded(0)
             while futures.wait(others, _REPORT_SECONDS, futures.FIRST_EXCEPTION).not_done:
                 if stop.is_set():

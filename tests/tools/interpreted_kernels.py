@@ -9,16 +9,13 @@ is imported whether to compile or to interpret; tests/test_triton.py starts it.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from contextlib import nullcontext
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-from triton.runtime import interpreter
 
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.triton import operations, self_test, session
@@ -49,18 +46,6 @@ STEPS = {
     "all seen": ("head size 34", 2, 40, 8),
 }
 """Whole steps after a chunk: the model's shape, streams, window, tokens."""
-
-
-prepare = functools.cache(interpreter._patch_lang)
-"""Makes the language that a function sees the interpreter's."""
-
-
-def call(function: interpreter.InterpretedFunction, *arguments: Any, **constants: Any) -> Any:
-    """Call a function of a kernel. Triton prepares the language at every such call, a seventh of
-    all time; what a launch undoes at its end, the next one does again.
-    """
-    prepare(function.fn)
-    return function.rewrite()(*arguments, **constants)
 
 
 def check_kernels(shape: str, rows: int, slots: int, tuning: Tuning | None) -> bool:
@@ -110,7 +95,6 @@ def check(case: str) -> bool:
 def main(*cases: str) -> int:
     assert os.environ.get("TRITON_INTERPRET") == "1"
     torch.set_num_threads(1)
-    interpreter.InterpretedFunction.__call__ = call
     equal = True
     for case in cases:
         print(f"[{case}]", flush=True)
