@@ -12,20 +12,25 @@ typedef struct {
     __m256i low, high;
 } vi;
 
-#define OF_FLOATS(NAME, INSTRUCTION)                                               \
-    static inline vf NAME(vf a, vf b)                                              \
+#define OF_TWO(NAME, VECTOR, INSTRUCTION)                                          \
+    static inline VECTOR NAME(VECTOR a, VECTOR b)                                  \
     {                                                                              \
-        return (vf){INSTRUCTION(a.low, b.low), INSTRUCTION(a.high, b.high)};       \
-    }
-#define OF_INTEGERS(NAME, INSTRUCTION)                                             \
-    static inline vi NAME(vi a, vi b)                                              \
-    {                                                                              \
-        return (vi){INSTRUCTION(a.low, b.low), INSTRUCTION(a.high, b.high)};       \
+        return (VECTOR){INSTRUCTION(a.low, b.low), INSTRUCTION(a.high, b.high)};   \
     }
 #define OF_ONE(NAME, RESULT, ARGUMENT, INSTRUCTION)                                \
     static inline RESULT NAME(ARGUMENT x)                                          \
     {                                                                              \
         return (RESULT){INSTRUCTION(x.low), INSTRUCTION(x.high)};                  \
+    }
+
+#define LARGEST_LANE(NAME, NUMBER, VECTOR, STORE)                                  \
+    static inline NUMBER NAME(VECTOR x)                                            \
+    {                                                                              \
+        NUMBER lanes[LANES];                                                       \
+        STORE(lanes, x);                                                           \
+        for (int i = 1; i < LANES; i++)                                            \
+            lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];                  \
+        return lanes[0];                                                           \
     }
 
 static inline vf vf_load(const float *p)
@@ -38,22 +43,14 @@ static inline void vf_store(float *p, vf x)
     _mm256_storeu_ps(p + 8, x.high);
 }
 static inline vf vf_set(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-OF_FLOATS(vf_add, _mm256_add_ps)
-OF_FLOATS(vf_sub, _mm256_sub_ps)
-OF_FLOATS(vf_mul, _mm256_mul_ps)
-OF_FLOATS(vf_div, _mm256_div_ps)
-OF_FLOATS(vf_max, _mm256_max_ps)
-OF_FLOATS(vf_min, _mm256_min_ps)
+OF_TWO(vf_add, vf, _mm256_add_ps)
+OF_TWO(vf_sub, vf, _mm256_sub_ps)
+OF_TWO(vf_mul, vf, _mm256_mul_ps)
+OF_TWO(vf_div, vf, _mm256_div_ps)
+OF_TWO(vf_max, vf, _mm256_max_ps)
+OF_TWO(vf_min, vf, _mm256_min_ps)
 OF_ONE(vf_floor, vf, vf, _mm256_floor_ps)
-static inline float vf_reduce_max(vf x)
-{
-    float lanes[LANES], most;
-    vf_store(lanes, x);
-    most = lanes[0];
-    for (int i = 1; i < LANES; i++)
-        most = lanes[i] > most ? lanes[i] : most;
-    return most;
-}
+LARGEST_LANE(vf_reduce_max, float, vf, vf_store)
 
 static inline vi vi_load(const void *p)
 {
@@ -67,11 +64,11 @@ static inline void vi_store(void *p, vi x)
     _mm256_storeu_si256(to + 1, x.high);
 }
 static inline vi vi_set(int32_t x) { return (vi){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-OF_INTEGERS(vi_add, _mm256_add_epi32)
-OF_INTEGERS(vi_sub, _mm256_sub_epi32)
-OF_INTEGERS(vi_mul, _mm256_mullo_epi32)
-OF_INTEGERS(vi_and, _mm256_and_si256)
-OF_INTEGERS(vi_max, _mm256_max_epi32)
+OF_TWO(vi_add, vi, _mm256_add_epi32)
+OF_TWO(vi_sub, vi, _mm256_sub_epi32)
+OF_TWO(vi_mul, vi, _mm256_mullo_epi32)
+OF_TWO(vi_and, vi, _mm256_and_si256)
+OF_TWO(vi_max, vi, _mm256_max_epi32)
 OF_ONE(vi_abs, vi, vi, _mm256_abs_epi32)
 static inline vi vi_shift_left(vi x, int bits)
 {
@@ -81,15 +78,7 @@ static inline vi vi_shift_right(vi x, int bits)
 {
     return (vi){_mm256_srli_epi32(x.low, bits), _mm256_srli_epi32(x.high, bits)};
 }
-static inline int32_t vi_reduce_max(vi x)
-{
-    int32_t lanes[LANES], most;
-    vi_store(lanes, x);
-    most = lanes[0];
-    for (int i = 1; i < LANES; i++)
-        most = lanes[i] > most ? lanes[i] : most;
-    return most;
-}
+LARGEST_LANE(vi_reduce_max, int32_t, vi, vi_store)
 static inline int64_t vi_reduce_add(vi x)
 {
     int32_t lanes[LANES];
