@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -108,16 +109,16 @@ def find_candidates(
 
 
 def _begun(threads: Executor, work: Callable[[], _Result]) -> Callable[[], _Result]:
-    """What gives the work's result: done by another thread, or, where none has begun it by then, by
-    the one that wants it. The threads may be gone: a file that nobody has closed is finished when
-    it is collected, and its executor with it, or when the interpreter ends.
+    """What gives the work's result: done by another thread, or by the one that wants it where no
+    thread will do it any more, at the interpreter's end and in a forked process.
     """
     here = functools.cache(work)
+    process = os.getpid()
     try:
         future = threads.submit(work)
     except RuntimeError:  # at the interpreter's end
         return here
-    return lambda: here() if future.cancel() else future.result()
+    return lambda: here() if os.getpid() != process or future.cancel() else future.result()
 
 
 def candidates_for_model(data: bytes, finder: MatchFinder) -> Candidates:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -162,3 +163,10 @@ def address(array: npt.NDArray[Any]) -> int:
     """The address of an array's data."""
     data: tuple[int, bool] = array.__array_interface__["data"]  # much quicker than `array.ctypes`
     return data[0]
+
+
+def when_gone(owner: object, free: Callable[..., object], *arguments: object) -> None:
+    """Have memory freed, or used again, once its owner is gone; not before that, at the end of the
+    program: what else runs then (`atexit`) may still compute.
+    """
+    weakref.finalize(owner, free, *arguments).atexit = False

@@ -7,14 +7,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.engine.native_core import PHASES, TENSORS, VECTORS, Spec, address, check, core
+from llmzip.engine.native_core import (
+    PHASES,
+    TENSORS,
+    VECTORS,
+    Spec,
+    address,
+    check,
+    core,
+    when_gone,
+)
 from llmzip.exclusive import new_lock
 from llmzip.model.bounds import vector_shapes
 from llmzip.model.features import ACTIVATIONS, HEAD_NORMS, WIDE_PRODUCTS, rope_names
@@ -53,7 +61,7 @@ class Group:
             raise MemoryError("the native engine is out of memory or threads")
         self.pointer: int = pointer
         self._spare_buffers: list[npt.NDArray[np.float32]] = []
-        weakref.finalize(self, library.engine_free, pointer)
+        when_gone(self, library.engine_free, pointer)
 
     def take_buffer(self, owner: object, size: int) -> npt.NDArray[np.float32]:
         """A buffer of at least `size` numbers, used again once `owner` is gone: fresh megabytes
@@ -65,7 +73,7 @@ class Group:
             buffer = np.empty(0, np.float32)
         if len(buffer) < size:
             buffer = np.empty(size, np.float32)
-        weakref.finalize(owner, self._spare_buffers.append, buffer)
+        when_gone(owner, self._spare_buffers.append, buffer)
         return buffer
 
 
@@ -149,11 +157,12 @@ class NativeHandle(MixingHandle):
                 if len(self._lanes) != count:
                     self._lanes = lanes
                 lanes = self._lanes
+        before = self.group
         self._here.group = lanes[number]
         try:
             yield
         finally:
-            del self._here.group
+            self._here.group = before  # of the lane in which a callback has begun this one, if any
 
     def _share(self, threads: int) -> Group:
         return Group(self.core, self.core.engine_share(self.pointer, threads))

@@ -4,13 +4,12 @@ mix and learn, for one mixer or for several.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from llmzip.engine.native_core import address, check
+from llmzip.engine.native_core import address, check, when_gone
 from llmzip.engine.native_handle import MixingHandle
 from llmzip.exclusive import new_lock
 from llmzip.mixing.base import (
@@ -69,7 +68,7 @@ class NativeContextMixer:
         self._pointer = pointer
         self._shape = 0, 0  # of the recalled tokens
         self._lock = new_lock()
-        weakref.finalize(self, self._core.mixer_free, pointer)
+        when_gone(self, self._core.mixer_free, pointer)
 
     def start(self, streams: int, context: npt.NDArray[np.int32]) -> None:
         """See `ContextMixer.start`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from llmzip.engine.base import HeadInput
-from llmzip.engine.native_core import BAD_ARGUMENT, OK, address, check
+from llmzip.engine.native_core import BAD_ARGUMENT, OK, address, check, when_gone
 from llmzip.engine.native_handle import NativeHandle
 from llmzip.exclusive import new_lock
 
@@ -62,7 +61,7 @@ class NativeSession:
                 f"no memory for the key/value cache of {streams} streams with window {window}"
             )
         self._pointer: int = pointer
-        weakref.finalize(self, handle.core.session_free, pointer)
+        when_gone(self, handle.core.session_free, pointer)
 
     def advance(self, tokens: npt.NDArray[np.int32]) -> HeadInput:
         """See `Session.advance`."""

@@ -113,11 +113,12 @@ def on_stream(device: torch.device, stream: torch.cuda.Stream) -> Iterator[None]
     """
     default = torch.cuda.default_stream(device)
     stream.wait_stream(default)
+    before = getattr(_own, "stream", None)
     _own.stream = stream
     try:
         yield
     finally:
-        _own.stream = None
+        _own.stream = before
         default.wait_stream(stream)
 
 
