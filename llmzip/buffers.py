@@ -56,3 +56,11 @@ def can_seek(file: BinaryIO) -> bool:
     if hasattr(file, "seekable"):
         return file.seekable()
     return hasattr(file, "seek") and hasattr(file, "tell")
+
+
+def write_all(sink: BinaryIO, data: bytes) -> None:
+    """Write all of the data, also to a raw file, which may take less at a time."""
+    taken = sink.write(data)
+    while taken is not None and taken < len(data):  # None: it does not say, and has taken all
+        data = data[taken:]
+        taken = sink.write(data)

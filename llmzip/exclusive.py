@@ -49,6 +49,11 @@ class ExclusiveCalls:
         self._refusal = ""
         self._lock = new_lock()
 
+    @property
+    def broken(self) -> bool:
+        """Whether a call has not come to its end."""
+        return self._refusal == self._unfinished
+
     def check(self) -> None:
         """Raise ValueError where no call is allowed any more."""
         if self._refusal:

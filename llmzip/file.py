@@ -5,24 +5,24 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import weakref
 from typing import Any, BinaryIO, cast
 
 from llmzip import levels
 from llmzip.block_reader import BlockReader
 from llmzip.blocks.decoder import BlockDecoder
-from llmzip.buffers import Buffer, can_seek, flat
+from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
-from llmzip.exclusive import ExclusiveCalls, NotCopyable
+from llmzip.exclusive import NotCopyable
+from llmzip.file_writer import CLOSED, FileWriter
 from llmzip.runtime import Runtime
-from llmzip.streams import write_all
 from llmzip.types import Progress
 
 PathOrFile = str | bytes | os.PathLike[str] | BinaryIO
 """What can be opened: a path, or a binary file that is open already."""
 
 _MODES = ("r", "w", "x", "a", "rb", "wb", "xb", "ab")
-_CLOSED = "I/O operation on a closed file"
 
 
 class LLMZipFile(NotCopyable, io.BufferedIOBase):
@@ -35,13 +35,16 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
     byte that cannot be had, and reading on raises the same error; `seek` leads away from it. After
     an exception while writing the file is not complete, and nothing makes it so: `write` and
     `close` raise ValueError.
+
+    Close what you write, by `with` for example. Where the last reference goes, the file is closed;
+    one that is collected in a circle of references, or left at the end of the program, is
+    completed without the model (larger, that is), with a ResourceWarning.
     """
 
     # Where opening fails, the collector of garbage closes what there is: nothing.
-    _compressor: LLMZipCompressor | None = None
+    _writer: FileWriter | None = None
     _reader: io.BufferedReader | None = None
     _owned: BinaryIO | None = None
-    _position = 0
 
     def __init__(
         self,
@@ -90,7 +93,6 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
             of_reading={"max_memory": max_memory, "max_output": max_output},
         )
         _check_file(file, "read" if kind == "r" else "write")
-        self._calls = ExclusiveCalls("file")  # for writing; a BufferedReader sees to it itself
         if kind == "r":
             loader = EngineLoader.of(model, dictionary, runtime)
             decoder = BlockDecoder(
@@ -113,13 +115,16 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
             )
             compressor.find_model()  # what goes wrong goes wrong before there is a file
             self._file = self._open(file, kind)
-            self._compressor = compressor
+            self._writer = FileWriter(self._file, compressor, appends=kind == "a")
+            self._writer.owned = self._owned
+            self._unclosed = weakref.finalize(self, self._writer.finish_unclosed)
 
     def _open(self, file: PathOrFile, kind: str) -> BinaryIO:
         """The compressed file; one that is opened here is owned."""
         if not isinstance(file, (str, bytes, os.PathLike)):
             return file
-        self._owned = cast("BinaryIO", builtins.open(file, kind + "b"))  # noqa: PTH123, SIM115
+        buffering = -1 if kind == "r" else 0  # what is buffered a forked process would write, too
+        self._owned = cast("BinaryIO", builtins.open(file, kind + "b", buffering))  # noqa: PTH123, SIM115
         return self._owned
 
     @property
@@ -159,7 +164,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
 
     def _check_open(self) -> BinaryIO:
         if self.closed:
-            raise ValueError(_CLOSED)
+            raise ValueError(CLOSED)
         return self._file
 
     def _source(self) -> io.BufferedReader:
@@ -212,13 +217,13 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
     def tell(self) -> int:
         """The uncompressed position; when writing, the bytes written through this object."""
         self._check_open()
-        return self._position if self._reader is None else self._reader.tell()
+        return self._writer.position if self._writer is not None else self._source().tell()
 
     def write(self, data: Buffer) -> int:  # type: ignore[override]
         """Compress more data; the number of its bytes."""
-        compressor = self._target()
+        writer = self._target()
         piece = flat(data, "write")
-        self._calls.run(lambda: self._put(compressor.compress(piece), piece.nbytes))
+        writer.write(piece)
         return piece.nbytes
 
     def flush(self) -> None:
@@ -227,24 +232,14 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         Each flush costs compression: see `LLMZipCompressor.flush`. When reading, nothing happens.
         """
         super().flush()  # raises ValueError where the file is closed
-        if self._compressor is not None:
-            self._calls.run(self._flush)
+        if self._writer is not None:
+            self._writer.flush()
 
-    def _flush(self) -> None:
-        compressor = self._target()
-        self._put(compressor.flush(compressor.FLUSH_BLOCK))
-        if hasattr(self._file, "flush"):
-            self._file.flush()
-
-    def _target(self) -> LLMZipCompressor:
+    def _target(self) -> FileWriter:
         self._check_open()
-        if self._compressor is None:
+        if self._writer is None:
             raise io.UnsupportedOperation("the file is open for reading")
-        return self._compressor
-
-    def _put(self, packed: bytes, size: int = 0) -> None:
-        write_all(self._file, packed)
-        self._position += size
+        return self._writer
 
     def close(self) -> None:
         """Finish the last frame and close what this object opened.
@@ -254,25 +249,19 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         if self.closed:
             return
         try:
-            if self._compressor is not None and not self._appends_nothing():
-                compressor = self._compressor
-                self._calls.run(lambda: self._put(compressor.flush()), then=_CLOSED)
+            if self._writer is not None and self._unclosed.detach():
+                self._writer.finish()
         finally:
-            self._compressor = None
+            self._writer = None
             super().close()
             if self._owned is not None:
                 self._owned.close()
 
-    def _appends_nothing(self) -> bool:
-        """Whether nothing was written behind what is there: no frame without content, then, behind
-        which nobody could tell whether a text has begun.
-        """
-        is_empty = self._kind == "a" and self._position == 0
-        return is_empty and can_seek(self._file) and self._file.tell() > 0
-
     def abandon(self) -> None:
         """Close what this object opened, and leave the last frame incomplete."""
-        self._compressor = None
+        if self._writer is not None:
+            self._unclosed.detach()
+            self._writer = None
         self.close()
 
     def __exit__(self, kind: Any, *rest: Any) -> None:

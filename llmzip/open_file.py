@@ -50,7 +50,8 @@ class TextFile(io.TextIOWrapper):
     ) -> None:
         self._binary = binary
         binary.begins = binary.writable()
-        super().__init__(binary, encoding, errors, newline)
+        # Nothing stays here, where it would be lost if the file below is finished first.
+        super().__init__(binary, encoding, errors, newline, write_through=True)
         binary.begins = False
 
     def seek(self, cookie: int, whence: int = io.SEEK_SET) -> int:

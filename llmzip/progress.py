@@ -19,6 +19,10 @@ class ProgressCounter:
         self._block_bytes = self._block_tokens = 0
         self._told = 0, 0
 
+    def silence(self) -> None:
+        """Report no more."""
+        self._progress = None
+
     def begin_block(self) -> None:
         """A block is worked on."""
         self._block_bytes = self._block_tokens = 0

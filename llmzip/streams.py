@@ -6,7 +6,7 @@ import dataclasses
 from typing import BinaryIO
 
 from llmzip.blocks.decoder import BlockDecoder
-from llmzip.buffers import check_file
+from llmzip.buffers import check_file, write_all
 from llmzip.compressor import LLMZipCompressor
 from llmzip.container.varint import ready
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
@@ -25,14 +25,6 @@ class Totals:
     compressed_bytes: int
     tokens: int
     frames: int
-
-
-def write_all(sink: BinaryIO, data: bytes) -> None:
-    """Write all of the data, also to a raw file, which may take less at a time."""
-    taken = sink.write(data)
-    while taken is not None and taken < len(data):  # None: it does not say, and has taken all
-        data = data[taken:]
-        taken = sink.write(data)
 
 
 def compress_stream(

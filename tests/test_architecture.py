@@ -38,7 +38,10 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("codecs: bytes in, payloads out", {"codecs"}),
     ("one block at a time", {"blocks", "generation"}),
     ("whole frames", {"choosing", "compressor", "frame_stream", "salvage"}),
-    ("streams of frames; code lengths", {"decompressor", "streams", "block_reader", "scoring"}),
+    (
+        "streams of frames; code lengths",
+        {"decompressor", "streams", "block_reader", "file_writer", "scoring"},
+    ),
     (
         "files; one call for all; evaluation; views",
         {"file", "many", "one_shot", "evaluation", "view"},

@@ -43,6 +43,11 @@ class BlockEncoder(LocalBlockEncoder):
             data = self.next_data(pending, self._elsewhere.size)
             self._elsewhere.add(data, self._presumed_size(data, self._elsewhere), self._job())
 
+    def leave_model(self) -> None:
+        """As of `LocalBlockEncoder`; what the pool works on is not waited for."""
+        super().leave_model()
+        self._elsewhere = None
+
     @property
     def waits(self) -> bool:
         """Whether more data would let more blocks go side by side, or into the pool."""

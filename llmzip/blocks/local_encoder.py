@@ -91,6 +91,12 @@ class LocalBlockEncoder:
         else:
             self._llm()
 
+    def leave_model(self) -> None:
+        """Code all further blocks without a model."""
+        self._forced = MODEL_FREE[CodecId.ZSTD].name
+        if self._frame is None:
+            self._solid = False
+
     def look_ahead(self, pending: bytearray, kept: int) -> None:
         """Prepare the next blocks of the pending data, as many as go side by side; its last `kept`
         bytes are no block yet.

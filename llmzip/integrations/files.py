@@ -41,6 +41,8 @@ class WholeFile(LLMZipFile):
     def owning(self) -> WholeFile:
         """The same, which closes the file below with itself."""
         self._owned = self._file
+        if self._writer is not None:
+            self._writer.owned = self._file
         return self
 
 
