@@ -30,6 +30,9 @@ POINTS = 40
 
 
 BLOCK = 100
+ONE = llmzip.Runtime(jobs=1)
+"""Blocks side by side would be other threads' lines, and as many as the machine has processors for.
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +70,7 @@ def points(begin: Callable[[], Callable[[], object]]) -> list[int]:
 
 def test_an_interrupted_compressor_refuses_to_go_on(tiny_model: IntegerModel, text: bytes) -> None:
     def compressor() -> llmzip.LLMZipCompressor:
-        return llmzip.LLMZipCompressor(1, model=tiny_model, block_size=BLOCK)
+        return llmzip.LLMZipCompressor(1, model=tiny_model, block_size=BLOCK, runtime=ONE)
 
     for line in points(lambda: functools.partial(compressor().compress, text)):
         begun = compressor()
@@ -100,9 +103,11 @@ def test_an_interrupted_decompressor_goes_on_or_says_that_it_cannot(
     packed = llmzip.compress(text, 1, model=tiny_model, block_size=BLOCK, solid=solid)
     refused = 0
     for line in points(
-        lambda: functools.partial(llmzip.LLMZipDecompressor(model=tiny_model).decompress, packed)
+        lambda: functools.partial(
+            llmzip.LLMZipDecompressor(model=tiny_model, runtime=ONE).decompress, packed
+        )
     ):
-        begun = llmzip.LLMZipDecompressor(model=tiny_model)
+        begun = llmzip.LLMZipDecompressor(model=tiny_model, runtime=ONE)
         assert interrupted_at(line, functools.partial(begun.decompress, packed))
         try:
             assert begun.decompress(packed if begun.needs_input else b"") == text
@@ -174,7 +179,9 @@ def test_a_file_whose_writing_was_interrupted_does_not_seem_whole(
     path = tmp_path / "text.llmz"
 
     def opened() -> llmzip.LLMZipFile:
-        return llmzip.LLMZipFile(path, "w", level=1, model=tiny_model, block_size=BLOCK)
+        return llmzip.LLMZipFile(
+            path, "w", level=1, model=tiny_model, block_size=BLOCK, runtime=ONE
+        )
 
     for line in points(lambda: functools.partial(opened().write, text)):
         file = opened()
@@ -207,7 +214,7 @@ class FullDisk(io.BytesIO):
 
 def test_a_sink_that_fails_makes_no_whole_file(tiny_model: IntegerModel, text: bytes) -> None:
     sink = FullDisk()
-    file = llmzip.LLMZipFile(sink, "w", level=1, model=tiny_model, block_size=BLOCK)
+    file = llmzip.LLMZipFile(sink, "w", level=1, model=tiny_model, block_size=BLOCK, runtime=ONE)
     file.write(text[: BLOCK + 1])
     with pytest.raises(OSError, match="No space"):
         file.write(text[BLOCK + 1 :])

@@ -7,7 +7,10 @@ from __future__ import annotations
 import functools
 import gc
 import io
+import os
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -113,7 +116,7 @@ def test_solid_frames_and_single_blocks_have_all_threads(together: list[int]) ->
 def test_how_many_blocks_threads_are_for() -> None:
     for threads, jobs, blocks in (
         (1, None, 1),
-        (2, None, 1),
+        (2, None, 2),
         (8, None, 2),
         (16, None, 4),
         (8, 1, 1),
@@ -144,7 +147,7 @@ def layouts_of(blocks: list[tuple[int, int]]) -> list[StreamLayout]:
 def test_no_part_of_the_threads_is_idle_for_long(
     jobs: int | None, blocks: list[tuple[int, int]], count: int
 ) -> None:
-    engine = NativeEngine(tiny(), jobs or 8, jobs=jobs)
+    engine = NativeEngine(tiny(), jobs or 2, jobs=jobs)
     sized = [(layout, 1000) for layout in layouts_of(blocks)]
     assert fitting(engine, sized, False, 1 << 40) == count
 
@@ -157,7 +160,7 @@ def test_short_ones_go_together_however_long_each_is() -> None:
 
 
 def test_few_rows_have_all_threads() -> None:
-    engine = NativeEngine(tiny(), 8)
+    engine = NativeEngine(tiny(), 2)
     assert lanes.parts_for(engine, layouts_of([(500, 20), (500, 20)])) == [[0, 1]]
     assert lanes.parts_for(engine, layouts_of([(500, 32), (500, 32)])) == [[0], [1]]
     engine = NativeEngine(tiny(), 2, jobs=2)
@@ -424,3 +427,36 @@ def test_lanes_code_beside_each_other() -> None:
             report(step)
 
     lanes.run(engine, [work, work], None)
+
+
+_FORKING = """
+import os, time
+import llmzip
+from llmzip import Runtime, levels
+from llmzip.codecs.zstd import ZstdCodec
+from tests.conftest import tiny
+from tests.test_limits import words
+
+levels.MIN_BLOCK_SIZE = 50
+text, encode = words(1500), ZstdCodec.encode_block
+how = dict(level=2, model=tiny(), block_size=200, runtime=Runtime(threads=2, jobs=6))
+expected = llmzip.compress(text, **how)
+
+def slow(codec, data):
+    time.sleep(0.5)
+    return encode(codec, data)
+
+ZstdCodec.encode_block = slow
+compressor = llmzip.LLMZipCompressor(**how)
+packed = compressor.compress(text[:700])
+child = os.fork()
+packed += compressor.compress(text[700:]) + compressor.flush()
+assert packed == expected
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
+    subprocess.run([sys.executable, "-c", _FORKING], check=True, timeout=60)

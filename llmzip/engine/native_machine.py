@@ -29,9 +29,10 @@ def processors() -> int:
 
 def useful_blocks(threads: int) -> int:
     """How many blocks side by side make good use of so many threads (docs/notes/speed.md, "Many
-    cores"): one for every four.
+    cores"): two from two threads on, since one block's products then go on while another's
+    attention waits for the memory, and one for every four.
     """
-    return max(1, threads // _BLOCK_THREADS)
+    return max(min(threads, 2), threads // _BLOCK_THREADS)
 
 
 def chosen_kernels(cpu: str | None) -> str:
