@@ -53,6 +53,16 @@ def parse_sample(text: str) -> int:
     return size
 
 
+def _chosen(codecs: tuple[str, ...]) -> tuple[str, ...]:
+    """Each codec once, or none of them."""
+    chosen = tuple(dict.fromkeys(codecs or DEFAULT_CODECS))
+    if _NO_CODECS not in chosen:
+        return chosen
+    if len(chosen) > 1:
+        raise click.UsageError(f"-c {_NO_CODECS} goes with no other codec.")
+    return ()
+
+
 def _run(
     files_: tuple[str, ...],
     levels: tuple[int, ...],
@@ -77,7 +87,7 @@ def _run(
     runtime = options.runtime_of(offline, True, device, engine, threads)
     wishes = Wishes(
         levels=levels,
-        codecs=() if codecs == (_NO_CODECS,) else tuple(dict.fromkeys(codecs or DEFAULT_CODECS)),
+        codecs=_chosen(codecs),
         loaders=tuple(
             EngineLoader.of(name, runtime=runtime) for name in dict.fromkeys(models or (None,))
         ),

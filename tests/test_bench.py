@@ -232,6 +232,7 @@ def test_the_picture(text: bytes, name: str) -> None:
         ("empty", 1, "empty: is empty"),
         ("-c lzw text", 1, "codec lzw"),
         ("-c llm text", 1, "codec llm has a model"),
+        ("-c none -c zlib text", 2, "-c none goes with no other codec"),
         ("-m no/such -c none text", 1, "no/such"),
         ("-o picture.gif text", 1, "a picture is called .svg or .png"),
         ("--levels 0 text", 2, "'0' are no levels"),
