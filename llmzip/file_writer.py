@@ -53,12 +53,13 @@ class FileWriter:
         program, and close it.
 
         That happens anywhere, within a step of the model, too, whose locks and threads the
-        interrupted call holds: so what is left is coded without it. A frame that an exception has
-        made incomplete stays incomplete. A forked process leaves the file to its parent.
+        interrupted call holds: so what is left is coded without it. What a call left incomplete
+        that an exception has ended, or the end of the program, stays so. A forked process leaves
+        the file to its parent.
         """
         if os.getpid() != self._process:
             return
-        how = "incomplete after an exception"
+        how = "incomplete, since a call did not come to its end"
         try:
             if not (self._calls.broken or self._appends_nothing()):
                 self._calls.run(lambda: self._put(self._compressor.flush_without_model()), CLOSED)

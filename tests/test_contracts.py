@@ -27,6 +27,7 @@ from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader
 from llmzip.model.integer_model import IntegerModel
+from llmzip.records import RecordWriter
 
 NOISE = random.Random(5).randbytes(20_000)
 HEADER = FrameHeader(False, memory_code(1 << 23))
@@ -330,21 +331,48 @@ def test_streams_cannot_be_copied(
             duplicate(stream)
 
 
-def test_raw_sinks_may_take_less_at_a_time(tmp_path: pathlib.Path) -> None:
-    class Narrow(io.RawIOBase):
-        taken = b""
+class Narrow(io.RawIOBase):
+    """A raw file that takes little at a time."""
 
-        def writable(self) -> bool:
-            return True
+    taken = b""
 
-        def write(self, data) -> int:  # type: ignore[no-untyped-def]
-            self.taken += bytes(data[:100])
-            return min(len(data), 100)
+    def writable(self) -> bool:
+        return True
 
-    sink = Narrow()
-    with llmzip.open(sink, "wb") as file:  # type: ignore[arg-type]
-        file.write(NOISE)
-    assert llmzip.decompress(sink.taken) == NOISE
-    other = Narrow()
-    llmzip.compress_stream(io.BytesIO(NOISE), other)  # type: ignore[arg-type]
-    assert other.taken == sink.taken
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        self.taken += bytes(data[:100])
+        return min(len(data), 100)
+
+
+def test_raw_sinks_may_take_less_at_a_time(tiny_model: IntegerModel) -> None:
+    packed = llmzip.compress(NOISE)
+
+    def file(sink: Any) -> bytes:
+        with llmzip.open(sink, "wb") as file:
+            file.write(NOISE)
+        return packed
+
+    def stream(sink: Any) -> bytes:
+        llmzip.compress_stream(io.BytesIO(NOISE), sink)
+        return packed
+
+    def back(sink: Any) -> bytes:
+        llmzip.decompress_stream(io.BytesIO(packed), sink)
+        return NOISE
+
+    def repaired(sink: Any) -> bytes:
+        llmzip.repair_stream(io.BytesIO(packed), sink)
+        return NOISE
+
+    def records(sink: Any) -> bytes:
+        with RecordWriter(sink, model=tiny_model) as writer:
+            writer.write_many([NOISE[:300]] * 3)
+        archive = io.BytesIO()
+        with RecordWriter(archive, model=tiny_model) as writer:
+            writer.write_many([NOISE[:300]] * 3)
+        return archive.getvalue()
+
+    for write in (file, stream, back, repaired, records):
+        sink = Narrow()
+        expected = write(sink)
+        assert sink.taken == expected, write.__name__

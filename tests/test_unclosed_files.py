@@ -17,6 +17,7 @@ import pytest
 import llmzip
 from llmzip import Runtime, levels
 from llmzip.model.integer_model import IntegerModel
+from llmzip.records import RecordReader, RecordWriter
 
 BLOCK = 200
 SIDE_BY_SIDE = Runtime(threads=2, jobs=2)
@@ -124,7 +125,7 @@ def test_after_an_exception_it_stays_incomplete(
         file.write(text)
     circle = Circle(file)
     del file, circle
-    with pytest.warns(ResourceWarning, match="incomplete after an exception"):
+    with pytest.warns(ResourceWarning, match="incomplete, since a call"):
         gc.collect()
     with pytest.raises(llmzip.LLMZipError):
         llmzip.decompress(path.read_bytes(), model=tiny_model)
@@ -155,6 +156,16 @@ def test_it_may_be_collected_within_a_step_of_the_model(
     assert len(alive) == len(paths) and not any(circle() for circle in alive)
     for path in paths:
         assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
+
+
+def test_an_archive_says_what_it_lacks(tiny_model: IntegerModel, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "events.llmr"
+    writer = RecordWriter(path, model=tiny_model, group_records=4)
+    writer.write_many([b"event"] * 7)
+    with pytest.warns(ResourceWarning, match=r"3 records did not get into it: .*events\.llmr"):
+        del writer
+    with RecordReader(path, model=tiny_model) as reader:
+        assert [record for _, group in reader.iter_groups() for record in group] == [b"event"] * 4
 
 
 _SCRIPT = """

@@ -30,6 +30,11 @@ class ArchiveFile:
         self.file = cast("BinaryIO", file)
         """The file."""
 
+    @property
+    def name(self) -> object:
+        """The path, where the file has one."""
+        return getattr(self.file, "name", None)
+
     def close(self) -> None:
         """Close the file, if it was opened here."""
         if self._owns:

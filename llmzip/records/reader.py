@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, overload
 
-from llmzip.buffers import Buffer, whole_number
+from llmzip.buffers import Buffer, whole_number, write_all
 from llmzip.container.index import FOOTER_BYTES, Entries, index_length, read_index
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader, ModelLike
@@ -269,7 +269,7 @@ class RecordReader(Sequence[bytes]):
             data = self._file.read(min(left, _COPIED_BYTES))
             if not data:
                 raise FormatError("the file has become shorter while it was read")
-            sink.write(data)
+            write_all(sink, data)
             left -= len(data)
         return list(self._entries)
 

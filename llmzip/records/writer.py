@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
-from llmzip.buffers import Buffer, flat, whole_number
+from llmzip.buffers import Buffer, flat, whole_number, write_all
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engine_loader import EngineLoader, ModelLike
 from llmzip.file import PathOrFile
@@ -36,11 +37,14 @@ class RecordWriter:
     """An archive to which records are written, one by one or many at once.
 
     Groups of them are coded side by side and written when they are full, so the file may be a pipe.
-    `close` completes the archive; without it, what was written can still be read.
+    `close` completes the archive. Without it the groups that are full can still be read; the
+    records of the last one are lost, and a ResourceWarning says how many.
 
     >>> with RecordWriter("log.llmr", dictionary=samples) as writer:
     ...     writer.write(b'{"level": "info"}')
     """
+
+    _closed = True  # where opening fails
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class RecordWriter:
         coder = RecordCoder(engine, prepared, check, runtime)
         opened = ArchiveFile(file, "xb", "write", "RecordWriter")
         self._begin(opened, coder, group_records, progress)
-        self._file.write(header.to_bytes())
+        write_all(self._file, header.to_bytes())
 
     @classmethod
     def behind(
@@ -145,7 +149,7 @@ class RecordWriter:
         if self._waiting:
             payloads = self._coder.encode(self._waiting, self._report)
             group = Group(tuple(payloads), check_of_content(self._waiting)).to_bytes()
-            self._file.write(group)
+            write_all(self._file, group)
             self._entries.append((len(group), len(payloads)))
             self._done = self._now
             self._waiting, self._waiting_bytes = [], 0
@@ -157,10 +161,23 @@ class RecordWriter:
         try:
             self.flush()
             is_open = self.is_open_ended or self._was_open_ended
-            self._file.write(bytes([0, is_open]) + index_bytes(self._entries))
+            write_all(self._file, bytes([0, is_open]) + index_bytes(self._entries))
         finally:
             self._closed = True
             self._archive.close()
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        """Close the file, and say what it lacks: to code that would take the model, which may be in
+        the middle of something else.
+        """
+        if not self._closed:
+            self._archive.close()
+            lost = f"{len(self._waiting):,} records" if self._waiting else "the index"
+            warn(
+                f"an archive was not closed, {lost} did not get into it: {self._archive.name!r}",
+                ResourceWarning,
+                source=self,
+            )
 
     def __enter__(self) -> RecordWriter:
         return self

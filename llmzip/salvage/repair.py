@@ -13,7 +13,7 @@ from typing import BinaryIO
 import xxhash
 
 from llmzip.blocks.decoder import BlockDecoder
-from llmzip.buffers import check_file
+from llmzip.buffers import check_file, write_all
 from llmzip.codecs.long_distance import parse_payload
 from llmzip.container.block import Block, read_block
 from llmzip.container.checks import content_check, is_short
@@ -77,7 +77,7 @@ class _Output:
         """In the content, with the holes whose length is known."""
 
     def write(self, data: bytes) -> None:
-        self._sink.write(data)
+        write_all(self._sink, data)
         self.position += len(data)
 
     def skip(self, size: int) -> None:
@@ -88,7 +88,7 @@ class _Output:
             self._sink.seek(size, os.SEEK_CUR)
             return
         for done in range(0, size, len(_ZEROS)):
-            self._sink.write(_ZEROS[: size - done])
+            write_all(self._sink, _ZEROS[: size - done])
 
     def finish(self) -> None:
         if self._sparse:
