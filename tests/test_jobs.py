@@ -117,6 +117,9 @@ def test_how_many_blocks_threads_are_for() -> None:
     for threads, jobs, blocks in (
         (1, None, 1),
         (2, None, 2),
+        (3, None, 1),
+        (6, None, 2),
+        (7, None, 1),
         (8, None, 2),
         (16, None, 4),
         (8, 1, 1),

@@ -29,10 +29,12 @@ def processors() -> int:
 
 def useful_blocks(threads: int) -> int:
     """How many blocks side by side make good use of so many threads (docs/notes/speed.md, "Many
-    cores"): two from two threads on, since one block's products then go on while another's
-    attention waits for the memory, and one for every four.
+    cores"): one for every four; two where fewer can be halved, since one block's products then go
+    on while another's attention waits for the memory. Of uneven parts the larger one would wait.
     """
-    return max(min(threads, 2), threads // _BLOCK_THREADS)
+    if threads < 2 * _BLOCK_THREADS:
+        return 2 if threads and threads % 2 == 0 else 1
+    return threads // _BLOCK_THREADS
 
 
 def chosen_kernels(cpu: str | None) -> str:
