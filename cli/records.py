@@ -100,7 +100,7 @@ def pack(
         open_output(target, force) as opened,
     ):
         sink = archives.Counting(opened)
-        writer = RecordWriter(
+        with RecordWriter(
             sink,  # type: ignore[arg-type]
             dictionary=samples,
             embed=not no_embed,
@@ -109,9 +109,8 @@ def pack(
             model=model,
             runtime=Runtime(**{**vars(runtime), "download_progress": shown.download}),
             progress=shown.advance,
-        )
-        count, given = _write(writer, source, framing)
-        writer.close()
+        ) as writer:
+            count, given = _write(writer, source, framing)
     if not quiet:
         each = f", {sink.count / count:.1f} bytes each" if count else ""
         say(f"{counted(count, 'record')}, {format_size(given)} -> {format_size(sink.count)}{each}")

@@ -90,7 +90,9 @@ def test_progress_that_fails_or_calls_back_is_an_interruption(
     def calls_back(done_bytes: int, done_tokens: int) -> None:
         compressor.flush()
 
-    compressor = llmzip.LLMZipCompressor(1, model=tiny_model, block_size=BLOCK, progress=calls_back)
+    compressor = llmzip.LLMZipCompressor(
+        1, model=tiny_model, block_size=BLOCK, runtime=ONE, progress=calls_back
+    )
     for _ in range(2):
         with pytest.raises(ValueError, match="interrupted"):
             compressor.compress(text)

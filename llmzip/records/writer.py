@@ -44,7 +44,7 @@ class RecordWriter:
     ...     writer.write(b'{"level": "info"}')
     """
 
-    _closed = True  # where opening fails
+    _closed = True  # until all is there that may be closed
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class RecordWriter:
         opened = ArchiveFile(file, "xb", "write", "RecordWriter")
         self._begin(opened, coder, group_records, progress)
         write_all(self._file, header.to_bytes())
+        self._closed = False
 
     @classmethod
     def behind(
@@ -106,6 +107,7 @@ class RecordWriter:
         writer._begin(given, coder, group_records, progress)
         writer._entries = reader.copy_groups(file)
         writer._was_open_ended = reader.is_open_ended
+        writer._closed = False
         return writer
 
     def _begin(
@@ -126,7 +128,6 @@ class RecordWriter:
         self.is_open_ended = False
         """Whether the last record lacks its end in the file that is packed; for `framing`."""
         self._was_open_ended = False  # the last record before any that is written here
-        self._closed = False
 
     def write(self, record: Buffer) -> None:
         """Append a record."""
