@@ -10,15 +10,18 @@ stream, token weights and both frequency tables), encoding, the time of each par
 
 Ceiling means the longer of two times: that of a step's multiply-adds at the best rate (`multiply`),
 and that of reading all weights and the cache once (`read`: a block of as many bytes, so that what
-fits the processor's cache is read from there). MODEL may be the name of a shape, which then has
-random weights: smollm2-135m, qwen3-0.6b, gemma3-270m, half-olmoe. With --llama, and
-llama-cpp-python installed (tried with 0.3.36 from PyPI), the rate of llama.cpp behind the same
-context.
+fits the processor's cache is read from there). Both are measured anew before each step, since other
+programs and virtual machines take their part of a processor from one second to the next; a step
+that is not counted lies between. The share of the ceiling is the median of the steps'. MODEL may be
+the name of a shape, which then has random weights: smollm2-135m, qwen3-0.6b, gemma3-270m, half-
+olmoe. With --llama, and llama-cpp-python installed (tried with 0.3.36 from PyPI), the rate of
+llama.cpp behind the same context.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import math
 import pathlib
@@ -30,12 +33,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.ceiling import Ceiling, product_shapes, seconds_of
 from benchmarks.random_model import SHAPES, random_model
 from llmzip.engine.native_distributions import ROWS_AT_ONCE
 from llmzip.engine.native_engine import NativeEngine
 from llmzip.engine.native_session import NativeSession
 from llmzip.model.integer_model import IntegerModel
-from llmzip.model.spec import ModelSpec
 
 WINDOW = 2048
 # The first tensor of each stacked product, and its name here.
@@ -46,89 +49,11 @@ def median_seconds(call: Callable[[], object], budget: float = 1.0) -> float:
     """Of the calls behind the first, which warms up: at least three, or one where the first took
     longer than the budget, as torch's products do on processors without VNNI.
     """
-    least = 1 if _seconds(call) > budget else 3
+    least = 1 if seconds_of(call) > budget else 3
     times: list[float] = []
     while sum(times) < budget or len(times) < least:
-        times.append(_seconds(call))
+        times.append(seconds_of(call))
     return statistics.median(times)
-
-
-class Ceiling:
-    """What the machine does at best, and what of it a step needs."""
-
-    MOST_BYTES = 1 << 30
-
-    def __init__(self, engine: NativeEngine) -> None:
-        self.engine = engine
-        self.rounds = 1000
-        while self._peak_seconds(self.rounds) < 0.02:
-            self.rounds *= 4
-        self.multiply_adds_per_second = 0.0
-        self.measure()
-
-    def measure(self) -> None:
-        """The best so far: beside other programs a single measurement may miss it."""
-        seconds = min(self._peak_seconds(self.rounds) for _ in range(20))
-        rate = self.engine.peak(1) * self.rounds / seconds
-        self.multiply_adds_per_second = max(rate, self.multiply_adds_per_second)
-
-    def _peak_seconds(self, rounds: int) -> float:
-        return _seconds(lambda: self.engine.peak(rounds))
-
-    def bytes_per_second(self, size: float) -> float:
-        """Of reading as many bytes, again and again."""
-        block = np.ones(min(int(size), self.MOST_BYTES) >> 20 << 20, np.uint8)
-        self.engine.read(block)
-        return block.nbytes / min(_seconds(lambda: self.engine.read(block)) for _ in range(9))
-
-    def seconds(self, streams: int, count: int, context: float) -> tuple[float, float]:
-        """Of multiply-adds alone and of reading alone: a step of `count` tokens per stream behind
-        `context` tokens.
-        """
-        spec = self.engine.model.spec
-        weights = sum(n * k for n, k in product_shapes(spec))
-        # Scores take one product with the keys, weighted sums one for each byte of the weights.
-        attention = 3 * context * spec.layers * spec.heads * spec.head_dim
-        cache = streams * context * spec.layers * spec.kv_heads * (2 * spec.head_dim + 12)
-        experts = expert_weights(spec)
-        part = spec.features.experts_used / max(spec.features.experts, 1)
-        # Of the experts those that some row chooses, if each is chosen as often as the others.
-        read = weights + cache + experts * (1 - (1 - part) ** (streams * count) - part)
-        return (
-            streams * count * (weights + attention) / self.multiply_adds_per_second,
-            read / self.bytes_per_second(read),
-        )
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def product_shapes(spec: ModelSpec) -> list[tuple[int, int]]:
-    """Outputs and inputs of each product that a token passes."""
-    d, q, kv, f = spec.d_model, spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim, spec.d_ff
-    features, inputs = spec.features, 1 + spec.features.gated
-    shapes = []
-    for layer in range(spec.layers):
-        shapes += [(q + 2 * kv, d), (d, q)]
-        if features.has_experts(layer):
-            own, shared = features.expert_ff, features.shared_ff
-            shapes += [(features.experts + features.shared_weighted, d)]
-            shapes += [(inputs * own, d), (d, own)] * features.experts_used
-            shapes += [(inputs * shared, d), (d, shared)] if shared else []
-        else:
-            shapes += [(inputs * f, d), (d, f)]
-    return [*shapes, (spec.vocab, d)]
-
-
-def expert_weights(spec: ModelSpec) -> int:
-    """Those of all experts that are chosen or not."""
-    features = spec.features
-    layers = sum(features.has_experts(layer) for layer in range(spec.layers))
-    one = (2 + features.gated) * spec.d_model * features.expert_ff
-    return layers * features.experts * one
 
 
 class Products:
@@ -178,40 +103,51 @@ def filled_session(engine: NativeEngine, streams: int, context: int, chunk: int)
     return session
 
 
-def decode_seconds(
-    engine: NativeEngine, streams: int, context: int, steps: int
-) -> tuple[float, dict[str, float]]:
-    """Median seconds of a step, and the mean seconds of its parts."""
+@dataclasses.dataclass
+class Timed:
+    """Steps, and what the machine could do at that time."""
+
+    seconds: float
+    """The median step."""
+    multiply: float
+    read: float
+    share: float
+    """Of the ceiling, the median."""
+    parts: dict[str, float]
+    """Mean seconds."""
+
+
+def decoded(
+    engine: NativeEngine, ceiling: Ceiling, streams: int, context: int, steps: int
+) -> Timed:
+    """Steps of one token per stream behind a context."""
     session = filled_session(engine, streams, context, 32)
     tokens = (
         np.random.default_rng(1)
-        .integers(0, engine.model.spec.vocab, (streams, steps))
+        .integers(0, engine.model.spec.vocab, (streams, 2 * steps))
         .astype(np.int32)
     )
-    times = []
-    engine.profile()
-    for t in range(steps):
-        start = time.perf_counter()
-        head = session.advance(tokens[:, t : t + 1])
+
+    def step(position: int) -> None:
+        head = session.advance(tokens[:, position : position + 1])
         tables = engine.distributions(head.vectors[:, 0], head.scales[:, 0])
         tables.token_frequencies(tables.bucket_frequencies().argmax(axis=1))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), {part: s / steps for part, s in engine.profile().items()}
+
+    return _timed(engine, ceiling, step, range(2 * steps), streams, 1, context)
 
 
-def encode_seconds(
-    engine: NativeEngine, streams: int, chunk: int, context: int
-) -> tuple[float, dict[str, float]]:
-    """Mean seconds of a chunk over the whole context, from empty to full, and of its parts."""
+def encoded(
+    engine: NativeEngine, ceiling: Ceiling, streams: int, chunk: int, context: int
+) -> Timed:
+    """Chunks over the whole context, from empty to full."""
     session = engine.session(streams, WINDOW, chunk)
     tokens = (
         np.random.default_rng(2)
         .integers(0, engine.model.spec.vocab, (streams, context))
         .astype(np.int32)
     )
-    engine.profile()
-    start = time.perf_counter()
-    for position in range(0, context, chunk):
+
+    def step(position: int) -> None:
         part = tokens[:, position : position + chunk]
         head = session.advance(part)
         vectors, scales, known = (
@@ -224,10 +160,39 @@ def encode_seconds(
             tables = engine.distributions(vectors[rows], scales[rows])
             tables.bucket_frequencies()
             tables.token_frequencies(known[rows])
-    steps = context // chunk
-    return (time.perf_counter() - start) / steps, {
-        part: s / steps for part, s in engine.profile().items()
-    }
+
+    return _timed(engine, ceiling, step, range(0, context, chunk), streams, chunk, 0)
+
+
+def _timed(
+    engine: NativeEngine,
+    ceiling: Ceiling,
+    step: Callable[[int], None],
+    positions: range,
+    streams: int,
+    count: int,
+    context: int,
+) -> Timed:
+    """Every second one of the steps, each `count` tokens a stream behind its position; context: the
+    tokens before the first one.
+    """
+    seconds, limits = [], []
+    engine.profile()
+    for number, position in enumerate(positions):
+        if number % 2 == 0:  # has the weights where a step leaves them, the limits do not
+            limits.append(ceiling.seconds(streams, count, context + position + 1.5 * count))
+        took = seconds_of(lambda position=position: step(position))  # type: ignore[misc]
+        if number % 2:
+            seconds.append(took)
+    parts = {part: s / len(positions) for part, s in engine.profile().items()}
+    both = list(zip(limits, seconds, strict=False))  # the last step may be one that is not counted
+    return Timed(
+        statistics.median(seconds),
+        statistics.median(multiply for (multiply, _), _ in both),
+        statistics.median(read for (_, read), _ in both),
+        statistics.median(max(limit) / took for limit, took in both),
+        parts,
+    )
 
 
 def llama_rate(path: str, threads: int, context: int, steps: int) -> str:
@@ -278,43 +243,34 @@ def main() -> None:
     engine = NativeEngine(model, arguments.threads, arguments.cpu)
     torch.set_num_threads(engine.threads)
     ceiling, products = Ceiling(engine), Products(engine)
+    best = max(ceiling.multiply_adds_per_second() for _ in range(20))
+    read = max(ceiling.bytes_per_second(ceiling.MOST_BYTES) for _ in range(9))
     print(
         f"{engine.kernels} kernels, {engine.threads} threads: at best "
-        f"{ceiling.multiply_adds_per_second / 1e12:.2f} T multiply-adds/s, "
-        f"{ceiling.bytes_per_second(ceiling.MOST_BYTES) / 1e9:.1f} GB/s; milliseconds per step\n"
+        f"{best / 1e12:.2f} T multiply-adds/s, {read / 1e9:.1f} GB/s; milliseconds per step\n"
     )
     print(
         f"{'':>14} {'multiply':>9} {'read':>9} {'_int_mm':>9} {'native':>9} {'step':>9} "
         f"{'tokens/s':>9} {'of ceiling':>10}   parts"
     )
 
-    def report(
-        label: str,
-        streams: int,
-        count: int,
-        context: float,
-        timed: tuple[float, dict[str, float]],
-    ) -> None:
-        rows = streams * count
-        ceiling.measure()
-        multiply, read = ceiling.seconds(streams, count, context)
+    def report(label: str, rows: int, timed: Timed) -> None:
         by_torch, native = products.torch_seconds(rows), products.native_seconds(rows)
-        seconds, parts = timed
-        milliseconds = (1e3 * s for s in (multiply, read, by_torch, native, seconds))
-        numbers = " ".join(f"{x:9.2f}" for x in milliseconds)
-        share = max(multiply, read) / seconds
+        times = (timed.multiply, timed.read, by_torch, native, timed.seconds)
+        numbers = " ".join(f"{1e3 * seconds:9.2f}" for seconds in times)
         print(
-            f"{label:>14} {numbers} {rows / seconds:9.0f} {share:10.0%}   {parts_text(parts)}",
+            f"{label:>14} {numbers} {rows / timed.seconds:9.0f} {timed.share:10.0%}   "
+            f"{parts_text(timed.parts)}",
             flush=True,
         )
 
     context = arguments.context
     for streams in arguments.streams:
-        timed = decode_seconds(engine, streams, context, arguments.steps)
-        report(f"decode {streams}", streams, 1, context + arguments.steps / 2, timed)
+        timed = decoded(engine, ceiling, streams, context, arguments.steps)
+        report(f"decode {streams}", streams, timed)
     streams, chunk = arguments.encode
-    timed = encode_seconds(engine, streams, chunk, context)
-    report(f"encode {streams}x{chunk}", streams, chunk, context / 2, timed)
+    timed = encoded(engine, ceiling, streams, chunk, context)
+    report(f"encode {streams}x{chunk}", streams * chunk, timed)
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.llama:
         print(

@@ -30,7 +30,8 @@ import numpy.typing as npt
 import torch
 
 import llmzip
-from benchmarks.engine import WINDOW, median_seconds, product_shapes
+from benchmarks.ceiling import product_shapes
+from benchmarks.engine import WINDOW, median_seconds
 from llmzip.engine.base import Engine, HeadInput
 from llmzip.engine.torch_engine import TorchEngine
 from llmzip.engine.torch_graph import Replay

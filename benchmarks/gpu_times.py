@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from benchmarks.engine import product_shapes
+from benchmarks.ceiling import product_shapes
 from benchmarks.sections import Report, Results
 from llmzip.engine.triton import self_test
 from llmzip.engine.triton.engine import TritonEngine

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engine import product_shapes
+from benchmarks.ceiling import product_shapes
 from llmzip.engine.native_engine import NativeEngine
 from llmzip.engine_loader import EngineLoader
 from llmzip.mixing.base import capacity_bits_for

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.engine import product_shapes
+from benchmarks.ceiling import product_shapes
 from llmzip.engine.native_engine import NativeEngine
 from llmzip.engine_loader import EngineLoader
 from llmzip.levels import LEVELS
