@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import operator
 from typing import BinaryIO
@@ -59,8 +60,18 @@ def can_seek(file: BinaryIO) -> bool:
 
 
 def write_all(sink: BinaryIO, data: bytes) -> None:
-    """Write all of the data, also to a raw file, which may take less at a time."""
-    taken = sink.write(data)
-    while taken is not None and taken < len(data):  # None: it does not say, and has taken all
-        data = data[taken:]
+    """Write all of the data, also to a raw file, which may take less at a time; nothing, if there
+    is none.
+
+    Raises BlockingIOError where a raw file that does not block takes nothing.
+    """
+    size = len(data)
+    while data:
         taken = sink.write(data)
+        if taken is None and not isinstance(sink, io.RawIOBase):
+            return  # it does not say, and has taken all
+        if not taken:
+            raise BlockingIOError(
+                errno.EAGAIN, "the file takes no data now: give one that blocks", size - len(data)
+            )
+        data = data[taken:]

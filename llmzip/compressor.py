@@ -166,13 +166,12 @@ class LLMZipCompressor(NotCopyable):
         _check_mode(mode, self.FLUSH_BLOCK, self.FLUSH_FRAME)
         return self.compress(b"", mode)
 
-    def flush_without_model(self) -> bytes:
-        """What `flush` returns, but what has not been coded yet is coded without the model, at
-        once: no thread, lock or callback is waited for.
+    def leave_model(self) -> None:
+        """Code all that has not been coded yet without the model, at once: no thread, lock or
+        callback is waited for.
         """
         self._encoder.leave_model()
         self._progress_counter.silence()
-        return self.flush()
 
     def flush_in_parts(self) -> Iterator[bytes]:
         """What `flush` returns, block by block: each is coded when it is asked for, so that who has

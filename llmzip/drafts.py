@@ -49,6 +49,7 @@ def draft_in(folder: Path, mode: int) -> Iterator[Draft]:
     _remove_abandoned(os.path.realpath(folder))
     while True:
         path = folder / f".llmzip-{_machine()}-{secrets.token_hex(8)}.tmp"
+        process = os.getpid()
         _open.add(path)
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -60,7 +61,8 @@ def draft_in(folder: Path, mode: int) -> Iterator[Draft]:
                 os.close(fd)
             return
         finally:
-            path.unlink(missing_ok=True)
+            if os.getpid() == process:  # else it is that of the parent, which has forked this one
+                path.unlink(missing_ok=True)
             _open.discard(path)
 
 

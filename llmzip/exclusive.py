@@ -75,6 +75,12 @@ class ExclusiveCalls:
             self._refusal = self._refusal or self._unfinished
             raise
 
+    def run_last(self, work: Callable[[], object], then: str) -> None:
+        """The same, once: nothing, where a thread has done it before, with the same `then`."""
+        with self._lock:
+            if self._refusal != then:
+                self.run(work, then)
+
     def run_repeatable(self, work: Callable[[], Result]) -> Result:
         """The same for work that may be done again after an exception has ended it, but not after
         one that loses its result.
@@ -92,6 +98,15 @@ class ExclusiveCalls:
         except BaseException:
             self._refusal = self._unfinished if done else self._refusal
             raise
+
+
+def is_failure(error: BaseException | None) -> bool:
+    """Whether what ends a `with` block is a failure, as neither the end of a generator nor that of
+    the program with success is.
+    """
+    if isinstance(error, SystemExit):
+        return error.code not in (None, 0)
+    return error is not None and not isinstance(error, GeneratorExit)
 
 
 class NotCopyable:

@@ -14,7 +14,7 @@ from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
-from llmzip.exclusive import NotCopyable
+from llmzip.exclusive import NotCopyable, is_failure
 from llmzip.file_writer import CLOSED, FileWriter
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -217,7 +217,9 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
     def tell(self) -> int:
         """The uncompressed position; when writing, the bytes written through this object."""
         self._check_open()
-        return self._writer.position if self._writer is not None else self._source().tell()
+        if (writer := self._writer) is not None:
+            return writer.position + len(writer.pieces)
+        return self._source().tell()
 
     def write(self, data: Buffer) -> int:  # type: ignore[override]
         """Compress more data; the number of its bytes."""
@@ -248,14 +250,17 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         """
         if self.closed:
             return
+        writer = self._writer
         try:
-            if self._writer is not None and self._unclosed.detach():
-                self._writer.finish()
+            if writer is not None:
+                writer.finish()
         finally:
             self._writer = None
             super().close()
             if self._owned is not None:
                 self._owned.close()
+            if writer is not None:
+                self._unclosed.detach()
 
     def abandon(self) -> None:
         """Close what this object opened, and leave the last frame incomplete."""
@@ -264,11 +269,28 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
             self._writer = None
         self.close()
 
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        """Close; after an exception while writing, do not pretend that the frame is complete."""
-        if kind is not None:
+    def __exit__(self, kind: Any, error: BaseException | None, *rest: Any) -> None:
+        """Close; after an exception while writing, do not pretend that the frame is complete.
+
+        A generator that is closed and a program that ends with success have not failed.
+        """
+        if error is not None and (is_failure(error) or self.is_others):
             self.abandon()
         self.close()
+
+    def __del__(self) -> None:
+        """Close, but neither what is another process's nor what an exception has interrupted.
+
+        An error of closing is told, which the base class does from Python 3.13 on only.
+        """
+        if self._writer is not None and (self._writer.is_others or self._writer.broken):
+            self.abandon()
+        self.close()
+
+    @property
+    def is_others(self) -> bool:
+        """Whether it is written by another process, which forked this one."""
+        return self._writer is not None and self._writer.is_others
 
 
 def _check_file(file: object, method: str) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import BinaryIO
 
-from llmzip.buffers import can_seek, write_all
+from llmzip.buffers import Buffer, can_seek, write_all
 from llmzip.compressor import LLMZipCompressor
 from llmzip.exclusive import ExclusiveCalls
 
 CLOSED = "I/O operation on a closed file"
+_PIECES_BYTES = 1 << 13
 
 
 class FileWriter:
@@ -24,29 +26,77 @@ class FileWriter:
         self.owned: BinaryIO | None = None
         """The file, where it is to be closed with this one."""
         self.position = 0
-        """How many bytes have been written."""
+        """How many bytes have been compressed, or wait for their block."""
+        self.pieces = bytearray()
+        """What has been written before that in pieces too small to be compressed one by one."""
+        self._may_gather = True
         self._compressor = compressor
         self._appends = appends
         self._calls = ExclusiveCalls("file")
         self._process = os.getpid()
 
+    @property
+    def is_others(self) -> bool:
+        """Whether the file is another process's, which forked this one: that which has written
+        last.
+        """
+        return os.getpid() != self._process
+
+    @property
+    def broken(self) -> bool:
+        """Whether a call has not come to its end."""
+        return self._calls.broken
+
     def write(self, piece: memoryview) -> None:
         """Compress more data. Raises ValueError after a call that was interrupted."""
-        self._calls.run(lambda: self._put(self._compressor.compress(piece), piece.nbytes))
+        self._process = os.getpid()
+        self._run(lambda: self._take(piece))
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            self._calls.run(work)
+        except BaseException:
+            self._may_gather = False
+            raise
+
+    def gathers(self, piece: bytes) -> bool:
+        """Whether a piece has become one of `pieces`; else it is to be written. Calls for each line
+        of a text would take ten times as long.
+        """
+        if not self._may_gather or self._process != os.getpid():
+            return False
+        size = len(self.pieces) + len(piece)
+        # Threads that print are made to wait between lines.
+        if size >= _PIECES_BYTES and (piece.endswith(b"\n") or size >= 8 * _PIECES_BYTES):
+            return False
+        self.pieces += piece
+        return True
 
     def flush(self) -> None:
         """End the block, and flush the file below. Raises as `write` does."""
-        self._calls.run(self._flush)
+        self._run(self._flush)
+
+    def _take(self, piece: Buffer = b"") -> None:
+        gathered = bytes(self.pieces)
+        del self.pieces[: len(gathered)]  # and not what another thread adds meanwhile
+        for data in (gathered, piece):
+            self._put(self._compressor.compress(data), len(data))
 
     def _flush(self) -> None:
+        self._take()
         self._put(self._compressor.flush(LLMZipCompressor.FLUSH_BLOCK))
         if hasattr(self.file, "flush"):
             self.file.flush()
 
     def finish(self) -> None:
-        """End the last frame. Raises as `write` does."""
+        """End the last frame, unless that has been done. Raises as `write` does."""
+        self._may_gather = False
+        self._calls.run_last(self._end, CLOSED)
+
+    def _end(self) -> None:
+        self._take()
         if not self._appends_nothing():
-            self._calls.run(lambda: self._put(self._compressor.flush()), then=CLOSED)
+            self._put(self._compressor.flush())
 
     def finish_unclosed(self) -> None:
         """End the last frame of a file that is collected as garbage or left at the end of the
@@ -55,14 +105,16 @@ class FileWriter:
         That happens anywhere, within a step of the model, too, whose locks and threads the
         interrupted call holds: so what is left is coded without it. What a call left incomplete
         that an exception has ended, or the end of the program, stays so. A forked process leaves
-        the file to its parent.
+        the file to its parent, unless it has written.
         """
-        if os.getpid() != self._process:
+        if self.is_others:
             return
         how = "incomplete, since a call did not come to its end"
         try:
-            if not (self._calls.broken or self._appends_nothing()):
-                self._calls.run(lambda: self._put(self._compressor.flush_without_model()), CLOSED)
+            if not self.broken:
+                self._may_gather = False
+                self._compressor.leave_model()
+                self._calls.run_last(self._end, CLOSED)
                 how = "the rest of it was compressed without the model"
         finally:
             if self.owned is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any, Literal, overload
 
-from llmzip.buffers import can_seek
+from llmzip.buffers import Buffer, can_seek
 from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
 from llmzip.engine_loader import DictionaryLike, ModelLike
+from llmzip.exclusive import is_failure
 from llmzip.file import LLMZipFile, PathOrFile
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -31,6 +32,13 @@ class _TextBuffer(LLMZipFile):
         """See `LLMZipFile.tell`; while the text begins, whether something precedes it."""
         return int(self._has_text_before()) if self.begins else super().tell()
 
+    def write(self, data: Buffer) -> int:  # type: ignore[override]
+        """See `LLMZipFile.write`."""
+        writer = self._writer
+        if type(data) is bytes and writer is not None and writer.gathers(data):
+            return len(data)
+        return super().write(data)
+
     def _has_text_before(self) -> bool:
         return self._kind == "a" and (
             not can_seek(self._file) or self._file.tell() > EMPTY_FRAME_BYTES
@@ -50,7 +58,8 @@ class TextFile(io.TextIOWrapper):
     ) -> None:
         self._binary = binary
         binary.begins = binary.writable()
-        # Nothing stays here, where it would be lost if the file below is finished first.
+        # Nothing stays here, where it would be lost if the file below is finished first, and before
+        # Python 3.12.5 what one thread writes while another one waits for a block.
         super().__init__(binary, encoding, errors, newline, write_through=True)
         binary.begins = False
 
@@ -73,11 +82,15 @@ class TextFile(io.TextIOWrapper):
         self._binary.ends = True
         super().close()
 
-    def __exit__(self, kind: Any, *rest: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, *rest: Any) -> None:
         """As of `LLMZipFile`."""
-        if kind is not None:
+        if error is not None and (is_failure(error) or self._binary.is_others):
             self._binary.abandon()
-        super().__exit__(kind, *rest)
+        super().__exit__(kind, error, *rest)
+
+    def __del__(self) -> None:
+        """As of `LLMZipFile`."""
+        self._binary.__del__()
 
 
 BinaryMode = Literal["r", "w", "x", "a", "rb", "wb", "xb", "ab"]

@@ -9,6 +9,9 @@ import os
 import pathlib
 import pickle
 import random
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +30,7 @@ from llmzip.container.index import index_bytes
 from llmzip.container.varint import ByteReader
 from llmzip.engine_loader import EngineLoader
 from llmzip.model.integer_model import IntegerModel
-from llmzip.records import RecordWriter
+from llmzip.records import RecordReader, RecordWriter
 
 NOISE = random.Random(5).randbytes(20_000)
 HEADER = FrameHeader(False, memory_code(1 << 23))
@@ -376,3 +379,163 @@ def test_raw_sinks_may_take_less_at_a_time(tiny_model: IntegerModel) -> None:
         sink = Narrow()
         expected = write(sink)
         assert sink.taken == expected, write.__name__
+
+
+def test_raw_sinks_that_take_nothing_now_are_refused() -> None:
+    taking, given = socket.socketpair()
+    with taking, given:
+        taking.setblocking(False)
+        noise = random.Random(0).randbytes(8 << 20)
+        with taking.makefile("wb", buffering=0) as sink:
+            file = llmzip.LLMZipFile(sink, "w", codec="raw")
+            with pytest.raises(BlockingIOError, match="give one that blocks"):
+                file.write(noise)
+            with pytest.raises(ValueError, match="interrupted"):
+                file.close()
+            with pytest.raises(BlockingIOError, match="give one that blocks"):
+                llmzip.compress_stream(io.BytesIO(noise), sink, codec="raw")
+
+
+class Meeting(io.BytesIO):
+    """A sink that lets something happen in another thread during its first write of content."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+        self.thread: threading.Thread | None = None
+        self.packed = b""
+
+    def write(self, data: Any) -> int:
+        if self.meanwhile:
+            self.thread, self.meanwhile = threading.Thread(target=self.meanwhile), None
+            self.thread.start()
+            self.thread.join(0.2)
+        return super().write(data)
+
+    def close(self) -> None:
+        self.packed = self.packed or self.getvalue()
+        super().close()
+
+
+def test_threads_that_close_a_file_wait_for_each_other() -> None:
+    sink = Meeting()
+    file = llmzip.LLMZipFile(sink, "w", codec="raw")
+    file._owned = sink
+    file.write(b"what two threads are to close")
+    sink.meanwhile = file.close
+    file.close()
+    assert sink.thread
+    sink.thread.join()
+    assert llmzip.decompress(sink.packed) == b"what two threads are to close"
+
+
+def test_threads_write_records_while_others_are_written(tiny_model: IntegerModel) -> None:
+    sink = Meeting()
+    writer = RecordWriter(sink, model=tiny_model, group_records=2)
+    sink.meanwhile = lambda: writer.write_many([b"d", b"e"])
+    writer.write_many([b"a", b"b"])
+    assert sink.thread
+    sink.thread.join()
+    writer.write(b"c")
+    writer.close()
+    with RecordReader(io.BytesIO(sink.getvalue()), model=tiny_model) as reader:
+        assert sorted(reader) == [b"a", b"b", b"c", b"d", b"e"]
+
+
+class Full(io.BytesIO):
+    """A sink that may be full."""
+
+    full = False
+
+    def write(self, data: Any) -> int:
+        if self.full:
+            super().write(data[:5])
+            raise OSError("the disk is full")
+        return super().write(data)
+
+
+def test_an_archive_is_not_written_on_behind_part_of_a_group(tiny_model: IntegerModel) -> None:
+    sink = Full()
+    writer = RecordWriter(sink, model=tiny_model)
+    writer.write(b"event")
+    sink.full = True
+    with pytest.raises(OSError, match="full"):
+        writer.flush()
+    size, sink.full = len(sink.getvalue()), False
+    for call in (writer.flush, writer.close, lambda: writer.write(b"event")):
+        with pytest.raises(ValueError, match=r"archive (was interrupted|is closed)"):
+            call()
+    assert len(sink.getvalue()) == size
+
+
+def test_records_can_be_written_after_an_error_in_progress(tiny_model: IntegerModel) -> None:
+    fails = [True]
+
+    def progress(*_: int) -> None:
+        if fails:
+            fails.pop()
+            raise ZeroDivisionError
+
+    sink = io.BytesIO()
+    writer = RecordWriter(sink, model=tiny_model, progress=progress)
+    writer.write(b"event")
+    with pytest.raises(ZeroDivisionError):
+        writer.flush()
+    writer.write(b"another")
+    writer.close()
+    with RecordReader(io.BytesIO(sink.getvalue()), model=tiny_model) as reader:
+        assert list(reader) == [b"event", b"another"]
+
+
+def test_lines_are_compressed_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call takes microseconds, and a system call where nothing stands between."""
+    sizes: list[int] = []
+
+    class Counting(io.BytesIO):
+        def write(self, data: Any) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    taken: list[int] = []
+    compress = llmzip.LLMZipCompressor.compress
+
+    def counted(self: llmzip.LLMZipCompressor, data: Any, mode: int = 0) -> bytes:
+        taken.append(len(data))
+        return compress(self, data, mode)
+
+    monkeypatch.setattr(llmzip.LLMZipCompressor, "compress", counted)
+    sink = Counting()
+    with llmzip.open(sink, "wt", codec="zstd") as file:
+        for number in range(5000):
+            print(number, file=file)
+        binary: Any = file.buffer
+        assert binary.tell() == 23_890
+    assert len(taken) < 20 and sum(taken) == 23_890 and 0 not in sizes
+    assert llmzip.decompress(sink.getvalue()).split() == [b"%d" % i for i in range(5000)]
+
+
+def test_after_an_error_no_line_is_taken() -> None:
+    sink = Full()
+    file = llmzip.open(sink, "wt", codec="raw")
+    file.write("a line\n")
+    sink.full = True
+    with pytest.raises(OSError, match="full"):
+        file.flush()
+    sink.full = False
+    with pytest.raises(ValueError, match="interrupted"):
+        file.write("another\n")
+    with pytest.raises(ValueError, match="interrupted"):
+        file.close()
+
+
+def test_an_error_of_closing_is_told_where_the_last_reference_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: told.append(error.exc_value))
+    sink = Full()
+    file = llmzip.LLMZipFile(sink, "w", codec="raw")
+    file.write(b"content")
+    sink.full = True
+    del file
+    assert [str(error) for error in told] == ["the disk is full"]

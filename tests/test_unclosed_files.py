@@ -9,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -131,6 +131,49 @@ def test_after_an_exception_it_stays_incomplete(
         llmzip.decompress(path.read_bytes(), model=tiny_model)
 
 
+@pytest.mark.parametrize("mode", ["wb", "wt"])
+@pytest.mark.parametrize("code", [None, 0, 1, "something went wrong"])
+def test_only_a_failure_leaves_it_incomplete(
+    mode: str, code: Any, tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "text.llmz"
+    with (
+        pytest.raises(SystemExit),
+        llmzip.open(path, mode, model=tiny_model, block_size=BLOCK) as file,
+    ):
+        file.write(text if mode == "wb" else text.decode())
+        sys.exit(code)
+    if code in (None, 0):
+        assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
+    else:
+        with pytest.raises(llmzip.LLMZipError):
+            llmzip.decompress(path.read_bytes(), model=tiny_model)
+
+
+def test_what_a_generator_writes_is_complete_when_that_is_closed(
+    tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
+    path, archive = tmp_path / "text.llmz", tmp_path / "text.llmr"
+
+    def writing() -> Generator[None, bytes, None]:
+        with (
+            llmzip.open(path, "wb", model=tiny_model) as file,
+            RecordWriter(archive, model=tiny_model) as writer,
+        ):
+            while True:
+                data = yield
+                file.write(data)
+                writer.write(data)
+
+    target = writing()
+    next(target)
+    target.send(text)
+    target.close()
+    assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
+    with RecordReader(archive, model=tiny_model) as reader:
+        assert list(reader) == [text]
+
+
 def failing(*_: int) -> None:
     raise ZeroDivisionError
 
@@ -219,6 +262,64 @@ def test_a_forked_process_leaves_it_to_its_parent(
     )
     how: dict[str, Any] = {"level": 2, "model": tiny_model, "block_size": BLOCK}
     assert path.read_bytes() == llmzip.compress(text, **how)
+
+
+_UNWOUND = """
+def main(writer, data):
+    writer.write(data)
+    child = os.fork()
+    if not child:
+        sys.exit(0)  # lets go of what the function has, and of what else there is
+    os.waitpid(child, 0)
+    writer.write(data)
+    writer.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("opened", ["opened(), text", "opened('wt'), text.decode()"])
+def test_a_forked_process_that_lets_go_of_it_leaves_it(
+    opened: str, tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "text.llmz"
+    ran = run(f"{_SCRIPT}{_UNWOUND}main({opened})", path, text)
+    assert not ran.stderr
+    assert llmzip.decompress(path.read_bytes(), model=tiny_model) == 2 * text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("opened", ["RecordWriter(path, model=tiny(), group_records=1)", "added"])
+def test_a_forked_process_leaves_archives(
+    opened: str, tiny_model: IntegerModel, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "events.llmr"
+    if opened == "added":
+        RecordWriter(path, model=tiny_model).close()
+        begin = "with appending(path, model=tiny(), group_records=1) as added: "
+    else:
+        begin = ""
+    imports = "from llmzip.records import RecordWriter, appending\n"
+    ran = run(f"{_SCRIPT}{imports}{_UNWOUND}{begin}main({opened}, text)", path, b"event")
+    assert not ran.stderr
+    with RecordReader(path, model=tiny_model) as reader:
+        assert [record for _, group in reader.iter_groups() for record in group] == [b"event"] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("mode", ["wb", "wt"])
+def test_a_forked_process_that_writes_takes_it_over(
+    mode: str, tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "text.llmz"
+    data = "text" if mode == "wb" else "text.decode()"
+    run(
+        f"{_SCRIPT}file = opened({mode!r}); file.write({data})\n"
+        f"if os.fork(): os._exit(0)\n"  # as programs do that go on in the background
+        f"file.write({data})",
+        path,
+        text,
+    )
+    assert llmzip.decompress(path.read_bytes(), model=tiny_model) == 2 * text
 
 
 def run(script: str, path: pathlib.Path, text: bytes) -> subprocess.CompletedProcess[str]:

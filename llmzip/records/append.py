@@ -56,7 +56,7 @@ def appending(
             raise LLMZipError(f"another process appends to {path}: repeat it later")
         with drafts.draft_in(path.parent, 0o600) as draft:
             with (
-                open(draft.fd, "wb", closefd=False) as sink,
+                open(draft.fd, "wb", 0, closefd=False) as sink,
                 RecordWriter.behind(
                     reader, sink, group_records=group_records, progress=progress
                 ) as writer,

@@ -24,7 +24,8 @@ class ArchiveFile:
         """
         self._owns = isinstance(file, (str, bytes, os.PathLike))
         if self._owns:
-            file = cast("BinaryIO", builtins.open(file, mode))  # type: ignore[arg-type]  # noqa: PTH123, SIM115
+            buffering = -1 if mode == "rb" else 0  # what is buffered a fork would write, too
+            file = builtins.open(file, mode, buffering)  # type: ignore[arg-type]  # noqa: PTH123, SIM115
         else:
             check_file(file, method, function)
         self.file = cast("BinaryIO", file)

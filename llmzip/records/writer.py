@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import BinaryIO
 from llmzip.buffers import Buffer, flat, whole_number, write_all
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engine_loader import EngineLoader, ModelLike
+from llmzip.exclusive import ExclusiveCalls, is_failure, new_lock
 from llmzip.file import PathOrFile
 from llmzip.predictor.record_dictionary import RecordDictionary
 from llmzip.records.archive_file import ArchiveFile
@@ -26,6 +28,8 @@ from llmzip.records.header import (
 from llmzip.records.reader import RecordReader
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
+
+_CLOSED = "the archive is closed"
 
 GROUP_RECORDS, GROUP_BYTES = 512, 1 << 20
 """How many records, or of how many bytes, lie in a group: what damage can reach, and what is held
@@ -128,6 +132,9 @@ class RecordWriter:
         self.is_open_ended = False
         """Whether the last record lacks its end in the file that is packed; for `framing`."""
         self._was_open_ended = False  # the last record before any that is written here
+        self._process = os.getpid()  # that which writes
+        self._lock = new_lock()
+        self._encodes, self._writes = ExclusiveCalls("archive"), ExclusiveCalls("archive")
 
     def write(self, record: Buffer) -> None:
         """Append a record."""
@@ -135,44 +142,69 @@ class RecordWriter:
 
     def write_many(self, records: Iterable[Buffer]) -> None:
         """Append records."""
-        if self._closed:
-            raise ValueError("the archive is closed")
         for record in records:
             data = bytes(flat(record, "write"))
-            self._was_open_ended = False
-            self._waiting.append(data)
-            self._waiting_bytes += len(data)
-            if len(self._waiting) == self._group_records or self._waiting_bytes >= GROUP_BYTES:
-                self.flush()
+            with self._lock:
+                self._check_open()
+                self._process = os.getpid()
+                self._was_open_ended = False
+                self._waiting.append(data)
+                self._waiting_bytes += len(data)
+                if len(self._waiting) >= self._group_records or self._waiting_bytes >= GROUP_BYTES:
+                    self.flush()
 
     def flush(self) -> None:
-        """Write the records so far, in a group of their own."""
-        if self._waiting:
-            payloads = self._coder.encode(self._waiting, self._report)
-            group = Group(tuple(payloads), check_of_content(self._waiting)).to_bytes()
-            write_all(self._file, group)
-            self._entries.append((len(group), len(payloads)))
-            self._done = self._now
-            self._waiting, self._waiting_bytes = [], 0
+        """Write the records so far, in a group of their own. Raises ValueError where one was not
+        written to its end.
+        """
+        with self._lock:
+            self._check_open()
+            records = self._waiting.copy()
+            if records:
+                group = self._encodes.run_repeatable(lambda: self._group(records))
+                self._writes.run(lambda: self._write(group, records))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(_CLOSED)
+        self._writes.check()
+
+    def _group(self, records: list[bytes]) -> bytes:
+        payloads = self._coder.encode(records, self._report)
+        return Group(tuple(payloads), check_of_content(records)).to_bytes()
+
+    def _write(self, group: bytes, records: list[bytes]) -> None:
+        write_all(self._file, group)
+        self._entries.append((len(group), len(records)))
+        self._done = self._now
+        del self._waiting[: len(records)]
+        self._waiting_bytes = sum(map(len, self._waiting))
 
     def close(self) -> None:
-        """Write what is left and the index."""
-        if self._closed:
-            return
-        try:
-            self.flush()
-            is_open = self.is_open_ended or self._was_open_ended
-            write_all(self._file, bytes([0, is_open]) + index_bytes(self._entries))
-        finally:
-            self._closed = True
-            self._archive.close()
+        """Write what is left and the index. Raises as `flush` does."""
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self.flush()
+                self._writes.run(self._write_end, then=_CLOSED)
+            finally:
+                self._leave()
+
+    def _write_end(self) -> None:
+        is_open = self.is_open_ended or self._was_open_ended
+        write_all(self._file, bytes([0, is_open]) + index_bytes(self._entries))
+
+    def _leave(self) -> None:
+        self._closed = True
+        self._archive.close()
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         """Close the file, and say what it lacks: to code that would take the model, which may be in
-        the middle of something else.
+        the middle of something else. A forked process leaves it to its parent.
         """
-        if not self._closed:
-            self._archive.close()
+        if not self._closed and os.getpid() == self._process:
+            self._leave()
             lost = f"{len(self._waiting):,} records" if self._waiting else "the index"
             warn(
                 f"an archive was not closed, {lost} did not get into it: {self._archive.name!r}",
@@ -189,12 +221,11 @@ class RecordWriter:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        """Close it; after an exception without what had not been written."""
-        if kind is None:
+        """Close it; after an exception without what had not been written, as of `LLMZipFile`."""
+        if error is None or not (is_failure(error) or os.getpid() != self._process):
             self.close()
         elif not self._closed:
-            self._closed = True
-            self._archive.close()
+            self._leave()
 
     def _report(self, done_bytes: int, done_tokens: int) -> None:
         self._now = [self._done[0] + done_bytes, self._done[1] + done_tokens]
