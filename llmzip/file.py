@@ -283,9 +283,11 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
 
         An error of closing is told, which the base class does from Python 3.13 on only.
         """
-        if self._writer is not None and (self._writer.is_others or self._writer.broken):
-            self.abandon()
-        self.close()
+        if self._writer is not None:
+            if self._writer.is_others or self._writer.broken:
+                self.abandon()
+            self.close()
+        super().__del__()
 
     @property
     def is_others(self) -> bool:

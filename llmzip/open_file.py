@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Literal, overload
+from typing import Any, BinaryIO, Literal, overload
 
 from llmzip.buffers import Buffer, can_seek
 from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
@@ -57,6 +57,7 @@ class TextFile(io.TextIOWrapper):
         self, binary: _TextBuffer, encoding: str, errors: str | None, newline: str | None
     ) -> None:
         self._binary = binary
+        self._is_detached = False
         binary.begins = binary.writable()
         # Nothing stays here, where it would be lost if the file below is finished first, and before
         # Python 3.12.5 what one thread writes while another one waits for a block.
@@ -77,6 +78,12 @@ class TextFile(io.TextIOWrapper):
         if not self.seekable():
             raise io.UnsupportedOperation("the file below the text cannot seek")
 
+    def detach(self) -> BinaryIO:
+        """As of `io.TextIOWrapper`."""
+        binary = super().detach()
+        self._is_detached = True
+        return binary
+
     def close(self) -> None:
         """Write what is left, and close the file below."""
         self._binary.ends = True
@@ -89,8 +96,9 @@ class TextFile(io.TextIOWrapper):
         super().__exit__(kind, error, *rest)
 
     def __del__(self) -> None:
-        """As of `LLMZipFile`."""
-        self._binary.__del__()
+        """As of `LLMZipFile`, unless that was detached."""
+        if not self._is_detached:
+            self._binary.__del__()
 
 
 BinaryMode = Literal["r", "w", "x", "a", "rb", "wb", "xb", "ab"]

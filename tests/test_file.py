@@ -532,6 +532,18 @@ def test_an_exception_while_writing_text_leaves_no_complete_file(tiny_model: Int
         llmzip.decompress(sink.getvalue())
 
 
+def test_what_a_text_was_detached_from_stays_open(tiny_model: IntegerModel) -> None:
+    sink = io.BytesIO()
+    text = llmzip.open(sink, "wt", model=tiny_model)
+    text.write("first ")
+    binary = text.detach()
+    del text
+    gc.collect()
+    binary.write(b"and second")
+    binary.close()
+    assert llmzip.decompress(sink.getvalue(), model=tiny_model) == b"first and second"
+
+
 def test_tar_streams(tiny_model: IntegerModel, text: bytes) -> None:
     packed = io.BytesIO()
     with (
