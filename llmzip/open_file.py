@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, Literal, overload
 
 from llmzip.buffers import Buffer, can_seek
 from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
@@ -78,8 +78,8 @@ class TextFile(io.TextIOWrapper):
         if not self.seekable():
             raise io.UnsupportedOperation("the file below the text cannot seek")
 
-    def detach(self) -> BinaryIO:
-        """As of `io.TextIOWrapper`."""
+    def detach(self) -> Any:
+        """As of `io.TextIOWrapper`: the LLMZipFile."""
         binary = super().detach()
         self._is_detached = True
         return binary
