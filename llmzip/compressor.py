@@ -168,10 +168,14 @@ class LLMZipCompressor(NotCopyable):
 
     def leave_model(self) -> None:
         """Code all that has not been coded yet without the model, at once: no thread, lock or
-        callback is waited for.
+        callback is waited for. `end_frame` may then be called again and again.
         """
         self._encoder.leave_model()
         self._progress_counter.silence()
+
+    def end_frame(self) -> bytes:
+        """What `flush` returns; what is compressed after it goes into a further frame."""
+        return self._calls.run(lambda: self._compress(memoryview(b""), self.FLUSH_FRAME))
 
     def flush_in_parts(self) -> Iterator[bytes]:
         """What `flush` returns, block by block: each is coded when it is asked for, so that who has

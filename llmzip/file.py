@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import sys
 import weakref
 from typing import Any, BinaryIO, cast
 
@@ -38,7 +39,8 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
 
     Close what you write, by `with` for example. Where the last reference goes, the file is closed;
     one that is collected in a circle of references, or left at the end of the program, is
-    completed without the model (larger, that is), with a ResourceWarning.
+    completed without the model (larger, that is), with a ResourceWarning, and so is what is
+    written through it after that.
     """
 
     # Where opening fails, the collector of garbage closes what there is: nothing.
@@ -279,15 +281,20 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         self.close()
 
     def __del__(self) -> None:
-        """Close, but neither what is another process's nor what an exception has interrupted.
+        """Close, but neither what is another process's nor what an exception has interrupted; and
+        what nobody closed not before what may still write through it.
 
         An error of closing is told, which the base class does from Python 3.13 on only.
         """
-        if self._writer is not None:
-            if self._writer.is_others or self._writer.broken:
-                self.abandon()
+        writer = self._writer
+        if writer is None:
+            super().__del__()
+        elif writer.is_others or writer.broken:
+            self.abandon()
+        elif not writer.is_left and sys.is_finalizing():
+            writer.finish_unclosed()
+        elif not writer.is_left:
             self.close()
-        super().__del__()
 
     @property
     def is_others(self) -> bool:

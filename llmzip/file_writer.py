@@ -4,7 +4,9 @@ finishes what was written.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from typing import BinaryIO
@@ -30,6 +32,8 @@ class FileWriter:
         self.pieces = bytearray()
         """What has been written before that in pieces too small to be compressed one by one."""
         self._may_gather = True
+        self.is_left = False
+        """Whether nobody has closed the file: it is complete, and so after each further piece."""
         self._compressor = compressor
         self._appends = appends
         self._calls = ExclusiveCalls("file")
@@ -49,8 +53,10 @@ class FileWriter:
 
     def write(self, piece: memoryview) -> None:
         """Compress more data. Raises ValueError after a call that was interrupted."""
+        if sys.is_finalizing() and self.is_others:
+            return  # what stands above it lets go of what is the parent's, too
         self._process = os.getpid()
-        self._run(lambda: self._take(piece))
+        self._run(lambda: self._take_all(piece) if self.is_left and piece else self._take(piece))
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
@@ -82,6 +88,11 @@ class FileWriter:
         for data in (gathered, piece):
             self._put(self._compressor.compress(data), len(data))
 
+    def _take_all(self, piece: Buffer = b"") -> None:
+        self._take(piece)
+        if not self._appends_nothing():
+            self._put(self._compressor.end_frame())
+
     def _flush(self) -> None:
         self._take()
         self._put(self._compressor.flush(LLMZipCompressor.FLUSH_BLOCK))
@@ -90,39 +101,51 @@ class FileWriter:
 
     def finish(self) -> None:
         """End the last frame, unless that has been done. Raises as `write` does."""
+        if sys.is_finalizing():
+            self._compressor.leave_model()
+            if self.is_others:
+                return
         self._may_gather = False
         self._calls.run_last(self._end, CLOSED)
 
     def _end(self) -> None:
-        self._take()
-        if not self._appends_nothing():
-            self._put(self._compressor.flush())
+        if not self.is_left:
+            self._take_all()
 
     def finish_unclosed(self) -> None:
         """End the last frame of a file that is collected as garbage or left at the end of the
-        program, and close it.
+        program.
 
         That happens anywhere, within a step of the model, too, whose locks and threads the
         interrupted call holds: so what is left is coded without it. What a call left incomplete
         that an exception has ended, or the end of the program, stays so. A forked process leaves
         the file to its parent, unless it has written.
+
+        What writes through this one (another library's text, archive or buffer) may come to its own
+        end later: each further piece becomes a frame of its own, so that the file is complete
+        whenever that ends.
         """
         if self.is_others:
             return
         how = "incomplete, since a call did not come to its end"
         try:
             if not self.broken:
-                self._may_gather = False
+                self._may_gather, self.is_left = False, True
                 self._compressor.leave_model()
-                self._calls.run_last(self._end, CLOSED)
+                self._calls.run(self._take_all)
                 how = "the rest of it was compressed without the model"
         finally:
-            if self.owned is not None:
-                self.owned.close()
+            if self.owned is not None and not isinstance(self.owned, io.FileIO):
+                self.owned.close()  # while all that it needs is there
         name = getattr(self.file, "name", None)
         warnings.warn(
             f"a file was not closed: {name!r}, {how}", ResourceWarning, stacklevel=2, source=self
         )
+
+    def __del__(self) -> None:
+        """Close the file that nobody closed."""
+        if self.is_left and isinstance(self.owned, io.FileIO):
+            self.owned.close()
 
     def _put(self, packed: bytes, size: int = 0) -> None:
         write_all(self.file, packed)

@@ -212,7 +212,7 @@ def test_an_archive_says_what_it_lacks(tiny_model: IntegerModel, tmp_path: pathl
 
 
 _SCRIPT = """
-import atexit, os, sys
+import atexit, gc, io, os, sys
 import llmzip
 from llmzip import Runtime, levels
 from tests.conftest import tiny
@@ -234,6 +234,14 @@ def opened(mode="wb", file=path):
         "def keep(file=opened()): return file\nkeep().write(text)",
         "file = opened(); file.write(text); atexit.register(file.close)",
         "atexit.register(lambda: file.close()); file = opened(); file.write(text)",
+        # What writes through it comes to its own end later.
+        "file = io.TextIOWrapper(opened()); file.write(text.decode())",
+        "file = io.BufferedWriter(opened()); file.write(text)",
+        "file = io.TextIOWrapper(opened()); file.write(text.decode()); file.itself = file\n"
+        "del file; gc.collect()",
+        # Opened when files that were left have been finished.
+        "def open_late():\n    global file\n    file = opened(); file.write(text)\n"
+        "atexit.register(open_late); opened(file=io.BytesIO())",
         # What runs at the end may still compute.
         "def save():\n    with opened() as file:\n        file.write(text)\n"
         "atexit.register(save); llmzip.compress(text, **how)",
@@ -262,6 +270,21 @@ def test_a_forked_process_leaves_it_to_its_parent(
     )
     how: dict[str, Any] = {"level": 2, "model": tiny_model, "block_size": BLOCK}
     assert path.read_bytes() == llmzip.compress(text, **how)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_what_stands_above_it_leaves_it_in_a_forked_process_too(
+    tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "text.llmz"
+    run(
+        f"{_SCRIPT}file = io.TextIOWrapper(opened()); file.write(text.decode())\n"
+        "child = os.fork()\n"
+        "if child: os.waitpid(child, 0); file.close()",
+        path,
+        text,
+    )
+    assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
 
 
 _UNWOUND = """
