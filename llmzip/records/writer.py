@@ -42,7 +42,9 @@ class RecordWriter:
 
     Groups of them are coded side by side and written when they are full, so the file may be a pipe.
     `close` completes the archive. Without it the groups that are full can still be read; the
-    records of the last one are lost, and a ResourceWarning says how many.
+    records of the last one are lost, and a ResourceWarning says how many. Threads that use the same
+    writer wait for each other. After a group that an exception has left half written every call
+    raises ValueError.
 
     >>> with RecordWriter("log.llmr", dictionary=samples) as writer:
     ...     writer.write(b'{"level": "info"}')
