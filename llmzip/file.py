@@ -16,6 +16,7 @@ from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
 from llmzip.exclusive import NotCopyable, is_failure
+from llmzip.file_options import check_file, check_options
 from llmzip.file_writer import CLOSED, FileWriter
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -81,7 +82,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         if mode not in _MODES:
             raise ValueError(f"mode {mode!r}: modes are 'r', 'w', 'x' and 'a', with or without 'b'")
         self._kind = kind = mode[0]
-        _check_options(
+        check_options(
             kind == "r",
             of_writing={
                 "level": level,
@@ -94,7 +95,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
             },
             of_reading={"max_memory": max_memory, "max_output": max_output},
         )
-        _check_file(file, "read" if kind == "r" else "write")
+        check_file(file, "read" if kind == "r" else "write")
         if kind == "r":
             loader = EngineLoader.of(model, dictionary, runtime)
             decoder = BlockDecoder(
@@ -300,22 +301,3 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
     def is_others(self) -> bool:
         """Whether it is written by another process, which forked this one."""
         return self._writer is not None and self._writer.is_others
-
-
-def _check_file(file: object, method: str) -> None:
-    """Raise TypeError for what is neither a path nor a binary file that has the method."""
-    if isinstance(file, io.TextIOBase):
-        raise TypeError("the file is open in text mode; open it in binary mode")
-    if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, method):
-        kind = type(file).__name__
-        raise TypeError(f"file must be a path, or a binary file with {method}(), not {kind!r}")
-
-
-def _check_options(
-    reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]
-) -> None:
-    """Raise TypeError for an option that is not None and that the mode has no use for."""
-    for name, value in (of_writing if reading else of_reading).items():
-        if value is not None:
-            uses = ("writing", "reading") if reading else ("reading", "writing")
-            raise TypeError(f"{name}= is for {uses[0]} only, and the file is opened for {uses[1]}")

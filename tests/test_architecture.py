@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, set[str]], ...] = (
     ("whole frames", {"choosing", "compressor", "frame_stream", "salvage"}),
     (
         "streams of frames; code lengths",
-        {"decompressor", "streams", "block_reader", "file_writer", "scoring"},
+        {"decompressor", "streams", "block_reader", "file_options", "file_writer", "scoring"},
     ),
     (
         "files; one call for all; evaluation; views",

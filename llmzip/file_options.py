@@ -1,0 +1,25 @@
+"""What files may be opened with: checks of what the caller gives."""
+
+from __future__ import annotations
+
+import io
+import os
+
+
+def check_file(file: object, method: str) -> None:
+    """Raise TypeError for what is neither a path nor a binary file that has the method."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open in text mode; open it in binary mode")
+    if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, method):
+        kind = type(file).__name__
+        raise TypeError(f"file must be a path, or a binary file with {method}(), not {kind!r}")
+
+
+def check_options(
+    reading: bool, of_writing: dict[str, object], of_reading: dict[str, object]
+) -> None:
+    """Raise TypeError for an option that is not None and that the mode has no use for."""
+    for name, value in (of_writing if reading else of_reading).items():
+        if value is not None:
+            uses = ("writing", "reading") if reading else ("reading", "writing")
+            raise TypeError(f"{name}= is for {uses[0]} only, and the file is opened for {uses[1]}")
