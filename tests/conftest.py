@@ -6,11 +6,12 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+from llmzip import levels
 from llmzip.model.convert import convert
 from llmzip.model.integer_model import IntegerModel
 from llmzip.model.registry import DEFAULT_MODEL
@@ -70,6 +71,21 @@ class Module(pytest.Module):
 def pytest_pycollect_makemodule(module_path: pathlib.Path, parent: pytest.Collector) -> Module:
     collected: Module = Module.from_parent(parent, path=module_path)
     return collected
+
+
+def blocks_of(size: int) -> Any:
+    """A fixture for a module whose blocks are smaller than users may ask for: it has many."""
+
+    @pytest.fixture(scope="module", autouse=True)
+    def small_blocks() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(levels, "MIN_BLOCK_SIZE", size)
+            yield
+
+    return small_blocks
+
+
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
 @functools.cache

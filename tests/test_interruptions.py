@@ -13,16 +13,16 @@ import random
 import signal
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 import llmzip
-from llmzip import levels
 from llmzip.blocks.decoder import BlockDecoder
 from llmzip.container.seek_table import SeekTable
 from llmzip.model.integer_model import IntegerModel
 from llmzip.predictor import speculation
+from tests.conftest import blocks_of
 from tests.interrupting import interrupted_at, lines_of
 
 POINTS = 40
@@ -35,12 +35,7 @@ ONE = llmzip.Runtime(jobs=1)
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks() -> Iterator[None]:
-    """So that many interruptions take little time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)
-        yield
+small_blocks = blocks_of(BLOCK)  # so that many interruptions take little time
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import gc
 import io
-import os
 import pathlib
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from llmzip.predictor.batch import fitting
 from llmzip.predictor.stream_layout import StreamLayout
 from llmzip.runtime import Runtime
 from tests import golden, measured
-from tests.conftest import tiny
+from tests.conftest import FORKS, tiny
 from tests.test_limits import words
 
 if not native_is_available():
@@ -460,6 +459,6 @@ if child:
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@FORKS
 def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
     subprocess.run([sys.executable, "-c", _FORKING], check=True, timeout=60)

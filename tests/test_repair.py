@@ -7,13 +7,11 @@ import io
 import pathlib
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import llmzip
-from llmzip import levels
 from llmzip.container.block import MAX_BLOCK_SIZE, Block
 from llmzip.container.header import FrameHeader
 from llmzip.container.index import index_bytes
@@ -25,6 +23,7 @@ from llmzip.salvage import part_reader
 from llmzip.salvage.report import RepairReport
 from llmzip.salvage.search import block_offsets
 from tests import golden
+from tests.conftest import blocks_of
 
 BLOCK, LAST = 320, 218
 TEXT = (golden.TEXT * 9)[: 9 * BLOCK + LAST]  # ten blocks
@@ -47,12 +46,7 @@ class Sample:
         return self.blocks[block + 1].offset if block + 1 < len(self.blocks) else self.index - 5
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks() -> Iterator[None]:
-    """Smaller blocks than users may ask for: their text is decoded often."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)
-        yield
+small_blocks = blocks_of(BLOCK)  # their text is decoded often
 
 
 @pytest.fixture(scope="module")

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import gc
 import io
-import os
 import pathlib
 import subprocess
 import sys
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 import llmzip
-from llmzip import Runtime, levels
+from llmzip import Runtime
 from llmzip.model.integer_model import IntegerModel
 from llmzip.records import RecordReader, RecordWriter
+from tests.conftest import FORKS, blocks_of
 
 BLOCK = 200
 SIDE_BY_SIDE = Runtime(threads=2, jobs=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "MIN_BLOCK_SIZE", BLOCK)
-        yield
+small_blocks = blocks_of(BLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -256,34 +252,29 @@ def test_a_file_left_at_the_end_of_the_program_is_complete(
     assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+_AND_A_CHILD = """
+child = os.fork()
+if child: os.waitpid(child, 0); file.close()
+"""
+
+
+@FORKS
 def test_a_forked_process_leaves_it_to_its_parent(
     tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "text.llmz"
-    run(
-        f"{_SCRIPT}file = opened(); file.write(text)\n"
-        "child = os.fork()\n"
-        "if child: os.waitpid(child, 0); file.close()",
-        path,
-        text,
-    )
+    run(f"{_SCRIPT}file = opened(); file.write(text)\n{_AND_A_CHILD}", path, text)
     how: dict[str, Any] = {"level": 2, "model": tiny_model, "block_size": BLOCK}
     assert path.read_bytes() == llmzip.compress(text, **how)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@FORKS
 def test_what_stands_above_it_leaves_it_in_a_forked_process_too(
     tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "text.llmz"
-    run(
-        f"{_SCRIPT}file = io.TextIOWrapper(opened()); file.write(text.decode())\n"
-        "child = os.fork()\n"
-        "if child: os.waitpid(child, 0); file.close()",
-        path,
-        text,
-    )
+    opening = "file = io.TextIOWrapper(opened()); file.write(text.decode())"
+    run(f"{_SCRIPT}{opening}\n{_AND_A_CHILD}", path, text)
     assert llmzip.decompress(path.read_bytes(), model=tiny_model) == text
 
 
@@ -299,7 +290,7 @@ def main(writer, data):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@FORKS
 @pytest.mark.parametrize("opened", ["opened(), text", "opened('wt'), text.decode()"])
 def test_a_forked_process_that_lets_go_of_it_leaves_it(
     opened: str, tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
@@ -310,7 +301,7 @@ def test_a_forked_process_that_lets_go_of_it_leaves_it(
     assert llmzip.decompress(path.read_bytes(), model=tiny_model) == 2 * text
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@FORKS
 @pytest.mark.parametrize("opened", ["RecordWriter(path, model=tiny(), group_records=1)", "added"])
 def test_a_forked_process_leaves_archives(
     opened: str, tiny_model: IntegerModel, tmp_path: pathlib.Path
@@ -328,7 +319,7 @@ def test_a_forked_process_leaves_archives(
         assert [record for _, group in reader.iter_groups() for record in group] == [b"event"] * 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@FORKS
 @pytest.mark.parametrize("mode", ["wb", "wt"])
 def test_a_forked_process_that_writes_takes_it_over(
     mode: str, tiny_model: IntegerModel, text: bytes, tmp_path: pathlib.Path
