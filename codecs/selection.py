@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -27,6 +26,7 @@ from llmzip.codecs.probe import Kind, leading_run
 from llmzip.container.block import MAX_EXPANSION
 from llmzip.container.codec_ids import CodecId
 from llmzip.container.header import FINGERPRINT_PREFIX
+from llmzip.exclusive import OwnProcess
 
 _Result = TypeVar("_Result")
 
@@ -109,16 +109,16 @@ def find_candidates(
 
 
 def _begun(threads: Executor, work: Callable[[], _Result]) -> Callable[[], _Result]:
-    """What gives the work's result: done by another thread, or by the one that wants it where no
-    thread will do it any more, at the interpreter's end and in a forked process.
+    """What gives the work's result: done by another thread, or, where none has begun it, by the one
+    that wants it. There may be none: at the interpreter's end, in a forked process, or where the
+    threads were collected as garbage together with what uses them.
     """
-    here = functools.cache(work)
-    process = os.getpid()
+    here, process = functools.cache(work), OwnProcess()
     try:
         future = threads.submit(work)
     except RuntimeError:  # at the interpreter's end
         return here
-    return lambda: here() if os.getpid() != process or future.cancel() else future.result()
+    return lambda: here() if process.is_other or future.cancel() else future.result()
 
 
 def candidates_for_model(data: bytes, finder: MatchFinder) -> Candidates:

@@ -100,13 +100,33 @@ class ExclusiveCalls:
             raise
 
 
-def is_failure(error: BaseException | None) -> bool:
-    """Whether what ends a `with` block is a failure, as neither the end of a generator nor that of
-    the program with success is.
+class OwnProcess:
+    """The process that an object belongs to: one that is forked has a copy of it."""
+
+    def __init__(self) -> None:
+        """It is this process."""
+        self.take()
+
+    def take(self) -> None:
+        """From now on it is this process."""
+        self._number = os.getpid()
+
+    @property
+    def is_other(self) -> bool:
+        """Whether that is not the one that asks."""
+        return self._number != os.getpid()
+
+
+def leaves_incomplete(error: BaseException | None, process: OwnProcess) -> bool:
+    """Whether a `with` block that ends so leaves what it writes incomplete: with a failure, as
+    neither the end of a generator nor that of the program with success is, or with any exception in
+    another process than that which writes.
     """
+    if error is None or process.is_other:
+        return error is not None
     if isinstance(error, SystemExit):
         return error.code not in (None, 0)
-    return error is not None and not isinstance(error, GeneratorExit)
+    return not isinstance(error, GeneratorExit)
 
 
 class NotCopyable:

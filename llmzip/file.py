@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import os
 import sys
 import weakref
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from llmzip import levels
 from llmzip.block_reader import BlockReader
@@ -15,8 +14,8 @@ from llmzip.blocks.decoder import BlockDecoder
 from llmzip.buffers import Buffer, flat
 from llmzip.compressor import LLMZipCompressor
 from llmzip.engine_loader import DictionaryLike, EngineLoader, ModelLike
-from llmzip.exclusive import NotCopyable, is_failure
-from llmzip.file_options import check_file, check_options
+from llmzip.exclusive import NotCopyable, leaves_incomplete
+from llmzip.file_options import check_file, check_options, opened
 from llmzip.file_writer import CLOSED, FileWriter
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -126,8 +125,7 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         """The compressed file; one that is opened here is owned."""
         if not isinstance(file, (str, bytes, os.PathLike)):
             return file
-        buffering = -1 if kind == "r" else 0  # what is buffered a forked process would write, too
-        self._owned = cast("BinaryIO", builtins.open(file, kind + "b", buffering))  # noqa: PTH123, SIM115
+        self._owned = opened(file, kind + "b")
         return self._owned
 
     @property
@@ -277,9 +275,13 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
 
         A generator that is closed and a program that ends with success have not failed.
         """
-        if error is not None and (is_failure(error) or self.is_others):
-            self.abandon()
+        self.abandon_after(error)
         self.close()
+
+    def abandon_after(self, error: BaseException | None) -> None:
+        """Abandon what a `with` block has left incomplete by ending so."""
+        if self._writer is not None and leaves_incomplete(error, self._writer.process):
+            self.abandon()
 
     def __del__(self) -> None:
         """Close, but neither what is another process's nor what an exception has interrupted; and
@@ -290,14 +292,9 @@ class LLMZipFile(NotCopyable, io.BufferedIOBase):
         writer = self._writer
         if writer is None:
             super().__del__()
-        elif writer.is_others or writer.broken:
+        elif writer.process.is_other or writer.broken:
             self.abandon()
         elif not writer.is_left and sys.is_finalizing():
             writer.finish_unclosed()
         elif not writer.is_left:
             self.close()
-
-    @property
-    def is_others(self) -> bool:
-        """Whether it is written by another process, which forked this one."""
-        return self._writer is not None and self._writer.is_others

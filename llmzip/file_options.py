@@ -1,9 +1,19 @@
-"""What files may be opened with: checks of what the caller gives."""
+"""How files are opened, and checks of what the caller gives for it."""
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
+from typing import BinaryIO, cast
+
+
+def opened(path: str | bytes | os.PathLike[str], mode: str) -> BinaryIO:
+    """The file of a path. What is written to it is not buffered: a forked process would write that,
+    too.
+    """
+    buffering = -1 if mode == "rb" else 0
+    return cast("BinaryIO", builtins.open(path, mode, buffering))  # noqa: PTH123
 
 
 def check_file(file: object, method: str) -> None:

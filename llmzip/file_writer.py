@@ -5,7 +5,6 @@ finishes what was written.
 from __future__ import annotations
 
 import io
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import BinaryIO
 
 from llmzip.buffers import Buffer, can_seek, write_all
 from llmzip.compressor import LLMZipCompressor
-from llmzip.exclusive import ExclusiveCalls
+from llmzip.exclusive import ExclusiveCalls, OwnProcess
 
 CLOSED = "I/O operation on a closed file"
 _PIECES_BYTES = 1 << 13
@@ -37,14 +36,8 @@ class FileWriter:
         self._compressor = compressor
         self._appends = appends
         self._calls = ExclusiveCalls("file")
-        self._process = os.getpid()
-
-    @property
-    def is_others(self) -> bool:
-        """Whether the file is another process's, which forked this one: that which has written
-        last.
-        """
-        return os.getpid() != self._process
+        self.process = OwnProcess()
+        """That which has written last."""
 
     @property
     def broken(self) -> bool:
@@ -53,9 +46,9 @@ class FileWriter:
 
     def write(self, piece: memoryview) -> None:
         """Compress more data. Raises ValueError after a call that was interrupted."""
-        if sys.is_finalizing() and self.is_others:
+        if sys.is_finalizing() and self.process.is_other:
             return  # what stands above it lets go of what is the parent's, too
-        self._process = os.getpid()
+        self.process.take()
         self._run(lambda: self._take_all(piece) if self.is_left and piece else self._take(piece))
 
     def _run(self, work: Callable[[], None]) -> None:
@@ -69,7 +62,7 @@ class FileWriter:
         """Whether a piece has become one of `pieces`; else it is to be written. Calls for each line
         of a text would take ten times as long.
         """
-        if not self._may_gather or self._process != os.getpid():
+        if not self._may_gather or self.process.is_other:
             return False
         size = len(self.pieces) + len(piece)
         # Threads that print are made to wait between lines.
@@ -103,7 +96,7 @@ class FileWriter:
         """End the last frame, unless that has been done. Raises as `write` does."""
         if sys.is_finalizing():
             self._compressor.leave_model()
-            if self.is_others:
+            if self.process.is_other:
                 return
         self._may_gather = False
         self._calls.run_last(self._end, CLOSED)
@@ -125,7 +118,7 @@ class FileWriter:
         end later: each further piece becomes a frame of its own, so that the file is complete
         whenever that ends.
         """
-        if self.is_others:
+        if self.process.is_other:
             return
         how = "incomplete, since a call did not come to its end"
         try:

@@ -8,7 +8,6 @@ from typing import Any, Literal, overload
 from llmzip.buffers import Buffer, can_seek
 from llmzip.container.frame_writer import EMPTY_FRAME_BYTES
 from llmzip.engine_loader import DictionaryLike, ModelLike
-from llmzip.exclusive import is_failure
 from llmzip.file import LLMZipFile, PathOrFile
 from llmzip.runtime import Runtime
 from llmzip.types import Progress
@@ -91,8 +90,7 @@ class TextFile(io.TextIOWrapper):
 
     def __exit__(self, kind: Any, error: BaseException | None, *rest: Any) -> None:
         """As of `LLMZipFile`."""
-        if error is not None and (is_failure(error) or self._binary.is_others):
-            self._binary.abandon()
+        self._binary.abandon_after(error)
         super().__exit__(kind, error, *rest)
 
     def __del__(self) -> None:

@@ -8,7 +8,6 @@ block is coded as it would be alone.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from llmzip.accounting import machine_bytes
 from llmzip.codecs.encoded_block import EncodedBlock
 from llmzip.codecs.llm import LLMCodec, PreparedText
 from llmzip.codecs.selection import Candidates
+from llmzip.exclusive import OwnProcess
 
 
 @dataclasses.dataclass
@@ -47,7 +47,7 @@ class EncoderAhead:
         self._next: deque[_Next] = deque()
         self._codec: LLMCodec | None = None  # once the model is to be asked
         self._threads: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._process = OwnProcess()
 
     def wants(self, size: int, kept: int) -> bool:
         """Whether one more block should be prepared before any is encoded, and `size` pending bytes
@@ -68,8 +68,9 @@ class EncoderAhead:
     @property
     def threads(self) -> Executor | None:
         """Where candidates without the model may be made while further blocks are prepared."""
-        if self._process != os.getpid():  # a forked one has none of these threads, only their locks
-            self._threads, self._process = None, os.getpid()
+        if self._process.is_other:  # a forked one has none of these threads, only their locks
+            self._process.take()
+            self._threads = None
         if self._threads is None and self._codec is not None and self._codec.goes_side_by_side():
             self._threads = ThreadPoolExecutor(self._codec.threads, "llmzip candidates")
         return self._threads

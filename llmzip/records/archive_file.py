@@ -4,12 +4,12 @@ open.
 
 from __future__ import annotations
 
-import builtins
 import os
 from typing import BinaryIO, Literal, cast
 
 from llmzip.buffers import check_file
 from llmzip.file import PathOrFile
+from llmzip.file_options import opened
 
 
 class ArchiveFile:
@@ -24,8 +24,7 @@ class ArchiveFile:
         """
         self._owns = isinstance(file, (str, bytes, os.PathLike))
         if self._owns:
-            buffering = -1 if mode == "rb" else 0  # what is buffered a fork would write, too
-            file = builtins.open(file, mode, buffering)  # type: ignore[arg-type]  # noqa: PTH123, SIM115
+            file = opened(file, mode)  # type: ignore[arg-type]
         else:
             check_file(file, method, function)
         self.file = cast("BinaryIO", file)

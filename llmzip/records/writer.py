@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import types
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +10,7 @@ from typing import BinaryIO
 from llmzip.buffers import Buffer, flat, whole_number, write_all
 from llmzip.container.index import Entries, index_bytes
 from llmzip.engine_loader import EngineLoader, ModelLike
-from llmzip.exclusive import ExclusiveCalls, is_failure, new_lock
+from llmzip.exclusive import ExclusiveCalls, OwnProcess, leaves_incomplete, new_lock
 from llmzip.file import PathOrFile
 from llmzip.predictor.record_dictionary import RecordDictionary
 from llmzip.records.archive_file import ArchiveFile
@@ -134,7 +133,7 @@ class RecordWriter:
         self.is_open_ended = False
         """Whether the last record lacks its end in the file that is packed; for `framing`."""
         self._was_open_ended = False  # the last record before any that is written here
-        self._process = os.getpid()  # that which writes
+        self._process = OwnProcess()  # that which has written last
         self._lock = new_lock()
         self._encodes, self._writes = ExclusiveCalls("archive"), ExclusiveCalls("archive")
 
@@ -148,7 +147,7 @@ class RecordWriter:
             data = bytes(flat(record, "write"))
             with self._lock:
                 self._check_open()
-                self._process = os.getpid()
+                self._process.take()
                 self._was_open_ended = False
                 self._waiting.append(data)
                 self._waiting_bytes += len(data)
@@ -205,7 +204,7 @@ class RecordWriter:
         """Close the file, and say what it lacks: to code that would take the model, which may be in
         the middle of something else. A forked process leaves it to its parent.
         """
-        if not self._closed and os.getpid() == self._process:
+        if not self._closed and not self._process.is_other:
             self._leave()
             lost = f"{len(self._waiting):,} records" if self._waiting else "the index"
             warn(
@@ -224,7 +223,7 @@ class RecordWriter:
         traceback: types.TracebackType | None,
     ) -> None:
         """Close it; after an exception without what had not been written, as of `LLMZipFile`."""
-        if error is None or not (is_failure(error) or os.getpid() != self._process):
+        if not leaves_incomplete(error, self._process):
             self.close()
         elif not self._closed:
             self._leave()
